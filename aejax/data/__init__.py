@@ -1,0 +1,5 @@
+"""Data sets: arrays with what must be known about them."""
+
+from aejax.data.dataset import Arrays, Dataset, Form, Split
+
+__all__ = ["Arrays", "Dataset", "Form", "Split"]

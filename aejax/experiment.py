@@ -1,0 +1,70 @@
+"""An experiment is a pytree: structure is static, numbers are leaves.
+
+Two experiments share a program if and only if `jax.tree.structure` calls them equal.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from flax import struct
+
+from aejax.errors import InputError
+from aejax.settings import Number, amount, choice, count, integer, part
+
+FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
+MINIBATCH = 128  # and a larger one is cut into batches of this size
+
+
+@struct.dataclass
+class Experiment:
+    """One fully specified training: what one job describes.
+
+    As built from a configuration, `steps`, `batch_size` and the likelihood may still depend on the data;
+    `settle` fills them in and checks the components against the data and each other.
+    """
+
+    seed: Number = integer(0, 2**32 - 1)
+    latent_dim: Number = integer(1, 2**16)
+    steps: int = count(1, optional=True)
+    epochs: float = amount(above=0, optional=True)
+    batch_size: int = count(1, optional=True)
+    log_points: int = count(1)
+    select: str = choice("last", "best")
+    model: Any = part()
+    likelihood: Any = part()
+    net: Any = part()
+    noise: Any = part()
+    optim: Any = part()
+    form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
+
+    def settle(self, form):
+        """This experiment on data of this `form`; raises InputError where the two do not fit."""
+        if self.batch_size is not None and self.batch_size > form.examples:
+            raise InputError(
+                f"batch_size={self.batch_size}: must be at most the number of training examples, {form.examples}"
+            )
+        batch_size = self.batch_size or (form.examples if form.examples <= FULL_BATCH else MINIBATCH)
+        if self.epochs is not None:
+            steps = max(1, round(self.epochs * (form.examples // batch_size)))
+        elif self.steps is not None:
+            steps = self.steps
+        else:
+            raise InputError("steps=null, epochs=null: one of the two must be a number")
+        settled = self.replace(
+            form=form, steps=steps, epochs=None, batch_size=batch_size, likelihood=self.likelihood.settle(form)
+        )
+        for component in (settled.likelihood, settled.noise, settled.model):
+            component.check(settled)
+        return settled
+
+
+FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
+MINIBATCH = 128  # and a larger one is cut into batches of this size
+
+
+def run_id(settings, fingerprint, version):
+    """A run's identity, 16 hex digits: of what decides its result, so without `hydra` and `track`."""
+    decisive = {key: value for key, value in settings.items() if key not in ("hydra", "track")}
+    text = json.dumps([decisive, fingerprint, version], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

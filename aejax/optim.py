@@ -1,0 +1,69 @@
+"""Optimisers: optax's, with every number a leaf and one schedule for all."""
+
+import jax.numpy as jnp
+import optax
+from flax import struct
+
+from aejax.settings import Number, choice, number
+
+
+@struct.dataclass
+class Optimiser:
+    """What all have in common; lr is the peak learning rate.
+
+    `warmup` is the share of the steps over which the rate rises linearly from 0; `clip` the largest global norm of
+    a gradient, null for none.
+    """
+
+    lr: Number = number(above=0)
+    schedule: str = choice("constant", "cosine")
+    warmup: Number = number(0, 1)
+    clip: Number | None = number(above=0, optional=True)
+
+    def transformation(self, steps):
+        """The optax transformation for a training of `steps` steps."""
+
+        def rate(step):
+            rising = jnp.minimum(1.0, (step + 1) / jnp.maximum(1.0, self.warmup * steps))
+            falling = optax.cosine_decay_schedule(1.0, steps)(step) if self.schedule == "cosine" else 1.0
+            return self.lr * rising * falling
+
+        clipping = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
+        return optax.chain(*clipping, self.rule(rate))
+
+    def rule(self, rate):
+        """The optax optimiser with this learning-rate schedule."""
+        raise NotImplementedError
+
+
+@struct.dataclass
+class Adam(Optimiser):
+    """Kingma & Ba 2015, algorithm 1."""
+
+    b1: Number = number(0, 0.999999)
+    b2: Number = number(0, 0.999999)
+
+    def rule(self, rate):
+        return optax.adam(rate, self.b1, self.b2)
+
+
+@struct.dataclass
+class AdamW(Optimiser):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2)."""
+
+    b1: Number = number(0, 0.999999)
+    b2: Number = number(0, 0.999999)
+    weight_decay: Number = number(0)
+
+    def rule(self, rate):
+        return optax.adamw(rate, self.b1, self.b2, weight_decay=self.weight_decay)
+
+
+@struct.dataclass
+class SGD(Optimiser):
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013, eq. 1-2)."""
+
+    momentum: Number = number(0, 0.999999)
+
+    def rule(self, rate):
+        return optax.sgd(rate, self.momentum)

@@ -1,0 +1,156 @@
+"""The run folder: the only reader and writer of it. Every file is whole or not there."""
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+from safetensors import numpy as safetensors
+
+from aejax.errors import InputError
+
+FINISHED = ("completed", "diverged")
+SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&B files
+
+
+class Run:
+    """One run's folder; `record` is what run.json holds."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.record = {}
+
+    @classmethod
+    def read(cls, path):
+        """The run that `path` holds; raises InputError where there is none."""
+        run = cls(path)
+        try:
+            run.record = json.loads((run.path / "run.json").read_text())
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: holds no run that can be read ({error})") from None
+        return run
+
+    def note(self, **fields):
+        """Adds fields to run.json."""
+        self.record |= fields
+        self._write("run.json", json.dumps(self.record, indent=2, ensure_ascii=False) + "\n")
+
+    @property
+    def metrics(self):
+        """metrics.json: {name: a finite number or None}."""
+        return json.loads((self.path / "metrics.json").read_text())
+
+    def write_metrics(self, metrics):
+        """Writes metrics.json; numbers that are not finite become null."""
+        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+        self._write("metrics.json", json.dumps(finite, indent=2) + "\n")
+
+    @property
+    def history(self):
+        """history.csv: one dict of floats a log point."""
+        with open(self.path / "history.csv", newline="") as file:
+            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    def write_history(self, rows):
+        """Writes history.csv, one row a log point; nan and inf stay as they are."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["step"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write("history.csv", text.getvalue())
+
+    @property
+    def params(self):
+        """params.safetensors as a dict by module and layer."""
+        tree = {}
+        for name, array in safetensors.load((self.path / "params.safetensors").read_bytes()).items():
+            *modules, leaf = name.split(".")
+            node = tree
+            for module in modules:
+                node = node.setdefault(module, {})
+            node[leaf] = array
+        return tree
+
+    def write_params(self, params):
+        """Writes params.safetensors; names are module.layer.leaf."""
+        self._write("params.safetensors", safetensors.save(flat(params)))
+
+    @property
+    def codes(self):
+        """codes.npz: z [N, latent_dim], index [N] and, where there are labels, y [N]."""
+        with np.load(self.path / "codes.npz", allow_pickle=False) as file:
+            return dict(file)
+
+    def write_codes(self, z_NxZ, y_N=None):
+        """Writes codes.npz."""
+        arrays = {"z": z_NxZ, "index": np.arange(len(z_NxZ))} | ({} if y_N is None else {"y": y_N})
+        data = io.BytesIO()
+        np.savez(data, **arrays)
+        self._write("codes.npz", data.getvalue())
+
+    def write_figure(self, name, png):
+        """Writes figures/<name>.png."""
+        self._write(f"figures/{name}.png", png)
+
+    def _write(self, name, content):
+        path = self.path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with open(part, "wb") as file:
+                file.write(content.encode() if isinstance(content, str) else content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(part, path)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def flat(params, prefix=""):
+    """A dict of dicts of arrays as {"module.layer.leaf": array}."""
+    arrays = {}
+    for name, node in params.items():
+        arrays |= flat(node, f"{prefix}{name}.") if isinstance(node, dict) else {f"{prefix}{name}": np.asarray(node)}
+    return arrays
+
+
+def check_folder(path, key="hydra.run.dir"):
+    """Raises InputError where no run can be written to `path`; leaves nothing behind."""
+    path = Path(path)
+    told = f"{key}={path}"
+    try:
+        if (path / "run.json").exists() and Run.read(path).record.get("status") in FINISHED:
+            raise InputError(f"{told}: holds a finished run; must be a new folder")
+        missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+        path.mkdir(parents=True, exist_ok=True)
+        try:
+            probe = path / f".probe.{os.getpid()}"
+            probe.write_bytes(b"x")
+            probe.unlink()
+            free = shutil.disk_usage(path).free
+        finally:
+            for folder in missing:
+                folder.rmdir()
+    except OSError as error:
+        raise InputError(f"{told}: cannot be written ({error.strerror}); must be a folder that can") from None
+    if free < SPACE:
+        raise InputError(f"{told}: no space left, {free / 2**20:.1f} MiB; a run needs some {SPACE / 2**20:.0f} MiB")
+
+
+def discard(path):
+    """Removes a run that has not begun, and the empty folders that held it."""
+    path = Path(path)
+    for name in (".hydra", "wandb", "figures"):
+        shutil.rmtree(path / name, ignore_errors=True)
+    for file in path.glob(".*.[0-9]*"):
+        file.unlink()
+    (path / "run.json").unlink(missing_ok=True)
+    for folder in (path, *path.parents):
+        try:
+            folder.rmdir()
+        except OSError:
+            break  # it holds something else

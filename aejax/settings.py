@@ -1,0 +1,217 @@
+"""The kinds of settings that a class may declare, and the one generic check that reads them.
+
+A class says with each field whether it is a number (a leaf) or structure (static), and within which bounds.
+"""
+
+import dataclasses
+import importlib
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aejax.errors import InputError, near
+
+Number = np.number | jax.Array  # a leaf: a scalar here, a tracer inside a program, [L] in a stack of lanes
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How one value of the configuration is read: `parse` raises ValueError where it is not `allowed`."""
+
+    parse: Callable[[Any], Any]
+    allowed: str
+
+
+def _field(leaf, parse, allowed):
+    return struct.field(pytree_node=leaf, metadata={"setting": Setting(parse, allowed)})
+
+
+def _interval(what, low, high, above, optional):
+    bounds = [f"above {above:g}"] if above is not None else [f"at least {low:g}"] if low > -math.inf else []
+    bounds += [f"at most {high:,}" if isinstance(high, int) else f"at most {high:g}"] if high < math.inf else []
+    return " ".join([what, " and ".join(bounds)]).strip() + (" or null" if optional else "")
+
+
+def _ranged(kind, low, high, above, optional):
+    def parse(value):
+        if value is None and optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+            raise ValueError
+        if value < low or value > high or (above is not None and value <= above):
+            raise ValueError
+        return value
+
+    return parse
+
+
+def number(low=-math.inf, high=math.inf, *, above=None, optional=False):
+    """A float that is a leaf: experiments that differ in it share a program. Bounds are inclusive, `above` is not."""
+    ranged = _ranged((int, float), low, high, above, optional)
+
+    def parse(value):
+        value = ranged(value)
+        if value is None:
+            return None
+        if math.isinf(np.float32(value)) or (above is not None and np.float32(value) <= above):
+            raise ValueError  # out of range once it is a float32
+        return np.float32(value)
+
+    return _field(True, parse, _interval("a number", low, high, above, optional))
+
+
+def integer(low, high):
+    """An integer that is a leaf, in the narrowest of int32 and uint32 that holds its range."""
+    dtype = np.int32 if high <= np.iinfo(np.int32).max else np.uint32
+    ranged = _ranged(int, low, high, None, False)
+    return _field(True, lambda value: dtype(ranged(value)), _interval("a whole number", low, high, None, False))
+
+
+def count(low, high=math.inf, *, optional=False):
+    """A whole number that is structure."""
+    allowed = _interval("a whole number", low, high, None, optional)
+    return _field(False, _ranged(int, low, high, None, optional), allowed)
+
+
+def amount(low=-math.inf, high=math.inf, *, above=None, optional=False):
+    """A float that is structure."""
+    allowed = _interval("a number", low, high, above, optional)
+    return _field(False, _ranged((int, float), low, high, above, optional), allowed)
+
+
+def counts(low):
+    """A list of whole numbers that is structure."""
+    ranged = _ranged(int, low, math.inf, None, False)
+
+    def parse(value):
+        if not isinstance(value, (list, tuple)):
+            raise ValueError
+        return tuple(ranged(entry) for entry in value)
+
+    return _field(False, parse, f"a list of {_interval('whole numbers', low, math.inf, None, False)}, as [64,32]")
+
+
+def choice(*options):
+    """One of some words; structure."""
+
+    def parse(value):
+        if not isinstance(value, str) or value not in options:
+            raise ValueError
+        return value
+
+    return _field(False, parse, f"one of {', '.join(options)}")
+
+
+def flag():
+    """true or false; structure."""
+
+    def parse(value):
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    return _field(False, parse, "true or false")
+
+
+def words(*, optional=False):
+    """A string; structure."""
+
+    def parse(value):
+        if not (isinstance(value, str) or (optional and value is None)):
+            raise ValueError
+        return value
+
+    return _field(False, parse, "a text" + (" or null" if optional else ""))
+
+
+def part():
+    """A component, whose `_target_` names its class, or a mapping of names to components."""
+    return struct.field(metadata={"part": True})
+
+
+class Build:
+    """Makes objects out of a configuration, checking every value on the way.
+
+    `trusted` are the top-level modules that a `_target_` may name; None trusts all, which is right for what the
+    user typed and wrong for a configuration that came with somebody's run.
+    """
+
+    def __init__(self, config: DictConfig, trusted: tuple[str, ...] | None = None):
+        self.trusted = trusted
+        self.raw = OmegaConf.to_container(config, resolve=False)
+        self.referred = set(re.findall(r"\$\{([\w.]+)\}", json.dumps(self.raw)))
+
+    def component(self, node, key):
+        """What the mapping `node`, which stands at `key`, describes; raises InputError."""
+        if not isinstance(node, dict):
+            raise InputError(f"{key}={_shown(node)}: must be a mapping of settings with a _target_")
+        if "_target_" not in node:
+            return {name: self.component(entry, f"{key}.{name}") for name, entry in node.items()}
+        return self.instance(self._class(node["_target_"], f"{key}._target_"), node, key)
+
+    def instance(self, cls, node, key=""):
+        """An instance of the dataclass `cls` with the fields in `node`; raises InputError."""
+        prefix = f"{key}." if key else ""
+        fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+        for name in node:
+            # A key that other settings refer to, as ${model.beta}, needs no field of its own.
+            if name not in fields and name != "_target_" and f"{prefix}{name}" not in self.referred:
+                raise InputError(f"{prefix}{name}: no such key; {near(name, fields)}")
+        values = {}
+        for name, field in fields.items():
+            if name in node:
+                values[name] = self._value(field, node[name], f"{prefix}{name}")
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise InputError(f"{prefix}{name}: is missing")
+        return cls(**values)
+
+    def _value(self, field, value, key):
+        setting = field.metadata.get("setting")
+        if setting is not None:
+            try:
+                return setting.parse(value)
+            except ValueError:
+                raise InputError(f"{self._origin(key)}={_shown(value)}: must be {setting.allowed}") from None
+        if field.metadata.get("part"):
+            return self.component(value, key)
+        return np.float32(value) if isinstance(value, float) else value  # a foreign class with plain fields
+
+    def _origin(self, key):
+        """The key that the user would change: where `key` holds ${another}, that other."""
+        node = self.raw
+        for name in key.split("."):
+            node = node[name] if isinstance(node, dict) and name in node else None
+        reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
+        return self._origin(reference[1]) if reference else key
+
+    def _class(self, target, key):
+        module, _, name = str(target).rpartition(".")
+        if self.trusted is not None and str(target).split(".")[0] not in self.trusted:
+            raise InputError(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(f"{key}={target}: cannot be imported ({error})") from None
+        if not dataclasses.is_dataclass(found):
+            raise InputError(f"{key}={target}: must name a dataclass")
+        return found
+
+
+def plain(config):
+    """The configuration as resolved plain containers; raises InputError where an interpolation leads nowhere."""
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).splitlines()[0]) from None
+
+
+def _shown(value):
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, bool, type(None))) else str(value)

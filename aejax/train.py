@@ -1,0 +1,146 @@
+"""Training as pure functions of one experiment; the caller puts lanes around them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import struct
+from jax import lax
+
+from aejax import model
+from aejax.loss import objective
+from aejax.random import Purpose, key_for
+
+
+@struct.dataclass
+class State:
+    """What the next step needs.
+
+    `order` [N] is the current epoch's order of the examples, None for a full batch. A lane that has met a loss or a
+    parameter that is not finite is no longer `alive`: its parameters stay the last finite ones. `best` holds the
+    parameters with the smallest validation error so far, `best_mse`, where the experiment selects by it.
+    """
+
+    params: Any
+    optim: Any
+    order: jax.Array | None
+    alive: jax.Array
+    best: Any
+    best_mse: jax.Array
+
+    @property
+    def chosen(self):
+        """The parameters that the experiment is judged by."""
+        return self.params if self.best is None else self.best
+
+
+def segments(experiment):
+    """The numbers of steps between log points, at most two distinct ones so that few programs are compiled."""
+    if experiment.model.fit.closed_form:
+        return [0]
+    length = -(-experiment.steps // experiment.log_points)
+    whole, rest = divmod(experiment.steps, length)
+    return [length] * whole + [rest] * (rest > 0)
+
+
+def init(experiment, data, width):
+    """The State before the first step; `width` is the number of code units, masked ones included."""
+    params = model.init(experiment, width)
+    params = experiment.model.fit.start(params, experiment.form.scaled(data.train))
+    full_batch = experiment.batch_size == experiment.form.examples
+    return State(
+        params=params,
+        optim=experiment.optim.transformation(experiment.steps).init(params),
+        order=None if full_batch else jnp.arange(experiment.form.examples),
+        alive=jnp.array(True),
+        best=params if experiment.select == "best" else None,
+        best_mse=jnp.array(jnp.inf),
+    )
+
+
+def segment(experiment, state, data, start, length):
+    """`length` steps from step `start` on: the State after them and what a person wants to see, scalars.
+
+    The loss and its terms are means over the steps; the validation error is that after the last.
+    """
+
+    def one(state, at):
+        return step(experiment, state, data, at)
+
+    if length:
+        state, rows = lax.scan(one, state, start + jnp.arange(length))
+        metrics = jax.tree.map(lambda row: jnp.mean(row, axis=0), rows)
+    else:
+        x_NxP = experiment.form.scaled(data.train)
+        metrics = _training_metrics(*objective(experiment, state.params, x_NxP, x_NxP, None))
+    mse = validation_mse(experiment, state.params, data)
+    if state.best is not None:
+        better = mse < state.best_mse
+        state = state.replace(
+            best=_where(better, state.params, state.best), best_mse=jnp.where(better, mse, state.best_mse)
+        )
+    return state, metrics | {"valid/mse": mse, "alive": state.alive}
+
+
+def step(experiment, state, data, at):
+    """One gradient step, the `at`-th: the State after it, and the loss and its terms before it."""
+    state, stored_BxP = batch(experiment, state, data, at)
+    clean_BxP = experiment.form.scaled(stored_BxP)
+    key_noise, key_posterior = (key_for(experiment.seed, use, at) for use in (Purpose.NOISE, Purpose.POSTERIOR))
+    input_BxP = experiment.noise(key_noise, clean_BxP, experiment.form.channels)
+
+    def loss(params):
+        return objective(experiment, params, clean_BxP, input_BxP, key_posterior)
+
+    (total, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
+    transformation = experiment.optim.transformation(experiment.steps)
+    updates, optim = transformation.update(gradient, state.optim, state.params)
+    params = optax.apply_updates(state.params, updates)
+    alive = state.alive & jnp.isfinite(total) & _all_finite(params)
+    params = _where(alive, params, state.params)
+    return state.replace(params=params, optim=optim, alive=alive), _training_metrics(total, terms)
+
+
+def batch(experiment, state, data, at):
+    """The State with the order that step `at` needs, and its examples as stored, [B, P]; whole batches only."""
+    if state.order is None:
+        return state, data.train
+    examples, size = experiment.form.examples, experiment.batch_size
+    epoch, position = jnp.divmod(at, examples // size)
+
+    def shuffle(_):
+        return jax.random.permutation(key_for(experiment.seed, Purpose.ORDER, epoch), examples)
+
+    # `at` is the same for all lanes, so that this stays a branch when lanes are put around it.
+    order = lax.cond(position == 0, shuffle, lambda order: order, state.order)
+    chosen_B = lax.dynamic_slice(order, (position * size,), (size,))
+    return state.replace(order=order), data.train[chosen_B]
+
+
+def validation_mse(experiment, params, data):
+    """The mean squared error a pixel of reconstructed, uncorrupted validation examples."""
+
+    def squared(x_BxP):
+        x_BxP = experiment.form.scaled(x_BxP[None] if x_BxP.ndim == 1 else x_BxP)
+        return jnp.sum((model.reconstruct(experiment, params, x_BxP) - x_BxP) ** 2)
+
+    examples = data.valid.shape[0]
+    total = squared(data.valid) if examples <= CHUNK else jnp.sum(lax.map(squared, data.valid, batch_size=CHUNK))
+    return total / data.valid.size
+
+
+CHUNK = 1024  # examples that are evaluated at a time
+
+
+def _training_metrics(total, terms):
+    return {"train/loss": total} | {f"train/{name}": value for name, value in terms.items()}
+
+
+def _where(condition, new, old):
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _all_finite(tree):
+    # The sum is finite only if every entry is; an overflow of the sum is divergence enough.
+    return jnp.isfinite(sum(jnp.sum(leaf) for leaf in jax.tree.leaves(tree)))
