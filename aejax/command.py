@@ -4,19 +4,23 @@ Imports no jax, so that --help and --cfg answer at once.
 """
 
 import os
+import re
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aejax.errors import InputError, near
+from aejax.errors import InputError, matches, near
 
+KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
 STARTED = time.perf_counter()
 PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -25,25 +29,44 @@ CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if 
 class Check(Callback):
     """Refuses a wrong configuration before its folder is made and before anything is compiled."""
 
+    composed = False  # whether Hydra has come as far as a configuration
+    missing = ()  # the folders that Hydra is about to make, innermost first
+
     def on_run_start(self, config, **kwargs):
         from aejax.runs import check_folder
         from aejax.sweep import Job
 
+        Check.composed = True
+        HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
         try:
-            Job.read(OmegaConf.masked_copy(config, [key for key in config if key != "hydra"]), config.hydra.runtime.choices)
-            check_folder(config.hydra.run.dir)
-        except InputError as error:  # Hydra turns other exceptions of a callback into warnings
-            fail(error)
+            own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+            Job.read(own, config.hydra.runtime.choices)
+            Check.missing = check_folder(config.hydra.run.dir)
+        except KNOWN as error:
+            fail(_explained(error))
+        except Exception:  # a defect, which Hydra would turn into a warning
+            traceback.print_exc()
+            raise SystemExit(1) from None
+
+    def on_multirun_start(self, config, **kwargs):
+        Check.composed = True
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder."""
-    from aejax.sweep import Job, run_group
+    from aejax.runs import discard
+    from aejax.sweep import Job, NotBegun, run_group
 
     runtime = HydraConfig.get().runtime
-    job = Job.read(config, runtime.choices)
-    status = run_group([job], [Path(runtime.output_dir)], STARTED)[0]
+    try:
+        job = Job.read(config, runtime.choices)
+        status = run_group([job], [Path(runtime.output_dir)], STARTED)[0]
+    except NotBegun as error:
+        discard(runtime.output_dir, Check.missing)
+        fail(error)
+    except (InputError, OSError) as error:  # Hydra would add lines of its own
+        fail(error)
     if status == "diverged":
         raise SystemExit(1)
 
@@ -53,24 +76,47 @@ def main():
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     try:
         run()
-    except MissingConfigException as error:
-        fail(_missing(error))
-    except (InputError, HydraException, OmegaConfBaseException) as error:
-        fail(" ".join(str(error).split()))
-    except OSError as error:
-        fail(error)
     except KeyboardInterrupt:
         sys.exit(130)
+    except Exception as error:
+        if Check.composed and not isinstance(error, KNOWN):
+            raise
+        fail(_explained(error))
 
 
 def fail(message):
     """One line on stderr, and exit status 2."""
-    print(f"aejax: {message}", file=sys.stderr)
+    print(f"aejax: {' '.join(str(message).split())}", file=sys.stderr)
     raise SystemExit(2)
 
 
-def _missing(error):
-    if error.options is None:
-        return " ".join(str(error).split())
-    group, _, choice = error.missing_cfg_file.rpartition("/")
-    return f"{group}={choice}: no such choice; {near(choice, error.options)}"
+def _explained(error):
+    """What Hydra has to say, in one line, with what the user may have meant."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice; {near(choice, error.options)}"
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        return f"{unknown[1]}: no such key; {matches(unknown[1], _keys(unknown[1]))}--cfg job prints all of them"
+    if isinstance(error, InputError | OSError):
+        return error
+    told = str(error).split("full_key:")[0]
+    return told if any(word in told for word in sys.argv[1:]) else f"{told} (in: {' '.join(sys.argv[1:])})"
+
+
+def _keys(unknown):
+    """The keys that there are with the overrides of this command line, but for the unknown one."""
+    overrides = [word for word in sys.argv[1:] if "=" in word and not word.lstrip("+~").startswith(unknown)]
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return list(_leaves(hydra.compose("config", overrides, return_hydra_config=False)))
+    except HydraException:  # more than one is unknown
+        return []
+
+
+def _leaves(config, prefix=""):
+    for name in config:
+        yield f"{prefix}{name}"
+        if isinstance(config._get_node(name), DictConfig):
+            yield from _leaves(config[name], f"{prefix}{name}.")

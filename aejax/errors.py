@@ -7,9 +7,12 @@ class InputError(ValueError):
     """Something the user gave cannot be used; the message names the key, the value and what is allowed."""
 
 
+def matches(word, known):
+    """The clause that names what `word` may have meant, empty where nothing known is near."""
+    found = difflib.get_close_matches(str(word), [str(name) for name in known], n=3, cutoff=0.5)
+    return f"did you mean {' or '.join(found)}? " if found else ""
+
+
 def near(word, known):
-    """The clause that names what `word` may have meant and what is known, for the end of a message."""
-    known = sorted(str(name) for name in known)
-    matches = difflib.get_close_matches(str(word), known, n=3, cutoff=0.5)
-    guess = f"did you mean {' or '.join(matches)}? " if matches else ""
-    return f"{guess}known: {', '.join(known)}"
+    """The clause that names what `word` may have meant and all that is known, for the end of a message."""
+    return f"{matches(word, known)}known: {', '.join(sorted(str(name) for name in known)) or 'none'}"

@@ -9,7 +9,7 @@ from aejax.noise import Clean
 from aejax.random import Purpose, key_for
 
 SHOWN = 128  # examples of a picture at the most
-SAMPLES = 32
+SAMPLES = 28
 
 
 def examples(experiment, params, data, grid_GxZ):

@@ -34,7 +34,7 @@ class PrincipalComponents:
 
     def check(self, experiment):
         if not experiment.net.is_linear:
-            raise InputError("net: principal components need net=linear")
+            raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
         if experiment.model.bottleneck.has_prior or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")
         if getattr(experiment.likelihood, "output", None) != "identity":
@@ -54,7 +54,7 @@ def principal_components(x_NxP, width):
     Each is signed so that its largest entry is positive; beyond the rank of the data they are 0.
     """
     with jax.default_matmul_precision("highest"):
-        examples, pixels = x_NxP.shape
+        examples = x_NxP.shape[0]
         mean_P = jnp.mean(x_NxP, axis=0)
         centred_NxP = x_NxP - mean_P[None, :]
         if examples <= SVD_EXAMPLES:

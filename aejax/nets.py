@@ -48,7 +48,7 @@ class Mlp:
     Without widths it is the linear net: the code is a linear map of the data, and back.
     """
 
-    widths: tuple[int, ...] = counts(1)
+    widths: tuple[int, ...] = counts(1, 2**16)
     activation: str = choice(*ACTIVATIONS)
 
     @property

@@ -1,5 +1,6 @@
 """The run folder: the only reader and writer of it. Every file is whole or not there."""
 
+import contextlib
 import csv
 import io
 import json
@@ -119,38 +120,41 @@ def flat(params, prefix=""):
 
 
 def check_folder(path, key="hydra.run.dir"):
-    """Raises InputError where no run can be written to `path`; leaves nothing behind."""
-    path = Path(path)
+    """The folders that are missing for a run in `path`, innermost first; leaves nothing behind.
+
+    Raises InputError where no run can be written.
+    """
+    path = Path(path).absolute()
     told = f"{key}={path}"
     try:
         if (path / "run.json").exists() and Run.read(path).record.get("status") in FINISHED:
             raise InputError(f"{told}: holds a finished run; must be a new folder")
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        path.mkdir(parents=True, exist_ok=True)
+        made = []
         try:
+            for folder in reversed(missing):
+                folder.mkdir()
+                made.append(folder)
             probe = path / f".probe.{os.getpid()}"
             probe.write_bytes(b"x")
             probe.unlink()
             free = shutil.disk_usage(path).free
         finally:
-            for folder in missing:
+            for folder in reversed(made):
                 folder.rmdir()
     except OSError as error:
         raise InputError(f"{told}: cannot be written ({error.strerror}); must be a folder that can") from None
     if free < SPACE:
-        raise InputError(f"{told}: no space left, {free / 2**20:.1f} MiB; a run needs some {SPACE / 2**20:.0f} MiB")
+        raise InputError(f"{told}: no space left, {free / 2**20:.1f} MiB; must have {SPACE / 2**20:.0f} MiB")
+    return missing
 
 
-def discard(path):
-    """Removes a run that has not begun, and the empty folders that held it."""
+def discard(path, made):
+    """Removes what a run that has not begun left in `path`, and the folders that were `made` for it."""
     path = Path(path)
-    for name in (".hydra", "wandb", "figures"):
+    for name in (".hydra", "wandb"):
         shutil.rmtree(path / name, ignore_errors=True)
-    for file in path.glob(".*.[0-9]*"):
-        file.unlink()
     (path / "run.json").unlink(missing_ok=True)
-    for folder in (path, *path.parents):
-        try:
+    for folder in made:
+        with contextlib.suppress(OSError):  # something else is in it by now
             folder.rmdir()
-        except OSError:
-            break  # it holds something else

@@ -75,7 +75,7 @@ def integer(low, high):
     return _field(True, lambda value: dtype(ranged(value)), _interval("a whole number", low, high, None, False))
 
 
-def count(low, high=math.inf, *, optional=False):
+def count(low, high=2**31 - 1, *, optional=False):
     """A whole number that is structure."""
     allowed = _interval("a whole number", low, high, None, optional)
     return _field(False, _ranged(int, low, high, None, optional), allowed)
@@ -87,16 +87,16 @@ def amount(low=-math.inf, high=math.inf, *, above=None, optional=False):
     return _field(False, _ranged((int, float), low, high, above, optional), allowed)
 
 
-def counts(low):
+def counts(low, high):
     """A list of whole numbers that is structure."""
-    ranged = _ranged(int, low, math.inf, None, False)
+    ranged = _ranged(int, low, high, None, False)
 
     def parse(value):
         if not isinstance(value, (list, tuple)):
             raise ValueError
         return tuple(ranged(entry) for entry in value)
 
-    return _field(False, parse, f"a list of {_interval('whole numbers', low, math.inf, None, False)}, as [64,32]")
+    return _field(False, parse, f"a list of {_interval('whole numbers', low, high, None, False)}, as [64,32]")
 
 
 def choice(*options):
@@ -135,6 +135,11 @@ def words(*, optional=False):
 def part():
     """A component, whose `_target_` names its class, or a mapping of names to components."""
     return struct.field(metadata={"part": True})
+
+
+def declared(cls):
+    """The names of the settings and parts of a class."""
+    return [field.name for field in dataclasses.fields(cls) if field.metadata.keys() & {"setting", "part"}]
 
 
 class Build:

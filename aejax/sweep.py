@@ -7,6 +7,7 @@ import functools
 import os
 import platform
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import flax
@@ -14,6 +15,7 @@ import jax
 import numpy as np
 import optax
 import platformdirs
+from flax import struct
 
 import aejax
 from aejax import train
@@ -24,15 +26,15 @@ from aejax.evaluate import PROTOCOL, evaluate
 from aejax.examples import examples
 from aejax.experiment import Experiment, run_id
 from aejax.lanes import compiled, lane, stack
-from aejax.runs import Run, discard, flat
-from aejax.settings import Build, flag, part, plain
+from aejax.runs import Run, flat
+from aejax.settings import Build, declared, flag, part, plain
 from aejax.terminal import Report
 from aejax.track import Mirror, Track
 
 SAVE_SECONDS = 10  # between two writings of an unfinished run's history
 
 
-@dataclasses.dataclass(frozen=True)
+@struct.dataclass
 class Around:
     """The settings of a job that are not its experiment's."""
 
@@ -61,7 +63,7 @@ class Job:
         """
         build, settings = Build(config), plain(config)
         settings.pop("hydra", None)
-        own = {kind: [field.name for field in dataclasses.fields(kind) if field.metadata] for kind in (Around, Experiment)}
+        own = {kind: declared(kind) for kind in (Around, Experiment)}
         known = {name for names in own.values() for name in names}
         for name in settings:
             if name not in known:
@@ -106,7 +108,7 @@ class Lane:
 
     job: Job
     run: Run
-    mirror: Mirror
+    mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, artifact=False))
     rows: list[dict] = dataclasses.field(default_factory=list)
 
     def end(self, status, clock, **fields):
@@ -120,30 +122,39 @@ class Lane:
 def run_group(jobs, folders, started):
     """Trains jobs of equal structure and leaves a record of each in its folder; returns their statuses.
 
-    `started` is the time.perf_counter() from which the seconds are counted.
+    `started` is the time.perf_counter() from which the seconds are counted. What the training does not need is
+    prepared beside it, on another thread: W&B while it compiles, evaluation and pictures while it runs. Raises
+    NotBegun, with nothing trained.
     """
     clock, report = Clock(started), Report()
     keep_compiled_programs()
-    lanes = []
-    try:
-        with clock.measure("track"):
-            for job, folder in zip(jobs, folders, strict=True):
-                lanes.append(_begin(job, folder))
-        with clock.measure("data"):
-            data = jobs[0].dataset.arrays()
-        experiments = stack([job.experiment for job in jobs])
-        state = _train(lanes, experiments, data, clock, report)
-        return _finish(lanes, experiments, state, data, clock, report)
-    except KeyboardInterrupt:
-        for each in lanes:
-            each.end("interrupted", clock)
-            report.say(f"interrupted; what there is of it is in {each.run.path}")
-        raise
-    except Exception as error:
-        for each in lanes:
-            with contextlib.suppress(OSError):  # a full disk may be the error that is being told
-                each.end("failed", clock, error=f"{type(error).__name__}: {error}")
-        raise
+    lanes = [Lane(job, Run(folder)) for job, folder in zip(jobs, folders, strict=True)]
+    with ThreadPoolExecutor(1) as beside:
+        try:
+            mirrors = beside.submit(_begin, lanes)
+            experiments, data = stack([job.experiment for job in jobs]), jobs[0].dataset.arrays()
+            with clock.measure("compile"):
+                state, programs = _compile(lanes, experiments, data)
+            with clock.measure("track"):
+                mirrors.result()
+            prepared = beside.submit(_prepare, lanes, experiments, state.params, data)
+            with clock.measure("train"):
+                state = _train(lanes, programs, experiments, state, data, report)
+            with clock.measure("compile"):
+                evaluation, picture = prepared.result()
+            return _finish(lanes, evaluation, picture, experiments, state, data, clock, report)
+        except NotBegun:  # there is nothing to end
+            raise
+        except KeyboardInterrupt:
+            for each in lanes:
+                each.end("interrupted", clock)
+                report.say(f"interrupted; what there is of it is in {each.run.path}")
+            raise
+        except Exception as error:
+            for each in lanes:
+                with contextlib.suppress(OSError):  # a full disk may be the error that is being told
+                    each.end("failed", clock, error=f"{type(error).__name__}: {error}")
+            raise
 
 
 def keep_compiled_programs():
@@ -154,42 +165,60 @@ def keep_compiled_programs():
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
 
-def _begin(job, folder):
-    run = Run(folder)
-    try:
-        run.note(
-            id=job.run_id,
-            name=job.name,
-            status="running",
-            error=None,
-            versions={module.__name__: module.__version__ for module in (aejax, jax, flax, optax, np)}
-            | {"python": platform.python_version()},
-            device=jax.devices()[0].device_kind,
-            data=job.dataset.described,
-            protocol=PROTOCOL,
-            started=_now(),
-        )
-        mirror = job.track.start(folder, job.run_id, job.name, job.settings)
-    except (InputError, OSError):
-        discard(folder)
-        raise
-    run.note(wandb_id=mirror.run_id)
-    return Lane(job, run, mirror)
+class NotBegun(InputError):
+    """A run cannot begin: its folder takes no file, or the W&B server is out of reach."""
 
 
-def _train(lanes, experiments, data, clock, report):
-    """The final stacked State; every lane's rows are filled, and mirrored, as they come."""
-    first = lanes[0].job.experiment
-    width = max(int(each.job.experiment.latent_dim) for each in lanes)
-    lengths = train.segments(first)
-    with clock.measure("compile"):
-        state = compiled(functools.partial(train.init, width=width), 1, experiments, data)(experiments, data)
-        programs = {
-            length: compiled(
-                functools.partial(train.segment, length=length), 2, experiments, state, data, np.int32(0), donate=(1,)
+def _begin(lanes):
+    versions = {module.__name__: module.__version__ for module in (aejax, jax, flax, optax, np)}
+    for each in lanes:
+        job = each.job
+        try:
+            each.run.note(
+                id=job.run_id,
+                name=job.name,
+                status="running",
+                error=None,
+                versions=versions | {"python": platform.python_version()},
+                device=jax.devices()[0].device_kind,
+                data=job.dataset.described,
+                protocol=PROTOCOL,
+                started=_now(),
             )
-            for length in sorted(set(lengths))
-        }
+            each.mirror = job.track.start(each.run.path, job.run_id, job.name, job.settings)
+            each.run.note(wandb_id=each.mirror.run_id)
+        except (InputError, OSError) as error:
+            raise NotBegun(str(error)) from None
+
+
+def _compile(lanes, experiments, data):
+    """The stacked State before the first step, and the programs of the segments by their length."""
+    width = max(int(each.job.experiment.latent_dim) for each in lanes)
+    state = compiled(functools.partial(train.init, width=width), 1, experiments, data)(experiments, data)
+    programs = {}
+    for length in set(train.segments(lanes[0].job.experiment)):
+        segment = functools.partial(train.segment, length=length)
+        programs[length] = compiled(segment, 2, experiments, state, data, np.int32(0), donate=(1,))
+    return state, programs
+
+
+def _prepare(lanes, experiments, params, data):
+    """The program that evaluates all lanes and the one that computes what pictures of one lane show."""
+    params = _shapes(params)
+    evaluation = compiled(evaluate, 2, experiments, params, data)
+    if not any(each.job.figures for each in lanes):
+        return evaluation, None
+    from aejax.figures import GRID_SIDE  # takes half a second to import
+
+    one = [jax.tree.map(lambda leaf: leaf[:1], experiments)]
+    one += [jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), params)]
+    grid = jax.ShapeDtypeStruct((GRID_SIDE**2, params["from_code"]["kernel"].shape[1]), np.float32)
+    return evaluation, compiled(examples, 2, *one, data, grid)
+
+
+def _train(lanes, programs, experiments, state, data, report):
+    """The final stacked State; every lane's rows are filled, and mirrored, as they come."""
+    lengths = train.segments(lanes[0].job.experiment)
     saved = time.perf_counter()
 
     def note(at, metrics):
@@ -206,7 +235,7 @@ def _train(lanes, experiments, data, clock, report):
         show(at, float(np.mean(metrics["train/loss"])))
         return metrics["alive"].any()
 
-    with clock.measure("train"), report.training(sum(lengths), lanes[0].job.name) as show:
+    with report.training(sum(lengths), lanes[0].job.name) as show:
         at, pending, alive = 0, None, True
         for length in lengths:
             state, metrics = programs[length](experiments, state, data, np.int32(at))
@@ -221,9 +250,7 @@ def _train(lanes, experiments, data, clock, report):
     return state
 
 
-def _finish(lanes, experiments, state, data, clock, report):
-    with clock.measure("compile"):
-        evaluation = compiled(evaluate, 2, experiments, state.chosen, data)
+def _finish(lanes, evaluation, picture, experiments, state, data, clock, report):
     with clock.measure("evaluate"):
         metrics, z = jax.device_get(evaluation(experiments, state.chosen, data))
         chosen, alive = jax.device_get((state.chosen, state.alive))
@@ -235,9 +262,9 @@ def _finish(lanes, experiments, state, data, clock, report):
         run.write_metrics({name: _tidy(value[index]) for name, value in sorted(metrics.items())})
         run.write_params(params)
         run.write_codes(z[index][:, :latent_dim], job.dataset.test.y)
-        run.write_history(each.rows)
         if job.figures:
-            _draw(each, lane(state.chosen, index), data, clock)
+            with clock.measure("figures"):
+                _draw(each, picture, stack([job.experiment]), stack([lane(chosen, index)]), data)
         with clock.measure("track"):
             each.mirror.log_results(run, run.metrics, job.dataset.label_names)
         status = "completed" if alive[index] else "diverged"
@@ -249,19 +276,20 @@ def _finish(lanes, experiments, state, data, clock, report):
     return statuses
 
 
-def _draw(each, params, data, clock):
-    with clock.measure("figures"):
-        from aejax import figures  # matplotlib takes half a second to import
+def _draw(each, picture, experiment, params, data):
+    from aejax import figures
 
-        codes = each.run.codes
-        grid = figures.code_grid(codes["z"])
-    with clock.measure("compile"):
-        one = stack([each.job.experiment]), jax.tree.map(lambda leaf: leaf[None], params), data, grid.z
-        program = compiled(examples, 2, *one)
-    with clock.measure("figures"):
-        shown = lane(jax.device_get(program(*one)), 0)
-        for name, png in figures.draw(each.job, each.rows, each.run.metrics, codes, grid, shown):
-            each.run.write_figure(name, png)
+    codes = each.run.codes
+    grid = figures.code_grid(codes["z"])
+    width = params["from_code"]["kernel"].shape[1]
+    grid_GxZ = np.pad(grid.z, ((0, 0), (0, width - grid.z.shape[1])))
+    shown = lane(jax.device_get(picture(experiment, params, data, grid_GxZ)), 0)
+    for name, png in figures.draw(each.job, each.rows, each.run.metrics, codes, grid, shown):
+        each.run.write_figure(name, png)
+
+
+def _shapes(tree):
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
 
 
 def _tidy(value):

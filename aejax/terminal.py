@@ -28,11 +28,12 @@ class Report:
             due = [steps * part // LINES for part in range(1, LINES + 1)]
 
             def show_line(step, loss):
-                if due and step >= due[0]:
-                    while due and step >= due[0]:
-                        due.pop(0)
-                    left = (steps - step) / rate(step)
-                    self.say(f"{name}: step {step}/{steps}  loss {loss:.5g}  {rate(step):,.0f} steps/s  {left:.0f} s left")
+                passed = [at for at in due if at <= step]
+                if passed:
+                    del due[: len(passed)]
+                    left = (steps - step) / max(rate(step), 1e-9)
+                    speed = f"{rate(step):,.0f} steps/s  {left:.0f} s left"
+                    self.say(f"{name}: step {step}/{steps}  loss {loss:.5g}  {speed}")
 
             yield show_line
             return
