@@ -9,7 +9,7 @@ class InputError(ValueError):
 
 def matches(word, known):
     """The clause that names what `word` may have meant, empty where nothing known is near."""
-    found = difflib.get_close_matches(str(word), [str(name) for name in known], n=3, cutoff=0.5)
+    found = difflib.get_close_matches(str(word), [str(name) for name in known], n=3)
     return f"did you mean {' or '.join(found)}? " if found else ""
 
 

@@ -61,9 +61,11 @@ def number(low=-math.inf, high=math.inf, *, above=None, optional=False):
         value = ranged(value)
         if value is None:
             return None
-        if math.isinf(np.float32(value)) or (above is not None and np.float32(value) <= above):
+        with np.errstate(over="ignore"):
+            value = np.float32(value)
+        if np.isinf(value) or (above is not None and value <= above):
             raise ValueError  # out of range once it is a float32
-        return np.float32(value)
+        return value
 
     return _field(True, parse, _interval("a number", low, high, above, optional))
 

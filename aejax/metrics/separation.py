@@ -1,5 +1,7 @@
 """How well codes tell labels apart. Neither measure here knows which model made the codes."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -15,6 +17,7 @@ def distances(a_BxZ, b_NxZ):
     return jnp.maximum(squares_BxN - 2 * product_BxN, 0.0)
 
 
+@functools.partial(jax.jit, static_argnames=("classes", "neighbours"))
 def knn_accuracy(fit_MxZ, y_M, z_NxZ, y_N, classes, neighbours):
     """Share of codes whose label is the commonest among the nearest fitted codes; ties go to the smaller label.
 
@@ -33,6 +36,7 @@ def knn_accuracy(fit_MxZ, y_M, z_NxZ, y_N, classes, neighbours):
     return jnp.mean(lax.map(correct, (z_NxZ, y_N), batch_size=ROWS))
 
 
+@functools.partial(jax.jit, static_argnames="classes")
 def silhouette(z_NxZ, y_N, classes):
     """Mean silhouette coefficient, -1 to 1 (Rousseeuw 1987, eq. 2); an example alone in its class counts 0.
 

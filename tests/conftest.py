@@ -1,0 +1,95 @@
+"""What all tests share: a strict JAX, a home of their own, and short ways to experiments and runs."""
+
+import os
+import tempfile
+
+# Before jax is imported: no test reads or writes what a user has, and programs are compiled once a session.
+HOME = tempfile.mkdtemp(prefix="aejax-test-")
+os.environ |= {
+    "HOME": HOME,
+    "XDG_CACHE_HOME": f"{HOME}/cache",
+    "XDG_CONFIG_HOME": f"{HOME}/config",
+    "WANDB_DATA_DIR": f"{HOME}/wandb",
+    "WANDB_CACHE_DIR": f"{HOME}/wandb",
+    "WANDB_CONFIG_DIR": f"{HOME}/wandb",
+    "JAX_COMPILATION_CACHE_DIR": f"{HOME}/cache/jax",
+    "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
+}
+for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB_BASE_URL"):
+    os.environ.pop(name, None)
+
+import functools
+import shutil
+import time
+
+import hydra
+import jax
+import numpy as np
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+
+from aejax import train
+from aejax.command import CONF
+from aejax.evaluate import evaluate
+from aejax.lanes import over_lanes, stack
+from aejax.runs import Run
+from aejax.sweep import Job, keep_compiled_programs, run_group
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+keep_compiled_programs()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def home():
+    yield HOME
+    shutil.rmtree(HOME, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True)
+def clear_hydra():
+    yield
+    GlobalHydra.instance().clear()
+    HydraConfig.instance().cfg = None
+
+
+def job(*overrides):
+    """The job that these overrides compose."""
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", list(overrides), return_hydra_config=True)
+    choices = dict(config.hydra.runtime.choices)
+    del config._content["hydra"]
+    return Job.read(config, choices)
+
+
+def trained(*jobs, width=None):
+    """The stacked final State of these jobs, which must be of one structure, and the metrics of every segment."""
+    experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
+    width = width or max(int(each.experiment.latent_dim) for each in jobs)
+    state = jax.jit(over_lanes(functools.partial(train.init, width=width), 1))(experiments, data)
+    at, rows = 0, []
+    for length in train.segments(jobs[0].experiment):
+        state, row = _segment(length)(experiments, state, data, np.int32(at))
+        at += length
+        rows.append(jax.device_get(row))
+    return state, rows
+
+
+def evaluated(state, *jobs):
+    """The metrics [L] by name and the codes [L, N, Z] of these jobs' final State."""
+    return jax.device_get(_evaluate(stack([each.experiment for each in jobs]), state.chosen, jobs[0].dataset.arrays()))
+
+
+_evaluate = jax.jit(over_lanes(evaluate, 2))
+
+
+@functools.cache
+def _segment(length):
+    return jax.jit(over_lanes(functools.partial(train.segment, length=length), 2))
+
+
+def run(folder, *overrides):
+    """The Run that a job of these overrides leaves in `folder`; no pictures, no W&B unless asked for."""
+    run_group([job("figures=false", "track=off", *overrides)], [folder], time.perf_counter())
+    return Run.read(folder)
