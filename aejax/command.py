@@ -74,6 +74,7 @@ def run(config):
 def main():
     """The command; exit status 0, 1 for a run that diverged, 2 for a wrong input, 130 for an interrupted run."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
+    Check.composed, Check.missing = False, ()
     try:
         run()
     except KeyboardInterrupt:

@@ -38,7 +38,7 @@ class PrincipalComponents:
         if experiment.model.bottleneck.has_prior or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")
         if getattr(experiment.likelihood, "output", None) != "identity":
-            raise InputError("likelihood: principal components need likelihood=gaussian likelihood.output=identity")
+            raise InputError("likelihood: principal components need likelihood=linear")
 
     def start(self, params, x_NxP):
         """The solution."""

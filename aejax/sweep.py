@@ -224,8 +224,9 @@ def _train(lanes, programs, experiments, state, data, report):
     def note(at, metrics):
         nonlocal saved
         metrics = jax.device_get(metrics)
+        columns = sorted(metrics.keys() - {"alive"}, key=lambda name: (name != "train/loss", name))
         for index, each in enumerate(lanes):
-            row = {"step": at} | {name: _tidy(value[index]) for name, value in metrics.items() if name != "alive"}
+            row = {"step": at} | {name: _tidy(metrics[name][index]) for name in columns}
             each.rows.append(row)
             each.mirror.log(row)
         if time.perf_counter() - saved > SAVE_SECONDS:

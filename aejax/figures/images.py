@@ -1,0 +1,85 @@
+"""Examples as images: single ones, mosaics, and strips of them."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from aejax.figures.style import WIDTH
+
+
+def as_images(form, pixels_NxP):
+    """Pixels as [N, H, W, C] in [0, 1]; a vector is one row of pixels."""
+    shape = form.shape if len(form.shape) == 3 else (1, form.pixels, 1)
+    return np.clip(np.nan_to_num(pixels_NxP), 0, 1).reshape(-1, *shape)
+
+
+def ink(form, image):
+    """An image as RGBA on a transparent background: black ink where binary, else what is not black."""
+    if form.kind == "binary":
+        return np.concatenate([np.zeros((*image.shape[:2], 3)), image], axis=2)
+    opaque = np.minimum(1.6 * image.max(axis=2, keepdims=True), 1)
+    return np.concatenate([np.broadcast_to(image, (*image.shape[:2], 3)), opaque], axis=2)
+
+
+def mosaic_of(images_RxCxHxWxC, gap, background):
+    """Images side by side, each pixel 8 x 8, with a frame of `gap` / 2 around each image."""
+    large = images_RxCxHxWxC.repeat(8, axis=2).repeat(8, axis=3)
+    around = [(0, 0), (0, 0), (gap // 2, gap // 2), (gap // 2, gap // 2), (0, 0)]
+    framed = np.pad(large, around, constant_values=background)
+    rows, columns, height, width, channels = framed.shape
+    return framed.transpose(0, 2, 1, 3, 4).reshape(rows * height, columns * width, channels)
+
+
+def paper(form):
+    """The pixel value that is white on paper."""
+    return 0.0 if form.kind == "binary" else 1.0
+
+
+def show(axes, form, mosaic):
+    height, width, channels = mosaic.shape
+    axes.imshow(
+        mosaic if channels == 3 else mosaic[..., 0],
+        cmap="gray_r" if form.kind == "binary" else "gray",
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+        extent=(0, width, height, 0),
+    )
+    axes.spines[:].set_visible(False)
+
+
+def strips(form, rows, captions=None, measure=""):
+    """Rows of images above each other, in as many bands as they need.
+
+    `captions` {row: one text an image} stand under the images, and what they `measure` under the row's name.
+    """
+    captions = captions or {}
+    count = len(next(iter(rows.values())))
+    height, width = form.shape[:2] if len(form.shape) == 3 else (1, form.pixels)
+    columns = min(count, 14 if form.kind == "binary" or captions else 24)
+    bands = -(-count // columns)
+    margin = 0.85  # inches, left of the images, for the rows' names
+    cell = (WIDTH - margin - 0.05) / columns
+    row_height = cell * height / width
+    steps = [row_height + (0.15 if name in captions else 0.03) for name in rows]
+    gap = 0.1  # between bands
+    total = bands * sum(steps) + (bands - 1) * gap + 0.06
+    figure = Figure((WIDTH, total))
+    top = total - 0.03
+    for start in range(0, count, columns):
+        part = slice(start, start + columns)
+        for (name, images), step in zip(rows.items(), steps, strict=True):
+            strip = images[part]
+            axes = figure.add_axes(
+                (margin / WIDTH, (top - row_height) / total, len(strip) * cell / WIDTH, row_height / total)
+            )
+            mosaic = mosaic_of(strip[None], gap=6, background=paper(form))
+            show(axes, form, mosaic)
+            axes.tick_params(length=0, pad=2)
+            told = f"{name}\n{measure}" if name in captions and measure else name
+            axes.set_yticks([0.5 * mosaic.shape[0]], [told], fontsize=7)
+            centres = mosaic.shape[1] / len(strip) * (np.arange(len(strip)) + 0.5)
+            axes.set_xticks(centres if name in captions else [], captions[name][part] if name in captions else [])
+            axes.tick_params(axis="x", labelsize=5.5, pad=0.5)
+            top -= step
+        top -= gap
+    return figure

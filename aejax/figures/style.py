@@ -1,0 +1,16 @@
+"""The look of all pictures."""
+
+WIDTH = 6.75  # of a figure in inches, that of a page
+STYLE = {
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.2,
+    "legend.frameon": False,
+    "savefig.dpi": 200,
+    "image.interpolation": "nearest",
+}

@@ -1,0 +1,202 @@
+"""The command line: quick answers, and one line for every wrong input."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from aejax import runs
+from aejax.command import main
+from aejax.runs import Run
+
+QUICK = ["steps=4", "log_points=2", "net.widths=[5]", "figures=false", "track=off"]
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """Runs the command in an empty folder of its own; gives its exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words):
+        monkeypatch.setattr(sys, "argv", ["aejax", *words])
+        status = 0
+        try:
+            main()
+        except SystemExit as stop:
+            status = stop.code
+        return status, *capfd.readouterr()
+
+    return run
+
+
+WRONG = {
+    # unknown names, with the near matches
+    "model=vea": "model=vea: no such choice; did you mean vae? known: ae, pca, vae",
+    "data=emojis": "data=emojis: no such choice; did you mean emoji?",
+    "net=mpl": "net=mpl: no such choice",
+    "noise=salt_peper": "noise=salt_peper: no such choice; did you mean salt_pepper?",
+    "optim=adm": "optim=adm: no such choice; did you mean adam or adamw?",
+    "track=onlin": "track=onlin: no such choice; did you mean online",
+    "experiment=leters": "experiment=leters: no such choice; did you mean letters",
+    "ltent_dim=3": "ltent_dim: no such key; did you mean latent_dim?",
+    "optim.rl=1": "optim.rl: no such key; did you mean optim.lr",
+    "+optim.momentun=1": "optim.momentun: no such key; known: b1, b2, clip, lr, schedule, warmup",
+    "+depth=1": "depth: no such key",
+    # no number, or not a finite one
+    "latent_dim=two": "latent_dim=two: must be a whole number at least 1 and at most 65,536",
+    "optim.lr=fast": "optim.lr=fast: must be a number above 0",
+    "optim.lr=nan": "optim.lr=nan: must be a number above 0",
+    "optim.lr=inf": "optim.lr=inf: must be a number above 0",
+    "likelihood.variance=-inf": "likelihood.variance=-inf: must be a number above 0",
+    "seed=true": "seed=true: must be a whole number at least 0 and at most 4,294,967,295",
+    # out of range
+    "net.widths=[8,-1]": "net.widths=[8, -1]: must be a list of whole numbers at least 1 and at most 65,536",
+    "net.widths=[0]": "net.widths=[0]: must be a list",
+    "net.widths=8": "net.widths=8: must be a list",
+    "steps=0": "steps=0: must be a whole number at least 1",
+    "steps=-5": "steps=-5: must be a whole number at least 1",
+    "steps=null": "steps=null, epochs=null: one of the two must be a number",
+    "epochs=0": "epochs=0: must be a number above 0",
+    "log_points=0": "log_points=0: must be a whole number at least 1",
+    "batch_size=0": "batch_size=0: must be a whole number at least 1",
+    "batch_size=-2": "batch_size=-2: must be a whole number at least 1",
+    "batch_size=28": "batch_size=28: must be at most the number of training examples, 27",
+    "latent_dim=0": "latent_dim=0: must be a whole number at least 1",
+    "latent_dim=-3": "latent_dim=-3: must be a whole number at least 1",
+    "latent_dim=1.5": "latent_dim=1.5: must be a whole number at least 1",
+    "noise=flip noise.level=1.01": "noise.level=1.01: must be a number at least 0 and at most 1",
+    "noise=masking noise.level=-0.1": "noise.level=-0.1: must be a number at least 0 and at most 1",
+    "noise=gaussian noise.level=-1": "noise.level=-1: must be a number at least 0 and at most 100",
+    "model=vae model.beta=-1": "model.beta=-1: must be a number at least 0",
+    "seed=-1": "seed=-1: must be a whole number at least 0",
+    "seed=4294967296": "seed=4294967296: must be a whole number at least 0 and at most 4,294,967,295",
+    "select=first": "select=first: must be one of last, best",
+    "figures=maybe": "figures=maybe: must be true or false",
+    "net.activation=reul": "net.activation=reul: must be one of",
+    "data=emoji data.color=blue": "data.color=blue: must be one of rgb, grey",
+    "track.timeout=60": "track.timeout=60: must be a number above 0 and at most 14",
+    # parts that do not fit each other or the data
+    "data=emoji noise=flip": "noise=flip: needs binary data, and data=emoji is rgb",
+    "model=pca net=mlp": "net.widths=[128, 64]: principal components need net=linear",
+    "model=pca likelihood=bernoulli": "likelihood: principal components need likelihood=linear",
+    "noise._target_=os.getcwd": "noise._target_=os.getcwd: must name a dataclass",
+    "latent_dim=${nothing}": "Interpolation key 'nothing' not found",
+    "latent_dim=1,2": "Ambiguous value for argument 'latent_dim=1,2'",
+    "data=null": "Config group override must be a string or a list. Got NoneType (in: data=null)",
+    "steps==3": "Error parsing override 'steps==3'",
+    # folders
+    "hydra.run.dir=/dev/null/run": "hydra.run.dir=/dev/null/run: cannot be written (Not a directory)",
+    "hydra.run.dir=/proc/run": "hydra.run.dir=/proc/run: cannot be written",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_wrong_input_gets_one_line_status_2_and_no_folder(command, words, tmp_path, monkeypatch):
+    monkeypatch.setattr("aejax.lanes.compiled", lambda *_, **__: pytest.fail("something was compiled"))
+    status, out, err = command(*words.split())
+    assert err.startswith(f"aejax: {WRONG[words]}")
+    assert err.count("\n") == 1
+    assert (status, out, list(tmp_path.iterdir())) == (2, "", [])
+
+
+def test_a_finished_run_is_not_overwritten(command):
+    assert command(*QUICK, "hydra.run.dir=run")[0] == 0
+    before = {path: path.read_bytes() for path in Run.read("run").path.rglob("*") if path.is_file()}
+    status, _, err = command(*QUICK, "hydra.run.dir=run", "seed=1")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "run: holds a finished run; must be a new folder" in err
+    assert {path: path.read_bytes() for path in Run.read("run").path.rglob("*") if path.is_file()} == before
+
+
+def test_a_folder_that_is_a_file_is_refused(command, tmp_path):
+    (tmp_path / "run").write_text("mine")
+    status, _, err = command("hydra.run.dir=run")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "cannot be written" in err
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_a_full_disk_is_told_before_anything_begins(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs.shutil, "disk_usage", lambda _: runs.shutil._ntuple_diskusage(10, 9, 1))
+    status, _, err = command("hydra.run.dir=a/b")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "no space left, 0.0 MiB; must have 16 MiB" in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_during_the_run_is_told_in_one_line(tmp_path):
+    words = [sys.executable, "-m", "aejax", "steps=2", "track=off", "figures=false"]
+    subprocess.run([*words, "hydra.run.dir=first"], cwd=tmp_path, check=True)  # fills the cache of compiled programs
+    limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *words, "hydra.run.dir=run"]  # no file above 20 KiB
+    done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (2, "aejax: [Errno 27] File too large\n")
+    failed = Run.read(tmp_path / "run")
+    assert failed.record["status"] == "failed"
+    assert "File too large" in failed.record["error"]
+    assert sorted(path.name for path in failed.path.iterdir()) == [".hydra", "history.csv", "metrics.json", "run.json"]
+
+
+def test_a_run_that_diverges_is_recorded_and_told(command):
+    status, out, err = command(
+        "optim=sgd", "optim.lr=1e30", "optim.clip=null", "hydra.run.dir=run", "track=off", "steps=50", "net.widths=[5]"
+    )
+    run = Run.read("run")
+    assert (status, err, run.record["status"]) == (1, "", "diverged")
+    assert "diverged" in out
+    assert 1 <= len(run.history) < 50  # it stopped early
+    assert all(np.isfinite(array).all() for module in run.params.values() for array in leaves(module))
+    assert all(value is None or np.isfinite(value) for value in run.metrics.values())
+    assert (run.path / "figures" / "curves.png").exists()
+
+
+def leaves(tree):
+    return [leaf for node in tree.values() for leaf in leaves(node)] if isinstance(tree, dict) else [tree]
+
+
+def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path):
+    script = "from aejax import command, sweep; sweep.SAVE_SECONDS = 0.1; command.main()"
+    words = ["steps=50000000", "log_points=50000", "hydra.run.dir=run"]
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        for _ in range(600):
+            time.sleep(0.1)
+            if (tmp_path / "run" / "history.csv").exists():
+                break
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    run = Run.read(tmp_path / "run")
+    assert (running.returncode, err, run.record["status"]) == (130, "", "interrupted")
+    assert "interrupted" in out
+    steps = [row["step"] for row in run.history]
+    assert len(steps) >= 1
+    assert steps == list(range(1000, 1000 * len(steps) + 1, 1000))
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["--cfg", "job", "experiment=emoji", "--resolve"]])
+def test_help_and_cfg_never_import_jax(tmp_path, words):
+    script = (
+        "import sys; from aejax.command import main\n"
+        "try: main()\n"
+        "finally: assert not {'jax', 'flax', 'wandb', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True, env=os.environ
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_help_shows_groups_choices_and_five_commands(command):
+    status, out, _ = command("--help")
+    assert status == 0
+    for group in ("data: emoji, letters", "model: ae, pca, vae", "noise: flip, gaussian, masking, none, salt_pepper"):
+        assert group in out
+    assert sum(line.startswith("  python -m aejax") for line in out.splitlines()) == 5
