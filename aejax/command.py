@@ -31,6 +31,7 @@ class Check(Callback):
 
     composed = False  # whether Hydra has come as far as a configuration
     missing = ()  # the folders that Hydra is about to make, innermost first
+    wandb_lost = False  # whether W&B did not answer at the end of a run
 
     def on_run_start(self, config, **kwargs):
         from aejax.runs import check_folder
@@ -61,28 +62,41 @@ def run(config):
     runtime = HydraConfig.get().runtime
     try:
         job = Job.read(config, runtime.choices)
-        status = run_group([job], [Path(runtime.output_dir)], STARTED)[0]
+        record = run_group([job], [Path(runtime.output_dir)], STARTED)[0].record
     except NotBegun as error:
         discard(runtime.output_dir, Check.missing)
         fail(error)
     except (InputError, OSError) as error:  # Hydra would add lines of its own
         fail(error)
-    if status == "diverged":
+    Check.wandb_lost |= "wandb_lost" in record
+    if record["status"] == "diverged":
         raise SystemExit(1)
 
 
 def main():
     """The command; exit status 0, 1 for a run that diverged, 2 for a wrong input, 130 for an interrupted run."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
-    Check.composed, Check.missing = False, ()
+    Check.composed, Check.missing, Check.wandb_lost = False, (), False
     try:
         run()
+    except SystemExit as stop:
+        _leave(stop.code)
+        raise
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
         if Check.composed and not isinstance(error, KNOWN):
             raise
         fail(_explained(error))
+    _leave(0)
+
+
+def _leave(status):
+    """Ends the process at once where W&B's own exit would wait for a server that does not answer."""
+    if Check.wandb_lost:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
 def fail(message):

@@ -108,7 +108,7 @@ class Lane:
 
     job: Job
     run: Run
-    mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, artifact=False))
+    mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, None))
     rows: list[dict] = dataclasses.field(default_factory=list)
 
     def end(self, status, clock, **fields):
@@ -116,11 +116,13 @@ class Lane:
         self.run.write_history(self.rows)
         with clock.measure("track"):
             self.mirror.finish(failed=status != "completed")
+        if self.mirror.lost:
+            fields["wandb_lost"] = self.mirror.lost
         self.run.note(status=status, seconds=clock.rounded, finished=_now(), **fields)
 
 
 def run_group(jobs, folders, started):
-    """Trains jobs of equal structure and leaves a record of each in its folder; returns their statuses.
+    """Trains jobs of equal structure and leaves a record of each in its folder; returns the Runs.
 
     `started` is the time.perf_counter() from which the seconds are counted. What the training does not need is
     prepared beside it, on another thread: W&B while it compiles, evaluation and pictures while it runs. Raises
@@ -255,7 +257,6 @@ def _finish(lanes, evaluation, picture, experiments, state, data, clock, report)
     with clock.measure("evaluate"):
         metrics, z = jax.device_get(evaluation(experiments, state.chosen, data))
         chosen, alive = jax.device_get((state.chosen, state.alive))
-    statuses = []
     for index, each in enumerate(lanes):
         job, run = each.job, each.run
         latent_dim = int(job.experiment.latent_dim)
@@ -267,14 +268,15 @@ def _finish(lanes, evaluation, picture, experiments, state, data, clock, report)
             with clock.measure("figures"):
                 _draw(each, picture, stack([job.experiment]), stack([lane(chosen, index)]), data)
         with clock.measure("track"):
-            each.mirror.log_results(run, run.metrics, job.dataset.label_names)
+            each.mirror.log_results(run, job.dataset.label_names)
         status = "completed" if alive[index] else "diverged"
         each.end(status, clock, parameters=sum(array.size for array in flat(params).values()))
         if status == "diverged":
             report.say(f"diverged: the loss was no longer finite by step {each.rows[-1]['step']}; kept what was before")
+        if each.mirror.lost:
+            report.say(f"W&B has not all of it ({each.mirror.lost}); wandb sync {run.path}/wandb uploads the rest")
         report.results(job.name, run.metrics, run.path, clock.rounded["total"])
-        statuses.append(status)
-    return statuses
+    return [each.run for each in lanes]
 
 
 def _draw(each, picture, experiment, params, data):

@@ -1,5 +1,7 @@
 """Weights & Biases: a mirror of what the run folder holds, never the truth."""
 
+import os
+import threading
 from typing import Any
 
 from flax import struct
@@ -24,7 +26,8 @@ class Track:
     def start(self, folder, run_id, name, settings):
         """A Mirror of the run in `folder`; raises InputError where the server cannot be used."""
         if self.mode == "off":
-            return Mirror(None, self.artifact)
+            return Mirror(None, self)
+        os.environ.setdefault("WANDB_SILENT", "true")
         import wandb  # half a second, so only where it is used
 
         quiet = wandb.Settings(
@@ -54,14 +57,17 @@ class Track:
         except wandb.Error as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"track={self.mode}: {reason}; must be offline or off without the server") from None
-        return Mirror(run, self.artifact)
+        return Mirror(run, self)
 
 
 class Mirror:
-    """One W&B run, or nothing at all where `run` is None."""
+    """One W&B run, or nothing at all where `run` is None; no failure of W&B's is one of the run's.
 
-    def __init__(self, run: Any, artifact: bool):
-        self.run, self.artifact = run, artifact
+    `lost` says why the mirror is not whole, None while it is.
+    """
+
+    def __init__(self, run: Any, track: Track | None):
+        self.run, self.track, self.lost = run, track, None
 
     @property
     def run_id(self):
@@ -69,30 +75,47 @@ class Mirror:
         return None if self.run is None else self.run.id
 
     def log(self, row):
-        """Mirrors one row of the history."""
+        """Mirrors one row of the history; returns at once, whatever the server does."""
         if self.run is not None:
             self.run.log({name: value for name, value in row.items() if name != "step"}, step=int(row["step"]))
 
-    def log_results(self, finished, metrics, label_names):
+    def log_results(self, finished, label_names):
         """Mirrors what a finished Run left: summary, pictures, codes, and the parameters where they are asked for."""
+        self._within_the_timeout(lambda: self._log_results(finished, label_names))
+
+    def finish(self, failed=False):
+        """Closes the W&B run."""
+        self._within_the_timeout(lambda: self.run.finish(exit_code=int(failed)))
+
+    def _within_the_timeout(self, action):
+        """Waits for an action that may ask the server, and gives the mirror up where that takes too long or fails."""
         if self.run is None:
             return
+
+        def attempt():
+            try:
+                action()
+            except Exception as error:
+                self.lost = self.lost or " ".join(str(error).split()) or type(error).__name__
+
+        thread = threading.Thread(target=attempt, daemon=True)
+        thread.start()
+        thread.join(self.track.finish_timeout)
+        if thread.is_alive() and not self.lost:
+            self.lost = f"no answer within {self.track.finish_timeout:g} s"
+
+    def _log_results(self, finished, label_names):
         import wandb
 
+        metrics, codes = finished.metrics, finished.codes
         self.run.summary.update({name: value for name, value in metrics.items() if value is not None})
         pictures = sorted((finished.path / "figures").glob("*.png"))
-        shown = {f"figures/{picture.stem}": wandb.Image(str(picture)) for picture in pictures}
-        table = wandb.Table(*_code_table(finished.codes, label_names))
-        self.run.log(shown | {"codes": table})
-        if self.artifact:
+        self.run.log({f"figures/{picture.stem}": wandb.Image(str(picture)) for picture in pictures})
+        self.run.log({"codes": wandb.Table(*_code_table(codes, label_names))})
+        if self.track.artifact:
             artifact = wandb.Artifact(f"params-{self.run.id}", type="model")
             artifact.add_file(str(finished.path / "params.safetensors"))
             self.run.log_artifact(artifact)
-
-    def finish(self, failed=False):
-        """Closes the W&B run; waits no longer than `finish_timeout` for the server."""
-        if self.run is not None:
-            self.run.finish(exit_code=int(failed))
 
 
 def _code_table(codes, label_names):
