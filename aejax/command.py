@@ -34,8 +34,8 @@ class Check(Callback):
     wandb_lost = False  # whether W&B did not answer at the end of a run
 
     def on_run_start(self, config, **kwargs):
+        from aejax.job import Job
         from aejax.runs import check_folder
-        from aejax.sweep import Job
 
         Check.composed = True
         HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
@@ -56,8 +56,9 @@ class Check(Callback):
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder."""
+    from aejax.job import Job
     from aejax.runs import discard
-    from aejax.sweep import Job, NotBegun, run_group
+    from aejax.sweep import NotBegun, run_group
 
     runtime = HydraConfig.get().runtime
     try:

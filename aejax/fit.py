@@ -16,7 +16,7 @@ class Descent:
     closed_form: ClassVar[bool] = False
 
     def check(self, experiment):
-        pass
+        """Fits every experiment."""
 
     def start(self, params, x_NxP):
         """The parameters before the first step."""
@@ -33,6 +33,7 @@ class PrincipalComponents:
     closed_form: ClassVar[bool] = True
 
     def check(self, experiment):
+        """Raises InputError where the experiment is not a linear, plain autoencoder with a free mean."""
         if not experiment.net.is_linear:
             raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
         if experiment.model.bottleneck.has_prior or experiment.model.terms:

@@ -33,9 +33,10 @@ from hydra.core.hydra_config import HydraConfig
 from aejax import train
 from aejax.command import CONF
 from aejax.evaluate import evaluate
+from aejax.job import Job
 from aejax.lanes import over_lanes, stack
 from aejax.runs import Run
-from aejax.sweep import Job, keep_compiled_programs, run_group
+from aejax.sweep import keep_compiled_programs, run_group
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 keep_compiled_programs()

@@ -1,5 +1,9 @@
 """Every choice of the groups composes, trains two steps and is finite; those that make no sense are refused."""
 
+import re
+import subprocess
+import sys
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +13,7 @@ from conftest import CONF, job
 from aejax import train
 from aejax.errors import InputError
 from aejax.nets import ACTIVATIONS
+from aejax.runs import Run
 
 
 def choices(group):
@@ -73,3 +78,19 @@ def test_every_activation_is_elementwise():
         activation = getattr(jax.nn, name)
         np.testing.assert_allclose(activation(x)[1], activation(x[1]), rtol=1e-6, err_msg=name)
         assert activation(x).shape == x.shape
+
+
+def test_the_readmes_own_data_is_found_and_trained(tmp_path, monkeypatch):
+    readme = (CONF.parent / "README.md").read_text()
+    (tmp_path / "mine.py").write_text(re.search(r"```python\n# mine\.py\n(.*?)```", readme, re.S)[1])
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "waves.yaml").write_text(re.search(r"```yaml\n# data/waves\.yaml\n(.*?)```", readme, re.S)[1])
+    command = re.search(r"^python -m aejax --config-dir .*$", readme, re.M)[0].split()
+    quick = ["steps=5", "log_points=1", "hydra.run.dir=run", "track=off", "noise=gaussian"]
+    done = subprocess.run([sys.executable, *command[1:], *quick], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    run = Run.read(tmp_path / "run")
+    assert run.record["data"]["examples"] == {"train": 300, "valid": 100, "test": 100}
+    assert run.codes["z"].shape == (100, 2)
+    assert run.metrics["restore/mse"] > 0
+    assert not any(name.startswith("separation/") for name in run.metrics)  # there are no labels

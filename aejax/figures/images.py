@@ -35,6 +35,7 @@ def paper(form):
 
 
 def show(axes, form, mosaic):
+    """Draws a mosaic, one unit of the axes an element of it, without a frame."""
     height, width, channels = mosaic.shape
     axes.imshow(
         mosaic if channels == 3 else mosaic[..., 0],
