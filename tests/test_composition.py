@@ -25,7 +25,6 @@ def takes_two_steps(*overrides):
     if each.experiment.net.widths:
         each = job("steps=2", *overrides, "net.widths=[5,4]")
 
-    @jax.jit
     def two(experiment, data):
         state, metrics = train.init(experiment, data, 2), {}
         for at in range(0 if experiment.model.fit.closed_form else 2):
