@@ -18,7 +18,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aejax.errors import InputError, matches, near
+from aejax.errors import InputError, JobFailed, matches, near
 
 KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
 STARTED = time.perf_counter()
@@ -58,19 +58,25 @@ def run(config):
     """Runs the job that `config` describes, in Hydra's output folder."""
     from aejax.job import Job
     from aejax.runs import discard
-    from aejax.sweep import NotBegun, run_group
+    from aejax.sweep import Clock, NotBegun, Place, layout_of, run_group
+    from aejax.terminal import Report
 
-    runtime = HydraConfig.get().runtime
+    runtime, report = HydraConfig.get().runtime, Report()
+    folder, clock = Path(runtime.output_dir), Clock(STARTED)
     try:
         job = Job.read(config, runtime.choices)
-        record = run_group([job], [Path(runtime.output_dir)], STARTED)[0].record
+        run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except NotBegun as error:
-        discard(runtime.output_dir, Check.missing)
+        discard(folder, Check.missing)
         fail(error)
     except (InputError, OSError) as error:  # Hydra would add lines of its own
         fail(error)
-    Check.wandb_lost |= "wandb_lost" in record
-    if record["status"] == "diverged":
+    except KeyboardInterrupt:
+        report.say(f"interrupted; what there is of it is in {folder}")
+        raise
+    report.result(run)
+    Check.wandb_lost |= "wandb_lost" in run.record
+    if run.record["status"] == "diverged":
         raise SystemExit(1)
 
 
@@ -85,6 +91,8 @@ def main():
         raise
     except KeyboardInterrupt:
         sys.exit(130)
+    except JobFailed:
+        sys.exit(1)
     except Exception as error:
         if Check.composed and not isinstance(error, KNOWN):
             raise

@@ -16,3 +16,7 @@ def matches(word, known):
 def near(word, known):
     """The clause that names what `word` may have meant and all that is known, for the end of a message."""
     return f"{matches(word, known)}known: {', '.join(sorted(str(name) for name in known)) or 'none'}"
+
+
+class JobFailed(Exception):
+    """A job of a sweep could not be run; the sweep's summary has told why."""

@@ -64,7 +64,7 @@ MINIBATCH = 128  # and a larger one is cut into batches of this size
 
 
 def run_id(settings, fingerprint, version):
-    """A run's identity, 16 hex digits: of what decides its result, so without `hydra` and `track`."""
-    decisive = {key: value for key, value in settings.items() if key not in ("hydra", "track")}
+    """A run's identity, 16 hex digits: of what decides its result, so without `hydra`, `track` and `lanes`."""
+    decisive = {key: value for key, value in settings.items() if key not in ("hydra", "track", "lanes")}
     text = json.dumps([decisive, fingerprint, version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,6 +1,7 @@
 """From a composed configuration to a job: an experiment, its data, and what to leave of it."""
 
 import dataclasses
+import json
 from typing import Any
 
 from flax import struct
@@ -9,6 +10,7 @@ import aejax
 from aejax.data import Dataset
 from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
+from aejax.lanes import Lanes
 from aejax.settings import Build, declared, flag, part, plain
 from aejax.track import Track
 
@@ -19,6 +21,7 @@ class Around:
 
     data: Any = part()
     track: Track = part()
+    lanes: Lanes = part()
     figures: bool = flag()
 
 
@@ -30,16 +33,19 @@ class Job:
     experiment: Experiment
     dataset: Dataset
     track: Track
+    lanes: Lanes
     figures: bool
     run_id: str
     name: str
 
     @classmethod
-    def read(cls, config, choices):
+    def read(cls, config, choices, loaded=None):
         """The job of a composed configuration and Hydra's choices of groups for it.
 
-        Raises InputError, before anything is compiled.
+        `loaded` {settings as text: Dataset} keeps what the jobs of a sweep have in common. Raises InputError, before
+        anything is compiled.
         """
+        loaded = {} if loaded is None else loaded
         build, settings = Build(config), plain(config)
         settings.pop("hydra", None)
         own = {kind: declared(kind) for kind in (Around, Experiment)}
@@ -51,9 +57,12 @@ class Job:
             build.instance(kind, {name: settings[name] for name in names if name in settings})
             for kind, names in own.items()
         )
-        dataset = around.data.load()
+        source = json.dumps(settings["data"], sort_keys=True)
+        if source not in loaded:
+            loaded[source] = around.data.load()
+        dataset = loaded[source]
         experiment = experiment.settle(dataset.form)
         identity = run_id(settings, dataset.fingerprint, aejax.__version__)
         noise = "" if choices["noise"] == "none" else f" noise={choices['noise']}"
         name = f"{choices['model']} {choices['data']}{noise} d={experiment.latent_dim} s={experiment.seed}"
-        return cls(settings, experiment, dataset, around.track, around.figures, identity, name)
+        return cls(settings, experiment, dataset, around.track, around.lanes, around.figures, identity, name)

@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import flax
 import jax
@@ -16,15 +17,14 @@ import optax
 import platformdirs
 
 import aejax
-from aejax import train
+from aejax import model, train
 from aejax.bottleneck import trim
 from aejax.errors import InputError
 from aejax.evaluate import PROTOCOL, evaluate
 from aejax.examples import examples
 from aejax.job import Job
-from aejax.lanes import compiled, lane, stack
+from aejax.lanes import Layout, cut_evenly, lane
 from aejax.runs import Run, flat
-from aejax.terminal import Report
 from aejax.track import Mirror
 
 SAVE_SECONDS = 10  # between two writings of an unfinished run's history
@@ -52,11 +52,21 @@ class Clock:
         return {name: round(value, 3) for name, value in (self.seconds | total).items()}
 
 
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a job leaves its run: its folder, the folder that holds `wandb/`, and the name of its sweep."""
+
+    folder: Path
+    wandb: Path
+    sweep: str | None = None
+
+
 @dataclasses.dataclass
 class Lane:
-    """A job in training: its folder, its W&B run, its history so far."""
+    """A job in training: its place, its folder's Run, its W&B run, its history so far."""
 
     job: Job
+    place: Place
     run: Run
     mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, None))
     rows: list[dict] = dataclasses.field(default_factory=list)
@@ -71,36 +81,54 @@ class Lane:
         self.run.note(status=status, seconds=clock.rounded, finished=_now(), **fields)
 
 
-def run_group(jobs, folders, started):
-    """Trains jobs of equal structure and leaves a record of each in its folder; returns the Runs.
+def groups(jobs):
+    """The indices of the jobs that share a program, each group in the order of the jobs, cut at `lanes.max`."""
+    by_structure = {}
+    for index, job in enumerate(jobs):
+        key = jax.tree.structure(job.experiment), job.lanes
+        by_structure.setdefault(key, []).append(index)
+    cut = [cut_evenly(indices, lanes.max or len(indices)) for (_, lanes), indices in by_structure.items()]
+    return [part for parts in cut for part in parts]
 
-    `started` is the time.perf_counter() from which the seconds are counted. What the training does not need is
-    prepared beside it, on another thread: W&B while it compiles, evaluation and pictures while it runs. Raises
-    NotBegun, with nothing trained.
+
+def layout_of(jobs):
+    """How the jobs of a group are laid out in lanes."""
+    first = jobs[0].experiment
+    width = max(int(job.experiment.latent_dim) for job in jobs)
+    shapes = jax.eval_shape(functools.partial(model.init, width=width), first)
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
+    return Layout(len(jobs), jobs[0].lanes.settle(len(jobs), parameters))
+
+
+def run_group(jobs, places, layout, clock, report):
+    """Trains jobs of equal structure and leaves a record of each in its place; returns the Runs.
+
+    What the training does not need is prepared beside it, on another thread: W&B while it compiles, evaluation and
+    pictures while it runs. Raises NotBegun, with nothing trained.
     """
-    clock, report = Clock(started), Report()
     keep_compiled_programs()
-    lanes = [Lane(job, Run(folder)) for job, folder in zip(jobs, folders, strict=True)]
+    lanes = [Lane(job, place, Run(place.folder)) for job, place in zip(jobs, places, strict=True)]
     with ThreadPoolExecutor(1) as beside:
         try:
-            mirrors = beside.submit(_begin, lanes)
-            experiments, data = stack([job.experiment for job in jobs]), jobs[0].dataset.arrays()
+            mirrors = beside.submit(_begin, lanes, layout)
+            experiments = layout.stack([job.experiment for job in jobs])
+            data = layout.share(jobs[0].dataset.arrays())
             with clock.measure("compile"):
-                state, programs = _compile(lanes, experiments, data)
+                state, programs = _compile(lanes, layout, experiments, data)
             with clock.measure("track"):
                 mirrors.result()
-            prepared = beside.submit(_prepare, lanes, experiments, state.params, data)
+            prepared = beside.submit(_prepare, lanes, layout, experiments, state.params, data)
             with clock.measure("train"):
                 state = _train(lanes, programs, experiments, state, data, report)
             with clock.measure("compile"):
                 evaluation, picture = prepared.result()
-            return _finish(lanes, evaluation, picture, experiments, state, data, clock, report)
+            _finish(lanes, evaluation, picture, experiments, state, data, clock)
+            return [each.run for each in lanes]
         except NotBegun:  # there is nothing to end
             raise
         except KeyboardInterrupt:
             for each in lanes:
                 each.end("interrupted", clock)
-                report.say(f"interrupted; what there is of it is in {each.run.path}")
             raise
         except Exception as error:
             for each in lanes:
@@ -121,11 +149,12 @@ class NotBegun(InputError):
     """A run cannot begin: its folder takes no file, or the W&B server is out of reach."""
 
 
-def _begin(lanes):
+def _begin(lanes, layout):
     versions = {module.__name__: module.__version__ for module in (aejax, jax, flax, optax, np)}
     for each in lanes:
         job = each.job
         try:
+            each.mirror = job.track.start(each.place.wandb, job.run_id, job.name, job.settings, each.place.sweep)
             each.run.note(
                 id=job.run_id,
                 name=job.name,
@@ -133,39 +162,38 @@ def _begin(lanes):
                 error=None,
                 versions=versions | {"python": platform.python_version()},
                 device=jax.devices()[0].device_kind,
+                lanes=dataclasses.asdict(layout) | {"devices": layout.devices},
                 data=job.dataset.described,
                 protocol=PROTOCOL,
+                wandb_id=each.mirror.run_id,
                 started=_now(),
             )
-            each.mirror = job.track.start(each.run.path, job.run_id, job.name, job.settings)
-            each.run.note(wandb_id=each.mirror.run_id)
         except (InputError, OSError) as error:
             raise NotBegun(str(error)) from None
 
 
-def _compile(lanes, experiments, data):
+def _compile(lanes, layout, experiments, data):
     """The stacked State before the first step, and the programs of the segments by their length."""
     width = max(int(each.job.experiment.latent_dim) for each in lanes)
-    state = compiled(functools.partial(train.init, width=width), 1, experiments, data)(experiments, data)
+    init = layout.compiled(functools.partial(train.init, width=width), 1, experiments, data)
+    state = init(experiments, data)
     programs = {}
     for length in set(train.segments(lanes[0].job.experiment)):
         segment = functools.partial(train.segment, length=length)
-        programs[length] = compiled(segment, 2, experiments, state, data, np.int32(0), donate=(1,))
+        programs[length] = layout.compiled(segment, 2, experiments, state, data, np.int32(0), donate=(1,))
     return state, programs
 
 
-def _prepare(lanes, experiments, params, data):
-    """The program that evaluates all lanes and the one that computes what pictures of one lane show."""
-    params = _shapes(params)
-    evaluation = compiled(evaluate, 2, experiments, params, data)
+def _prepare(lanes, layout, experiments, params, data):
+    """The program that evaluates all lanes, one after another, and the one for what pictures of one lane show."""
+    evaluation = layout.compiled(evaluate, 2, experiments, _shapes(params), data, how="map")
     if not any(each.job.figures for each in lanes):
         return evaluation, None
     from aejax.figures import GRID_SIDE  # takes half a second to import
 
-    one = [jax.tree.map(lambda leaf: leaf[:1], experiments)]
-    one += [jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((1, *leaf.shape[1:]), leaf.dtype), params)]
     grid = jax.ShapeDtypeStruct((GRID_SIDE**2, params["from_code"]["kernel"].shape[1]), np.float32)
-    return evaluation, compiled(examples, 2, *one, data, grid)
+    one = [jax.tree.map(lambda leaf: leaf[:1], jax.device_get(tree)) for tree in (experiments, params)]
+    return evaluation, Layout(1, "map").compiled(examples, 2, *one, jax.device_get(data), grid)
 
 
 def _train(lanes, programs, experiments, state, data, report):
@@ -203,7 +231,7 @@ def _train(lanes, programs, experiments, state, data, report):
     return state
 
 
-def _finish(lanes, evaluation, picture, experiments, state, data, clock, report):
+def _finish(lanes, evaluation, picture, experiments, state, data, clock):
     with clock.measure("evaluate"):
         metrics, z = jax.device_get(evaluation(experiments, state.chosen, data))
         chosen, alive = jax.device_get((state.chosen, state.alive))
@@ -216,33 +244,28 @@ def _finish(lanes, evaluation, picture, experiments, state, data, clock, report)
         run.write_codes(z[index][:, :latent_dim], job.dataset.test.y)
         if job.figures:
             with clock.measure("figures"):
-                _draw(each, picture, stack([job.experiment]), stack([lane(chosen, index)]), data)
+                _draw(each, picture, lane(chosen, index), data)
         with clock.measure("track"):
             each.mirror.log_results(run, job.dataset.label_names)
         status = "completed" if alive[index] else "diverged"
         each.end(status, clock, parameters=sum(array.size for array in flat(params).values()))
-        if status == "diverged":
-            report.say(f"diverged: the loss was no longer finite by step {each.rows[-1]['step']}; kept what was before")
-        if each.mirror.lost:
-            report.say(f"W&B has not all of it ({each.mirror.lost}); wandb sync {run.path}/wandb uploads the rest")
-        report.results(job.name, run.metrics, run.path, clock.rounded["total"])
-    return [each.run for each in lanes]
 
 
-def _draw(each, picture, experiment, params, data):
+def _draw(each, picture, params, data):
     from aejax import figures
 
-    codes = each.run.codes
+    codes, alone = each.run.codes, Layout(1, "map")
     grid = figures.code_grid(codes["z"])
-    width = params["from_code"]["kernel"].shape[1]
+    width = params["from_code"]["kernel"].shape[0]
     grid_GxZ = np.pad(grid.z, ((0, 0), (0, width - grid.z.shape[1])))
-    shown = lane(jax.device_get(picture(experiment, params, data, grid_GxZ)), 0)
+    one = [alone.stack([each.job.experiment]), alone.stack([params]), alone.share(data), grid_GxZ]
+    shown = lane(jax.device_get(picture(*one)), 0)
     for name, png in figures.draw(each.job, each.rows, each.run.metrics, codes, grid, shown):
         each.run.write_figure(name, png)
 
 
 def _shapes(tree):
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), tree)
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)
 
 
 def _tidy(value):

@@ -23,8 +23,11 @@ class Track:
     timeout: float = amount(above=0, high=14)
     finish_timeout: float = amount(above=0)
 
-    def start(self, folder, run_id, name, settings):
-        """A Mirror of the run in `folder`; raises InputError where the server cannot be used."""
+    def start(self, folder, run_id, name, settings, sweep=None):
+        """A Mirror whose files go to `folder`/wandb, in the group of a `sweep`.
+
+        Raises InputError where the server cannot be used.
+        """
         if self.mode == "off":
             return Mirror(None, self)
         os.environ.setdefault("WANDB_SILENT", "true")
@@ -50,6 +53,8 @@ class Track:
                 dir=folder,
                 id=run_id,
                 name=name,
+                group=sweep,
+                tags=None if sweep is None else name.split(),
                 config=settings,
                 reinit="create_new",
                 settings=quiet,

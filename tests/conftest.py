@@ -29,14 +29,15 @@ import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from rich.console import Console
 
 from aejax import train
 from aejax.command import CONF
 from aejax.evaluate import evaluate
 from aejax.job import Job
-from aejax.lanes import over_lanes, stack
 from aejax.runs import Run
-from aejax.sweep import keep_compiled_programs, run_group
+from aejax.sweep import Clock, Place, keep_compiled_programs, layout_of, run_group
+from aejax.terminal import Report
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 keep_compiled_programs()
@@ -69,7 +70,7 @@ def trained(*jobs, width=None):
     """The stacked final State of these jobs, which must be of one structure, and the metrics of every segment."""
     experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
     width = width or max(int(each.experiment.latent_dim) for each in jobs)
-    state = jax.jit(over_lanes(functools.partial(train.init, width=width), 1))(experiments, data)
+    state = over_lanes(functools.partial(train.init, width=width), 1)(experiments, data)
     at, rows = 0, []
     for length in train.segments(jobs[0].experiment):
         state, row = _segment(length)(experiments, state, data, np.int32(at))
@@ -83,15 +84,31 @@ def evaluated(state, *jobs):
     return jax.device_get(_evaluate(stack([each.experiment for each in jobs]), state.chosen, jobs[0].dataset.arrays()))
 
 
-_evaluate = jax.jit(over_lanes(evaluate, 2))
+def stack(experiments):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *experiments)
+
+
+def over_lanes(function, stacked):
+    """One lane's function over all, jitted: the tests' own way, apart from lanes.py."""
+
+    def program(*arguments):
+        one = functools.partial(lambda own, shared: function(*own, *shared), shared=arguments[stacked:])
+        return jax.lax.map(one, arguments[:stacked])
+
+    return jax.jit(program)
+
+
+_evaluate = over_lanes(evaluate, 2)
 
 
 @functools.cache
 def _segment(length):
-    return jax.jit(over_lanes(functools.partial(train.segment, length=length), 2))
+    return over_lanes(functools.partial(train.segment, length=length), 2)
 
 
 def run(folder, *overrides):
     """The Run that a job of these overrides leaves in `folder`; no pictures, no W&B unless asked for."""
-    run_group([job("figures=false", "track=off", *overrides)], [folder], time.perf_counter())
+    each = job("figures=false", "track=off", *overrides)
+    clock = Clock(time.perf_counter())
+    run_group([each], [Place(folder, folder)], layout_of([each]), clock, Report(Console(quiet=True)))
     return Run.read(folder)

@@ -96,7 +96,7 @@ WRONG = {
 
 @pytest.mark.parametrize("words", WRONG)
 def test_a_wrong_input_gets_one_line_status_2_and_no_folder(command, words, tmp_path, monkeypatch):
-    monkeypatch.setattr("aejax.lanes.compiled", lambda *_, **__: pytest.fail("something was compiled"))
+    monkeypatch.setattr("aejax.lanes.Layout.compiled", lambda *_, **__: pytest.fail("something was compiled"))
     status, out, err = command(*words.split())
     assert err.startswith(f"aejax: {WRONG[words]}")
     assert err.count("\n") == 1

@@ -1,0 +1,26 @@
+"""hydra/launcher=vmap: trains the jobs of a sweep together. Imports no jax, because Hydra imports it at every start."""
+
+from dataclasses import dataclass
+
+from hydra.core.config_store import ConfigStore
+from hydra.plugins.launcher import Launcher
+
+
+class VmapLauncher(Launcher):
+    """Hands all jobs of a batch to aejax at once."""
+
+    def setup(self, *, hydra_context, task_function, config):
+        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+
+    def launch(self, job_overrides, initial_job_idx):
+        from aejax.launch import launch
+
+        return launch(self.hydra_context, self.task_function, self.config, job_overrides, initial_job_idx)
+
+
+@dataclass
+class VmapLauncherConf:
+    _target_: str = "hydra_plugins.aejax_vmap.VmapLauncher"
+
+
+ConfigStore.instance().store(group="hydra/launcher", name="vmap", node=VmapLauncherConf, provider="aejax")
