@@ -1,0 +1,168 @@
+"""Sweeps: few programs, each job its own whole run, equal to what it would be alone."""
+
+import os
+import subprocess
+import sys
+import warnings
+
+import numpy as np
+import pytest
+import yaml
+from conftest import CONF, job
+from hydra import version
+from hydra.core.plugins import Plugins
+from hydra.plugins.launcher import Launcher
+from hydra.test_utils.launcher_common_tests import (
+    BatchedSweeperTestSuite,
+    IntegrationTestSuite,
+    LauncherTestSuite,
+)
+
+from aejax.lanes import Lanes, Layout, cut_evenly
+from aejax.launch import names_of
+from aejax.runs import Run
+from aejax.sweep import groups
+
+QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "track=off"]
+
+
+def sweep(folder, *words, status=0):
+    done = subprocess.run([sys.executable, "-m", "aejax", "-m", *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+def test_hydra_finds_the_launcher():
+    found = [f"{each.__module__}.{each.__name__}" for each in Plugins.instance().discover(Launcher)]
+    assert "hydra_plugins.aejax_vmap.VmapLauncher" in found
+
+
+@pytest.fixture
+def as_hydra_tests(monkeypatch):
+    """What Hydra's suites take for granted: the working folder of a job is its own, and the plugin is installed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        version.setbase("1.1")
+    monkeypatch.setenv("PYTHONPATH", str(CONF.parent / "aejax" / "_plugins"), prepend=os.pathsep)
+    yield
+    version.setbase("1.3")
+
+
+@pytest.mark.usefixtures("as_hydra_tests")
+@pytest.mark.parametrize("launcher_name, overrides", [("vmap", [])])
+class TestConformance(LauncherTestSuite):
+    """Hydra's own suite; its jobs are foreign."""
+
+
+@pytest.mark.usefixtures("as_hydra_tests")
+@pytest.mark.parametrize("launcher_name, overrides", [("vmap", ["hydra.sweeper.max_batch_size=2"])])
+class TestBatchedConformance(BatchedSweeperTestSuite):
+    """Hydra's own suite for batches."""
+
+
+@pytest.mark.usefixtures("as_hydra_tests")
+@pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=vmap"])])
+class TestIntegration(IntegrationTestSuite):
+    """Hydra's own integration suite."""
+
+
+def test_jobs_are_grouped_by_structure():
+    numbers = ["seed=1", "latent_dim=5", "optim.lr=0.1", "model.beta=0.5", "noise.level=0.3"]
+    jobs = [job("model=vae", "noise=flip", "seed=0")]
+    jobs += [job("model=vae", "noise=flip", change) for change in numbers]
+    jobs += [job("noise=flip"), job("model=vae", "noise=flip", "net.widths=[3]"), job("noise=flip", "seed=3")]
+    assert groups(jobs) == [[0, 1, 2, 3, 4, 5], [6, 8], [7]]
+    assert groups([job("lanes.max=2", f"seed={seed}") for seed in range(5)]) == [[0], [1, 2], [3, 4]]
+
+
+def test_cut_evenly():
+    assert cut_evenly(list(range(5)), 5) == [[0, 1, 2, 3, 4]]
+    assert [len(part) for part in cut_evenly(list(range(10)), 4)] == [3, 3, 4]
+
+
+def test_names_tell_what_varies():
+    overrides = [["model=vae", "noise=flip", f"latent_dim={d}", f"seed={s}", "steps=5"] for d in (2, 4) for s in (0, 1)]
+    assert names_of(overrides)[-1] == "d=4 s=1"
+    assert names_of([["model=ae", "optim.lr=1"], ["model=vae", "optim.lr=1"]]) == ["ae", "vae"]
+
+
+@pytest.mark.parametrize(
+    ("how", "lanes", "parameters", "expected"),
+    [("auto", 1, 10, "map"), ("auto", 8, 10, "vmap"), ("auto", 8, 10**6, "map"), ("map", 8, 10, "map")],
+)
+def test_the_rule_for_vmap_or_map(how, lanes, parameters, expected):
+    assert Lanes(how, None).settle(lanes, parameters) == expected
+
+
+@pytest.mark.parametrize("how", ["vmap", "map"])
+def test_a_stack_is_padded_and_spread(how):
+    layout = Layout(3, how)
+    stack = layout.stack([{"a": np.float32(value)} for value in (1, 2, 3)])
+    doubled = layout.compiled(lambda own, shared: own["a"] * shared, 1, stack, np.float32(2))(stack, np.float32(2))
+    np.testing.assert_array_equal(doubled[:3], [2, 4, 6])
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory):
+    """The same sweep by this launcher and by Hydra's basic one."""
+    folder = tmp_path_factory.mktemp("sweeps")
+    words = ["model=ae,vae", "latent_dim=2,3", "seed=0,1", "noise=flip", *QUICK]
+    told = sweep(folder, *words, "hydra.sweep.dir=joint").stdout
+    sweep(folder, *words, "hydra.sweep.dir=basic", "hydra/launcher=basic")
+    return folder / "joint", folder / "basic", told
+
+
+def test_the_plan_is_told(both):
+    assert "8 jobs -> 2 programs of 4 + 4 lanes" in both[2]
+    assert "8 completed in" in both[2]
+
+
+def test_every_job_leaves_the_files_that_the_basic_launcher_leaves(both):
+    joint, basic, _ = both
+    for number in range(8):
+        names = [
+            sorted(str(path.relative_to(each / str(number))) for path in (each / str(number)).rglob("*"))
+            for each in (joint, basic)
+        ]
+        assert names[0] == names[1]
+        for name in ("config", "overrides"):
+            ours, theirs = ((each / str(number) / ".hydra" / f"{name}.yaml").read_text() for each in (joint, basic))
+            assert ours == theirs
+        ours, theirs = (
+            yaml.safe_load((each / str(number) / ".hydra" / "hydra.yaml").read_text())["hydra"]
+            for each in (joint, basic)
+        )
+        different = {key for key in ours if ours[key] != theirs[key]}
+        assert different == {"launcher", "sweep", "overrides", "runtime"}  # what the two commands differ in
+        assert ours["job"] == theirs["job"]
+
+
+def test_a_lane_is_the_run_that_it_would_be_alone(both):
+    joint, basic, _ = both
+    for number in range(8):
+        ours, theirs = (Run.read(each / str(number)) for each in (joint, basic))
+        assert ours.record["id"] == theirs.record["id"]
+        assert ours.record["parameters"] == theirs.record["parameters"]
+        for found, expected in zip(ours.history, theirs.history, strict=True):
+            assert found == pytest.approx(expected, rel=1e-3)
+        assert ours.metrics["recon/mse"] == pytest.approx(theirs.metrics["recon/mse"], rel=1e-3)
+        assert ours.codes["z"].shape == theirs.codes["z"].shape
+        np.testing.assert_allclose(ours.codes["z"], theirs.codes["z"], rtol=1e-2, atol=1e-3)
+
+
+def test_a_wrong_job_fails_alone_and_a_diverging_lane_is_a_result(tmp_path):
+    words = ["optim=sgd", "optim.clip=null", "optim.lr=1e-4,1e30,-1", *QUICK, "hydra.sweep.dir=s"]
+    done = sweep(tmp_path, *words, status=1)
+    assert Run.read(tmp_path / "s" / "0").record["status"] == "completed"
+    assert Run.read(tmp_path / "s" / "1").record["status"] == "diverged"
+    assert not (tmp_path / "s" / "2").exists()
+    assert "1 completed, 1 diverged, 1 failed" in done.stdout
+    assert "optim.lr=-1: must be a number above 0" in done.stdout
+    assert "Traceback" not in done.stderr
+
+
+def test_offline_wandb_runs_of_a_sweep_lie_together(tmp_path):
+    words = [word for word in QUICK if word != "track=off"]
+    sweep(tmp_path, "seed=0,1,2", *words, "hydra.sweep.dir=s")
+    assert len(list((tmp_path / "s" / "wandb").glob("offline-run-*/*.wandb"))) == 3
+    assert not list((tmp_path / "s").glob("*/wandb"))
