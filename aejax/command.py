@@ -4,26 +4,20 @@ Imports no jax, so that --help and --cfg answer at once.
 """
 
 import os
-import re
 import sys
 import time
 import traceback
 from pathlib import Path
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, MissingConfigException
 from hydra.experimental.callback import Callback
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 
-from aejax.errors import InputError, JobFailed, matches, near
+from aejax.errors import InputError, JobFailed
+from aejax.explain import CONF, KNOWN, explained
 
-KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
 STARTED = time.perf_counter()
-PACKAGE = Path(__file__).parent
-CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
 
 
 class Check(Callback):
@@ -44,7 +38,7 @@ class Check(Callback):
             Job.read(own, config.hydra.runtime.choices)
             Check.missing = check_folder(config.hydra.run.dir)
         except KNOWN as error:
-            fail(_explained(error))
+            fail(explained(error, sys.argv[1:]))
         except Exception:  # a defect, which Hydra would turn into a warning
             traceback.print_exc()
             raise SystemExit(1) from None
@@ -96,7 +90,7 @@ def main():
     except Exception as error:
         if Check.composed and not isinstance(error, KNOWN):
             raise
-        fail(_explained(error))
+        fail(explained(error, sys.argv[1:]))
     _leave(0)
 
 
@@ -112,35 +106,3 @@ def fail(message):
     """One line on stderr, and exit status 2."""
     print(f"aejax: {' '.join(str(message).split())}", file=sys.stderr)
     raise SystemExit(2)
-
-
-def _explained(error):
-    """What Hydra has to say, in one line, with what the user may have meant."""
-    if isinstance(error, MissingConfigException) and error.options is not None:
-        group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: no such choice; {near(choice, error.options)}"
-    unknown = re.search(r"Could not override '([^']+)'", str(error))
-    if unknown:
-        return f"{unknown[1]}: no such key; {matches(unknown[1], _keys(unknown[1]))}--cfg job prints all of them"
-    if isinstance(error, InputError | OSError):
-        return error
-    told = str(error).split("full_key:")[0]
-    return told if any(word in told for word in sys.argv[1:]) else f"{told} (in: {' '.join(sys.argv[1:])})"
-
-
-def _keys(unknown):
-    """The keys that there are with the overrides of this command line, but for the unknown one."""
-    overrides = [word for word in sys.argv[1:] if "=" in word and not word.lstrip("+~").startswith(unknown)]
-    GlobalHydra.instance().clear()
-    try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return list(_leaves(hydra.compose("config", overrides, return_hydra_config=False)))
-    except HydraException:  # more than one is unknown
-        return []
-
-
-def _leaves(config, prefix=""):
-    for name in config:
-        yield f"{prefix}{name}"
-        if isinstance(config._get_node(name), DictConfig):
-            yield from _leaves(config[name], f"{prefix}{name}.")

@@ -13,15 +13,17 @@ import jax
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
+from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
 
+from aejax.compose import SweepLoader
 from aejax.errors import InputError, JobFailed
+from aejax.explain import explained
 from aejax.job import Job
-from aejax.runs import discard
+from aejax.runs import check_folder, discard
 from aejax.sweep import Clock, NotBegun, Place, groups, layout_of, run_group
 from aejax.terminal import SweepReport
-
-OWN = "aejax.command"  # the module of the task that this launcher can train jointly
 
 
 @dataclasses.dataclass
@@ -29,7 +31,7 @@ class Task:
     """One job of the sweep: what Hydra wants to know of it, and what to train, or why it cannot be."""
 
     returned: JobReturn
-    folder: Path
+    folder: Path | None
     config: Any
     job: Job | None = None
     error: str | None = None
@@ -38,7 +40,7 @@ class Task:
 def launch(hydra_context, task_function, config, job_overrides, initial_job_idx):
     """A JobReturn for each job; jobs that are not aejax's run one by one, as Hydra's basic launcher runs them."""
     setup_globals()
-    if getattr(task_function, "__module__", None) != OWN:
+    if not isinstance(hydra_context.config_loader, SweepLoader):  # the task is not aejax's
         return _one_by_one(hydra_context, task_function, config, job_overrides, initial_job_idx)
     started = time.perf_counter()
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
@@ -47,8 +49,7 @@ def launch(hydra_context, task_function, config, job_overrides, initial_job_idx)
     before = Singleton.get_state()
     tasks = []
     for place, overrides in enumerate(job_overrides):
-        composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
-        tasks.append(_read(composed, initial_job_idx + place, names[place], loaded))
+        tasks.append(_read(hydra_context, config, overrides, initial_job_idx + place, names[place], loaded))
     Singleton.set_state(before)
     good = [task for task in tasks if task.job is not None]
     planned = groups([task.job for task in good])
@@ -81,8 +82,13 @@ def names_of(job_overrides):
     return names
 
 
-def _read(composed, number, name, loaded):
-    """The Task of a composed configuration, with Hydra's own state set as it would be for this job alone."""
+def _read(hydra_context, config, overrides, number, name, loaded):
+    """The Task of one job, with Hydra's own state set as it would be for this job alone."""
+    returned = JobReturn(overrides=list(overrides))
+    try:
+        composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+    except (HydraException, OmegaConfBaseException) as error:
+        return Task(returned, None, None, error=explained(error, overrides))
     with open_dict(composed):
         composed.hydra.job.id = number
         composed.hydra.job.num = number
@@ -94,18 +100,16 @@ def _read(composed, number, name, loaded):
     own = copy.deepcopy(composed)
     with read_write(own), open_dict(own):
         del own["hydra"]
-    returned = JobReturn(
-        overrides=list(composed.hydra.overrides.task),
-        cfg=own,
-        hydra_cfg=copy.deepcopy(HydraConfig.instance().cfg),
-        working_dir=os.getcwd(),
-        task_name=composed.hydra.job.name,
-    )
+    returned.cfg, returned.hydra_cfg = own, copy.deepcopy(HydraConfig.instance().cfg)
+    returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
     task = Task(returned, folder, composed)
     try:
+        check_folder(folder, "hydra.sweep.dir")
         task.job = dataclasses.replace(Job.read(own, composed.hydra.runtime.choices, loaded), name=name)
     except InputError as error:
         task.error = str(error)
+    except OmegaConfBaseException as error:
+        task.error = explained(error, overrides)
     return task
 
 

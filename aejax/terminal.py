@@ -118,8 +118,9 @@ class SweepReport(Report):
             if scored:
                 value, run = best(scored, key=lambda pair: pair[0])
                 self.say(f"best {name}: {value:.4g}, {run.record['name']} ({run.path})")
-        for words, reason in failed:
-            self.say(f"failed: {words}: {reason}")
+        for reason, count in Counter(reason for _, reason in failed).items():
+            first = next(words for words, each in failed if each == reason)
+            self.say(f"failed, {_plural(count, 'job')}: {reason} ({'first: ' if count > 1 else ''}{first})")
 
 
 def _plural(number, word):

@@ -32,8 +32,8 @@ from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
 from aejax import train
-from aejax.command import CONF
 from aejax.evaluate import evaluate
+from aejax.explain import CONF
 from aejax.job import Job
 from aejax.runs import Run
 from aejax.sweep import Clock, Place, keep_compiled_programs, layout_of, run_group

@@ -5,12 +5,18 @@ from dataclasses import dataclass
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 
+OWN = "aejax.command"  # the module of the task whose jobs can train together; others run one by one
+
 
 class VmapLauncher(Launcher):
     """Hands all jobs of a batch to aejax at once."""
 
     def setup(self, *, hydra_context, task_function, config):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
+        if getattr(task_function, "__module__", None) == OWN:
+            from aejax.compose import SweepLoader
+
+            hydra_context.config_loader = SweepLoader(hydra_context.config_loader)
 
     def launch(self, job_overrides, initial_job_idx):
         from aejax.launch import launch

@@ -1,0 +1,52 @@
+"""What Hydra says of a wrong command line, as one line with what the user may have meant. Imports no jax."""
+
+import re
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.singleton import Singleton
+from hydra.errors import HydraException, MissingConfigException
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from aejax.errors import InputError, matches, near
+
+PACKAGE = Path(__file__).parent
+CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
+KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
+
+
+def explained(error, words):
+    """What Hydra has to say, in one line, with what the user may have meant."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice; {near(choice, error.options)}"
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        return f"{unknown[1]}: no such key; {matches(unknown[1], _keys(unknown[1], words))}--cfg job prints all of them"
+    if isinstance(error, InputError | OSError):
+        return error
+    told = str(error).split("full_key:")[0]
+    return told if any(word in told for word in words) else f"{told} (in: {' '.join(words)})"
+
+
+def _keys(unknown, words):
+    """The keys that there are with the overrides among the `words` of a command line, but for the unknown one."""
+    overrides = [word for word in words if "=" in word and not word.lstrip("+~").startswith(unknown)]
+    before = Singleton.get_state()
+    try:
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return list(_leaves(hydra.compose("config", overrides, return_hydra_config=False)))
+    except HydraException:  # more than one is unknown
+        return []
+    finally:
+        Singleton.set_state(before)
+
+
+def _leaves(config, prefix=""):
+    for name in config:
+        yield f"{prefix}{name}"
+        if isinstance(config._get_node(name), DictConfig):
+            yield from _leaves(config[name], f"{prefix}{name}.")
