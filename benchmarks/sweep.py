@@ -1,0 +1,77 @@
+"""What a sweep costs beside the same jobs one by one; ratios are of one run of this script.
+
+    python benchmarks/sweep.py             256 jobs, some 5 minutes on 2 cores
+    python benchmarks/sweep.py 1024        with the 1,024 jobs as well, some 10 minutes
+
+Jobs are letters with 16 (64) seeds x 4 code sizes x 4 learning rates, widths 20 and 10, 5,000 full-batch steps; folders,
+metrics and offline W&B runs included, no pictures. Both other ways are measured on 8 of the jobs and extrapolated.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+COMMON = ["net.widths=[20,10]", "steps=5000", "figures=false"]
+SWEPT = ["latent_dim=2,3,4,8", "optim.lr=0.003,0.005,0.01,0.02"]
+
+
+def main():
+    """Prints the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = f"{folder}/cache"
+        print("| case | number |\n| --- | --- |")
+        joint = timed(folder, "-m", "seed=range(16)", *SWEPT, *COMMON, "hydra.sweep.dir=joint")
+        row("256 jobs, jointly", f"{joint:.0f} s")
+        seconds, programs = inside(Path(folder) / "joint")
+        row("programs compiled for them", programs)
+        row("share of the wall time outside training and compiling", f"{1 - seconds / joint:.0%}")
+        eight = [f"latent_dim={2 + number % 2}" for number in range(8)]
+        apart = sum(
+            timed(folder, *COMMON, f"seed={number}", each, f"hydra.run.dir=apart{number}")
+            for number, each in enumerate(eight)
+        )
+        row("the same jobs each in a fresh process, from 8", f"{apart * 32:.0f} s, {apart * 32 / joint:.0f} times")
+        words = ["-m", "hydra/launcher=basic", "seed=range(9)", *COMMON]
+        first = timed(folder, *words[:2], "seed=0", *COMMON, "hydra.sweep.dir=first")
+        basic = (timed(folder, *words, "hydra.sweep.dir=basic") - first) / 8 * 256
+        row("Hydra's basic launcher in one warm process, from 8", f"{basic:.0f} s, {basic / joint:.1f} times")
+        if len(sys.argv) > 1:
+            large = timed(folder, "-m", "seed=range(64)", *SWEPT, *COMMON, "hydra.sweep.dir=large")
+            row("1,024 jobs, jointly", f"{large:.0f} s, {large / joint:.1f} times the 256")
+            row("memory at 1,024 jobs, at the most", f"{peak():.1f} GB")
+
+
+def row(*cells):
+    """Prints one row of the table."""
+    print(f"| {' | '.join(str(cell) for cell in cells)} |", flush=True)
+
+
+def timed(folder, *words):
+    """Seconds of a command, which must end well."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "aejax", *words], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def inside(sweep):
+    """Seconds of training and compiling, and the number of programs, of a sweep's groups."""
+    groups = {}
+    for path in sweep.glob("*/run.json"):
+        record = json.loads(path.read_text())
+        groups.setdefault(record["started"], record["seconds"])
+    return sum(each["train"] + each["compile"] for each in groups.values()), len(groups)
+
+
+def peak():
+    """The largest resident memory of any command so far, in GB."""
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+
+
+if __name__ == "__main__":
+    main()
