@@ -89,6 +89,7 @@ class Plain:
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)
     has_prior: ClassVar[bool] = False
+    sampling: ClassVar[bool] = False
 
     def __call__(self, heads, mask_Z, key):
         """The Code of `heads` {name: BxZ}."""
@@ -99,7 +100,8 @@ class Plain:
 class Gaussian:
     """A diagonal Gaussian posterior with the prior N(0, I) (Kingma & Welling 2014, section 3 and appendix B).
 
-    `sampling=false` passes the posterior mean on instead of z = mean + std * eps.
+    With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation, which
+    samples for the ELBO, does not ask.
     """
 
     sampling: bool = flag()
@@ -111,7 +113,7 @@ class Gaussian:
         """The Code of `heads` {name: BxZ}; without a key z is the posterior mean."""
         mean_BxZ, log_variance_BxZ = heads["mean"], heads["log_variance"]
         z_BxZ = mean_BxZ
-        if self.sampling and key is not None:
+        if key is not None:
             examples, units = mean_BxZ.shape
             eps_BxZ = normal_by_unit(key, units, (examples,)).T
             z_BxZ = mean_BxZ + jnp.exp(0.5 * log_variance_BxZ) * eps_BxZ * mask_Z[None, :]

@@ -4,6 +4,7 @@ Imports no jax, so that --help and --cfg answer at once.
 """
 
 import os
+import signal
 import sys
 import time
 import traceback
@@ -24,19 +25,19 @@ class Check(Callback):
     """Refuses a wrong configuration before its folder is made and before anything is compiled."""
 
     composed = False  # whether Hydra has come as far as a configuration
-    missing = ()  # the folders that Hydra is about to make, innermost first
+    before = None  # what there is in the run's folder
     wandb_lost = False  # whether W&B did not answer at the end of a run
 
     def on_run_start(self, config, **kwargs):
-        from aejax.job import Job
-        from aejax.runs import check_folder
-
         Check.composed = True
         HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
         try:
+            from aejax.job import Job
+            from aejax.runs import check_folder
+
             own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
             Job.read(own, config.hydra.runtime.choices)
-            Check.missing = check_folder(config.hydra.run.dir)
+            Check.before = check_folder(config.hydra.run.dir)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
         except Exception:  # a defect, which Hydra would turn into a warning
@@ -51,7 +52,7 @@ class Check(Callback):
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder."""
     from aejax.job import Job
-    from aejax.runs import discard
+    from aejax.runs import discard, locked
     from aejax.sweep import Clock, NotBegun, Place, layout_of, run_group
     from aejax.terminal import Report
 
@@ -59,9 +60,10 @@ def run(config):
     folder, clock = Path(runtime.output_dir), Clock(STARTED)
     try:
         job = Job.read(config, runtime.choices)
-        run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
+        with locked(folder):
+            run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except NotBegun as error:
-        discard(folder, Check.missing)
+        discard(folder, Check.before)
         fail(error)
     except (InputError, OSError) as error:  # Hydra would add lines of its own
         fail(error)
@@ -77,7 +79,8 @@ def run(config):
 def main():
     """The command; exit status 0, 1 for a run that diverged, 2 for a wrong input, 130 for an interrupted run."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
-    Check.composed, Check.missing, Check.wandb_lost = False, (), False
+    Check.composed, Check.before, Check.wandb_lost = False, None, False
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
     try:
         run()
     except SystemExit as stop:

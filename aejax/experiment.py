@@ -27,9 +27,9 @@ class Experiment:
     seed: Number = integer(0, 2**32 - 1)
     latent_dim: Number = integer(1, 2**16)
     steps: int = count(1, optional=True)
-    epochs: float = amount(above=0, optional=True)
+    epochs: float = amount(above=0, high=1e6, optional=True)
     batch_size: int = count(1, optional=True)
-    log_points: int = count(1)
+    log_points: int = count(1, 100_000)
     select: str = choice("last", "best")
     model: Any = part()
     likelihood: Any = part()
@@ -47,6 +47,8 @@ class Experiment:
         batch_size = self.batch_size or (form.examples if form.examples <= FULL_BATCH else MINIBATCH)
         if self.epochs is not None:
             steps = max(1, round(self.epochs * (form.examples // batch_size)))
+            if steps >= 2**31:
+                raise InputError(f"epochs={self.epochs:g}: makes {steps:,} steps; must make less than 2,147,483,648")
         elif self.steps is not None:
             steps = self.steps
         else:
@@ -57,10 +59,6 @@ class Experiment:
         for component in (settled.likelihood, settled.noise, settled.model):
             component.check(settled)
         return settled
-
-
-FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
-MINIBATCH = 128  # and a larger one is cut into batches of this size
 
 
 def run_id(settings, fingerprint, version):

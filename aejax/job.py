@@ -60,6 +60,8 @@ class Job:
         source = json.dumps(settings["data"], sort_keys=True)
         if source not in loaded:
             loaded[source] = around.data.load()
+            if not isinstance(loaded[source], Dataset):
+                raise InputError(f"data: {type(around.data).__name__}.load() must return an aejax.data.Dataset")
         dataset = loaded[source]
         experiment = experiment.settle(dataset.form)
         identity = run_id(settings, dataset.fingerprint, aejax.__version__)

@@ -21,7 +21,7 @@ from aejax.compose import SweepLoader
 from aejax.errors import InputError, JobFailed
 from aejax.explain import explained
 from aejax.job import Job
-from aejax.runs import check_folder, discard
+from aejax.runs import Before, check_folder, discard, locked
 from aejax.sweep import Clock, NotBegun, Place, groups, layout_of, run_group
 from aejax.terminal import SweepReport
 
@@ -35,6 +35,7 @@ class Task:
     config: Any
     job: Job | None = None
     error: str | None = None
+    before: Before | None = None
 
 
 def launch(hydra_context, task_function, config, job_overrides, initial_job_idx):
@@ -42,6 +43,11 @@ def launch(hydra_context, task_function, config, job_overrides, initial_job_idx)
     setup_globals()
     if not isinstance(hydra_context.config_loader, SweepLoader):  # the task is not aejax's
         return _one_by_one(hydra_context, task_function, config, job_overrides, initial_job_idx)
+    with locked(config.hydra.sweep.dir):
+        return _jointly(hydra_context, task_function, config, job_overrides, initial_job_idx)
+
+
+def _jointly(hydra_context, task_function, config, job_overrides, initial_job_idx):
     started = time.perf_counter()
     jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     folder, loaded = Path(str(config.hydra.sweep.dir)), {}
@@ -104,7 +110,7 @@ def _read(hydra_context, config, overrides, number, name, loaded):
     returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
     task = Task(returned, folder, composed)
     try:
-        check_folder(folder, "hydra.sweep.dir")
+        task.before = check_folder(folder, "hydra.sweep.dir")
         task.job = dataclasses.replace(Job.read(own, composed.hydra.runtime.choices, loaded), name=name)
     except InputError as error:
         task.error = str(error)
@@ -127,7 +133,7 @@ def _train_group(tasks, folder, hydra_context, task_function, report):
             task.returned.status, task.returned.return_value = JobStatus.COMPLETED, run.record["status"]
     except NotBegun as error:
         for task in tasks:
-            discard(task.folder, [task.folder])
+            discard(task.folder, task.before)
             task.error = str(error)
     except Exception as error:  # a defect or a machine's limit in one group; the others go on
         traceback.print_exc()

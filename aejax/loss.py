@@ -106,7 +106,7 @@ class KL:
 
 def objective(experiment, params, clean_BxP, input_BxP, key):
     """The training objective, a scalar, and its terms {name: scalar}, all means over examples in nats."""
-    outputs = forward(experiment, params, input_BxP, key)
+    outputs = forward(experiment, params, input_BxP, key if experiment.model.bottleneck.sampling else None)
     terms = {"reconstruction": jnp.mean(experiment.likelihood.negative_log(clean_BxP, outputs.logits))}
     total = terms["reconstruction"]
     for name, term in experiment.model.terms.items():

@@ -24,9 +24,12 @@ class Optimiser:
         """The optax transformation for a training of `steps` steps."""
 
         def rate(step):
-            rising = jnp.minimum(1.0, (step + 1) / jnp.maximum(1.0, self.warmup * steps))
-            falling = optax.cosine_decay_schedule(1.0, steps)(step) if self.schedule == "cosine" else 1.0
-            return self.lr * rising * falling
+            rising = self.warmup * steps  # so many steps
+            if self.schedule == "cosine":
+                falling = 0.5 * (1 + jnp.cos(jnp.pi * (step - rising) / jnp.maximum(steps - rising, 1.0)))
+            else:
+                falling = 1.0
+            return self.lr * jnp.where(step < rising, (step + 1) / jnp.maximum(rising, 1.0), falling)
 
         clipping = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
         return optax.chain(*clipping, self.rule(rate))

@@ -2,6 +2,8 @@
 
 import contextlib
 import csv
+import dataclasses
+import fcntl
 import io
 import json
 import math
@@ -15,6 +17,9 @@ from safetensors import numpy as safetensors
 from aejax.errors import InputError
 
 FINISHED = ("completed", "diverged")
+FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
+MODULES = ("encoder", "to_code", "from_code", "decoder")
+LOCK = ".lock"
 SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&B files
 
 
@@ -67,7 +72,7 @@ class Run:
     @property
     def params(self):
         """params.safetensors as a dict by module and layer."""
-        tree = {}
+        tree = {name: {} for name in MODULES}  # some have no parameters
         for name, array in safetensors.load((self.path / "params.safetensors").read_bytes()).items():
             *modules, leaf = name.split(".")
             node = tree
@@ -107,8 +112,17 @@ class Run:
                 file.flush()
                 os.fsync(file.fileno())
             os.replace(part, path)
+        except OSError as error:
+            raise OSError(error.errno, f"{error.strerror}: {path}") from None
         finally:
             part.unlink(missing_ok=True)
+
+    def clear(self):
+        """Removes what an unfinished run left here."""
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for picture in (self.path / "figures").glob("*.png"):
+            picture.unlink()
 
 
 def flat(params, prefix=""):
@@ -119,8 +133,35 @@ def flat(params, prefix=""):
     return arrays
 
 
+@contextlib.contextmanager
+def locked(path):
+    """Keeps other processes out of the folder `path` of a run or a sweep; raises InputError where one is at work in it.
+
+    The lock dies with its owner.
+    """
+    path = Path(path)
+    path.mkdir(parents=True, exist_ok=True)
+    with open(path / LOCK, "w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InputError(f"{path}: another process is at work in it; must be another folder") from None
+        try:
+            yield
+        finally:
+            (path / LOCK).unlink(missing_ok=True)
+
+
+@dataclasses.dataclass(frozen=True)
+class Before:
+    """What there was before a run: the folders `missing` for it, innermost first, and the names in its own."""
+
+    missing: tuple[Path, ...]
+    names: tuple[str, ...]
+
+
 def check_folder(path, key="hydra.run.dir"):
-    """The folders that are missing for a run in `path`, innermost first; leaves nothing behind.
+    """What there is Before a run in `path`; leaves nothing behind.
 
     Raises InputError where no run can be written.
     """
@@ -129,6 +170,7 @@ def check_folder(path, key="hydra.run.dir"):
     try:
         if (path / "run.json").exists() and Run.read(path).record.get("status") in FINISHED:
             raise InputError(f"{told}: holds a finished run; must be a new folder")
+        names = tuple(each.name for each in path.iterdir()) if path.is_dir() else ()
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         made = []
         try:
@@ -146,15 +188,17 @@ def check_folder(path, key="hydra.run.dir"):
         raise InputError(f"{told}: cannot be written ({error.strerror}); must be a folder that can") from None
     if free < SPACE:
         raise InputError(f"{told}: no space left, {free / 2**20:.1f} MiB; must have {SPACE / 2**20:.0f} MiB")
-    return missing
+    return Before(tuple(missing), names)
 
 
-def discard(path, made):
-    """Removes what a run that has not begun left in `path`, and the folders that were `made` for it."""
+def discard(path, before):
+    """Removes what a run that has not begun left in `path`, and nothing that was there `before`."""
     path = Path(path)
-    for name in (".hydra", "wandb"):
-        shutil.rmtree(path / name, ignore_errors=True)
-    (path / "run.json").unlink(missing_ok=True)
-    for folder in made:
+    for name in {".hydra", "wandb", "run.json", LOCK} - set(before.names):
+        if (path / name).is_dir():
+            shutil.rmtree(path / name, ignore_errors=True)
+        else:
+            (path / name).unlink(missing_ok=True)
+    for folder in before.missing:
         with contextlib.suppress(OSError):  # something else is in it by now
             folder.rmdir()

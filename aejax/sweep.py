@@ -70,15 +70,22 @@ class Lane:
     run: Run
     mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, None))
     rows: list[dict] = dataclasses.field(default_factory=list)
+    ended: bool = False
 
     def end(self, status, clock, **fields):
-        """Leaves the history, and in run.json how the run ended."""
-        self.run.write_history(self.rows)
+        """Leaves the history, and in run.json how the run ended; a run ends once."""
+        if self.ended:
+            return
+        try:
+            self.run.write_history(self.rows)
+        except OSError as error:  # the status is smaller, and may still fit on the disk
+            status, fields = "failed", fields | {"error": f"{type(error).__name__}: {error}"}
         with clock.measure("track"):
             self.mirror.finish(failed=status != "completed")
         if self.mirror.lost:
             fields["wandb_lost"] = self.mirror.lost
         self.run.note(status=status, seconds=clock.rounded, finished=_now(), **fields)
+        self.ended = True
 
 
 def groups(jobs):
@@ -117,7 +124,8 @@ def run_group(jobs, places, layout, clock, report):
                 state, programs = _compile(lanes, layout, experiments, data)
             with clock.measure("track"):
                 mirrors.result()
-            prepared = beside.submit(_prepare, lanes, layout, experiments, state.params, data)
+            spread = _shapes(state.params, sharded=True)  # the arrays themselves are given up to the training
+            prepared = beside.submit(_prepare, lanes, layout, experiments, spread, data)
             with clock.measure("train"):
                 state = _train(lanes, programs, experiments, state, data, report)
             with clock.measure("compile"):
@@ -140,7 +148,12 @@ def run_group(jobs, places, layout, clock, report):
 def keep_compiled_programs():
     """Lets JAX keep compiled programs on disk, so that a second run of the same structure starts at once."""
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        jax.config.update("jax_compilation_cache_dir", platformdirs.user_cache_dir("aejax", appauthor=False))
+        folder = Path(platformdirs.user_cache_dir("aejax", appauthor=False))
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError:  # no home to write to: then every run compiles
+            return
+        jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 
@@ -154,6 +167,7 @@ def _begin(lanes, layout):
     for each in lanes:
         job = each.job
         try:
+            each.run.clear()
             each.mirror = job.track.start(each.place.wandb, job.run_id, job.name, job.settings, each.place.sweep)
             each.run.note(
                 id=job.run_id,
@@ -186,14 +200,14 @@ def _compile(lanes, layout, experiments, data):
 
 def _prepare(lanes, layout, experiments, params, data):
     """The program that evaluates all lanes, one after another, and the one for what pictures of one lane show."""
-    evaluation = layout.compiled(evaluate, 2, experiments, _shapes(params), data, how="map")
+    evaluation = layout.compiled(evaluate, 2, experiments, params, data, how="map")
     if not any(each.job.figures for each in lanes):
         return evaluation, None
     from aejax.figures import GRID_SIDE  # takes half a second to import
 
     grid = jax.ShapeDtypeStruct((GRID_SIDE**2, params["from_code"]["kernel"].shape[1]), np.float32)
-    one = [jax.tree.map(lambda leaf: leaf[:1], jax.device_get(tree)) for tree in (experiments, params)]
-    return evaluation, Layout(1, "map").compiled(examples, 2, *one, jax.device_get(data), grid)
+    one = [_shapes(tree, lanes=1) for tree in (experiments, params)]
+    return evaluation, Layout(1, "map").compiled(examples, 2, *one, _shapes(data), grid)
 
 
 def _train(lanes, programs, experiments, state, data, report):
@@ -264,8 +278,14 @@ def _draw(each, picture, params, data):
         each.run.write_figure(name, png)
 
 
-def _shapes(tree):
-    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), tree)
+def _shapes(tree, lanes=None, sharded=False):
+    """What a program must know of the arrays of a tree, of so many `lanes` where it is a stack."""
+
+    def shape(leaf):
+        wide = leaf.shape if lanes is None else (lanes, *leaf.shape[1:])
+        return jax.ShapeDtypeStruct(wide, leaf.dtype, sharding=leaf.sharding if sharded else None)
+
+    return jax.tree.map(shape, tree)
 
 
 def _tidy(value):

@@ -1,6 +1,8 @@
 """What a person at the terminal sees: progress, a short table, where the files are."""
 
 import contextlib
+import os
+import sys
 import time
 from collections import Counter
 
@@ -13,11 +15,36 @@ from aejax.runs import Run
 LINES = 10  # log lines of a training where there is no terminal
 
 
+class Stream:
+    """An output that a closed pipe, a full disk or a narrow character set never turns into the end of a run."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        """Writes the text with what cannot be encoded replaced, or gives the stream up."""
+        encoding = self.stream.encoding or "utf-8"
+        self._attempt(lambda: self.stream.write(text.encode(encoding, "replace").decode(encoding)))
+
+    def flush(self):
+        """Flushes, or gives the stream up."""
+        self._attempt(self.stream.flush)
+
+    def _attempt(self, action):
+        try:
+            action()
+        except (OSError, ValueError):
+            self.stream = sys.stdout = open(os.devnull, "w")  # noqa: SIM115, also for Python's own flush at exit
+
+
 class Report:
     """Shows how a training goes on: one bar where there is a terminal, plain lines where there is none."""
 
     def __init__(self, console=None):
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        self.console = console or Console(file=Stream(sys.stdout), highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
     def training(self, steps, name):

@@ -1,7 +1,10 @@
 """Weights & Biases: a mirror of what the run folder holds, never the truth."""
 
+import logging
 import os
 import threading
+import time
+from pathlib import Path
 from typing import Any
 
 from flax import struct
@@ -31,6 +34,8 @@ class Track:
         if self.mode == "off":
             return Mirror(None, self)
         os.environ.setdefault("WANDB_SILENT", "true")
+        os.environ.setdefault("WANDB_DATA_DIR", str(Path(folder).absolute() / "wandb" / "data"))  # not the home's
+        logging.getLogger("wandb").setLevel(logging.CRITICAL)
         import wandb  # half a second, so only where it is used
 
         quiet = wandb.Settings(
@@ -73,6 +78,7 @@ class Mirror:
 
     def __init__(self, run: Any, track: Track | None):
         self.run, self.track, self.lost = run, track, None
+        self.patience = track.finish_timeout if track else 0.0  # seconds that are left to wait
 
     @property
     def run_id(self):
@@ -81,8 +87,12 @@ class Mirror:
 
     def log(self, row):
         """Mirrors one row of the history; returns at once, whatever the server does."""
-        if self.run is not None:
+        if self.run is None or self.lost:
+            return
+        try:
             self.run.log({name: value for name, value in row.items() if name != "step"}, step=int(row["step"]))
+        except Exception as error:  # W&B's process may have died
+            self.lost = _reason(error)
 
     def log_results(self, finished, label_names):
         """Mirrors what a finished Run left: summary, pictures, codes, and the parameters where they are asked for."""
@@ -94,18 +104,20 @@ class Mirror:
 
     def _within_the_timeout(self, action):
         """Waits for an action that may ask the server, and gives the mirror up where that takes too long or fails."""
-        if self.run is None:
+        if self.run is None or self.lost:
             return
 
         def attempt():
             try:
                 action()
             except Exception as error:
-                self.lost = self.lost or " ".join(str(error).split()) or type(error).__name__
+                self.lost = self.lost or _reason(error)
 
+        began = time.perf_counter()
         thread = threading.Thread(target=attempt, daemon=True)
         thread.start()
-        thread.join(self.track.finish_timeout)
+        thread.join(self.patience)
+        self.patience -= time.perf_counter() - began
         if thread.is_alive() and not self.lost:
             self.lost = f"no answer within {self.track.finish_timeout:g} s"
 
@@ -121,6 +133,10 @@ class Mirror:
             artifact = wandb.Artifact(f"params-{self.run.id}", type="model")
             artifact.add_file(str(finished.path / "params.safetensors"))
             self.run.log_artifact(artifact)
+
+
+def _reason(error):
+    return " ".join(str(error).split()) or type(error).__name__
 
 
 def _code_table(codes, label_names):

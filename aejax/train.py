@@ -39,9 +39,9 @@ def segments(experiment):
     """The numbers of steps between log points, at most two distinct ones so that few programs are compiled."""
     if experiment.model.fit.closed_form:
         return [0]
-    length = -(-experiment.steps // experiment.log_points)
-    whole, rest = divmod(experiment.steps, length)
-    return [length] * whole + [rest] * (rest > 0)
+    points = min(experiment.log_points, experiment.steps)
+    length, longer = divmod(experiment.steps, points)
+    return [length + 1] * longer + [length] * (points - longer)
 
 
 def init(experiment, data, width):

@@ -3,8 +3,9 @@
     python benchmarks/sweep.py             256 jobs, some 5 minutes on 2 cores
     python benchmarks/sweep.py 1024        with the 1,024 jobs as well, some 10 minutes
 
-Jobs are letters with 16 (64) seeds x 4 code sizes x 4 learning rates, widths 20 and 10, 5,000 full-batch steps; folders,
-metrics and offline W&B runs included, no pictures. Both other ways are measured on 8 of the jobs and extrapolated.
+Jobs are letters with 16 (64) seeds x 4 code sizes x 4 learning rates, widths 20 and 10, 5,000 full-batch steps;
+folders, metrics and offline W&B runs included, no pictures. Both other ways are measured on 8 of the jobs and
+extrapolated.
 """
 
 import json

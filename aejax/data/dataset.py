@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from aejax.errors import InputError
+
 KINDS = ("binary", "grey", "rgb", "real")
 
 
@@ -78,6 +80,34 @@ class Dataset:
     label_names: tuple[str, ...] = ()
     note: str = ""
     licence: str = ""
+
+    def __post_init__(self):
+        def refuse(what, allowed):
+            raise InputError(f"data {self.name}: {what}; must be {allowed}")
+
+        if self.kind not in KINDS:
+            refuse(f"kind {self.kind!r}", f"one of {', '.join(KINDS)}")
+        dtype = np.float32 if self.kind == "real" else np.uint8
+        for name in ("train", "valid", "test"):
+            x, y = getattr(self, name).x, getattr(self, name).y
+            if not isinstance(x, np.ndarray) or x.dtype != dtype:
+                refuse(f"{name} of {getattr(x, 'dtype', type(x).__name__)}", f"a numpy array of {np.dtype(dtype)}")
+            if x.ndim not in (2, 4) or 0 in x.shape or x.shape[1:] != self.train.x.shape[1:]:
+                refuse(
+                    f"{name} of shape {x.shape}",
+                    "[N, features] or [N, height, width, channels] in all splits",
+                )
+            if self.kind == "real" and not np.isfinite(x).all():
+                refuse(f"{name} with nan or inf", "finite")
+            if self.kind == "binary" and x.max() > 1:
+                refuse(f"{name} with values up to {x.max()}", "0 and 1 where the kind is binary")
+            if (y is None) != (not self.label_names):
+                refuse("labels without label_names, or the other way round", "both or neither, in every split")
+            if y is not None and (
+                not isinstance(y, np.ndarray) or y.dtype != np.int32 or y.shape != x.shape[:1] or y.min() < 0
+                or y.max() >= len(self.label_names)
+            ):  # fmt: skip
+                refuse(f"labels of {name}", f"int32 [{len(x)}] from 0 to {len(self.label_names) - 1}")
 
     @functools.cached_property
     def form(self):

@@ -7,6 +7,7 @@ import matplotlib as mpl
 from aejax.figures.codes import GRID_SIDE, code_grid, code_space, decoded_grid
 from aejax.figures.curves import curves
 from aejax.figures.images import as_images, strips
+from aejax.figures.lines import decoded_lines, overlaid
 from aejax.figures.style import STYLE
 
 __all__ = ["GRID_SIDE", "code_grid", "draw"]
@@ -17,21 +18,33 @@ RESTORED = 28  # examples whose restoration is shown
 def draw(job, rows, metrics, codes, grid, shown):
     """The pictures of a run, (name, PNG bytes) one by one; `shown` is what `examples` returned."""
     form = job.experiment.form
-    images = {name: as_images(form, pixels) for name, pixels in shown.items()}
     with mpl.rc_context(STYLE):
         yield "curves", _png(curves(rows, metrics))
-        pairs = {"original": images["clean"], "reconstruction": images["reconstructed"]}
-        yield "reconstructions", _png(strips(form, pairs))
-        if "noisy" in images:
-            triples = {"clean": images["clean"], "noisy": images["noisy"], "restored": images["restored"]}
-            triples = {name: each[:RESTORED] for name, each in triples.items()}
-            yield "restored", _png(strips(form, triples, *_errors(form, shown)))
-        yield "codes", _png(code_space(form, codes, job.dataset.label_names, grid, images["clean"]))
-        yield "grid", _png(decoded_grid(form, grid, images["grid"]))
-        if "samples" in images:
-            pairs = {"sample": images["samples"], "nearest": images["nearest"]}
-            apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
-            yield "samples", _png(strips(form, pairs, {"nearest": [f"{e:.2g}" for e in apart_S]}, "squared error"))
+        yield "codes", _png(code_space(form, codes, job.dataset.label_names, grid, shown["clean"]))
+        for name, figure in _of_vectors(grid, shown) if len(form.shape) == 1 else _of_images(form, grid, shown):
+            yield name, _png(figure)
+
+
+def _of_images(form, grid, shown):
+    images = {name: as_images(form, pixels) for name, pixels in shown.items()}
+    yield "reconstructions", strips(form, {"original": images["clean"], "reconstruction": images["reconstructed"]})
+    if "noisy" in images:
+        triples = {name: images[name][:RESTORED] for name in ("clean", "noisy", "restored")}
+        yield "restored", strips(form, triples, *_errors(form, shown))
+    yield "grid", decoded_grid(form, grid, images["grid"])
+    if "samples" in images:
+        apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
+        pairs = {"sample": images["samples"], "nearest": images["nearest"]}
+        yield "samples", strips(form, pairs, {"nearest": [f"{each:.2g}" for each in apart_S]}, "mean squared\nerror")
+
+
+def _of_vectors(grid, shown):
+    yield "reconstructions", overlaid({"original": shown["clean"], "reconstruction": shown["reconstructed"]})
+    if "noisy" in shown:
+        yield "restored", overlaid({name: shown[name] for name in ("clean", "noisy", "restored")})
+    yield "grid", decoded_lines(grid, shown["grid"])
+    if "samples" in shown:
+        yield "samples", overlaid({"nearest": shown["nearest"], "sample": shown["samples"]})
 
 
 def _errors(form, shown):
@@ -44,7 +57,7 @@ def _errors(form, shown):
             captions[name] = [f"{wrong}" for wrong in ((pixels_NxP > 0.5) != (clean_NxP > 0.5)).sum(axis=1)]
         else:
             captions[name] = [f"{error:.2g}" for error in ((pixels_NxP - clean_NxP) ** 2).mean(axis=1)]
-    return captions, "wrong pixels" if form.kind == "binary" else "squared error"
+    return captions, "wrong pixels" if form.kind == "binary" else "mean squared\nerror"
 
 
 def _png(figure):

@@ -4,8 +4,9 @@ import dataclasses
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from aejax.figures.images import ink, mosaic_of, paper, show
+from aejax.figures.images import as_images, ink, mosaic_of, paper, show
 from aejax.figures.style import WIDTH
 
 GRID_SIDE = 20  # images of the decoded grid in a row
@@ -64,10 +65,11 @@ def code_grid(z_NxZ, side=GRID_SIDE):
     return Grid(origin, directions, shares, low, high, side, z.astype(np.float32))
 
 
-def code_space(form, codes, label_names, grid, images):
-    """Every example at its code: the glyph itself where there are few, points coloured by label otherwise.
+def code_space(form, codes, label_names, grid, pixels_NxP):
+    """Every example at its code: the glyph itself where images are few, points coloured by label otherwise.
 
-    Codes that are not finite, of a diverged run, are left out.
+    Glyphs that would cover each other are moved apart, with a line to where they belong. Codes that are not finite, of
+    a diverged run, are left out.
     """
     figure = Figure((5, 5), layout="constrained")
     axes = figure.subplots()
@@ -75,39 +77,63 @@ def code_space(form, codes, label_names, grid, images):
     at_Nx2, low, high = grid.coordinates(codes["z"].astype(np.float64)), grid.low, grid.high
     if grid.origin.size == 1:  # spread over the free axis, so that examples do not cover each other
         at_Nx2[:, 1] = np.arange(len(at_Nx2))
-        low, high = np.array([low[0], -1.0]), np.array([high[0], len(at_Nx2)])
+        margin = 0.06 * len(at_Nx2)
+        low, high = np.array([low[0], -margin]), np.array([high[0], len(at_Nx2) - 1 + margin])
         axes.set_ylabel("example")
+    finite = np.flatnonzero(np.isfinite(at_Nx2).all(axis=1))
     labels = codes.get("y", np.zeros(len(at_Nx2), int))
-    finite = np.isfinite(at_Nx2).all(axis=1)
-    if len(at_Nx2) <= MANY:
-        short = [label_names[label] if label_names and len(label_names[label]) <= 2 else "" for label in labels]
-        for index in np.flatnonzero(finite):
-            _glyph(axes, form, at_Nx2[index], high - low, images[index], short[index], len(at_Nx2))
-        axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="auto")
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    if len(form.shape) == 3 and len(at_Nx2) <= MANY:
+        _glyphs(axes, form, at_Nx2[finite], low, high, as_images(form, pixels_NxP)[finite])
         return figure
-    axes.scatter(*at_Nx2[finite].T, c=labels[finite], cmap="tab10", s=2, alpha=0.5, linewidths=0)
+    colors = "tab10" if len(label_names) <= 10 else "gist_rainbow"
+    axes.scatter(*at_Nx2[finite].T, c=labels[finite], cmap=colors, s=4, alpha=0.6, linewidths=0)
     for label, name in enumerate(label_names):
-        x, y = np.median(at_Nx2[finite & (labels == label)], axis=0)
-        axes.text(x, y, name, ha="center", va="center", fontweight="bold")
+        own = at_Nx2[finite][labels[finite] == label]
+        if len(own):
+            axes.text(*np.median(own, axis=0), name, ha="center", va="center", fontweight="bold")
     return figure
 
 
-def _glyph(axes, form, at, span, image, name, count):
-    """One example's image at its code, and its label's name beside it."""
-    height, width = image.shape[:2]
-    half_high = 0.5 * span[1] * np.clip(0.45 / np.sqrt(count), 0.03, 0.08)
-    half_wide = half_high * width / height * span[0] / span[1]
-    extent = (at[0] - half_wide, at[0] + half_wide, at[1] - half_high, at[1] + half_high)
-    axes.imshow(ink(form, image), extent=extent, zorder=2)
-    place = {"ha": "left", "va": "bottom", "color": "C3", "fontsize": 7}
-    axes.text(at[0] + 1.1 * half_wide, at[1] + 0.5 * half_high, name, **place)
+def _glyphs(axes, form, at_Nx2, low, high, images):
+    """Images at their codes; in units of the axes' span a glyph is `size` high."""
+    height, width = images.shape[1:3]
+    size = np.clip(0.45 / np.sqrt(max(len(images), 1)), 0.04, 0.08)
+    half = 0.5 * size * np.array([width / height, 1.0])
+    true_Nx2 = (at_Nx2 - low) / (high - low)
+    apart_Nx2 = moved_apart(true_Nx2, 2.1 * half)
+    for true, place, image in zip(true_Nx2, apart_Nx2, images, strict=True):
+        (x, y), (left, bottom), (right, top) = (
+            low + true * (high - low),
+            *(low + (place + sign * half) * (high - low) for sign in (-1, 1)),
+        )
+        if np.abs((place - true) / half).max() > 0.5:
+            axes.plot([x, (left + right) / 2], [y, (bottom + top) / 2], color="0.7", linewidth=0.5, zorder=1)
+            axes.plot(x, y, ".", color="0.4", markersize=2, zorder=3)
+        axes.imshow(ink(form, image), extent=(left, right, bottom, top), zorder=2)
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="auto")
+
+
+def moved_apart(at_Nx2, size):
+    """Places near at_Nx2, in [0, 1], where boxes of `size` [2] overlap less: the least overlaps are resolved first."""
+    at_Nx2 = at_Nx2.copy()
+    for _ in range(200):
+        away = at_Nx2[:, None] - at_Nx2[None]
+        overlap = np.maximum(1 - np.abs(away / size), 0)
+        depth = overlap.min(axis=2, keepdims=True) * (1 - np.eye(len(at_Nx2)))[:, :, None]
+        if depth.max(initial=0) < 0.02:
+            break
+        direction = away / size + 1e-3 * (np.arange(len(at_Nx2))[:, None, None] - np.arange(len(at_Nx2))[None, :, None])
+        norm = np.maximum(np.linalg.norm(direction, axis=2, keepdims=True), 1e-9)
+        at_Nx2 = np.clip(at_Nx2 + 0.25 * size * (depth * direction / norm).sum(axis=1), 0.5 * size, 1 - 0.5 * size)
+    return at_Nx2
 
 
 def decoded_grid(form, grid, images):
     """What the decoder makes of a regular grid over the code space; of a line where there is one unit only."""
     rows = 1 if grid.origin.size == 1 else grid.side
     cells = images.reshape(grid.side, grid.side, *images.shape[1:])[:rows]
-    mosaic = mosaic_of(cells, gap=16 if form.kind == "binary" else 2, background=paper(form))
+    mosaic = mosaic_of(cells, gap=8 if form.kind == "binary" else 2, background=paper(form))
     figure = Figure(
         (5, 5) if rows > 1 else (WIDTH, 0.45 + WIDTH * mosaic.shape[0] / mosaic.shape[1]), layout="constrained"
     )
@@ -117,9 +143,10 @@ def decoded_grid(form, grid, images):
         (axes.xaxis, grid.side, mosaic.shape[1], grid.low[0], grid.high[0]),
         (axes.yaxis, rows, mosaic.shape[0], grid.high[1], grid.low[1]),
     ):
-        half = size / count / 2
-        values = np.linspace(low, high, 5)
-        axis.set_ticks(np.linspace(half, size - half, 5), [f"{value:.2g}" for value in values])
+        half = size / count / 2  # the ends of the grid lie in the middle of the outer images
+        ends = sorted((low, high))
+        values = np.array([value for value in MaxNLocator(5).tick_values(*ends) if ends[0] <= value <= ends[1]])
+        axis.set_ticks(half + (values - low) / (high - low) * (size - 2 * half), [f"{value:g}" for value in values])
     axes.set(xlabel=grid.labels[0], ylabel=grid.labels[1])
     if rows == 1:
         axes.set(yticks=[], ylabel="")

@@ -34,7 +34,10 @@ def curves(rows, metrics):
             place = {"transform": right.get_yaxis_transform(), "ha": "right", "va": side}
             right.text(1, metrics[name], label, color=color, **place)
     logarithmic(right)
-    right.set(xlabel="step", ylabel="validation: squared error a pixel")
+    right.set(xlabel="step", ylabel="validation: mean squared error")
+    if len(rows) == 1:
+        for axes in (left, right):
+            axes.set(xlim=(steps[0] - 1, steps[0] + 1), xticks=steps)
     return figure
 
 

@@ -5,11 +5,12 @@ from matplotlib.figure import Figure
 
 from aejax.figures.style import WIDTH
 
+SCALE = 4  # elements of a mosaic that a pixel is wide, so that gaps may be narrower than a pixel
+
 
 def as_images(form, pixels_NxP):
-    """Pixels as [N, H, W, C] in [0, 1]; a vector is one row of pixels."""
-    shape = form.shape if len(form.shape) == 3 else (1, form.pixels, 1)
-    return np.clip(np.nan_to_num(pixels_NxP), 0, 1).reshape(-1, *shape)
+    """Pixels as [N, H, W, C] in [0, 1]."""
+    return np.clip(np.nan_to_num(pixels_NxP), 0, 1).reshape(-1, *form.shape)
 
 
 def ink(form, image):
@@ -21,8 +22,8 @@ def ink(form, image):
 
 
 def mosaic_of(images_RxCxHxWxC, gap, background):
-    """Images side by side, each pixel 8 x 8, with a frame of `gap` / 2 around each image."""
-    large = images_RxCxHxWxC.repeat(8, axis=2).repeat(8, axis=3)
+    """Images side by side, each pixel SCALE x SCALE, with a frame of `gap` / 2 around each image."""
+    large = images_RxCxHxWxC.astype(np.float32).repeat(SCALE, axis=2).repeat(SCALE, axis=3)
     around = [(0, 0), (0, 0), (gap // 2, gap // 2), (gap // 2, gap // 2), (0, 0)]
     framed = np.pad(large, around, constant_values=background)
     rows, columns, height, width, channels = framed.shape
@@ -55,7 +56,7 @@ def strips(form, rows, captions=None, measure=""):
     """
     captions = captions or {}
     count = len(next(iter(rows.values())))
-    height, width = form.shape[:2] if len(form.shape) == 3 else (1, form.pixels)
+    height, width = form.shape[:2]
     columns = min(count, 14 if form.kind == "binary" or captions else 24)
     bands = -(-count // columns)
     margin = 0.85  # inches, left of the images, for the rows' names
@@ -73,7 +74,7 @@ def strips(form, rows, captions=None, measure=""):
             axes = figure.add_axes(
                 (margin / WIDTH, (top - row_height) / total, len(strip) * cell / WIDTH, row_height / total)
             )
-            mosaic = mosaic_of(strip[None], gap=6, background=paper(form))
+            mosaic = mosaic_of(strip[None], gap=8 if form.kind == "binary" else 2, background=paper(form))
             show(axes, form, mosaic)
             axes.tick_params(length=0, pad=2)
             told = f"{name}\n{measure}" if name in captions and measure else name
