@@ -113,7 +113,9 @@ class Run:
                 os.fsync(file.fileno())
             os.replace(part, path)
         except OSError as error:
-            raise OSError(error.errno, f"{error.strerror}: {path}") from None
+            if error.errno and not error.filename:
+                raise OSError(error.errno, error.strerror, str(path)) from None
+            raise
         finally:
             part.unlink(missing_ok=True)
 

@@ -167,8 +167,8 @@ def _begin(lanes, layout):
     for each in lanes:
         job = each.job
         try:
-            each.run.clear()
             each.mirror = job.track.start(each.place.wandb, job.run_id, job.name, job.settings, each.place.sweep)
+            each.run.clear()
             each.run.note(
                 id=job.run_id,
                 name=job.name,

@@ -1,6 +1,8 @@
 """The command line: quick answers, and one line for every wrong input."""
 
+import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -120,6 +122,68 @@ def test_a_folder_that_is_a_file_is_refused(command, tmp_path):
     assert (tmp_path / "run").read_text() == "mine"
 
 
+def test_a_refused_run_deletes_nothing_of_the_users(command, tmp_path):
+    mine = [tmp_path / "wandb" / "precious", tmp_path / ".hydra" / "mine", tmp_path / "run.json"]
+    for path in mine:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text('{"status": "interrupted"}')
+    status, _, err = command(*QUICK, "track=online", "hydra.run.dir=.")
+    assert (status, err.count("\n")) == (2, 1)
+    assert all(path.read_text() == '{"status": "interrupted"}' for path in mine)
+
+
+def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
+    with runs.locked(tmp_path / "run"):
+        status, _, err = command(*QUICK, "hydra.run.dir=run")
+        assert (status, err.count("\n")) == (2, 1)
+        assert "another process is at work in it" in err
+    assert command(*QUICK, "hydra.run.dir=run")[0] == 0
+
+
+def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
+    (tmp_path / "run" / "figures").mkdir(parents=True)
+    (tmp_path / "run" / "run.json").write_text('{"status": "running"}')
+    (tmp_path / "run" / "figures" / "restored.png").write_bytes(b"old")
+    assert command(*QUICK, "hydra.run.dir=run")[0] == 0
+    assert not list((tmp_path / "run" / "figures").iterdir())
+
+
+@pytest.mark.parametrize("reader", ["true", "head -n 1"])
+def test_a_closed_pipe_does_not_end_a_run(tmp_path, reader):
+    words = " ".join([sys.executable, "-m", "aejax", *(f"'{word}'" for word in QUICK), "hydra.run.dir=run"])
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{words} | {reader}"], cwd=tmp_path, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert Run.read(tmp_path / "run").record["status"] == "completed"
+
+
+def test_a_full_or_narrow_terminal_does_not_end_a_run(tmp_path):
+    words = [sys.executable, "-m", "aejax", *QUICK]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([*words, "hydra.run.dir=a"], cwd=tmp_path, stdout=full, stderr=subprocess.PIPE)
+    assert (done.returncode, done.stderr) == (0, b"")
+    narrow = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run([*words, "hydra.run.dir='ñ ☃'"], cwd=tmp_path, capture_output=True, env=narrow)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert Run.read(tmp_path / "ñ ☃").record["status"] == "completed"
+
+
+def test_a_terminal_shows_a_bar_that_reaches_its_end(tmp_path):
+    master, slave = pty.openpty()
+    words = [sys.executable, "-m", "aejax", *QUICK, "steps=400", "log_points=20", "hydra.run.dir=run"]
+    running = subprocess.Popen(
+        words, cwd=tmp_path, stdout=slave, stderr=slave, env=os.environ | {"TERM": "xterm", "COLUMNS": "120"}
+    )
+    os.close(slave)
+    told = b""
+    with contextlib.suppress(OSError):  # how a pseudo-terminal says that the other side is gone
+        while part := os.read(master, 4096):
+            told += part
+    os.close(master)
+    assert running.wait(timeout=60) == 0
+    assert b"400/400" in told
+    assert b"loss" in told and b"steps/s" in told
+
+
 def test_a_full_disk_is_told_before_anything_begins(command, tmp_path, monkeypatch):
     monkeypatch.setattr(runs.shutil, "disk_usage", lambda _: runs.shutil._ntuple_diskusage(10, 9, 1))
     status, _, err = command("hydra.run.dir=a/b")
@@ -133,7 +197,10 @@ def test_a_disk_that_fills_during_the_run_is_told_in_one_line(tmp_path):
     subprocess.run([*words, "hydra.run.dir=first"], cwd=tmp_path, check=True)  # fills the cache of compiled programs
     limited = ["bash", "-c", 'ulimit -f 20; exec "$@"', "bash", *words, "hydra.run.dir=run"]  # no file above 20 KiB
     done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (2, "aejax: [Errno 27] File too large\n")
+    assert (done.returncode, done.stderr) == (
+        2,
+        f"aejax: [Errno 27] File too large: '{tmp_path}/run/params.safetensors'\n",
+    )
     failed = Run.read(tmp_path / "run")
     assert failed.record["status"] == "failed"
     assert "File too large" in failed.record["error"]
@@ -157,7 +224,8 @@ def leaves(tree):
     return [leaf for node in tree.values() for leaf in leaves(node)] if isinstance(tree, dict) else [tree]
 
 
-def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
     script = "from aejax import command, sweep; sweep.SAVE_SECONDS = 0.1; command.main()"
     words = ["steps=50000000", "log_points=50000", "hydra.run.dir=run"]
     running = subprocess.Popen(
@@ -168,7 +236,7 @@ def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path):
             time.sleep(0.1)
             if (tmp_path / "run" / "history.csv").exists():
                 break
-        running.send_signal(signal.SIGINT)
+        running.send_signal(how)
         out, err = running.communicate(timeout=60)
     finally:
         running.kill()

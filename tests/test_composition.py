@@ -79,13 +79,17 @@ def test_every_activation_is_elementwise():
         assert activation(x).shape == x.shape
 
 
-def test_the_readmes_own_data_is_found_and_trained(tmp_path, monkeypatch):
+def test_the_readmes_own_data_and_noise_are_found_and_trained(tmp_path):
     readme = (CONF.parent / "README.md").read_text()
-    (tmp_path / "mine.py").write_text(re.search(r"```python\n# mine\.py\n(.*?)```", readme, re.S)[1])
-    (tmp_path / "data").mkdir()
+    code = re.findall(r"```python\n# mine\.py\n(.*?)```", readme, re.S)
+    assert len(code) == 2
+    (tmp_path / "mine.py").write_text("\n".join(code))
+    for group in ("data", "noise"):
+        (tmp_path / group).mkdir()
     (tmp_path / "data" / "waves.yaml").write_text(re.search(r"```yaml\n# data/waves\.yaml\n(.*?)```", readme, re.S)[1])
+    (tmp_path / "noise" / "drift.yaml").write_text("_target_: mine.Drift\nlevel: 0.2\n")
     command = re.search(r"^python -m aejax --config-dir .*$", readme, re.M)[0].split()
-    quick = ["steps=5", "log_points=1", "hydra.run.dir=run", "track=off", "noise=gaussian"]
+    quick = ["steps=5", "log_points=1", "hydra.run.dir=run", "track=off", "noise=drift"]
     done = subprocess.run([sys.executable, *command[1:], *quick], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     run = Run.read(tmp_path / "run")
@@ -93,3 +97,4 @@ def test_the_readmes_own_data_is_found_and_trained(tmp_path, monkeypatch):
     assert run.codes["z"].shape == (100, 2)
     assert run.metrics["restore/mse"] > 0
     assert not any(name.startswith("separation/") for name in run.metrics)  # there are no labels
+    assert len(list((run.path / "figures").glob("*.png"))) == 5

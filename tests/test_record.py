@@ -132,6 +132,10 @@ def test_pca_leaves_the_same_record(tmp_path):
     assert finished.metrics["recon/mse"] == pytest.approx(finished.metrics["floor/pca_mse"], rel=1e-5)
     assert [row["step"] for row in finished.history] == [0]
     assert finished.record["parameters"] == 35 * 4 + 4 + 4 * 35 + 35
+    assert finished.params.keys() == {"encoder", "to_code", "from_code", "decoder"}  # two of them empty
+    assert flat(finished.params).keys() == {
+        f"{name}.{leaf}" for name in ("to_code.mean", "from_code") for leaf in ("kernel", "bias")
+    }
 
 
 def test_the_id_is_of_what_decides_the_result(tmp_path):

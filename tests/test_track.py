@@ -10,6 +10,7 @@ import pytest
 from wandb_server import Server
 
 from aejax.runs import Run
+from aejax.track import Mirror
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "hydra.run.dir=run"]
 SECRET = "0123456789abcdef0123456789abcdef01234567"
@@ -115,7 +116,7 @@ def test_a_server_that_is_lost_ends_nothing(tmp_path):
             if server.requests:
                 break
         path = tmp_path / "run" / "run.json"
-        while "wandb_id" not in path.read_text():  # the run has begun
+        while not path.exists():  # the run has begun
             time.sleep(0.02)
         server.answering = False
         out, err = running.communicate(timeout=60)
@@ -126,3 +127,16 @@ def test_a_server_that_is_lost_ends_nothing(tmp_path):
     assert run.record["wandb_lost"] == "no answer within 1 s"
     assert run.record["seconds"]["track"] < 15
     assert len(run.history) == 100
+
+
+def test_wandb_that_dies_ends_nothing():
+    class Dead:
+        id = "x"
+
+        def log(self, *_, **__):
+            raise ConnectionResetError("Connection lost")
+
+    mirror = Mirror(Dead(), None)
+    mirror.log({"step": 1, "train/loss": 2.0})
+    mirror.finish()
+    assert mirror.lost == "Connection lost"

@@ -106,7 +106,9 @@ def test_a_lane_that_diverges_keeps_its_last_finite_parameters_and_harms_no_othe
     np.testing.assert_allclose(rows[-1]["train/loss"][1], alone[-1]["train/loss"][0], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("steps", "points", "expected"), [(10, 5, [2] * 5), (11, 5, [3, 3, 3, 2]), (3, 100, [1] * 3)])
+@pytest.mark.parametrize(
+    ("steps", "points", "expected"), [(10, 5, [2] * 5), (13, 5, [3, 3, 3, 2, 2]), (3, 100, [1] * 3)]
+)
 def test_segments_cover_the_steps(steps, points, expected):
     assert train.segments(job(f"steps={steps}", f"log_points={points}").experiment) == expected
 
@@ -126,6 +128,9 @@ def test_schedules():
     np.testing.assert_allclose(rates("optim.schedule=cosine"), 0.5 * (1 + np.cos(np.pi * steps / 10)), atol=1e-6)
     warm = rates("optim.schedule=constant", "optim.warmup=0.5")
     np.testing.assert_allclose(warm, np.minimum(1, (steps + 1) / 5), rtol=1e-6)
+    both = rates("optim.schedule=cosine", "optim.warmup=0.5")
+    np.testing.assert_allclose(both[:5], (steps[:5] + 1) / 5, rtol=1e-6)
+    np.testing.assert_allclose(both[5:], 0.5 * (1 + np.cos(np.pi * steps[:5] / 5)), atol=1e-6)  # from the peak down
 
 
 def test_clipping_bounds_the_global_norm():

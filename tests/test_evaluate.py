@@ -1,0 +1,217 @@
+"""The protocol on data whose splits differ: what is fitted on what, and scored on what."""
+
+import jax
+import numpy as np
+import optax
+import pytest
+from conftest import evaluated, job, run, trained
+from flax import struct
+from scipy import stats
+from sklearn.metrics import silhouette_score
+from sklearn.neighbors import KNeighborsClassifier
+
+from aejax import model
+from aejax.data import Dataset, Split
+from aejax.errors import InputError
+from aejax.evaluate import noisy_copies
+from aejax.examples import examples
+from aejax.figures import code_grid
+from aejax.figures.codes import moved_apart
+from aejax.lanes import lane
+
+
+@struct.dataclass
+class Blobs:
+    """Three labelled blobs of vectors; each split has a shift of its own, so that mixing them up shows."""
+
+    def load(self):
+        rng = np.random.default_rng(1)
+
+        def split(count, shift):
+            y = rng.integers(0, 3, count).astype(np.int32)
+            centres = 2 * np.eye(3, 6)
+            return Split((centres[y] + rng.normal(size=(count, 6)) + shift).astype(np.float32), y)
+
+        return Dataset("blobs", "real", split(200, 0.0), split(80, 1.0), split(90, 0.3), ("a", "b", "c"))
+
+
+DATA = [f"data._target_={__name__}.Blobs", "net.widths=[8]", "steps=40", "log_points=2"]
+
+
+@pytest.fixture(scope="module")
+def vae():
+    each = job("model=vae", "noise=gaussian", *DATA)
+    state, rows = trained(each)
+    return each, lane(state.params, 0), lane(evaluated(state, each)[0], 0), rows
+
+
+def codes(each, params, x):
+    code = jax.jit(model.encode)(each.experiment, params, x)
+    return np.asarray(code.mean), np.asarray(code.kl)
+
+
+def reconstructed(each, params, x):
+    return np.asarray(jax.jit(model.reconstruct)(each.experiment, params, x))
+
+
+def test_validation_is_on_the_validation_split(vae):
+    each, params, _, rows = vae
+    x = each.dataset.valid.x
+    predicted = reconstructed(each, params, x)
+    assert rows[-1]["valid/mse"][0] == pytest.approx(((predicted - x) ** 2).mean(), rel=1e-4)
+
+
+def test_reconstruction_is_of_the_test_split_and_floors_are_fitted_on_the_training_split(vae):
+    each, params, metrics, _ = vae
+    train, test = each.dataset.train.x.astype(float), each.dataset.test.x.astype(float)
+    predicted = reconstructed(each, params, each.dataset.test.x)
+    assert metrics["recon/mse"] == pytest.approx(((predicted - test) ** 2).mean(), rel=1e-4)
+    mean = train.mean(axis=0)
+    assert metrics["floor/mean_mse"] == pytest.approx(((test - mean) ** 2).mean(), rel=1e-4)
+    basis = np.linalg.svd(train - mean, full_matrices=False)[2][:2]
+    left = (test - mean) - (test - mean) @ basis.T @ basis
+    assert metrics["floor/pca_mse"] == pytest.approx((left**2).mean(), rel=1e-4)
+
+
+def test_separation_is_fitted_on_training_codes_and_scored_on_test_codes(vae):
+    each, params, metrics, _ = vae
+    fit, score = (codes(each, params, split.x)[0] for split in (each.dataset.train, each.dataset.test))
+    knn = KNeighborsClassifier(5).fit(fit, each.dataset.train.y)
+    assert metrics["separation/knn_accuracy"] == pytest.approx(knn.score(score, each.dataset.test.y), abs=1e-6)
+    assert metrics["separation/silhouette"] == pytest.approx(silhouette_score(score, each.dataset.test.y), rel=1e-3)
+
+
+def test_kl_is_that_of_the_posterior(vae):
+    each, params, metrics, _ = vae
+    x = each.dataset.test.x
+    layer = {name: np.asarray(value) for name, value in params["encoder"]["Dense_0"].items()}
+    hidden = np.asarray(jax.nn.gelu(x @ layer["kernel"] + layer["bias"]))
+    heads = jax.tree.map(np.asarray, params["to_code"])
+    mean, log_variance = (hidden @ heads[name]["kernel"] + heads[name]["bias"] for name in ("mean", "log_variance"))
+    kl = 0.5 * (mean**2 + np.exp(log_variance) - 1 - log_variance).sum(axis=1)
+    assert metrics["code/kl"] == pytest.approx(kl.mean(), rel=1e-4)
+
+
+def test_restoration_compares_with_the_clean_examples(vae):
+    each, params, metrics, _ = vae
+    copies = noisy_copies(each.experiment, each.dataset.arrays())
+    restored = reconstructed(each, params, copies["input"])
+    assert metrics["restore/mse"] == pytest.approx(((restored - np.asarray(copies["clean"])) ** 2).mean(), rel=1e-4)
+    assert copies["clean"].shape[0] == 90 * (5400 // 90)
+
+
+def test_the_elbo_samples_whatever_the_training_did(vae):
+    each, params, metrics, _ = vae
+    other = job("model=vae", "noise=gaussian", "model.bottleneck.sampling=false", *DATA)
+    state, _ = trained(each)
+    assert evaluated(state, other)[0]["elbo"][0] == pytest.approx(metrics["elbo"], rel=1e-5)
+    x, rng = each.dataset.test.x, np.random.default_rng(0)
+    layer = {name: np.asarray(value) for name, value in params["encoder"]["Dense_0"].items()}
+    hidden = np.asarray(jax.nn.gelu(x @ layer["kernel"] + layer["bias"]))
+    head = {name: np.asarray(value) for name, value in params["to_code"]["log_variance"].items()}
+    std = np.exp(0.5 * (hidden @ head["kernel"] + head["bias"]))
+    mean, kl = codes(each, params, x)
+    decode, bounds = jax.jit(model.decode), []
+    for _ in range(300):
+        pixels = decode(each.experiment, params, (mean + std * rng.normal(size=mean.shape)).astype(np.float32))
+        bounds.append(stats.norm(pixels, 0.03**0.5).logpdf(x).sum(axis=1).mean() - kl.sum(axis=1).mean())
+    error = np.std(bounds) / np.sqrt(16)  # of the yardstick's 16 samples
+    assert metrics["elbo"] == pytest.approx(np.mean(bounds), abs=4 * error)
+
+
+def test_posterior_noise_is_fresh_at_each_step():
+    still = ["optim.lr=1e-12", "steps=3", "log_points=3"]
+    _, rows = trained(job("model=vae", *DATA[:2], *still))
+    assert len({float(row["train/reconstruction"][0]) for row in rows}) == 3
+    assert len({float(row["train/kl"][0]) for row in rows}) == 1
+
+
+def test_samples_come_with_the_nearest_training_example_and_the_grid_as_asked(vae):
+    each, params, _, _ = vae
+    z = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    shown = jax.jit(examples)(each.experiment, params, each.dataset.arrays(), z)
+    train = each.dataset.train.x
+    apart = ((np.asarray(shown["samples"])[:, None] - train[None]) ** 2).sum(axis=2)
+    np.testing.assert_array_equal(shown["nearest"], train[apart.argmin(axis=1)])
+    np.testing.assert_allclose(shown["grid"], jax.jit(model.decode)(each.experiment, params, z), rtol=1e-5)
+    np.testing.assert_array_equal(shown["clean"], each.dataset.test.x)
+
+
+def test_the_grid_runs_from_the_upper_left_over_the_codes():
+    z = np.array([[0.0, 0], [4, 2], [1, 1]], np.float32)
+    grid = code_grid(z, side=5)
+    corners = grid.z.reshape(5, 5, 2)
+    assert (corners[0, 0] < [0, 9]).all()
+    assert corners[0, 0, 1] > 2
+    assert corners[-1, 0, 1] < 0
+    assert corners[0, -1, 0] > 4
+    wide = code_grid(np.random.default_rng(0).normal(size=(50, 5)) * [5, 3, 1, 1, 1])
+    assert wide.shares == pytest.approx([25 / 37, 9 / 37], abs=0.12)
+
+
+def test_glyphs_are_moved_apart_and_lonely_ones_are_not():
+    at = np.array([[0.5, 0.5], [0.5, 0.5], [0.51, 0.5], [0.1, 0.9]])
+    apart = moved_apart(at, np.array([0.05, 0.05]))
+    np.testing.assert_array_equal(apart[3], at[3])
+    gaps = np.abs(apart[:3, None] - apart[None, :3]).max(axis=2) + np.eye(3)
+    assert gaps.min() > 0.045
+
+
+def test_select_best_reaches_the_record(tmp_path):
+    rough = ["optim.lr=0.03", "optim.schedule=constant", "noise=flip", "noise.level=0.2", "steps=150", "log_points=50"]
+    finished = run(tmp_path, "select=best", *rough)
+    errors = [row["valid/mse"] for row in finished.history]
+    assert min(errors) < errors[-1]
+    assert finished.metrics["recon/mse"] == pytest.approx(min(errors), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "oracle"),
+    [
+        (["optim=adam", "optim.b1=0.5", "optim.b2=0.7"], optax.adam(0.1, 0.5, 0.7)),
+        (["optim=adamw", "optim.weight_decay=0.3"], optax.adamw(0.1, 0.9, 0.999, weight_decay=0.3)),
+        (["optim=sgd", "optim.momentum=0.8", "optim.clip=null"], optax.sgd(0.1, 0.8)),
+    ],
+)
+def test_optimisers_are_optaxs(overrides, oracle):
+    ours = job(*overrides, "optim.lr=0.1", "optim.schedule=constant").experiment.optim.transformation(100)
+    params = {"a": np.array([1.0, -2.0], np.float32)}
+    states = [each.init(params) for each in (ours, oracle)]
+    for step in range(3):
+        gradient = {"a": np.array([0.5 * step, 1.0], np.float32)}
+        (found, states[0]), (expected, states[1]) = (
+            each.update(gradient, state, params) for each, state in zip((ours, oracle), states, strict=True)
+        )
+        np.testing.assert_allclose(found["a"], expected["a"], rtol=1e-4)
+
+
+def split(count=4, width=3, dtype=np.float32, y=None):
+    return Split(np.ones((count, width), dtype), y)
+
+
+@pytest.mark.parametrize(
+    ("kind", "splits", "names", "told"),
+    [
+        ("gray", [split()] * 3, (), "kind 'gray'; must be one of binary, grey, rgb, real"),
+        ("real", [split(dtype=np.float64)] * 3, (), "train of float64; must be a numpy array of float32"),
+        ("grey", [split()] * 3, (), "train of float32; must be a numpy array of uint8"),
+        ("binary", [Split(np.full((2, 3), 255, np.uint8))] * 3, (), "train with values up to 255"),
+        ("real", [split(), split(width=2), split()], (), "valid of shape"),
+        ("real", [split(), split(), split(count=0)], (), "test of shape"),
+        ("real", [Split(np.full((2, 2), np.nan, np.float32))] * 3, (), "train with nan or inf"),
+        ("real", [split(y=np.zeros(4, np.int32))] * 3, (), "labels without label_names"),
+        ("real", [split()] * 3, ("a",), "labels without label_names"),
+        ("real", [split(y=np.ones(4, np.int32))] * 3, ("a",), "labels of train"),
+        ("real", [split(y=np.zeros(3, np.int32))] * 3, ("a",), "labels of train"),
+        ("real", [split(y=[0] * 4)] * 3, ("a",), "labels of train"),
+    ],
+)
+def test_a_data_set_that_is_not_one_is_refused(kind, splits, names, told):
+    with pytest.raises(InputError, match=r"^data mine: ") as caught:
+        Dataset("mine", kind, *splits, label_names=names)
+    assert told in str(caught.value)
+
+
+def test_a_bernoulli_likelihood_needs_data_in_0_1():
+    with pytest.raises(InputError, match=r"^likelihood=bernoulli: needs pixels in \[0, 1\], and data=blobs is real"):
+        job(*DATA, "likelihood=bernoulli")
