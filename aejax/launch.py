@@ -38,6 +38,13 @@ class Task:
     before: Before | None = None
 
 
+def prepare(hydra_context):
+    """Gets ready, before the first job is composed: quicker composing, and every CPU core a device of its own."""
+    hydra_context.config_loader = SweepLoader(hydra_context.config_loader)
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    jax.config.update("jax_num_cpu_devices", cores)
+
+
 def launch(hydra_context, task_function, config, job_overrides, initial_job_idx):
     """A JobReturn for each job; jobs that are not aejax's run one by one, as Hydra's basic launcher runs them."""
     setup_globals()
@@ -49,7 +56,6 @@ def launch(hydra_context, task_function, config, job_overrides, initial_job_idx)
 
 def _jointly(hydra_context, task_function, config, job_overrides, initial_job_idx):
     started = time.perf_counter()
-    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
     folder, loaded = Path(str(config.hydra.sweep.dir)), {}
     names = names_of(job_overrides)
     before = Singleton.get_state()
@@ -61,8 +67,13 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
     planned = groups([task.job for task in good])
     report = SweepReport(len(good), len(planned))
     report.plan([[good[index].job for index in group] for group in planned], len(jax.devices()))
-    for group in planned:
-        _train_group([good[index] for index in group], folder, hydra_context, task_function, report)
+    try:
+        for group in planned:
+            _train_group([good[index] for index in group], folder, hydra_context, task_function, report)
+    except KeyboardInterrupt:
+        finished = sum(task.returned.status is JobStatus.COMPLETED for task in good)
+        report.say(f"interrupted; {finished} of {len(good)} runs finished, in {folder}")
+        raise
     for task in tasks:
         if task.error:
             task.returned.status, task.returned.return_value = JobStatus.FAILED, JobFailed(task.error)
@@ -94,7 +105,7 @@ def _read(hydra_context, config, overrides, number, name, loaded):
     try:
         composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
-        return Task(returned, None, None, error=explained(error, overrides))
+        return Task(returned, None, None, error=str(explained(error, overrides)))
     with open_dict(composed):
         composed.hydra.job.id = number
         composed.hydra.job.num = number
@@ -115,7 +126,7 @@ def _read(hydra_context, config, overrides, number, name, loaded):
     except InputError as error:
         task.error = str(error)
     except OmegaConfBaseException as error:
-        task.error = explained(error, overrides)
+        task.error = str(explained(error, overrides))
     return task
 
 

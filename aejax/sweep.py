@@ -262,6 +262,9 @@ def _finish(lanes, evaluation, picture, experiments, state, data, clock):
         with clock.measure("track"):
             each.mirror.log_results(run, job.dataset.label_names)
         status = "completed" if alive[index] else "diverged"
+        if each.mirror.lost:  # the others would wait for the same server
+            for other in lanes[index + 1 :]:
+                other.mirror.lost = each.mirror.lost
         each.end(status, clock, parameters=sum(array.size for array in flat(params).values()))
 
 

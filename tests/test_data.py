@@ -56,7 +56,7 @@ def test_the_fingerprint_tells_any_change():
     others = [
         dataclasses.replace(dataset, train=Split(other_x, y)),
         dataclasses.replace(dataset, test=Split(x, y[::-1].copy())),
-        dataclasses.replace(dataset, valid=Split(x.reshape(3, 4, 1, 1), y)),
+        dataclasses.replace(dataset, valid=Split(x[:2], y[:2])),
         dataclasses.replace(dataset, kind="grey"),
         dataclasses.replace(dataset, label_names=("a", "b", "d")),
     ]

@@ -106,20 +106,20 @@ def test_a_stack_is_padded_and_spread(how):
 def both(tmp_path_factory):
     """The same sweep by this launcher and by Hydra's basic one."""
     folder = tmp_path_factory.mktemp("sweeps")
-    words = ["model=ae,vae", "latent_dim=2,3", "seed=0,1", "noise=flip", *QUICK]
+    words = ["model=ae,vae", "latent_dim=2,3", "noise=flip", *QUICK]
     told = sweep(folder, *words, "hydra.sweep.dir=joint").stdout
     sweep(folder, *words, "hydra.sweep.dir=basic", "hydra/launcher=basic")
     return folder / "joint", folder / "basic", told
 
 
 def test_the_plan_is_told(both):
-    assert "8 jobs -> 2 programs of 4 + 4 lanes" in both[2]
-    assert "8 completed in" in both[2]
+    assert "4 jobs -> 2 programs of 2 + 2 lanes" in both[2]
+    assert "4 completed in" in both[2]
 
 
 def test_every_job_leaves_the_files_that_the_basic_launcher_leaves(both):
     joint, basic, _ = both
-    for number in range(8):
+    for number in range(4):
         names = [
             sorted(str(path.relative_to(each / str(number))) for path in (each / str(number)).rglob("*"))
             for each in (joint, basic)
@@ -139,7 +139,7 @@ def test_every_job_leaves_the_files_that_the_basic_launcher_leaves(both):
 
 def test_a_lane_is_the_run_that_it_would_be_alone(both):
     joint, basic, _ = both
-    for number in range(8):
+    for number in range(4):
         ours, theirs = (Run.read(each / str(number)) for each in (joint, basic))
         assert ours.record["id"] == theirs.record["id"]
         assert ours.record["parameters"] == theirs.record["parameters"]

@@ -14,9 +14,9 @@ class VmapLauncher(Launcher):
     def setup(self, *, hydra_context, task_function, config):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         if getattr(task_function, "__module__", None) == OWN:
-            from aejax.compose import SweepLoader
+            from aejax.launch import prepare
 
-            hydra_context.config_loader = SweepLoader(hydra_context.config_loader)
+            prepare(hydra_context)
 
     def launch(self, job_overrides, initial_job_idx):
         from aejax.launch import launch
