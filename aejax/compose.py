@@ -26,21 +26,23 @@ class SweepLoader:
         return getattr(self.loader, name)
 
     def load_sweep_config(self, master_config, sweep_overrides):
-        """The configuration of one job; raises, at the second call, what Hydra raises where it cannot be composed.
+        """The sweeper's call, for validation: composes, and keeps what comes of it, an exception included.
 
-        The first call is the sweeper's, whose exception would end the sweep for all jobs.
+        An exception here would end the sweep for all jobs.
         """
-        key = tuple(sweep_overrides)
-        if key in self.composed:
-            config = self.composed.pop(key)
-            if isinstance(config, Exception):
-                raise config
-            return config
         try:
-            self.composed[key] = self._compose(master_config, sweep_overrides)
+            config = self._compose(master_config, sweep_overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            self.composed[key] = error
-        return None
+            config = error
+        self.composed.setdefault(tuple(sweep_overrides), []).append(config)
+
+    def take(self, master_config, sweep_overrides):
+        """The launcher's call: the configuration of one job; raises what Hydra raises where it cannot be composed."""
+        kept = self.composed.get(tuple(sweep_overrides))
+        config = kept.pop() if kept else self._compose(master_config, sweep_overrides)
+        if isinstance(config, Exception):
+            raise config
+        return config
 
     def _compose(self, master_config, sweep_overrides):
         parsed = self.parser.parse_overrides(list(sweep_overrides))

@@ -21,7 +21,7 @@ from aejax.compose import SweepLoader
 from aejax.errors import InputError, JobFailed
 from aejax.explain import explained
 from aejax.job import Job
-from aejax.runs import Before, check_folder, discard, locked
+from aejax.runs import Before, Run, check_folder, discard, locked
 from aejax.sweep import Clock, NotBegun, Place, groups, layout_of, run_group
 from aejax.terminal import SweepReport
 
@@ -36,6 +36,7 @@ class Task:
     job: Job | None = None
     error: str | None = None
     before: Before | None = None
+    twin: Any = None  # the first Task with the same run id, which is trained for both
 
 
 def prepare(hydra_context):
@@ -63,10 +64,16 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
     for place, overrides in enumerate(job_overrides):
         tasks.append(_read(hydra_context, config, overrides, initial_job_idx + place, names[place], loaded))
     Singleton.set_state(before)
-    good = [task for task in tasks if task.job is not None]
+    valid = [task for task in tasks if task.job is not None]
+    first = {}
+    for task in valid:
+        task.twin = first.setdefault(task.job.run_id, task)
+    good = list(first.values())
     planned = groups([task.job for task in good])
     report = SweepReport(len(good), len(planned))
     report.plan([[good[index].job for index in group] for group in planned], len(jax.devices()))
+    if len(valid) > len(good):
+        report.say(f"{len(valid) - len(good)} jobs have the configuration of another and are not trained again")
     try:
         for group in planned:
             _train_group([good[index] for index in group], folder, hydra_context, task_function, report)
@@ -74,12 +81,15 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
         finished = sum(task.returned.status is JobStatus.COMPLETED for task in good)
         report.say(f"interrupted; {finished} of {len(good)} runs finished, in {folder}")
         raise
+    for task in valid:
+        if task.twin is not task:
+            _copy_twin(task)
     for task in tasks:
         if task.error:
             task.returned.status, task.returned.return_value = JobStatus.FAILED, JobFailed(task.error)
     report.summary(
         folder,
-        [task.folder for task in good if not task.error],
+        [task.folder for task in valid if not task.error],
         [(" ".join(task.returned.overrides), task.error) for task in tasks if task.error],
         time.perf_counter() - started,
     )
@@ -103,7 +113,7 @@ def _read(hydra_context, config, overrides, number, name, loaded):
     """The Task of one job, with Hydra's own state set as it would be for this job alone."""
     returned = JobReturn(overrides=list(overrides))
     try:
-        composed = hydra_context.config_loader.load_sweep_config(config, list(overrides))
+        composed = hydra_context.config_loader.take(config, list(overrides))
     except (HydraException, OmegaConfBaseException) as error:
         return Task(returned, None, None, error=str(explained(error, overrides)))
     with open_dict(composed):
@@ -152,6 +162,14 @@ def _train_group(tasks, folder, hydra_context, task_function, report):
             task.error = f"{type(error).__name__}: {error}"
     for task in tasks:
         hydra_context.callbacks.on_job_end(config=task.config, job_return=task.returned)
+
+
+def _copy_twin(task):
+    task.error = task.twin.error
+    if not task.error:
+        _write_yaml(task)
+        run = Run.read(task.twin.folder).copy(task.folder)
+        task.returned.status, task.returned.return_value = JobStatus.COMPLETED, run.record["status"]
 
 
 def _write_yaml(task):

@@ -119,6 +119,15 @@ class Run:
         finally:
             part.unlink(missing_ok=True)
 
+    def copy(self, path):
+        """A Run in `path` with the files of this finished one; its record says whose they are."""
+        other = Run(path)
+        for name in (*FILES[1:], *(f"figures/{each.name}" for each in (self.path / "figures").glob("*.png"))):
+            if (self.path / name).exists():
+                other._write(name, (self.path / name).read_bytes())
+        other.note(**self.record, same_as=str(self.path))
+        return other
+
     def clear(self):
         """Removes what an unfinished run left here."""
         for name in FILES:

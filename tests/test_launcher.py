@@ -161,6 +161,24 @@ def test_a_wrong_job_fails_alone_and_a_diverging_lane_is_a_result(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+def test_equal_jobs_are_both_recorded_and_trained_once(tmp_path):
+    told = sweep(tmp_path, "seed=1,1", *[word for word in QUICK if word != "track=off"], "hydra.sweep.dir=s").stdout
+    assert "1 jobs -> 1 programs of 1 lanes" in told
+    assert "1 jobs have the configuration of another" in told
+    one, two = (Run.read(tmp_path / "s" / number) for number in "01")
+    assert one.record["id"] == two.record["id"]
+    assert one.record["status"] == two.record["status"] == "completed"
+    assert one.metrics == two.metrics
+    assert "same_as" in two.record and "same_as" not in one.record
+    assert (tmp_path / "s" / "1" / ".hydra" / "config.yaml").exists()
+
+
+def test_batches_of_jobs_are_launched_one_after_another(tmp_path):
+    told = sweep(tmp_path, "seed=0,1,2", *QUICK, "hydra.sweep.dir=s", "hydra.sweeper.max_batch_size=2").stdout
+    assert told.count("completed in") == 2
+    assert [Run.read(tmp_path / "s" / number).record["status"] for number in "012"] == ["completed"] * 3
+
+
 def test_offline_wandb_runs_of_a_sweep_lie_together(tmp_path):
     words = [word for word in QUICK if word != "track=off"]
     sweep(tmp_path, "seed=0,1,2", *words, "hydra.sweep.dir=s")
