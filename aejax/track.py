@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import platformdirs
 from flax import struct
 
 from aejax.errors import InputError
@@ -35,6 +36,8 @@ class Track:
             return Mirror(None, self)
         os.environ.setdefault("WANDB_SILENT", "true")
         os.environ.setdefault("WANDB_DATA_DIR", str(Path(folder).absolute() / "wandb" / "data"))  # not the home's
+        if not _is_writable(platformdirs.user_cache_dir()):
+            os.environ.setdefault("WANDB_CACHE_DIR", os.environ["WANDB_DATA_DIR"])
         logging.getLogger("wandb").setLevel(logging.CRITICAL)
         import wandb  # half a second, so only where it is used
 
@@ -133,6 +136,14 @@ class Mirror:
             artifact = wandb.Artifact(f"params-{self.run.id}", type="model")
             artifact.add_file(str(finished.path / "params.safetensors"))
             self.run.log_artifact(artifact)
+
+
+def _is_writable(folder):
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)
 
 
 def _reason(error):
