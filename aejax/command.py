@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from omegaconf import OmegaConf
 
-from aejax.errors import InputError, JobFailed
+from aejax.errors import STOP, InputError, JobFailed
 from aejax.explain import CONF, KNOWN, explained
 
 STARTED = time.perf_counter()
@@ -80,7 +80,9 @@ def main():
     """The command; exit status 0, 1 for a run that diverged, 2 for a wrong input, 130 for an interrupted run."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     Check.composed, Check.before, Check.wandb_lost = False, None, False
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends a run as Ctrl-C does
+    STOP.clear()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, _interrupt)
     try:
         run()
     except SystemExit as stop:
@@ -95,6 +97,11 @@ def main():
             raise
         fail(explained(error, sys.argv[1:]))
     _leave(0)
+
+
+def _interrupt(number, frame):
+    STOP.set()
+    raise KeyboardInterrupt
 
 
 def _leave(status):

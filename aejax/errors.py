@@ -1,6 +1,9 @@
 """What goes wrong and is told in one line. Imports nothing, so that the command line stays quick."""
 
 import difflib
+import threading
+
+STOP = threading.Event()  # set by Ctrl-C and SIGTERM, because a library's callback may swallow KeyboardInterrupt
 
 
 class InputError(ValueError):

@@ -19,7 +19,7 @@ import platformdirs
 import aejax
 from aejax import model, train
 from aejax.bottleneck import trim
-from aejax.errors import InputError
+from aejax.errors import STOP, InputError
 from aejax.evaluate import PROTOCOL, evaluate
 from aejax.examples import examples
 from aejax.job import Job
@@ -233,6 +233,8 @@ def _train(lanes, programs, experiments, state, data, report):
     with report.training(sum(lengths), lanes[0].job.name) as show:
         at, pending, alive = 0, None, True
         for length in lengths:
+            if STOP.is_set():
+                raise KeyboardInterrupt
             state, metrics = programs[length](experiments, state, data, np.int32(at))
             at += length
             if pending is not None:  # fetched while the device works on the next segment

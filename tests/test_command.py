@@ -240,6 +240,7 @@ def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
         out, err = running.communicate(timeout=60)
     finally:
         running.kill()
+        running.communicate()
     run = Run.read(tmp_path / "run")
     assert (running.returncode, err, run.record["status"]) == (130, "", "interrupted")
     assert "interrupted" in out

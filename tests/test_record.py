@@ -12,7 +12,7 @@ from conftest import job, run
 from PIL import Image
 
 from aejax.data.letters import glyphs
-from aejax.errors import InputError
+from aejax.errors import STOP, InputError
 from aejax.runs import Run, flat
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]"]
@@ -181,3 +181,13 @@ def test_an_unexpected_error_is_recorded_and_raised(tmp_path, monkeypatch):
     assert failed.record["status"] == "failed"
     assert failed.record["error"] == "ZeroDivisionError: division by zero"
     assert len(failed.history) == 4
+
+
+def test_an_interrupt_that_a_library_swallowed_ends_the_run_at_the_next_log_point(tmp_path):
+    STOP.set()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, *QUICK)
+    finally:
+        STOP.clear()
+    assert Run.read(tmp_path).record["status"] == "interrupted"
