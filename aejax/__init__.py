@@ -5,6 +5,14 @@ from pathlib import Path
 
 __version__ = "0.1.0"
 
+
+def train(dataset, *overrides):
+    """Trains on an `aejax.data.Dataset` and gives the Run: `aejax.train(Dataset(train=x), "model=vae", "seed=3")`."""
+    from aejax.entry import train  # imports jax, which --help does without
+
+    return train(dataset, *overrides)
+
+
 # Where Hydra looks for plugins: a namespace package that a checkout, an editable install and a wheel all have.
 _PLUGINS = str(Path(__file__).parent / "_plugins")
 if _PLUGINS not in sys.path:

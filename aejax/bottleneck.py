@@ -11,13 +11,19 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
+from aejax.errors import InputError
 from aejax.random import normal_by_unit
-from aejax.settings import flag
+from aejax.settings import Number, choice, flag, integer, number
 
 
 def latent_mask(width, latent_dim):
     """1 for the code units that a lane has and 0 for the others, [Z]."""
     return (jnp.arange(width) < latent_dim).astype(jnp.float32)
+
+
+def code_width(params):
+    """The number of code units in the parameters of one lane or of a stack, masked ones included."""
+    return params["to_code"]["mean"]["bias"].shape[-1]
 
 
 def trim(params, latent_dim):
@@ -26,8 +32,12 @@ def trim(params, latent_dim):
         name: {"kernel": head["kernel"][:, :latent_dim], "bias": head["bias"][:latent_dim]}
         for name, head in params["to_code"].items()
     }
-    from_code = dict(params["from_code"], kernel=params["from_code"]["kernel"][:latent_dim])
-    return dict(params, to_code=heads, from_code=from_code)
+    from_code, running = dict(params["from_code"]), dict(params["running"])
+    if "kernel" in from_code:  # it is not where the weights are tied
+        from_code["kernel"] = from_code["kernel"][:latent_dim]
+    if "bottleneck" in running:
+        running["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in running["bottleneck"].items()}
+    return dict(params, to_code=heads, from_code=from_code, running=running)
 
 
 class ToCode(nn.Module):
@@ -75,29 +85,91 @@ class FromCode(nn.Module):
 class Code:
     """What a bottleneck makes of an example: z_BxZ goes on to the decoder, mean_BxZ is what evaluation uses.
 
-    kl_BxZ is each unit's KL to the prior in nats, None where the bottleneck has no prior.
+    mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None where the
+    bottleneck has no prior. `running` is what it carries to the next step of a training. log_ratio_BxZ is
+    log p(z) - log q(z | x) of each unit of a posterior sample z, None without a sample.
     """
 
     z: jax.Array
     mean: jax.Array
-    kl: jax.Array | None
+    mask: jax.Array
+    kl: jax.Array | None = None
+    running: dict[str, jax.Array] | None = None
+    log_ratio: jax.Array | None = None
 
 
 @struct.dataclass
-class Plain:
-    """The code is the encoder's output itself."""
+class Bottleneck:
+    """The base of all kinds: `bottleneck(heads, mask_Z, key, running)` gives the Code of `heads` {name: BxZ}.
 
-    heads: ClassVar[tuple[str, ...]] = ("mean",)
+    Without a key z is the posterior mean. `running` {name: Z} is given in a training step and nowhere else.
+    """
+
+    heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation asks for a mean
     has_prior: ClassVar[bool] = False
     sampling: ClassVar[bool] = False
 
-    def __call__(self, heads, mask_Z, key):
-        """The Code of `heads` {name: BxZ}."""
-        return Code(z=heads["mean"], mean=heads["mean"], kl=None)
+    def check(self, experiment):
+        """Raises InputError where the kind does not fit the rest of the experiment."""
+
+    def start(self, width):
+        """What is carried from step to step beside the parameters, {name: Z}, before the first."""
+        return {}
 
 
 @struct.dataclass
-class Gaussian:
+class Plain(Bottleneck):
+    """The code is the encoder's output itself, through an activation."""
+
+    activation: str = choice("identity", "relu", "sigmoid", "softplus", "tanh")
+
+    def __call__(self, heads, mask_Z, key=None, running=None):
+        z_BxZ = getattr(jax.nn, self.activation)(heads["mean"]) * mask_Z[None, :]
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+
+
+@struct.dataclass
+class TopK(Bottleneck):
+    """The k largest of the encoder's outputs, the others 0 (Makhzani & Frey 2014, section 2).
+
+    In training an output counts for more by `boost` standard deviations for each step that its unit has not been among
+    the largest for any example, so that a dead unit comes back; its value stays what it is.
+    """
+
+    k: Number = integer(1, 2**16)
+    boost: Number = number(0)
+
+    def check(self, experiment):
+        if self.k > experiment.latent_dim:
+            raise InputError(f"model.k={self.k}: must be at most latent_dim, {experiment.latent_dim}")
+
+    def start(self, width):
+        return {"idle": jnp.zeros(width)}  # steps since a unit was last among the largest
+
+    def __call__(self, heads, mask_Z, key=None, running=None):
+        h_BxZ = score_BxZ = heads["mean"]
+        if running is not None:
+            deviation = jnp.sqrt(jnp.mean(h_BxZ**2) * mask_Z.shape[0] / jnp.sum(mask_Z))
+            score_BxZ = h_BxZ + (self.boost * deviation * running["idle"])[None, :]
+        score_BxZ = jax.lax.stop_gradient(jnp.where(mask_Z[None, :] > 0, score_BxZ, -jnp.inf))
+        passed_BxZ = among_largest(score_BxZ, self.k)
+        if running is not None:
+            running = {"idle": jnp.where(passed_BxZ.any(axis=0), 0.0, running["idle"] + 1) * mask_Z}
+        z_BxZ = jnp.where(passed_BxZ, h_BxZ, 0.0)
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+
+
+def among_largest(score_BxZ, k):
+    """True for the k largest scores of each row, of equal ones the first; k may be a tracer."""
+    sorted_BxZ = jnp.sort(score_BxZ, axis=1, descending=True)
+    least_Bx1 = jax.lax.dynamic_index_in_dim(sorted_BxZ, k - 1, axis=1)
+    above_BxZ, equal_BxZ = score_BxZ > least_Bx1, score_BxZ == least_Bx1
+    places_Bx1 = k - jnp.sum(above_BxZ, axis=1, keepdims=True)
+    return above_BxZ | (equal_BxZ & (jnp.cumsum(equal_BxZ, axis=1) <= places_Bx1))
+
+
+@struct.dataclass
+class Gaussian(Bottleneck):
     """A diagonal Gaussian posterior with the prior N(0, I) (Kingma & Welling 2014, section 3 and appendix B).
 
     With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation, which
@@ -109,15 +181,16 @@ class Gaussian:
     heads: ClassVar[tuple[str, ...]] = ("mean", "log_variance")
     has_prior: ClassVar[bool] = True
 
-    def __call__(self, heads, mask_Z, key):
-        """The Code of `heads` {name: BxZ}; without a key z is the posterior mean."""
+    def __call__(self, heads, mask_Z, key=None, running=None):
         mean_BxZ, log_variance_BxZ = heads["mean"], heads["log_variance"]
-        z_BxZ = mean_BxZ
+        z_BxZ, log_ratio_BxZ = mean_BxZ, None
         if key is not None:
             examples, units = mean_BxZ.shape
             eps_BxZ = normal_by_unit(key, units, (examples,)).T
             z_BxZ = mean_BxZ + jnp.exp(0.5 * log_variance_BxZ) * eps_BxZ * mask_Z[None, :]
-        return Code(z=z_BxZ, mean=mean_BxZ, kl=gaussian_kl(mean_BxZ, log_variance_BxZ) * mask_Z[None, :])
+            log_ratio_BxZ = 0.5 * (eps_BxZ**2 + log_variance_BxZ - z_BxZ**2) * mask_Z[None, :]
+        kl_BxZ = gaussian_kl(mean_BxZ, log_variance_BxZ) * mask_Z[None, :]
+        return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, running=running, log_ratio=log_ratio_BxZ)
 
     def prior(self, key, samples, mask_Z):
         """Codes drawn from the prior, [samples, Z]."""

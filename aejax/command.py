@@ -9,14 +9,15 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from typing import ClassVar
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
-from omegaconf import OmegaConf
+from hydra.types import RunMode
 
 from aejax.errors import STOP, InputError, JobFailed
-from aejax.explain import CONF, KNOWN, explained
+from aejax.explain import CONF, KNOWN, check_axes, explained
 
 STARTED = time.perf_counter()
 
@@ -24,6 +25,7 @@ STARTED = time.perf_counter()
 class Check(Callback):
     """Refuses a wrong configuration before its folder is made and before anything is compiled."""
 
+    loaded: ClassVar = {}  # the data, which are read once
     composed = False  # whether Hydra has come as far as a configuration
     before = None  # what there is in the run's folder
     wandb_lost = False  # whether W&B did not answer at the end of a run
@@ -33,53 +35,93 @@ class Check(Callback):
         HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
         try:
             from aejax.job import Job
-            from aejax.runs import check_folder
+            from aejax.runs import Run, check_folder
+            from aejax.settings import without_hydra
 
-            own = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
-            Job.read(own, config.hydra.runtime.choices)
-            Check.before = check_folder(config.hydra.run.dir)
+            if config.hydra.sweeper.get("params"):
+                raise InputError("+sweep: asks for more than one run; must come with -m")
+            job, folder = (
+                Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded),
+                config.hydra.run.dir,
+            )
+            Check.before = check_folder(folder, job.run_id, job.settings)
+            run = Run.finished(folder, job.run_id)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
         except Exception:  # a defect, which Hydra would turn into a warning
             traceback.print_exc()
             raise SystemExit(1) from None
+        if run is not None:
+            raise SystemExit(_ended(run, told=f"finished before, on {run.record['finished']}"))
 
     def on_multirun_start(self, config, **kwargs):
         Check.composed = True
+        try:
+            from aejax.compose import check_count
+
+            check_axes(config)
+            check_count(config)
+            folder = Path(str(config.hydra.sweep.dir))
+            if folder.exists() and not folder.is_dir():
+                raise InputError(f"hydra.sweep.dir={folder}: is a file; must be a folder")
+            if folder.exists():
+                from aejax.sweep import Ledger
+
+                Ledger(folder).check_command(list(config.hydra.overrides.task))
+        except KNOWN as error:
+            fail(explained(error, sys.argv[1:]))
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
-    """Runs the job that `config` describes, in Hydra's output folder."""
+    """Runs the job that `config` describes, in Hydra's output folder; returns its objective, for a search."""
+    from aejax.files import locked
+    from aejax.group import run_group
     from aejax.job import Job
-    from aejax.runs import discard, locked
-    from aejax.sweep import Clock, NotBegun, Place, layout_of, run_group
+    from aejax.record import Clock, NotBegun, Place
+    from aejax.runs import check_folder, discard
+    from aejax.sweep import layout_of
     from aejax.terminal import Report
 
     runtime, report = HydraConfig.get().runtime, Report()
     folder, clock = Path(runtime.output_dir), Clock(STARTED)
+    alone = HydraConfig.get().mode is RunMode.RUN  # and not one of a sweep's, by Hydra's basic launcher or another
+    before = Check.before
     try:
-        job = Job.read(config, runtime.choices)
+        job = Job.read(config, runtime.choices, Check.loaded)
+        before = before or check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         with locked(folder):
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
-    except NotBegun as error:
-        discard(folder, Check.before)
-        fail(error)
-    except (InputError, OSError) as error:  # Hydra would add lines of its own
-        fail(error)
+    except (InputError, OSError) as error:
+        if isinstance(error, NotBegun):
+            discard(folder, before)
+        if not alone:  # the others go on
+            raise
+        fail(error)  # Hydra would add lines of its own
     except KeyboardInterrupt:
-        report.say(f"interrupted; what there is of it is in {folder}")
+        report.say(f"interrupted; to go on: python -m aejax.resume {folder}")
         raise
-    report.result(run)
     Check.wandb_lost |= "wandb_lost" in run.record
-    if run.record["status"] == "diverged":
+    if _ended(run) and alone:
         raise SystemExit(1)
+    return run.score(job.objective)
+
+
+def _ended(run, told=None):
+    """Shows a finished Run; returns the exit status that it makes."""
+    from aejax.terminal import Report
+
+    report = Report()
+    if told:
+        report.say(told)
+    report.result(run)
+    return int(run.record["status"] == "diverged")
 
 
 def main():
     """The command; exit status 0, 1 for a run that diverged, 2 for a wrong input, 130 for an interrupted run."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
-    Check.composed, Check.before, Check.wandb_lost = False, None, False
+    Check.composed, Check.before, Check.wandb_lost, Check.loaded = False, None, False, {}
     STOP.clear()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
@@ -100,8 +142,10 @@ def main():
 
 
 def _interrupt(number, frame):
+    again = STOP.is_set()
     STOP.set()
-    raise KeyboardInterrupt
+    if again or not STOP.is_awaited:
+        raise KeyboardInterrupt
 
 
 def _leave(status):

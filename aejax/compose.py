@@ -6,12 +6,38 @@ validated the launcher gets. Uses private functions of Hydra's; tests/test_launc
 """
 
 import copy
+import itertools
+from pathlib import Path
 
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from aejax.errors import InputError
+from aejax.files import write_whole
+
+MOST_JOBS = 10_000  # of one sweep
+
+
+def check_count(config):
+    """Raises InputError where the composed `config` of a sweep asks Hydra's basic sweeper for no job or too many."""
+    sweeper = config.hydra.sweeper
+    if not str(sweeper._target_).endswith(".BasicSweeper"):
+        return
+    words = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
+    jobs, counts = 1, {}
+    for override in OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task]):
+        values = 1
+        if override.is_discrete_sweep():
+            values = sum(1 for _ in itertools.islice(override.sweep_iterator(), MOST_JOBS + 1))
+        counts[override.get_key_element()] = values, override.input_line
+    for values, word in counts.values():
+        jobs *= values
+        if not 0 < jobs <= MOST_JOBS:
+            told = "no job" if not jobs else f"more than {MOST_JOBS:,} jobs"
+            raise InputError(f"{word}: makes {told}; must make 1 to {MOST_JOBS:,} in a sweep")
 
 
 class SweepLoader:
@@ -62,3 +88,10 @@ class SweepLoader:
         )
         OmegaConf.copy_cache(from_config=master_config, to_config=config)
         return config
+
+
+def write_yaml(folder, own, hydra):
+    """Leaves in `folder` the three files that Hydra leaves of a job: its `own` configuration, and `hydra`'s."""
+    files = {"config.yaml": own, "hydra.yaml": hydra, "overrides.yaml": hydra.hydra.overrides.task}
+    for name, config in files.items():
+        write_whole(Path(folder) / name, OmegaConf.to_yaml(config))

@@ -1,9 +1,26 @@
 """What goes wrong and is told in one line. Imports nothing, so that the command line stays quick."""
 
+import contextlib
 import difflib
 import threading
 
-STOP = threading.Event()  # set by Ctrl-C and SIGTERM, because a library's callback may swallow KeyboardInterrupt
+
+class Stop(threading.Event):
+    """Set by Ctrl-C and SIGTERM, because a library's callback may swallow KeyboardInterrupt."""
+
+    is_awaited = False  # a training looks at it at each log point, to leave a checkpoint first
+
+    @contextlib.contextmanager
+    def awaited(self):
+        """What is inside looks at it often; then the signal waits for that, and raises nothing."""
+        self.is_awaited = True
+        try:
+            yield
+        finally:
+            self.is_awaited = False
+
+
+STOP = Stop()
 
 
 class InputError(ValueError):

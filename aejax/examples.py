@@ -3,8 +3,9 @@
 import jax.numpy as jnp
 
 from aejax import model
+from aejax.chunks import mapped
 from aejax.evaluate import SEED, noisy_copies
-from aejax.metrics.separation import distances
+from aejax.metrics.neighbours import distances
 from aejax.noise import Clean
 from aejax.random import Purpose, key_for
 
@@ -29,7 +30,7 @@ def examples(experiment, params, data, grid_GxZ):
         shown |= {"noisy": noisy_MxP, "restored": model.reconstruct(experiment, params, noisy_MxP)}
     if experiment.model.bottleneck.has_prior:
         samples_SxP = model.sample(experiment, params, key_for(SEED, Purpose.SAMPLES), SAMPLES)
-        train_NxP = form.scaled(data.train)
-        nearest_S = jnp.argmin(distances(samples_SxP, train_NxP), axis=1)
-        shown |= {"samples": samples_SxP, "nearest": train_NxP[nearest_S]}
+        apart_NxS = mapped(lambda part, _: distances(form.scaled(part), samples_SxP), data.train)
+        nearest_S = jnp.argmin(apart_NxS, axis=0)
+        shown |= {"samples": samples_SxP, "nearest": form.scaled(data.train[nearest_S])}
     return shown

@@ -13,7 +13,9 @@ from aejax.errors import InputError
 from aejax.settings import Number, amount, choice, count, integer, part
 
 FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
+BESIDE = ("hydra", "track", "lanes", "checkpoint", "objective")  # settings that decide no result
 MINIBATCH = 128  # and a larger one is cut into batches of this size
+PLACES = ("dir", "manual_dir", "download")  # settings of data that say where they come from, not what they are
 
 
 @struct.dataclass
@@ -36,6 +38,7 @@ class Experiment:
     net: Any = part()
     noise: Any = part()
     optim: Any = part()
+    evaluate: Any = part()
     form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
 
     def settle(self, form):
@@ -44,6 +47,8 @@ class Experiment:
             raise InputError(
                 f"batch_size={self.batch_size}: must be at most the number of training examples, {form.examples}"
             )
+        if self.select == "best" and not form.valid:
+            raise InputError("select=best: needs validation examples, and data.validation=0 takes none; must be last")
         batch_size = self.batch_size or (form.examples if form.examples <= FULL_BATCH else MINIBATCH)
         if self.epochs is not None:
             steps = max(1, round(self.epochs * (form.examples // batch_size)))
@@ -56,13 +61,18 @@ class Experiment:
         settled = self.replace(
             form=form, steps=steps, epochs=None, batch_size=batch_size, likelihood=self.likelihood.settle(form)
         )
-        for component in (settled.likelihood, settled.noise, settled.model):
+        for component in (settled.likelihood, settled.noise, settled.net, settled.model, settled.evaluate):
             component.check(settled)
         return settled
 
 
 def run_id(settings, fingerprint, version):
-    """A run's identity, 16 hex digits: of what decides its result, so without `hydra`, `track` and `lanes`."""
-    decisive = {key: value for key, value in settings.items() if key not in ("hydra", "track", "lanes")}
-    text = json.dumps([decisive, fingerprint, version], sort_keys=True)
+    """A run's identity, 16 hex digits: of what decides its result."""
+    text = json.dumps([decisive(settings), fingerprint, version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def decisive(settings):
+    """The settings that decide a run's result; where the data lie does not, the fingerprint tells what they are."""
+    own = {key: value for key, value in settings.items() if key not in BESIDE}
+    return own | {"data": {key: value for key, value in settings["data"].items() if key not in PLACES}}

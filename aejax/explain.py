@@ -7,10 +7,11 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.singleton import Singleton
 from hydra.errors import HydraException, MissingConfigException
-from omegaconf import DictConfig
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax.errors import InputError, matches, near
+from aejax.nested import dotted
 
 PACKAGE = Path(__file__).parent
 CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
@@ -31,6 +32,17 @@ def explained(error, words):
     return told if any(word in told for word in words) else f"{told} (in: {' '.join(words)})"
 
 
+def check_axes(config):
+    """Raises InputError where a composed sweep would not vary what its file or its command line says."""
+    axes = config.hydra.sweeper.get("params") or {}
+    for word in config.hydra.overrides.task:
+        prefix, key = re.match(r"([+~]*)([^=@]*)", word).groups()
+        if prefix and key in axes:
+            raise InputError(f"{word}: the sweep varies {key} itself; must be {key}=..., which replaces its values")
+        if key == "sweep" and key not in config.hydra.runtime.choices:
+            raise InputError(f"{word}: must name one file, several of them with -m one after another")
+
+
 def _keys(unknown, words):
     """The keys that there are with the overrides among the `words` of a command line, but for the unknown one."""
     overrides = [word for word in words if "=" in word and not word.lstrip("+~").startswith(unknown)]
@@ -38,15 +50,10 @@ def _keys(unknown, words):
     try:
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return list(_leaves(hydra.compose("config", overrides, return_hydra_config=False)))
+            config = OmegaConf.to_container(hydra.compose("config", overrides), resolve=False)
+            parts = [name.split(".") for name, _ in dotted(config)]
+            return sorted({".".join(each[:length]) for each in parts for length in range(1, len(each) + 1)})
     except HydraException:  # more than one is unknown
         return []
     finally:
         Singleton.set_state(before)
-
-
-def _leaves(config, prefix=""):
-    for name in config:
-        yield f"{prefix}{name}"
-        if isinstance(config._get_node(name), DictConfig):
-            yield from _leaves(config[name], f"{prefix}{name}.")

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from aejax.bottleneck import code_width
+from aejax.chunks import summed
 from aejax.errors import InputError
 
 
@@ -18,8 +20,8 @@ class Descent:
     def check(self, experiment):
         """Fits every experiment."""
 
-    def start(self, params, x_NxP):
-        """The parameters before the first step."""
+    def start(self, params, stored_NxP, form):
+        """The parameters before the first step, for these training examples."""
         return params
 
 
@@ -36,36 +38,51 @@ class PrincipalComponents:
         """Raises InputError where the experiment is not a linear, plain autoencoder with a free mean."""
         if not experiment.net.is_linear:
             raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
+        if experiment.net.tied:
+            raise InputError("net.tied=true: principal components are tied already; must be false")
         if experiment.model.bottleneck.has_prior or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")
         if getattr(experiment.likelihood, "output", None) != "identity":
             raise InputError("likelihood: principal components need likelihood=linear")
 
-    def start(self, params, x_NxP):
+    def start(self, params, stored_NxP, form):
         """The solution."""
-        mean_P, components_ZxP = principal_components(x_NxP, params["from_code"]["kernel"].shape[0])
+        mean_P, components_ZxP = principal_components(stored_NxP, form, code_width(params))
         kernel_PxZ = components_ZxP.T
         to_code = {"mean": {"kernel": kernel_PxZ, "bias": -mean_P @ kernel_PxZ}}
         return dict(params, to_code=to_code, from_code={"kernel": components_ZxP, "bias": mean_P})
 
 
-def principal_components(x_NxP, width):
-    """The mean [P] and the first `width` principal components [width, P], orthonormal, largest variance first.
+def principal_components(stored_NxP, form, units):
+    """The mean [P] and the first `units` principal components [units, P], orthonormal, largest variance first.
 
-    Each is signed so that its largest entry is positive; beyond the rank of the data they are 0.
+    Of stored examples of this `form`. Each component is signed so that its largest entry is positive; beyond the rank
+    of the data they are 0.
     """
     with jax.default_matmul_precision("highest"):
-        examples = x_NxP.shape[0]
-        mean_P = jnp.mean(x_NxP, axis=0)
-        centred_NxP = x_NxP - mean_P[None, :]
-        if examples <= SVD_EXAMPLES:
+        examples = stored_NxP.shape[0]
+        mean_P = summed(lambda part: jnp.sum(form.scaled(part), axis=0), stored_NxP) / examples
+        if examples <= SVD_EXAMPLES and not form.dynamic:
+            centred_NxP = form.scaled(stored_NxP) - mean_P[None, :]
             components_KxP = jnp.linalg.svd(centred_NxP, full_matrices=False)[2][: examples - 1]
         else:  # more accurate above, much faster below
-            components_KxP = jnp.linalg.eigh(centred_NxP.T @ centred_NxP / examples)[1].T[::-1]
+            components_KxP = jnp.linalg.eigh(_covariance(stored_NxP, form, mean_P))[1].T[::-1]
         largest_K = jnp.argmax(jnp.abs(components_KxP), axis=1, keepdims=True)
         components_KxP *= jnp.sign(jnp.take_along_axis(components_KxP, largest_K, axis=1))
-        missing = max(0, width - components_KxP.shape[0])
-        return mean_P, jnp.pad(components_KxP, ((0, missing), (0, 0)))[:width]
+        missing = max(0, units - components_KxP.shape[0])
+        return mean_P, jnp.pad(components_KxP, ((0, missing), (0, 0)))[:units]
+
+
+def _covariance(stored_NxP, form, mean_P):
+    def product(part):
+        centred_BxP = form.scaled(part) - mean_P[None, :]
+        return centred_BxP.T @ centred_BxP
+
+    covariance_PxP = summed(product, stored_NxP) / stored_NxP.shape[0]
+    if not form.dynamic:
+        return covariance_PxP
+    # Independent draws add to the diagonal only: a pixel that is 1 with mean m has the variance m (1 - m).
+    return jnp.fill_diagonal(covariance_PxP, mean_P * (1 - mean_P), inplace=False)
 
 
 SVD_EXAMPLES = 4096

@@ -2,16 +2,19 @@
 
 import dataclasses
 import json
+import sys
 from typing import Any
 
+import hydra
 from flax import struct
 
 import aejax
-from aejax.data import Dataset
+from aejax.checkpoint import Checkpoints
+from aejax.data import Dataset, Splits
 from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
 from aejax.lanes import Lanes
-from aejax.settings import Build, declared, flag, part, plain
+from aejax.settings import Build, declared, flag, part, plain, without_hydra, words
 from aejax.track import Track
 
 
@@ -22,7 +25,14 @@ class Around:
     data: Any = part()
     track: Track = part()
     lanes: Lanes = part()
+    checkpoint: Checkpoints = part()
     figures: bool = flag()
+    objective: str = words()
+
+
+@struct.dataclass
+class Given:
+    """The source of a Dataset that is there already."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -30,41 +40,65 @@ class Job:
     """What one configuration asks for: an experiment on a data set, and what to leave."""
 
     settings: dict
+    choices: dict
     experiment: Experiment
     dataset: Dataset
     track: Track
     lanes: Lanes
+    checkpoint: Checkpoints
     figures: bool
+    objective: str
     run_id: str
     name: str
 
     @classmethod
-    def read(cls, config, choices, loaded=None):
+    def read(cls, config, choices, loaded=None, dataset=None, trusted=None):
         """The job of a composed configuration and Hydra's choices of groups for it.
 
-        `loaded` {settings as text: Dataset} keeps what the jobs of a sweep have in common. Raises InputError, before
-        anything is compiled.
+        A `dataset` that is given takes the place of the configuration's source. `loaded` {settings as text: Dataset}
+        keeps what the jobs of a sweep have in common; `trusted` are the modules that the configuration may name, None
+        for all. Raises InputError, before anything is compiled.
         """
         loaded = {} if loaded is None else loaded
-        build, settings = Build(config), plain(config)
+        build, settings = Build(config, trusted), plain(config)
         settings.pop("hydra", None)
         own = {kind: declared(kind) for kind in (Around, Experiment)}
         known = {name for names in own.values() for name in names}
         for name in settings:
             if name not in known:
                 raise InputError(f"{name}: no such key; {near(name, known)}")
+        common = {name: value for name, value in settings["data"].items() if name in declared(Splits)}
+        source = {name: value for name, value in settings["data"].items() if name not in common}
+        if dataset is not None:
+            settings["data"], source = common, {"_target_": f"{__name__}.Given"}
         around, experiment = (
-            build.instance(kind, {name: settings[name] for name in names if name in settings})
+            build.instance(kind, {name: (settings | {"data": source})[name] for name in names if name in settings})
             for kind, names in own.items()
         )
-        source = json.dumps(settings["data"], sort_keys=True)
-        if source not in loaded:
-            loaded[source] = around.data.load()
-            if not isinstance(loaded[source], Dataset):
-                raise InputError(f"data: {type(around.data).__name__}.load() must return an aejax.data.Dataset")
-        dataset = loaded[source]
+        splits = build.instance(Splits, common, "data")
+        key = json.dumps(settings["data"], sort_keys=True)
+        if key not in loaded:
+            loaded[key] = splits(_loaded(around.data) if dataset is None else dataset)
+            for line in loaded[key].warnings:
+                print(f"aejax: data {loaded[key].name}: {line}", file=sys.stderr)
+        dataset = loaded[key]
         experiment = experiment.settle(dataset.form)
         identity = run_id(settings, dataset.fingerprint, aejax.__version__)
         noise = "" if choices["noise"] == "none" else f" noise={choices['noise']}"
         name = f"{choices['model']} {choices['data']}{noise} d={experiment.latent_dim} s={experiment.seed}"
-        return cls(settings, experiment, dataset, around.track, around.lanes, around.figures, identity, name)
+        rest = {field: getattr(around, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")}
+        chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+        return cls(settings, chosen, experiment, dataset, run_id=identity, name=name, **rest)
+
+
+def compose(overrides, loaded=None):
+    """The Job of these overrides, where Hydra knows the folder of configurations; raises InputError."""
+    config = hydra.compose("config", list(overrides), return_hydra_config=True)
+    return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
+
+
+def _loaded(source):
+    dataset = source.load()
+    if not isinstance(dataset, Dataset):
+        raise InputError(f"data: {type(source).__name__}.load() must return an aejax.data.Dataset")
+    return dataset

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from flax import struct
 from jax import lax
+from jax.extend.core import subjaxprs
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aejax.settings import choice, count
@@ -36,15 +37,15 @@ class Lanes:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """`count` lanes by `how` (vmap or map) on the first devices, no more than there are lanes."""
+    """`count` lanes by `how` (vmap or map) on the first `devices`: all that there are, no more than lanes."""
 
     count: int
     how: str
+    devices: int | None = None
 
-    @property
-    def devices(self):
-        """How many devices the lanes are spread over."""
-        return min(self.count, len(jax.devices()))
+    def __post_init__(self):
+        if self.devices is None:
+            object.__setattr__(self, "devices", min(self.count, len(jax.devices())))
 
     @property
     def _mesh(self):
@@ -60,6 +61,14 @@ class Layout:
         trees = list(trees) + [trees[-1]] * (-len(trees) % self.devices)
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
         return jax.device_put(stacked, NamedSharding(self._mesh, PartitionSpec("lanes")))
+
+    def place(self, shapes):
+        """The shapes of one lane's arrays as those of a stack of them, spread over the devices."""
+        count, sharding = (
+            -(-self.count // self.devices) * self.devices,
+            NamedSharding(self._mesh, PartitionSpec("lanes")),
+        )
+        return jax.tree.map(lambda own: jax.ShapeDtypeStruct((count, *own.shape), own.dtype, sharding=sharding), shapes)
 
     def share(self, tree):
         """A tree that all lanes read, on every device once."""
@@ -95,3 +104,14 @@ def cut_evenly(items, most):
     """The items in as few parts of nearly equal size as keep each at `most`."""
     cuts = math.ceil(len(items) / most)
     return [items[len(items) * part // cuts : len(items) * (part + 1) // cuts] for part in range(cuts)]
+
+
+def tree_bytes(tree):
+    """Bytes of all arrays, or shapes of arrays, in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def value_bytes(jaxpr):
+    """Bytes of every value that a jaxpr computes, those inside of its calls included."""
+    own = tree_bytes([out.aval for equation in jaxpr.eqns for out in equation.outvars])
+    return own + sum(value_bytes(inner) for inner in subjaxprs(jaxpr))

@@ -1,6 +1,6 @@
 """The sweep behind `-m`: every job composed and checked, grouped by structure, trained together, each its own run."""
 
-import copy
+import contextlib
 import dataclasses
 import os
 import time
@@ -14,36 +14,62 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import HydraException
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
-from aejax.compose import SweepLoader
+from aejax.compose import SweepLoader, write_yaml
+from aejax.device import cores
 from aejax.errors import InputError, JobFailed
 from aejax.explain import explained
+from aejax.files import locked, remove_parts
+from aejax.group import run_group
 from aejax.job import Job
-from aejax.runs import Before, Run, check_folder, discard, locked
-from aejax.sweep import Clock, NotBegun, Place, groups, layout_of, run_group
+from aejax.record import Clock, NotBegun, Place
+from aejax.runs import Before, Run, check_folder, discard
+from aejax.settings import without_hydra
+from aejax.sweep import Ledger
 from aejax.terminal import SweepReport
+from aejax.training import segments
 
 
 @dataclasses.dataclass
 class Task:
     """One job of the sweep: what Hydra wants to know of it, and what to train, or why it cannot be."""
 
+    number: int
     returned: JobReturn
-    folder: Path | None
-    config: Any
+    folder: Path | None = None
+    config: Any = None
     job: Job | None = None
     error: str | None = None
     before: Before | None = None
+    run: Run | None = None  # once it is finished
     twin: Any = None  # the first Task with the same run id, which is trained for both
 
+    @property
+    def overrides(self):
+        """What the job was composed with."""
+        return list(self.returned.overrides)
 
-def prepare(hydra_context):
+    @property
+    def finished(self):
+        """The Run that its folder holds, None before it is finished."""
+        if self.run is None and self.job is not None:
+            self.run = Run.finished(self.folder, self.job.run_id)
+        return self.run
+
+    def end(self, run):
+        """Takes in the finished Run."""
+        self.run = run
+        self.returned.status, self.returned.return_value = JobStatus.COMPLETED, run.score(self.job.objective)
+
+
+def prepare(hydra_context, config):
     """Gets ready, before the first job is composed: quicker composing, and every CPU core a device of its own."""
     hydra_context.config_loader = SweepLoader(hydra_context.config_loader)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    jax.config.update("jax_num_cpu_devices", cores)
+    # A sweep that goes on keeps its layout, also where there are fewer cores now.
+    with contextlib.suppress(RuntimeError):  # JAX is at work in this process already: its devices stay
+        jax.config.update("jax_num_cpu_devices", max(cores(), Ledger(config.hydra.sweep.dir).devices))
 
 
 def launch(hydra_context, task_function, config, job_overrides, initial_job_idx):
@@ -57,29 +83,38 @@ def launch(hydra_context, task_function, config, job_overrides, initial_job_idx)
 
 def _jointly(hydra_context, task_function, config, job_overrides, initial_job_idx):
     started = time.perf_counter()
-    folder, loaded = Path(str(config.hydra.sweep.dir)), {}
-    names = names_of(job_overrides)
-    before = Singleton.get_state()
-    tasks = []
-    for place, overrides in enumerate(job_overrides):
-        tasks.append(_read(hydra_context, config, overrides, initial_job_idx + place, names[place], loaded))
-    Singleton.set_state(before)
+    folder = Path(str(config.hydra.sweep.dir))
+    remove_parts(folder)
+    ledger = Ledger(folder)
+    broken = ledger.set_aside()
+    tasks = _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger)
     valid = [task for task in tasks if task.job is not None]
     first = {}
     for task in valid:
         task.twin = first.setdefault(task.job.run_id, task)
-    good = list(first.values())
-    planned = groups([task.job for task in good])
-    report = SweepReport(len(good), len(planned))
-    report.plan([[good[index].job for index in group] for group in planned], len(jax.devices()))
+    good = {task.number: task for task in first.values()}
+    planned = ledger.plan({number: task.job for number, task in good.items()})
+    report = SweepReport([(layout, sum(segments(good[numbers[0]].job.experiment))) for numbers, layout in planned])
+    if broken:
+        report.say(broken)
+    if ledger.devices > len(jax.devices()):
+        report.say(f"begun on {ledger.devices} devices, goes on with {len(jax.devices())}: the last bits may differ")
+    report.plan(sum(task.finished is not None for task in good.values()))
     if len(valid) > len(good):
-        report.say(f"{len(valid) - len(good)} jobs have the configuration of another and are not trained again")
+        report.say(f"{len(valid) - len(good)} of {len(valid)} jobs have the configuration of another; trained once")
+    ledger.note_plan(config.hydra.overrides.task, planned)
+    _note(ledger, tasks)
     try:
-        for group in planned:
-            _train_group([good[index] for index in group], folder, hydra_context, task_function, report)
+        with report.running():
+            for numbers, layout in planned:
+                group = [good[number] for number in numbers]
+                with report.group():
+                    _train_group(group, layout, folder, hydra_context, task_function, report)
+                _note(ledger, tasks)
     except KeyboardInterrupt:
-        finished = sum(task.returned.status is JobStatus.COMPLETED for task in good)
-        report.say(f"interrupted; {finished} of {len(good)} runs finished, in {folder}")
+        _note(ledger, tasks)
+        finished = sum(task.finished is not None for task in good.values())
+        report.say(f"interrupted; {finished} of {len(good)} runs finished; to go on: python -m aejax.resume {folder}")
         raise
     for task in valid:
         if task.twin is not task:
@@ -87,13 +122,30 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
     for task in tasks:
         if task.error:
             task.returned.status, task.returned.return_value = JobStatus.FAILED, JobFailed(task.error)
+    _note(ledger, tasks)
     report.summary(
         folder,
         [task.folder for task in valid if not task.error],
-        [(" ".join(task.returned.overrides), task.error) for task in tasks if task.error],
+        [(" ".join(task.overrides), task.error) for task in tasks if task.error],
         time.perf_counter() - started,
     )
     return [task.returned for task in tasks]
+
+
+def _note(ledger, tasks):
+    """Writes into sweep.json how far the tasks are."""
+    for task in tasks:
+        run = task.finished
+        ledger.note_job(
+            task.number,
+            folder=task.folder and task.folder.name,
+            id=task.job and task.job.run_id,
+            name=task.job and task.job.name,
+            overrides=task.overrides,
+            status="failed" if task.error else run.record["status"] if run else "planned",
+            error=task.error,
+        )
+    ledger.write()
 
 
 def names_of(job_overrides):
@@ -109,80 +161,87 @@ def names_of(job_overrides):
     return names
 
 
-def _read(hydra_context, config, overrides, number, name, loaded):
-    """The Task of one job, with Hydra's own state set as it would be for this job alone."""
-    returned = JobReturn(overrides=list(overrides))
+def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
+    """A Task for each job; raises InputError where the folder holds another sweep."""
+    before, names, loaded, tasks = Singleton.get_state(), names_of(job_overrides), {}, []
     try:
-        composed = hydra_context.config_loader.take(config, list(overrides))
+        for place, overrides in enumerate(job_overrides):
+            task = Task(initial_job_idx + place, JobReturn(overrides=list(overrides)))
+            _read(task, hydra_context, config, names[place], loaded)
+            ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)
+            tasks.append(task)
+    finally:
+        Singleton.set_state(before)
+    return tasks
+
+
+def _read(task, hydra_context, config, name, loaded):
+    """Composes and checks a task's job, with Hydra's own state set as it would be for this job alone."""
+    try:
+        composed = hydra_context.config_loader.take(config, task.overrides)
     except (HydraException, OmegaConfBaseException) as error:
-        return Task(returned, None, None, error=str(explained(error, overrides)))
+        task.error = str(explained(error, task.overrides))
+        return
     with open_dict(composed):
-        composed.hydra.job.id = number
-        composed.hydra.job.num = number
-    HydraConfig.instance().set_config(composed)
+        composed.hydra.job.id = task.number
+        composed.hydra.job.num = task.number
+    hydra = HydraConfig.instance()
+    hydra.set_config(composed)
     folder = Path(str(composed.hydra.sweep.dir)) / str(composed.hydra.sweep.subdir)
-    with read_write(composed.hydra.runtime), open_dict(composed.hydra.runtime):
-        composed.hydra.runtime.output_dir = str(folder.absolute())
-    HydraConfig.instance().set_config(composed)
-    own = copy.deepcopy(composed)
-    with read_write(own), open_dict(own):
-        del own["hydra"]
-    returned.cfg, returned.hydra_cfg = own, copy.deepcopy(HydraConfig.instance().cfg)
+    for own in (composed.hydra.runtime, hydra.cfg.hydra.runtime):
+        with read_write(own), open_dict(own):
+            own.output_dir = str(folder.absolute())
+    returned = task.returned
+    returned.cfg = without_hydra(composed)
+    returned.hydra_cfg = hydra.cfg  # the next job's is another object
     returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
-    task = Task(returned, folder, composed)
+    task.folder, task.config = folder, composed
     try:
-        task.before = check_folder(folder, "hydra.sweep.dir")
-        task.job = dataclasses.replace(Job.read(own, composed.hydra.runtime.choices, loaded), name=name)
-    except InputError as error:
+        job = dataclasses.replace(Job.read(returned.cfg, composed.hydra.runtime.choices, loaded), name=name)
+        task.before = check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
+        task.job = job
+    except (InputError, OSError) as error:  # a file of the data's, perhaps
         task.error = str(error)
     except OmegaConfBaseException as error:
-        task.error = str(explained(error, overrides))
-    return task
+        task.error = str(explained(error, task.overrides))
 
 
-def _train_group(tasks, folder, hydra_context, task_function, report):
-    jobs = [task.job for task in tasks]
-    places = [Place(task.folder, folder, folder.name) for task in tasks]
-    for task in tasks:
+def _train_group(tasks, layout, folder, hydra_context, task_function, report):
+    waiting = [task for task in tasks if task.finished is None]
+    for task in waiting:
         _write_yaml(task)
         hydra_context.callbacks.on_job_start(config=task.config, task_function=task_function)
-    layout = layout_of(jobs)
-    report.group(jobs, layout)
+    places, runs = [Place(task.folder, folder, folder.name) for task in tasks], []
     try:
-        runs = run_group(jobs, places, layout, Clock(time.perf_counter()), report)
-        for task, run in zip(tasks, runs, strict=True):
-            task.returned.status, task.returned.return_value = JobStatus.COMPLETED, run.record["status"]
+        runs = run_group([task.job for task in tasks], places, layout, Clock(time.perf_counter()), report)
     except NotBegun as error:
-        for task in tasks:
+        for task in waiting:
             discard(task.folder, task.before)
             task.error = str(error)
     except Exception as error:  # a defect or a machine's limit in one group; the others go on
-        traceback.print_exc()
-        for task in tasks:
-            task.error = f"{type(error).__name__}: {error}"
-    for task in tasks:
+        if not isinstance(error, OSError):
+            traceback.print_exc()
+        for task in waiting:
+            if task.finished is None:
+                task.error = f"{type(error).__name__}: {error}"
+    for task, run in zip(tasks, runs or [task.finished for task in tasks], strict=True):
+        if run:
+            task.end(run)
+    for task in waiting:
         hydra_context.callbacks.on_job_end(config=task.config, job_return=task.returned)
 
 
 def _copy_twin(task):
     task.error = task.twin.error
     if not task.error:
-        _write_yaml(task)
-        run = Run.read(task.twin.folder).copy(task.folder)
-        task.returned.status, task.returned.return_value = JobStatus.COMPLETED, run.record["status"]
+        if task.finished is None:
+            _write_yaml(task)
+            task.twin.finished.copy(task.folder)
+        task.end(task.finished)
 
 
 def _write_yaml(task):
-    """The three files that Hydra's basic launcher leaves for a job."""
-    files = {
-        "config.yaml": task.returned.cfg,
-        "hydra.yaml": task.returned.hydra_cfg,
-        "overrides.yaml": task.config.hydra.overrides.task,
-    }
-    folder = task.folder / task.config.hydra.output_subdir
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, config in files.items():
-        (folder / name).write_text(OmegaConf.to_yaml(config), encoding="utf-8")
+    write_yaml(task.folder / task.config.hydra.output_subdir, task.returned.cfg, task.returned.hydra_cfg)
 
 
 def _one_by_one(hydra_context, task_function, config, job_overrides, initial_job_idx):

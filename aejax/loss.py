@@ -1,115 +1,167 @@
-"""Per-example terms in nats; an objective is their weighted sum, and the mean over examples comes last."""
+"""The terms of an objective, per example; the mean over examples and the weight come last."""
 
-import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 from flax import struct
 
 from aejax.errors import InputError
-from aejax.model import forward
-from aejax.settings import Number, choice, number
+from aejax.model import Outputs, encode, forward
+from aejax.random import Purpose, key_for, normal_by_unit
+from aejax.settings import Number, count, number
 
 
 @struct.dataclass
-class Likelihood:
-    """How pixels are distributed around what the decoder says; the base of the kinds."""
+class Seen:
+    """What a term may look at: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
 
-    def settle(self, form):
-        """The kind for data of this `form`."""
-        return self
-
-    def check(self, experiment):
-        """Raises InputError where the kind makes no sense on the experiment's data."""
-
-    def mean(self, logits):
-        """The mean of each pixel, any shape."""
-        raise NotImplementedError
-
-    def negative_log(self, x_BxP, logits_BxP):
-        """-log p(x) in nats, summed over pixels, [B]."""
-        raise NotImplementedError
-
-
-@struct.dataclass
-class Bernoulli(Likelihood):
-    """Independent pixels that are 1 with probability sigmoid(logit); cross-entropy (Kingma & Welling 2014, C.1)."""
-
-    def check(self, experiment):
-        if experiment.form.kind == "real":
-            raise InputError(
-                f"likelihood=bernoulli: needs pixels in [0, 1], and data={experiment.form.name} is real; "
-                "allowed there: gaussian, auto"
-            )
-
-    def mean(self, logits):
-        return jax.nn.sigmoid(logits)
-
-    def negative_log(self, x_BxP, logits_BxP):
-        return jnp.sum(jax.nn.softplus(logits_BxP) - x_BxP * logits_BxP, axis=1)
-
-
-@struct.dataclass
-class Gaussian(Likelihood):
-    """Independent pixels N(mean, variance) (Kingma & Welling 2014, C.2, with a variance that is stated).
-
-    `output` is the non-linearity of the mean: sigmoid keeps it in [0, 1], identity leaves it free, and auto is
-    sigmoid except for real data.
+    `progress` is the share of the training that is over, 0 to 1; `key` is for what a term draws, None in evaluation.
     """
 
-    variance: Number = number(above=0)
-    output: str = choice("auto", "sigmoid", "identity")
-
-    def settle(self, form):
-        if self.output != "auto":
-            return self
-        return self.replace(output="identity" if form.kind == "real" else "sigmoid")
-
-    def mean(self, logits):
-        return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
-
-    def negative_log(self, x_BxP, logits_BxP):
-        squared_B = jnp.sum((x_BxP - self.mean(logits_BxP)) ** 2, axis=1)
-        return 0.5 * (squared_B / self.variance + x_BxP.shape[1] * jnp.log(2 * math.pi * self.variance))
+    experiment: Any
+    params: Any
+    x: jax.Array
+    outputs: Outputs
+    progress: jax.Array
+    key: jax.Array | None
 
 
 @struct.dataclass
-class ByKind:
-    """Bernoulli for binary data, Gaussian otherwise; `settle` decides before anything is compiled."""
-
-    variance: Number = number(above=0)
-    output: str = choice("auto", "sigmoid", "identity")
-
-    def settle(self, form):
-        """The kind for data of this `form`."""
-        return Bernoulli() if form.kind == "binary" else Gaussian(self.variance, self.output).settle(form)
-
-
-@struct.dataclass
-class KL:
-    """KL(posterior || prior), summed over code units; weight 1 makes the objective -ELBO, others beta-VAEs.
-
-    Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4.
-    """
+class Term:
+    """The base of terms: `term(seen)` is its value, [B] or a scalar, `added` what its mean adds to the objective."""
 
     weight: Number = number(0)
 
     def check(self, experiment):
-        """Raises InputError where the bottleneck has no prior."""
+        """Raises InputError where the term does not fit the rest of the experiment."""
+
+    def __call__(self, seen):
+        raise NotImplementedError
+
+    def added(self, seen, mean):
+        """What the objective gets, a scalar."""
+        return self.weight * mean
+
+
+@struct.dataclass
+class KL(Term):
+    """KL(posterior || prior), summed over code units; weight 1 makes the objective -ELBO, others beta-VAEs.
+
+    Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4. What is added to the objective is
+
+        weight * ramp * |sum_j max(free_bits, mean_B KL_j) - capacity * min(1, progress / growth)|
+
+    The ramp rises from 0 to 1 over the share `anneal` of each of `cycles` equal cycles of the training, once for linear
+    annealing (Bowman et al. 2016), several times for a cyclical one (Fu et al. 2019, eq. 6). free_bits, in nats a unit:
+    Kingma et al. 2016, eq. 15. The capacity, in nats: Burgess et al. 2018, eq. 8.
+    """
+
+    anneal: Number = number(0, 1)
+    cycles: Number = number(1)
+    free_bits: Number = number(0)
+    capacity: Number = number(0)
+    growth: Number = number(0, 1)
+
+    def check(self, experiment):
         if not experiment.model.bottleneck.has_prior:
             raise InputError("model.terms.kl: needs a bottleneck with a prior, such as aejax.bottleneck.Gaussian")
 
-    def __call__(self, outputs):
-        """The term of each example, [B]."""
-        return jnp.sum(outputs.code.kl, axis=1)
+    def __call__(self, seen):
+        return jnp.sum(seen.outputs.code.kl, axis=1)
+
+    def added(self, seen, mean):
+        code = seen.outputs.code
+        kl = jnp.sum(jnp.maximum(jnp.mean(code.kl, axis=0), self.free_bits * code.mask))
+        within = jnp.mod(seen.progress * self.cycles, 1.0)
+        return (
+            self.weight * _ramp(within, self.anneal) * jnp.abs(kl - self.capacity * _ramp(seen.progress, self.growth))
+        )
 
 
-def objective(experiment, params, clean_BxP, input_BxP, key):
-    """The training objective, a scalar, and its terms {name: scalar}, all means over examples in nats."""
-    outputs = forward(experiment, params, input_BxP, key if experiment.model.bottleneck.sampling else None)
-    terms = {"reconstruction": jnp.mean(experiment.likelihood.negative_log(clean_BxP, outputs.logits))}
+@struct.dataclass
+class L1(Term):
+    """The sum of the code units' absolute values."""
+
+    def __call__(self, seen):
+        return jnp.sum(jnp.abs(seen.outputs.code.z), axis=1)
+
+
+@struct.dataclass
+class Rate(Term):
+    """sum_j KL(rho || the batch's mean of unit j), between Bernoulli rates (Ng 2011, section 3), a scalar."""
+
+    rho: Number = number(above=0, high=0.999999)
+
+    def check(self, experiment):
+        activation = getattr(experiment.model.bottleneck, "activation", None)
+        if activation != "sigmoid":
+            raise InputError(
+                f"model.bottleneck.activation={activation}: must be sigmoid where units have a target rate"
+            )
+
+    def __call__(self, seen):
+        code, rho = seen.outputs.code, self.rho
+        rate_Z = jnp.clip(jnp.mean(code.z, axis=0), TINY, 1 - TINY)
+        kl_Z = rho * jnp.log(rho / rate_Z) + (1 - rho) * jnp.log((1 - rho) / (1 - rate_Z))
+        return jnp.sum(kl_Z * code.mask)
+
+
+TINY = 1e-6
+
+
+@struct.dataclass
+class Contraction(Term):
+    """The squared Frobenius norm of the encoder's Jacobian at x, the code's mean by pixels (Rifai et al. 2011, eq. 5).
+
+    It is exact, at the cost of a backward pass a unit, or with `probes` the mean over so many random directions, which
+    has the same expectation (Hutchinson 1990). Nets are as in evaluation: nothing drops out, norms use what they know.
+    """
+
+    probes: int | None = count(1, optional=True)
+
+    def __call__(self, seen):
+        units = seen.outputs.code.mask.shape[0]
+        mean_BxZ, pull = jax.vjp(lambda x_BxP: encode(seen.experiment, seen.params, x_BxP).mean, seen.x)
+        if self.probes is None:
+            directions_DxZ, scale = jnp.eye(units), 1.0
+        else:
+            directions_DxZ = jnp.sign(normal_by_unit(seen.key, units, (self.probes,))).T
+            scale = 1 / self.probes
+
+        def squared(direction_Z):
+            (gradient_BxP,) = pull(jnp.broadcast_to(direction_Z[None, :], mean_BxZ.shape))
+            return jnp.sum(gradient_BxP**2, axis=1)
+
+        return scale * jnp.sum(jax.lax.map(squared, directions_DxZ, batch_size=DIRECTIONS), axis=0)
+
+
+DIRECTIONS = 8  # that are pulled back at a time
+
+
+def _ramp(progress, share):
+    """Rises from 0 to 1 while `progress` does from 0 to `share`; 1 throughout where the share is 0."""
+    return jnp.where(share > 0, jnp.minimum(1.0, progress / jnp.where(share > 0, share, 1.0)), 1.0)
+
+
+def objective(experiment, params, clean_BxP, input_BxP, at=None):
+    """The training objective, a scalar; its terms {name: scalar}, means over examples in nats; and what is running now.
+
+    `at` is the step; without one nothing is drawn, and nets are as in evaluation.
+    """
+    key_posterior, key_training, key_penalty = (
+        None if at is None else key_for(experiment.seed, use, at)
+        for use in (Purpose.POSTERIOR, Purpose.TRAINING, Purpose.PENALTY)
+    )
+    outputs = forward(
+        experiment, params, input_BxP, key_posterior if experiment.model.bottleneck.sampling else None, key_training
+    )
+    progress = jnp.float32(1.0) if at is None else at / experiment.steps
+    seen = Seen(experiment, params, input_BxP, outputs, progress, key_penalty)
+    nats_B = experiment.likelihood.negative_log(clean_BxP, outputs.logits, params["likelihood"])
+    terms = {"reconstruction": jnp.mean(nats_B)}
     total = terms["reconstruction"]
     for name, term in experiment.model.terms.items():
-        terms[name] = jnp.mean(term(outputs))
-        total += term.weight * terms[name]
-    return total, terms
+        terms[name] = jnp.mean(term(seen))
+        total += term.added(seen, terms[name])
+    return total, terms, outputs.running

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from aejax.bottleneck import Code, FromCode, ToCode, latent_mask
+from aejax.bottleneck import Code, FromCode, ToCode, code_width, latent_mask
 from aejax.random import Purpose, key_for
 from aejax.settings import part
 
@@ -24,53 +24,73 @@ class Autoencoder:
 
     def check(self, experiment):
         """Raises InputError where a part does not fit the rest of the experiment."""
-        for component in (*self.terms.values(), self.fit):
+        for component in (self.bottleneck, *self.terms.values(), self.fit):
             component.check(experiment)
 
 
 @struct.dataclass
 class Outputs:
-    """What a model gives back for x_BxP: its Code and logits_BxP, the decoder's output before the likelihood."""
+    """What a model gives back for x_BxP: its Code, logits_BxP, the decoder's output before the likelihood, and what is
+    `running` after a training step.
+    """
 
     code: Code
     logits: jax.Array
+    running: dict[str, Any]
 
 
 def init(experiment, width):
-    """Random parameters, a dict by module; `width` is the number of code units, masked ones included."""
-    net, shape, mask_Z = experiment.net, experiment.form.shape, latent_mask(width, experiment.latent_dim)
-    x_1xP, z_1xZ = jnp.zeros((1, experiment.form.pixels)), jnp.zeros((1, width))
+    """Random parameters, a dict by module; `width` is the number of code units, masked ones included.
+
+    `running` among them is what the steps carry along and descent does not touch: running statistics of norms, what
+    the bottleneck counts.
+    """
+    net, form, bottleneck = experiment.net, experiment.form, experiment.model.bottleneck
+    mask_Z = latent_mask(width, experiment.latent_dim)
+    x_1xP, z_1xZ = jnp.zeros((1, form.pixels)), jnp.zeros((1, width))
     key_encoder, key_code, key_decoder = (
         key_for(experiment.seed, purpose) for purpose in (Purpose.ENCODER, Purpose.BOTTLENECK, Purpose.DECODER)
     )
-    h_1xH, encoder = net.encoder(shape).init_with_output(key_encoder, x_1xP)
-    to_code = ToCode(experiment.model.bottleneck.heads).init(key_code, h_1xH, mask_Z)
-    h_1xH, from_code = FromCode(net.features(shape)).init_with_output(key_code, z_1xZ, mask_Z)
-    decoder = net.decoder(shape).init(key_decoder, h_1xH)
+    h_1xH, encoder = net.encoder(form.shape).init_with_output(key_encoder, x_1xP, training=False)
+    to_code = ToCode(bottleneck.heads).init(key_code, h_1xH, mask_Z)
+    h_1xH, from_code = FromCode(net.features(form.shape)).init_with_output(key_code, z_1xZ, mask_Z)
+    decoder = net.decoder(form.shape).init(key_decoder, h_1xH, training=False)
     modules = {"encoder": encoder, "to_code": to_code, "from_code": from_code, "decoder": decoder}
-    return {name: variables.get("params", {}) for name, variables in modules.items()}
+    params = {name: variables.get("params", {}) for name, variables in modules.items()}
+    params["likelihood"] = experiment.likelihood.start(form)
+    if net.tied:
+        params["from_code"] = _without_kernel(params["from_code"])
+        params["decoder"] = {name: _without_kernel(layer) for name, layer in params["decoder"].items()}
+    running = {name: variables.get("batch_stats") for name, variables in modules.items()}
+    running["bottleneck"] = bottleneck.start(width)
+    return params | {"running": {name: values for name, values in running.items() if values}}
+
+
+def trained(params):
+    """The parameters that descent changes: all but what is running."""
+    return {name: module for name, module in params.items() if name != "running"}
 
 
 def encode(experiment, params, x_BxP, key=None):
     """The Code of x_BxP; z is a posterior sample with a key and the posterior mean without one."""
-    mask_Z = _mask(experiment, params)
-    h_BxH = experiment.net.encoder(experiment.form.shape).apply({"params": params["encoder"]}, x_BxP)
-    bottleneck = experiment.model.bottleneck
-    return bottleneck(ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z), mask_Z, key)
+    return _encode(experiment, params, x_BxP, key, None)[0]
 
 
 def decode(experiment, params, z_BxZ):
     """The decoder's output logits_BxP; `experiment.likelihood.mean` turns it into pixels."""
-    net, shape = experiment.net, experiment.form.shape
-    from_code = FromCode(net.features(shape))
-    h_BxH = from_code.apply({"params": params["from_code"]}, z_BxZ, _mask(experiment, params))
-    return net.decoder(shape).apply({"params": params["decoder"]}, h_BxH)
+    return _decode(experiment, params, z_BxZ, None)[0]
 
 
-def forward(experiment, params, x_BxP, key=None):
-    """Outputs for x_BxP."""
-    code = encode(experiment, params, x_BxP, key)
-    return Outputs(code, decode(experiment, params, code.z))
+def forward(experiment, params, x_BxP, key=None, key_training=None):
+    """Outputs for x_BxP.
+
+    With `key_training` it is a step of the training: units drop out, norms use the batch's statistics, and what is
+    running moves on.
+    """
+    code, encoder = _encode(experiment, params, x_BxP, key, key_training)
+    logits_BxP, decoder = _decode(experiment, params, code.z, key_training)
+    bottleneck = {"bottleneck": code.running} if code.running else {}
+    return Outputs(code, logits_BxP, encoder | bottleneck | decoder)
 
 
 def reconstruct(experiment, params, x_BxP):
@@ -78,11 +98,53 @@ def reconstruct(experiment, params, x_BxP):
     return experiment.likelihood.mean(forward(experiment, params, x_BxP).logits)
 
 
+def prior(experiment, params, key, samples):
+    """Codes drawn from the prior, [samples, Z]."""
+    return experiment.model.bottleneck.prior(key, samples, _mask(experiment, params))
+
+
 def sample(experiment, params, key, samples):
     """Mean images of codes drawn from the prior, [samples, P]."""
-    z_SxZ = experiment.model.bottleneck.prior(key, samples, _mask(experiment, params))
-    return experiment.likelihood.mean(decode(experiment, params, z_SxZ))
+    return experiment.likelihood.mean(decode(experiment, params, prior(experiment, params, key, samples)))
+
+
+def _encode(experiment, params, x_BxP, key, key_training):
+    """The Code and what is running in the encoder after this."""
+    bottleneck, mask_Z = experiment.model.bottleneck, _mask(experiment, params)
+    encoder = experiment.net.encoder(experiment.form.shape)
+    h_BxH, running = _through(encoder, params["encoder"], params, "encoder", x_BxP, key_training)
+    heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z)
+    carried = None if key_training is None else params["running"].get("bottleneck", {})
+    return bottleneck(heads, mask_Z, key, carried), running
+
+
+def _decode(experiment, params, z_BxZ, key_training):
+    """The logits and what is running in the decoder after this."""
+    net, shape = experiment.net, experiment.form.shape
+    from_code, layers = params["from_code"], params["decoder"]
+    if net.tied:
+        from_code = from_code | {"kernel": params["to_code"]["mean"]["kernel"].T}
+        kernels = net.mirrored(params["encoder"])
+        layers = layers | {name: layers[name] | {"kernel": kernel} for name, kernel in kernels.items()}
+    h_BxH = FromCode(net.features(shape)).apply({"params": from_code}, z_BxZ, _mask(experiment, params))
+    return _through(net.decoder(shape), layers, params, "decoder", h_BxH, key_training)
+
+
+def _through(module, own, params, name, h, key_training):
+    """The output of a net's module with the parameters `own`, and what is running in it after this."""
+    running = params["running"].get(name)
+    variables = {"params": own} | ({"batch_stats": running} if running else {})
+    if key_training is None:
+        return module.apply(variables, h, training=False), {}
+    purpose = Purpose.ENCODER if name == "encoder" else Purpose.DECODER
+    rngs = {"dropout": jax.random.fold_in(key_training, purpose)}
+    out, moved = module.apply(variables, h, training=True, rngs=rngs, mutable=["batch_stats"])
+    return out, {name: moved["batch_stats"]} if running else {}
+
+
+def _without_kernel(layer):
+    return {name: array for name, array in layer.items() if name != "kernel"}
 
 
 def _mask(experiment, params):
-    return latent_mask(params["from_code"]["kernel"].shape[0], experiment.latent_dim)
+    return latent_mask(code_width(params), experiment.latent_dim)

@@ -1,5 +1,6 @@
 """Optimisers: optax's, with every number a leaf and one schedule for all."""
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import struct
@@ -12,13 +13,15 @@ class Optimiser:
     """What all have in common; lr is the peak learning rate.
 
     `warmup` is the share of the steps over which the rate rises linearly from 0; `clip` the largest global norm of
-    a gradient, null for none.
+    a gradient, null for none. `weight_decay` shrinks the weights of layers, but not their biases, apart from the
+    gradient (Loshchilov & Hutter 2019); null for none.
     """
 
     lr: Number = number(above=0)
     schedule: str = choice("constant", "cosine")
     warmup: Number = number(0, 1)
     clip: Number | None = number(above=0, optional=True)
+    weight_decay: Number | None = number(0, optional=True)
 
     def transformation(self, steps):
         """The optax transformation for a training of `steps` steps."""
@@ -32,41 +35,35 @@ class Optimiser:
             return self.lr * jnp.where(step < rising, (step + 1) / jnp.maximum(rising, 1.0), falling)
 
         clipping = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
-        return optax.chain(*clipping, self.rule(rate))
+        shrinking = [] if self.weight_decay is None else [optax.add_decayed_weights(self.weight_decay, _kernels)]
+        return optax.chain(*clipping, self.direction(), *shrinking, optax.scale_by_learning_rate(rate))
 
-    def rule(self, rate):
-        """The optax optimiser with this learning-rate schedule."""
+    def direction(self):
+        """The optax transformation of a gradient into a step up of unit rate."""
         raise NotImplementedError
+
+
+def _kernels(params):
+    """True for the weights of layers, False for biases, scales and variances."""
+    return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
 
 @struct.dataclass
 class Adam(Optimiser):
-    """Kingma & Ba 2015, algorithm 1."""
+    """Kingma & Ba 2015, algorithm 1; with weight decay AdamW, Loshchilov & Hutter 2019, algorithm 2."""
 
     b1: Number = number(0, 0.999999)
     b2: Number = number(0, 0.999999)
 
-    def rule(self, rate):
-        return optax.adam(rate, self.b1, self.b2)
-
-
-@struct.dataclass
-class AdamW(Optimiser):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, algorithm 2)."""
-
-    b1: Number = number(0, 0.999999)
-    b2: Number = number(0, 0.999999)
-    weight_decay: Number = number(0)
-
-    def rule(self, rate):
-        return optax.adamw(rate, self.b1, self.b2, weight_decay=self.weight_decay)
+    def direction(self):
+        return optax.scale_by_adam(self.b1, self.b2)
 
 
 @struct.dataclass
 class SGD(Optimiser):
-    """Stochastic gradient descent with momentum (Sutskever et al. 2013, eq. 1-2)."""
+    """Stochastic gradient descent with momentum (Sutskever et al. 2013, eq. 1-2); with weight decay SGDW."""
 
     momentum: Number = number(0, 0.999999)
 
-    def rule(self, rate):
-        return optax.sgd(rate, self.momentum)
+    def direction(self):
+        return optax.trace(self.momentum)

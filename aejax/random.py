@@ -20,6 +20,14 @@ class Purpose(enum.IntEnum):
     COPIES_SCORE = 8
     ELBO = 9
     SAMPLES = 10
+    BINARISE = 11  # also of a run: the draws of binarise=dynamic
+    TRAINING = 12  # of the nets: what drops out
+    PENALTY = 13
+    COPIES_VALID = 14
+    CLUSTERS = 15
+    NLL = 16
+    GENERATED = 17
+    TWO_SAMPLES = 18
 
 
 def key_for(seed, purpose, step=0):

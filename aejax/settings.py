@@ -15,9 +15,10 @@ import jax
 import numpy as np
 from flax import struct
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from aejax.errors import InputError, near
+from aejax.nested import dotted
 
 Number = np.number | jax.Array  # a leaf: a scalar here, a tracer inside a program, [L] in a stack of lanes
 
@@ -89,16 +90,19 @@ def amount(low=-math.inf, high=math.inf, *, above=None, optional=False):
     return _field(False, _ranged((int, float), low, high, above, optional), allowed)
 
 
-def counts(low, high):
+def counts(low, high, *, optional=False):
     """A list of whole numbers that is structure."""
     ranged = _ranged(int, low, high, None, False)
 
     def parse(value):
+        if value is None and optional:
+            return None
         if not isinstance(value, (list, tuple)):
             raise ValueError
         return tuple(ranged(entry) for entry in value)
 
-    return _field(False, parse, f"a list of {_interval('whole numbers', low, high, None, False)}, as [64,32]")
+    allowed = f"a list of {_interval('whole numbers', low, high, None, False)}, as [64,32]"
+    return _field(False, parse, allowed + (" or null" if optional else ""))
 
 
 def choice(*options):
@@ -110,6 +114,19 @@ def choice(*options):
         return value
 
     return _field(False, parse, f"one of {', '.join(options)}")
+
+
+def choices(*options):
+    """A list of some of these words, in their order; structure."""
+
+    def parse(value):
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError
+        if any(not isinstance(entry, str) or entry not in options for entry in value):
+            raise ValueError
+        return tuple(option for option in options if option in value)
+
+    return _field(False, parse, f"a list of some of {', '.join(options)}")
 
 
 def flag():
@@ -132,6 +149,21 @@ def words(*, optional=False):
         return value
 
     return _field(False, parse, "a text" + (" or null" if optional else ""))
+
+
+def entries(*, optional=False):
+    """A list of words and whole numbers; structure."""
+
+    def parse(value):
+        if value is None and optional:
+            return None
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError
+        if any(isinstance(entry, bool) or not isinstance(entry, (str, int)) for entry in value):
+            raise ValueError
+        return tuple(value)
+
+    return _field(False, parse, "a list of names or whole numbers, as [a,3]" + (" or null" if optional else ""))
 
 
 def part():
@@ -212,12 +244,26 @@ class Build:
         return found
 
 
+def without_hydra(config):
+    """The part of a composed configuration that is not Hydra's own."""
+    return OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+
+
 def plain(config):
     """The configuration as resolved plain containers; raises InputError where an interpolation leads nowhere."""
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key}=???: must be given") from None
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0]) from None
+
+
+def differences(one, other):
+    """{key: (value in one, value in the other)} of two configurations as plain containers; null where it is absent."""
+    flat = [dict(dotted(each)) for each in (one, other)]
+    values = {key: tuple(_shown(each.get(key)) for each in flat) for key in sorted(flat[0].keys() | flat[1].keys())}
+    return {key: pair for key, pair in values.items() if pair[0] != pair[1]}
 
 
 def _shown(value):

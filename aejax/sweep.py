@@ -1,302 +1,159 @@
-"""From configurations to runs: jobs of equal structure train together, and each leaves its own record."""
+"""The plan of a sweep and its ledger: which jobs share a program, in which layout, and what has become of them."""
 
-import contextlib
-import dataclasses
-import datetime
 import functools
-import os
-import platform
-import time
-from concurrent.futures import ThreadPoolExecutor
+import json
 from pathlib import Path
 
-import flax
 import jax
 import numpy as np
-import optax
-import platformdirs
 
-import aejax
-from aejax import model, train
-from aejax.bottleneck import trim
-from aejax.errors import STOP, InputError
-from aejax.evaluate import PROTOCOL, evaluate
-from aejax.examples import examples
-from aejax.job import Job
-from aejax.lanes import Layout, cut_evenly, lane
-from aejax.runs import Run, flat
-from aejax.track import Mirror
+from aejax import model
+from aejax.device import memory
+from aejax.errors import InputError
+from aejax.files import set_aside, write_whole
+from aejax.lanes import Layout, cut_evenly, tree_bytes, value_bytes
+from aejax.loss import objective
 
-SAVE_SECONDS = 10  # between two writings of an unfinished run's history
-
-
-class Clock:
-    """Where the seconds of a run go."""
-
-    def __init__(self, started):
-        self.started, self.seconds = started, {"start": time.perf_counter() - started}
-
-    @contextlib.contextmanager
-    def measure(self, name):
-        """Adds the time inside to `name`."""
-        begin = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
-
-    @property
-    def rounded(self):
-        """Seconds by name, and their total since the start."""
-        total = {"total": time.perf_counter() - self.started}
-        return {name: round(value, 3) for name, value in (self.seconds | total).items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a job leaves its run: its folder, the folder that holds `wandb/`, and the name of its sweep."""
-
-    folder: Path
-    wandb: Path
-    sweep: str | None = None
-
-
-@dataclasses.dataclass
-class Lane:
-    """A job in training: its place, its folder's Run, its W&B run, its history so far."""
-
-    job: Job
-    place: Place
-    run: Run
-    mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, None))
-    rows: list[dict] = dataclasses.field(default_factory=list)
-    ended: bool = False
-
-    def end(self, status, clock, **fields):
-        """Leaves the history, and in run.json how the run ended; a run ends once."""
-        if self.ended:
-            return
-        try:
-            self.run.write_history(self.rows)
-        except OSError as error:  # the status is smaller, and may still fit on the disk
-            status, fields = "failed", fields | {"error": f"{type(error).__name__}: {error}"}
-        with clock.measure("track"):
-            self.mirror.finish(failed=status != "completed")
-        if self.mirror.lost:
-            fields["wandb_lost"] = self.mirror.lost
-        self.run.note(status=status, seconds=clock.rounded, finished=_now(), **fields)
-        self.ended = True
+LEDGER = "sweep.json"
 
 
 def groups(jobs):
-    """The indices of the jobs that share a program, each group in the order of the jobs, cut at `lanes.max`."""
+    """The indices of the jobs that share a program, each group in the order of the jobs, cut where it is too large."""
     by_structure = {}
     for index, job in enumerate(jobs):
         key = jax.tree.structure(job.experiment), job.lanes
         by_structure.setdefault(key, []).append(index)
-    cut = [cut_evenly(indices, lanes.max or len(indices)) for (_, lanes), indices in by_structure.items()]
-    return [part for parts in cut for part in parts]
+    parts = []
+    for indices in by_structure.values():
+        parts += cut_evenly(indices, most_lanes([jobs[index] for index in indices]))
+    return parts
 
 
 def layout_of(jobs):
     """How the jobs of a group are laid out in lanes."""
-    first = jobs[0].experiment
-    width = max(int(job.experiment.latent_dim) for job in jobs)
-    shapes = jax.eval_shape(functools.partial(model.init, width=width), first)
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(shapes))
-    return Layout(len(jobs), jobs[0].lanes.settle(len(jobs), parameters))
+    params = _params(jobs)
+    return Layout(len(jobs), jobs[0].lanes.settle(len(jobs), _size(params)))
 
 
-def run_group(jobs, places, layout, clock, report):
-    """Trains jobs of equal structure and leaves a record of each in its place; returns the Runs.
+def most_lanes(jobs):
+    """How many of these jobs of equal structure a program takes: `lanes.max`, or what half of the memory holds.
 
-    What the training does not need is prepared beside it, on another thread: W&B while it compiles, evaluation and
-    pictures while it runs. Raises NotBegun, with nothing trained.
+    Every value that a step computes is counted, though a compiled program keeps few of them at a time.
     """
-    keep_compiled_programs()
-    lanes = [Lane(job, place, Run(place.folder)) for job, place in zip(jobs, places, strict=True)]
-    with ThreadPoolExecutor(1) as beside:
-        try:
-            mirrors = beside.submit(_begin, lanes, layout)
-            experiments = layout.stack([job.experiment for job in jobs])
-            data = layout.share(jobs[0].dataset.arrays())
-            with clock.measure("compile"):
-                state, programs = _compile(lanes, layout, experiments, data)
-            with clock.measure("track"):
-                mirrors.result()
-            spread = _shapes(state.params, sharded=True)  # the arrays themselves are given up to the training
-            prepared = beside.submit(_prepare, lanes, layout, experiments, spread, data)
-            with clock.measure("train"):
-                state = _train(lanes, programs, experiments, state, data, report)
-            with clock.measure("compile"):
-                evaluation, picture = prepared.result()
-            _finish(lanes, evaluation, picture, experiments, state, data, clock)
-            return [each.run for each in lanes]
-        except NotBegun:  # there is nothing to end
-            raise
-        except KeyboardInterrupt:
-            for each in lanes:
-                each.end("interrupted", clock)
-            raise
-        except Exception as error:
-            for each in lanes:
-                with contextlib.suppress(OSError):  # a full disk may be the error that is being told
-                    each.end("failed", clock, error=f"{type(error).__name__}: {error}")
-            raise
+    lanes, experiment, params = jobs[0].lanes, jobs[0].experiment, _params(jobs)
+    if lanes.max:
+        return lanes.max
+    optim = jax.eval_shape(experiment.optim.transformation(experiment.steps).init, model.trained(params))
+    kept = 2 * tree_bytes((params, params, optim))  # the State before a segment and after it
+    x_BxP = jax.ShapeDtypeStruct((experiment.batch_size, experiment.form.pixels), np.float32)
+
+    def loss(own, running, *seen):
+        return objective(experiment, own | {"running": running}, *seen)[0]
+
+    step = jax.make_jaxpr(jax.grad(loss))(model.trained(params), params["running"], x_BxP, x_BxP, np.int32(0))
+    computed = value_bytes(step.jaxpr)
+    free = memory() // 2
+    by_vmap = lanes.settle(len(jobs), _size(params)) == "vmap"
+    if by_vmap:
+        return max(1, free // (kept + computed))
+    return max(1, (free - len(jax.devices()) * computed) // kept)
 
 
-def keep_compiled_programs():
-    """Lets JAX keep compiled programs on disk, so that a second run of the same structure starts at once."""
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        folder = Path(platformdirs.user_cache_dir("aejax", appauthor=False))
+def _params(jobs):
+    """The shapes of one lane's parameters in a program of these jobs."""
+    width = max(int(job.experiment.latent_dim) for job in jobs)
+    return jax.eval_shape(functools.partial(model.init, width=width), jobs[0].experiment)
+
+
+def _size(params):
+    return sum(leaf.size for leaf in jax.tree.leaves(params))
+
+
+class Ledger:
+    """sweep.json: the overrides of the command, its jobs with their ids and states, and the layout of each program.
+
+    The run folders are the truth about what is finished; the ledger tells what was asked for, what failed before it
+    had a folder, and how the lanes were laid out, which a sweep that goes on must keep to give the same bits.
+    """
+
+    def __init__(self, folder):
+        self.path = Path(folder) / LEDGER
+        self.broken = None  # the new name of a file that could not be read
+        self.overrides, self.jobs, self.programs = None, {}, []
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError:  # no home to write to: then every run compiles
+            content = json.loads(self.path.read_text())
+            self.overrides = content["overrides"]
+            self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
+            self.programs = [(program["jobs"], program["how"], program["devices"]) for program in content["programs"]]
+        except FileNotFoundError:
+            pass
+        except (ValueError, KeyError, TypeError):
+            self.broken = self.path
+            self.overrides, self.jobs, self.programs = None, {}, []
+
+    @property
+    def devices(self):
+        """The most devices that a program was laid out on, 0 before there is one."""
+        return max((devices for _, _, devices in self.programs), default=0)
+
+    def set_aside(self):
+        """Gives a broken file another name; returns a line about it, None where all is well."""
+        if self.broken is None:
+            return None
+        name, self.broken = set_aside(self.broken).name, None
+        return f"{self.path}: is damaged; set aside as {name}, finished runs are kept"
+
+    def check_command(self, overrides):
+        """Raises InputError where the folder holds the sweep of other overrides."""
+        if self.overrides is None or self.overrides == overrides:
             return
-        jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+        there = [word for word in self.overrides if word not in overrides]
+        here = [word for word in overrides if word not in self.overrides]
+        told = f"there {' '.join(there) or 'nothing'}, here {' '.join(here) or 'nothing'}"
+        told = told if there or here else "in another order"
+        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); must be another folder")
 
+    def check_job(self, number, overrides, run_id):
+        """Raises InputError where the job of this number was another."""
+        job = self.jobs.get(number)
+        if job is None:
+            return
+        if job["overrides"] != overrides:
+            told = f"job {number} was {' '.join(job['overrides'])}, not {' '.join(overrides)}"
+        elif run_id and job["id"] and job["id"] != run_id:
+            told = f"job {number} had other defaults, or another version of aejax or of the data"
+        else:
+            return
+        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); must be another folder")
 
-class NotBegun(InputError):
-    """A run cannot begin: its folder takes no file, or the W&B server is out of reach."""
+    def plan(self, jobs):
+        """The programs for `jobs` {number: Job}: numbers and Layout of each; those that were laid out before first."""
+        planned, rest = [], dict(jobs)
+        for numbers, how, devices in self.programs:
+            if all(number in rest for number in numbers):
+                planned.append((numbers, Layout(len(numbers), how, min(devices, len(jax.devices())))))
+                rest = {number: job for number, job in rest.items() if number not in numbers}
+        numbers = list(rest)
+        for indices in groups(list(rest.values())):
+            group = [numbers[index] for index in indices]
+            planned.append((group, layout_of([jobs[number] for number in group])))
+        return planned
 
+    def note_plan(self, overrides, planned):
+        """Takes in the programs of a batch of jobs."""
+        self.overrides = list(overrides)
+        known = [numbers for numbers, _, _ in self.programs]
+        self.programs += [(numbers, layout.how, layout.devices) for numbers, layout in planned if numbers not in known]
 
-def _begin(lanes, layout):
-    versions = {module.__name__: module.__version__ for module in (aejax, jax, flax, optax, np)}
-    for each in lanes:
-        job = each.job
-        try:
-            each.mirror = job.track.start(each.place.wandb, job.run_id, job.name, job.settings, each.place.sweep)
-            each.run.clear()
-            each.run.note(
-                id=job.run_id,
-                name=job.name,
-                status="running",
-                error=None,
-                versions=versions | {"python": platform.python_version()},
-                device=jax.devices()[0].device_kind,
-                lanes=dataclasses.asdict(layout) | {"devices": layout.devices},
-                data=job.dataset.described,
-                protocol=PROTOCOL,
-                wandb_id=each.mirror.run_id,
-                started=_now(),
-            )
-        except (InputError, OSError) as error:
-            raise NotBegun(str(error)) from None
+    def note_job(self, number, **fields):
+        """Takes in what is known of a job."""
+        self.jobs[number] = self.jobs.get(number, {"number": number}) | fields
 
-
-def _compile(lanes, layout, experiments, data):
-    """The stacked State before the first step, and the programs of the segments by their length."""
-    width = max(int(each.job.experiment.latent_dim) for each in lanes)
-    init = layout.compiled(functools.partial(train.init, width=width), 1, experiments, data)
-    state = init(experiments, data)
-    programs = {}
-    for length in set(train.segments(lanes[0].job.experiment)):
-        segment = functools.partial(train.segment, length=length)
-        programs[length] = layout.compiled(segment, 2, experiments, state, data, np.int32(0), donate=(1,))
-    return state, programs
-
-
-def _prepare(lanes, layout, experiments, params, data):
-    """The program that evaluates all lanes, one after another, and the one for what pictures of one lane show."""
-    evaluation = layout.compiled(evaluate, 2, experiments, params, data, how="map")
-    if not any(each.job.figures for each in lanes):
-        return evaluation, None
-    from aejax.figures import GRID_SIDE  # takes half a second to import
-
-    grid = jax.ShapeDtypeStruct((GRID_SIDE**2, params["from_code"]["kernel"].shape[1]), np.float32)
-    one = [_shapes(tree, lanes=1) for tree in (experiments, params)]
-    return evaluation, Layout(1, "map").compiled(examples, 2, *one, _shapes(data), grid)
-
-
-def _train(lanes, programs, experiments, state, data, report):
-    """The final stacked State; every lane's rows are filled, and mirrored, as they come."""
-    lengths = train.segments(lanes[0].job.experiment)
-    saved = time.perf_counter()
-
-    def note(at, metrics):
-        nonlocal saved
-        metrics = jax.device_get(metrics)
-        columns = sorted(metrics.keys() - {"alive"}, key=lambda name: (name != "train/loss", name))
-        for index, each in enumerate(lanes):
-            row = {"step": at} | {name: _tidy(metrics[name][index]) for name in columns}
-            each.rows.append(row)
-            each.mirror.log(row)
-        if time.perf_counter() - saved > SAVE_SECONDS:
-            for each in lanes:
-                each.run.write_history(each.rows)
-            saved = time.perf_counter()
-        show(at, float(np.mean(metrics["train/loss"])))
-        return metrics["alive"].any()
-
-    with report.training(sum(lengths), lanes[0].job.name) as show:
-        at, pending, alive = 0, None, True
-        for length in lengths:
-            if STOP.is_set():
-                raise KeyboardInterrupt
-            state, metrics = programs[length](experiments, state, data, np.int32(at))
-            at += length
-            if pending is not None:  # fetched while the device works on the next segment
-                alive = note(*pending)
-            pending = at, metrics
-            if not alive:
-                break
-        if alive:
-            note(*pending)
-    return state
-
-
-def _finish(lanes, evaluation, picture, experiments, state, data, clock):
-    with clock.measure("evaluate"):
-        metrics, z = jax.device_get(evaluation(experiments, state.chosen, data))
-        chosen, alive = jax.device_get((state.chosen, state.alive))
-    for index, each in enumerate(lanes):
-        job, run = each.job, each.run
-        latent_dim = int(job.experiment.latent_dim)
-        params = trim(lane(chosen, index), latent_dim)
-        run.write_metrics({name: _tidy(value[index]) for name, value in sorted(metrics.items())})
-        run.write_params(params)
-        run.write_codes(z[index][:, :latent_dim], job.dataset.test.y)
-        if job.figures:
-            with clock.measure("figures"):
-                _draw(each, picture, lane(chosen, index), data)
-        with clock.measure("track"):
-            each.mirror.log_results(run, job.dataset.label_names)
-        status = "completed" if alive[index] else "diverged"
-        if each.mirror.lost:  # the others would wait for the same server
-            for other in lanes[index + 1 :]:
-                other.mirror.lost = each.mirror.lost
-        each.end(status, clock, parameters=sum(array.size for array in flat(params).values()))
-
-
-def _draw(each, picture, params, data):
-    from aejax import figures
-
-    codes, alone = each.run.codes, Layout(1, "map")
-    grid = figures.code_grid(codes["z"])
-    width = params["from_code"]["kernel"].shape[0]
-    grid_GxZ = np.pad(grid.z, ((0, 0), (0, width - grid.z.shape[1])))
-    one = [alone.stack([each.job.experiment]), alone.stack([params]), alone.share(data), grid_GxZ]
-    shown = lane(jax.device_get(picture(*one)), 0)
-    for name, png in figures.draw(each.job, each.rows, each.run.metrics, codes, grid, shown):
-        each.run.write_figure(name, png)
-
-
-def _shapes(tree, lanes=None, sharded=False):
-    """What a program must know of the arrays of a tree, of so many `lanes` where it is a stack."""
-
-    def shape(leaf):
-        wide = leaf.shape if lanes is None else (lanes, *leaf.shape[1:])
-        return jax.ShapeDtypeStruct(wide, leaf.dtype, sharding=leaf.sharding if sharded else None)
-
-    return jax.tree.map(shape, tree)
-
-
-def _tidy(value):
-    """The shortest Python number that is the same float32."""
-    return int(value) if np.issubdtype(value.dtype, np.integer) else float(str(np.float32(value)))
-
-
-def _now():
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    def write(self):
+        """Writes sweep.json."""
+        content = {
+            "overrides": self.overrides,
+            "jobs": [self.jobs[number] for number in sorted(self.jobs)],
+            "programs": [{"jobs": jobs, "how": how, "devices": devices} for jobs, how, devices in self.programs],
+        }
+        write_whole(self.path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")

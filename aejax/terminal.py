@@ -7,7 +7,7 @@ import time
 from collections import Counter
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from aejax.runs import Run
@@ -47,36 +47,41 @@ class Report:
         self.console = console or Console(file=Stream(sys.stdout), highlight=False, soft_wrap=True)
 
     @contextlib.contextmanager
-    def training(self, steps, name):
-        """A function (step, loss) that shows how far a training of `steps` steps has come."""
+    def training(self, steps, name, done=0):
+        """A function (step, loss) that shows how far a training of `steps` steps, `done` of them before, has come."""
         started = time.perf_counter()
 
         def rate(step):
-            return step / max(time.perf_counter() - started, 1e-9)
+            return (step - done) / max(time.perf_counter() - started, 1e-9)
 
-        if not self.console.is_terminal:
-            due = [steps * part // LINES for part in range(1, LINES + 1)]
-
-            def show_line(step, loss):
-                passed = [at for at in due if at <= step]
-                if passed:
-                    del due[: len(passed)]
-                    left = (steps - step) / max(rate(step), 1e-9)
-                    speed = f"{rate(step):,.0f} steps/s  {left:.0f} s left"
-                    self.say(f"{name}: step {step}/{steps}  loss {loss:.5g}  {speed}")
-
-            yield show_line
+        if self.console.is_terminal:
+            with self._bar(name, steps, done) as update:
+                yield lambda step, loss: update(step, f"{step}/{steps}  loss {loss:.5g}  {rate(step):,.0f} steps/s")
             return
-        columns = [
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("loss {task.fields[loss]:.5g}  {task.fields[rate]:,.0f} steps/s"),
-            TimeRemainingColumn(),
-        ]
+        due = [at for part in range(1, LINES + 1) if (at := steps * part // LINES) > done]
+
+        def show_line(step, loss):
+            passed = [at for at in due if at <= step]
+            if passed:
+                del due[: len(passed)]
+                left = (steps - step) / max(rate(step), 1e-9)
+                speed = f"{rate(step):,.0f} steps/s  {left:.0f} s left"
+                self.say(f"{name}: step {step}/{steps}  loss {loss:.5g}  {speed}")
+
+        yield show_line
+
+    @contextlib.contextmanager
+    def _bar(self, name, total, done):
+        """A function (completed, told, name) that moves a bar."""
+        columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+        columns += [TextColumn("{task.fields[told]}"), TimeRemainingColumn()]
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(name, total=steps, loss=float("nan"), rate=0.0)
-            yield lambda step, loss: progress.update(task, completed=step, loss=loss, rate=rate(step))
+            task = progress.add_task(name, total=total, completed=done, told="")
+
+            def update(completed, told, name=name):
+                progress.update(task, completed=completed, told=told, description=name)
+
+            yield update
 
     def say(self, text):
         """One line."""
@@ -94,45 +99,78 @@ class Report:
         for column in ("", "recon/mse", "psnr dB", "kNN", "silhouette"):
             table.add_column(column, justify="left" if not column else "right")
         separated = [_shown(metrics.get(f"separation/{key}")) for key in ("knn_accuracy", "silhouette")]
-        table.add_row(record["name"], _shown(metrics["recon/mse"]), _shown(metrics["recon/psnr"]), *separated)
-        table.add_row("PCA, as many units", _shown(metrics["floor/pca_mse"]))
-        table.add_row("mean image", _shown(metrics["floor/mean_mse"]))
+        errors = [_shown(metrics.get(f"recon/{key}")) for key in ("mse", "psnr")]
+        table.add_row(record["name"], *errors, *separated)
+        table.add_row("PCA, as many units", _shown(metrics.get("floor/pca_mse")))
+        table.add_row("mean image", _shown(metrics.get("floor/mean_mse")))
         self.console.print(table)
         if "recon/exact" in metrics:
             told = f"without a wrong pixel: {metrics['recon/exact']:.1%} of the examples"
             restored = metrics.get("restore/at_most_one_wrong")
             self.say(told if restored is None else f"{told}; restored with at most one: {restored:.1%}")
+        if metrics.get("anomaly/auroc") is not None:
+            named = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
+            told = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in named.items()]
+            self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None))
         self.say(f"{record['seconds']['total']:.1f} s; files in {run.path}")
 
 
 class SweepReport(Report):
-    """Shows how a sweep goes on: one bar where there is a terminal, one line a group where there is none."""
+    """Shows how a sweep goes on: one bar over all its lanes where there is a terminal, else one line a program."""
 
-    def __init__(self, jobs, groups, console=None):
+    def __init__(self, programs, console=None):
+        """`programs` are the Layout and the steps of each."""
         super().__init__(console)
-        self.jobs, self.groups, self.done = jobs, groups, 0
+        self.programs, self.number, self.done = programs, 0, 0  # done: steps times lanes
+        self._update = None  # moves the bar, where there is one
 
-    def plan(self, groups, devices):
-        """What will be trained: lists of jobs that share a program."""
-        sizes = " + ".join(str(len(group)) for group in groups)
-        self.say(f"{self.jobs} jobs -> {self.groups} programs of {sizes or 'no'} lanes on {_plural(devices, 'device')}")
-
-    def group(self, jobs, layout):
-        """A group begins."""
-        self.done += 1
-        lanes = _plural(layout.count, "lane")
-        self.name = f"program {self.done}/{self.groups}: {lanes} by {layout.how} on {_plural(layout.devices, 'device')}"
+    def plan(self, finished):
+        """What will be trained, and how many of the jobs were `finished` before."""
+        counts = [layout.count for layout, _ in self.programs]
+        lanes = str(counts[0]) if len(set(counts)) == 1 else " + ".join(map(str, counts)) or "no"
+        how = " or ".join(sorted({layout.how for layout, _ in self.programs}))
+        devices = _plural(max((layout.devices for layout, _ in self.programs), default=0), "device")
+        self.say(
+            f"{_plural(sum(counts), 'job')} -> {_plural(len(counts), 'program')} of {lanes}"
+            f" lane{'' if lanes == '1' else 's'}{f', {how} on {devices}' if how else ''}"
+            f"{f'; {finished} finished before' if finished else ''}"
+        )
 
     @contextlib.contextmanager
-    def training(self, steps, name):
-        """As Report's, for all lanes of a group."""
-        if self.console.is_terminal:
-            with super().training(steps, self.name) as show:
-                yield show
-        else:
-            started = time.perf_counter()
-            yield lambda step, loss: None
-            self.say(f"{self.name}: {steps} steps in {time.perf_counter() - started:.1f} s")
+    def running(self):
+        """While this is open there is a bar, where there is a terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self._bar("", sum(layout.count * steps for layout, steps in self.programs), 0) as self._update:
+            yield
+
+    @contextlib.contextmanager
+    def group(self):
+        """While this is open the next program trains."""
+        layout, steps = self.programs[self.number]
+        self.number, self.layout = self.number + 1, layout
+        self.name = f"program {self.number}/{len(self.programs)}: {_plural(layout.count, 'lane')} by {layout.how}"
+        if self._update:
+            self._update(self.done, "compiling", self.name)
+        yield
+        self.done += layout.count * steps
+        if self._update:
+            self._update(self.done, "", self.name)
+
+    @contextlib.contextmanager
+    def training(self, steps, name, done=0):
+        """As Report's, for all lanes of a program."""
+        if self._update:
+            yield lambda step, loss: self._update(
+                self.done + step * self.layout.count, f"step {step}/{steps}  mean loss {loss:.5g}", self.name
+            )
+            return
+        started = time.perf_counter()
+        yield lambda step, loss: None
+        told = f"steps {done} to {steps}" if done else f"{steps} steps"
+        devices = _plural(self.layout.devices, "device")
+        self.say(f"{self.name} on {devices}: {told} in {time.perf_counter() - started:.1f} s")
 
     def summary(self, folder, runs, failed, seconds):
         """Counts, the best runs, every failure with its reason, and where to go on."""
@@ -148,6 +186,7 @@ class SweepReport(Report):
         for reason, count in Counter(reason for _, reason in failed).items():
             first = next(words for words, each in failed if each == reason)
             self.say(f"failed, {_plural(count, 'job')}: {reason} ({'first: ' if count > 1 else ''}{first})")
+        self.say(f"to compare them: python -m aejax.compare {folder}")
 
 
 def _plural(number, word):

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -14,6 +15,7 @@ from aejax.errors import InputError
 from aejax.settings import amount, choice, flag, words
 
 TABLE_ROWS = 10_000  # of codes that W&B plots; its own limit for a table
+OFFLINE_PATIENCE = 120.0  # seconds that a run waits at most for W&B's own process to write its files
 
 
 @struct.dataclass
@@ -27,6 +29,11 @@ class Track:
     timeout: float = amount(above=0, high=14)
     finish_timeout: float = amount(above=0)
 
+    @property
+    def patience(self):
+        """Seconds to wait at the end of a run; offline no server is slow, but the machine may be busy."""
+        return self.finish_timeout if self.mode == "online" else OFFLINE_PATIENCE
+
     def start(self, folder, run_id, name, settings, sweep=None):
         """A Mirror whose files go to `folder`/wandb, in the group of a `sweep`.
 
@@ -38,6 +45,8 @@ class Track:
         os.environ.setdefault("WANDB_DATA_DIR", str(Path(folder).absolute() / "wandb" / "data"))  # not the home's
         if not _is_writable(platformdirs.user_cache_dir()):
             os.environ.setdefault("WANDB_CACHE_DIR", os.environ["WANDB_DATA_DIR"])
+        for earlier in Path(folder).glob(f"wandb/*run-*-{run_id}"):  # cut off, and logged whole again
+            shutil.rmtree(earlier, ignore_errors=True)
         logging.getLogger("wandb").setLevel(logging.CRITICAL)
         import wandb  # half a second, so only where it is used
 
@@ -48,7 +57,7 @@ class Track:
             save_code=False,
             init_timeout=self.timeout,
             login_timeout=self.timeout,
-            finish_timeout=self.finish_timeout,
+            finish_timeout=self.patience,
             x_disable_stats=True,
             x_disable_meta=True,
             x_save_requirements=False,
@@ -81,7 +90,7 @@ class Mirror:
 
     def __init__(self, run: Any, track: Track | None):
         self.run, self.track, self.lost = run, track, None
-        self.patience = track.finish_timeout if track else 0.0  # seconds that are left to wait
+        self.patience = track.patience if track else 0.0  # seconds that are left to wait
 
     @property
     def run_id(self):
@@ -122,7 +131,7 @@ class Mirror:
         thread.join(self.patience)
         self.patience -= time.perf_counter() - began
         if thread.is_alive() and not self.lost:
-            self.lost = f"no answer within {self.track.finish_timeout:g} s"
+            self.lost = f"no answer within {self.track.patience:g} s"
 
     def _log_results(self, finished, label_names):
         import wandb

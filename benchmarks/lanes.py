@@ -46,7 +46,7 @@ def measure(how, devices, lanes, overrides):
     import jax
     import numpy as np
 
-    from aejax import train
+    from aejax import training
     from aejax.explain import CONF
     from aejax.job import Job
     from aejax.lanes import Layout
@@ -58,9 +58,9 @@ def measure(how, devices, lanes, overrides):
     layout = Layout(lanes, how)
     experiments = layout.stack([job.experiment.replace(seed=np.uint32(seed)) for seed in range(lanes)])
     data = layout.share(job.dataset.arrays())
-    init = layout.compiled(functools.partial(train.init, width=2), 1, experiments, data)
-    lengths = train.segments(job.experiment)
-    segment = functools.partial(train.segment, length=lengths[0])
+    init = layout.compiled(functools.partial(training.init, width=2), 1, experiments, data)
+    lengths = training.segments(job.experiment)
+    segment = functools.partial(training.segment, length=lengths[0])
     program = layout.compiled(segment, 2, experiments, init(experiments, data), data, np.int32(0), donate=(1,))
     took = []
     for _ in range(2):

@@ -30,6 +30,10 @@ def main():
         seconds, programs = inside(Path(folder) / "joint")
         row("programs compiled for them", programs)
         row("share of the wall time outside training and compiling", f"{1 - seconds / joint:.0%}")
+        idle = [*COMMON, "steps=1", "track=off"]
+        beside = timed(folder, "-m", "seed=range(256)", *idle, "hydra.sweep.dir=beside")
+        beside -= timed(folder, "-m", "seed=range(2)", *idle, "hydra.sweep.dir=two")
+        row("a job beyond training and W&B, from 256 of one step", f"{beside / 254 * 1000:.0f} ms")
         eight = [f"latent_dim={2 + number % 2}" for number in range(8)]
         apart = sum(
             timed(folder, *COMMON, f"seed={number}", each, f"hydra.run.dir=apart{number}")

@@ -21,6 +21,7 @@ for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB
 
 import functools
 import shutil
+import sys
 import time
 
 import hydra
@@ -31,15 +32,20 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from aejax import train
+from aejax import training
+from aejax.command import main
+from aejax.device import cores
 from aejax.evaluate import evaluate
 from aejax.explain import CONF
-from aejax.job import Job
+from aejax.group import keep_compiled_programs, run_group
+from aejax.job import compose
+from aejax.record import Clock, Place
 from aejax.runs import Run
-from aejax.sweep import Clock, Place, keep_compiled_programs, layout_of, run_group
+from aejax.sweep import layout_of
 from aejax.terminal import Report
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_num_cpu_devices", cores())  # as the commands that tests start have them
 keep_compiled_programs()
 
 
@@ -52,27 +58,50 @@ def home():
 @pytest.fixture(autouse=True)
 def clear_hydra():
     yield
+    forget()
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capfd):
+    """Runs the command in an empty folder of its own; gives its exit status, stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+    return lambda *words, main=main: (called(main, *words), *capfd.readouterr())
+
+
+def called(main, *words):
+    """The exit status of a command in this process."""
+    before, sys.argv = sys.argv, ["aejax", *words]
+    try:
+        main()
+    except SystemExit as stop:
+        return stop.code
+    finally:
+        sys.argv = before
+        forget()
+    return 0
+
+
+def forget():
+    """Nothing that Hydra or W&B keep of a process reaches the next test, or a command that it starts."""
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
+    os.environ.pop("WANDB_SERVICE", None)  # a command would share W&B's process, where a lost run still is in use
 
 
 def job(*overrides):
     """The job that these overrides compose."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        config = hydra.compose("config", list(overrides), return_hydra_config=True)
-    choices = dict(config.hydra.runtime.choices)
-    del config._content["hydra"]
-    return Job.read(config, choices)
+        return compose(overrides)
 
 
 def trained(*jobs, width=None):
     """The stacked final State of these jobs, which must be of one structure, and the metrics of every segment."""
     experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
     width = width or max(int(each.experiment.latent_dim) for each in jobs)
-    state = over_lanes(functools.partial(train.init, width=width), 1)(experiments, data)
+    state = over_lanes(functools.partial(training.init, width=width), 1)(experiments, data)
     at, rows = 0, []
-    for length in train.segments(jobs[0].experiment):
+    for length in training.segments(jobs[0].experiment):
         state, row = _segment(length)(experiments, state, data, np.int32(at))
         at += length
         rows.append(jax.device_get(row))
@@ -80,7 +109,7 @@ def trained(*jobs, width=None):
 
 
 def evaluated(state, *jobs):
-    """The metrics [L] by name and the codes [L, N, Z] of these jobs' final State."""
+    """The metrics [L] by name, the codes [L, N, Z] and the details of these jobs' final State."""
     return jax.device_get(_evaluate(stack([each.experiment for each in jobs]), state.chosen, jobs[0].dataset.arrays()))
 
 
@@ -103,12 +132,25 @@ _evaluate = over_lanes(evaluate, 2)
 
 @functools.cache
 def _segment(length):
-    return over_lanes(functools.partial(train.segment, length=length), 2)
+    return over_lanes(functools.partial(training.segment, length=length), 2)
 
 
-def run(folder, *overrides):
+def run(folder, *overrides, report=None):
     """The Run that a job of these overrides leaves in `folder`; no pictures, no W&B unless asked for."""
     each = job("figures=false", "track=off", *overrides)
-    clock = Clock(time.perf_counter())
-    run_group([each], [Place(folder, folder)], layout_of([each]), clock, Report(Console(quiet=True)))
+    report = report or Report(Console(quiet=True))
+    run_group([each], [Place(folder, folder)], layout_of([each]), Clock(time.perf_counter()), report)
     return Run.read(folder)
+
+
+RESULTS = ("metrics.json", "history.csv", "params.safetensors", "codes.npz")
+
+
+def results(path):
+    """The files of a run that the same command always leaves alike."""
+    return {name: (path / name).read_bytes() for name in RESULTS}
+
+
+def state_of(folder):
+    """Contents and times of all files in a folder."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}

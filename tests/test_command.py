@@ -10,34 +10,18 @@ import time
 
 import numpy as np
 import pytest
+from conftest import job
 
 from aejax import runs
-from aejax.command import main
+from aejax.files import locked
 from aejax.runs import Run
 
 QUICK = ["steps=4", "log_points=2", "net.widths=[5]", "figures=false", "track=off"]
 
 
-@pytest.fixture
-def command(tmp_path, monkeypatch, capfd):
-    """Runs the command in an empty folder of its own; gives its exit status, stdout and stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["aejax", *words])
-        status = 0
-        try:
-            main()
-        except SystemExit as stop:
-            status = stop.code
-        return status, *capfd.readouterr()
-
-    return run
-
-
 WRONG = {
     # unknown names, with the near matches
-    "model=vea": "model=vea: no such choice; did you mean vae? known: ae, pca, vae",
+    "model=vea": "model=vea: no such choice; did you mean vae",
     "data=emojis": "data=emojis: no such choice; did you mean emoji?",
     "net=mpl": "net=mpl: no such choice",
     "noise=salt_peper": "noise=salt_peper: no such choice; did you mean salt_pepper?",
@@ -90,6 +74,18 @@ WRONG = {
     "latent_dim=1,2": "Ambiguous value for argument 'latent_dim=1,2'",
     "data=null": "Config group override must be a string or a list. Got NoneType (in: data=null)",
     "steps==3": "Error parsing override 'steps==3'",
+    # data
+    "data=arrays": "data.path=???: must be given",
+    "data=arrays data.path=none.npz": "data.path=none.npz: is no file; must be an .npy or .npz file",
+    "data=images data.path=none": "data.path=none: is no folder; must be one with files of .bmp",
+    "data=mnist": "data.name=mnist: is not prepared in ",
+    "data=mnist data.dir=new data.manual_dir=none": "data.manual_dir=none: t10k-images-idx3-ubyte.gz",
+    "data.validation=-1": "data.validation=-1: must be a number at least 0",
+    "data.validation=0 select=best": "select=best: needs validation examples, and data.validation=0 takes none",
+    "data.limit=1": "data.limit=1: must be a whole number at least 2",
+    "data.classes=[xx]": "data.classes=['xx']: no label xx",
+    "data.classes=a": "data.classes=a: must be a list of names or whole numbers",
+    "data.binarise=static": "data.binarise=static: must be none, because the data are binary",
     # folders
     "hydra.run.dir=/dev/null/run": "hydra.run.dir=/dev/null/run: cannot be written (Not a directory)",
     "hydra.run.dir=/proc/run": "hydra.run.dir=/proc/run: cannot be written",
@@ -110,7 +106,7 @@ def test_a_finished_run_is_not_overwritten(command):
     before = {path: path.read_bytes() for path in Run.read("run").path.rglob("*") if path.is_file()}
     status, _, err = command(*QUICK, "hydra.run.dir=run", "seed=1")
     assert (status, err.count("\n")) == (2, 1)
-    assert "run: holds a finished run; must be a new folder" in err
+    assert "run: holds another run (seed: 0 there, 1 here); must be another folder" in err
     assert {path: path.read_bytes() for path in Run.read("run").path.rglob("*") if path.is_file()} == before
 
 
@@ -133,7 +129,7 @@ def test_a_refused_run_deletes_nothing_of_the_users(command, tmp_path):
 
 
 def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
-    with runs.locked(tmp_path / "run"):
+    with locked(tmp_path / "run"):
         status, _, err = command(*QUICK, "hydra.run.dir=run")
         assert (status, err.count("\n")) == (2, 1)
         assert "another process is at work in it" in err
@@ -142,7 +138,7 @@ def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
 
 def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
     (tmp_path / "run" / "figures").mkdir(parents=True)
-    (tmp_path / "run" / "run.json").write_text('{"status": "running"}')
+    (tmp_path / "run" / "run.json").write_text(f'{{"status": "running", "id": "{job(*QUICK).run_id}"}}')
     (tmp_path / "run" / "figures" / "restored.png").write_bytes(b"old")
     assert command(*QUICK, "hydra.run.dir=run")[0] == 0
     assert not list((tmp_path / "run" / "figures").iterdir())
@@ -156,6 +152,7 @@ def test_a_closed_pipe_does_not_end_a_run(tmp_path, reader):
     assert Run.read(tmp_path / "run").record["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_full_or_narrow_terminal_does_not_end_a_run(tmp_path):
     words = [sys.executable, "-m", "aejax", *QUICK]
     with open("/dev/full", "w") as full:
@@ -192,6 +189,7 @@ def test_a_full_disk_is_told_before_anything_begins(command, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_during_the_run_is_told_in_one_line(tmp_path):
     words = [sys.executable, "-m", "aejax", "steps=2", "track=off", "figures=false"]
     subprocess.run([*words, "hydra.run.dir=first"], cwd=tmp_path, check=True)  # fills the cache of compiled programs
@@ -226,7 +224,7 @@ def leaves(tree):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
-    script = "from aejax import command, sweep; sweep.SAVE_SECONDS = 0.1; command.main()"
+    script = "from aejax import command, group; group.SAVE_SECONDS = 0.1; command.main()"
     words = ["steps=50000000", "log_points=50000", "hydra.run.dir=run"]
     running = subprocess.Popen(
         [sys.executable, "-c", script, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -266,6 +264,10 @@ def test_help_and_cfg_never_import_jax(tmp_path, words):
 def test_help_shows_groups_choices_and_five_commands(command):
     status, out, _ = command("--help")
     assert status == 0
-    for group in ("data: emoji, letters", "model: ae, pca, vae", "noise: flip, gaussian, masking, none, salt_pepper"):
+    for group in (
+        "data: arrays, audio, cifar10, digits, emoji",
+        "model: ae, beta_vae, contractive_ae, conv_ae, conv_vae",
+        "noise: chain, downsample, flip, gaussian",
+    ):
         assert group in out
     assert sum(line.startswith("  python -m aejax") for line in out.splitlines()) == 5

@@ -49,6 +49,7 @@ def test_the_splits_are_the_same_glyphs_and_say_so(data):
 
 def test_the_fingerprint_tells_any_change():
     x, y = np.zeros((3, 2, 2, 1), np.uint8), np.arange(3, dtype=np.int32)
+    x[0, 0, 0, 0] = 1
     split = Split(x, y)
     dataset = Dataset("tiny", "binary", split, split, split, ("a", "b", "c"))
     other_x = x.copy()

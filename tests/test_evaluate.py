@@ -13,11 +13,13 @@ from sklearn.neighbors import KNeighborsClassifier
 from aejax import model
 from aejax.data import Dataset, Split
 from aejax.errors import InputError
-from aejax.evaluate import noisy_copies
+from aejax.evaluate import noisy_copies, robustness
 from aejax.examples import examples
 from aejax.figures import code_grid
 from aejax.figures.codes import moved_apart
 from aejax.lanes import lane
+from aejax.noise import Masking
+from aejax.random import Purpose, key_for
 
 
 @struct.dataclass
@@ -100,6 +102,43 @@ def test_restoration_compares_with_the_clean_examples(vae):
     assert copies["clean"].shape[0] == 90 * (5400 // 90)
 
 
+@pytest.mark.slow
+def test_the_grid_of_test_noises_is_the_same_whatever_the_run_was_trained_with():
+    words = ["net.widths=[32]", "latent_dim=6", "steps=300", "log_points=1"]
+    flip = job("noise=flip", "noise.level=0.15", "evaluate.noise=grid", *words)
+    metrics = lane(evaluated(trained(flip)[0], flip)[0], 0)
+    robust = {name: float(value) for name, value in metrics.items() if name.startswith("robust/")}
+    kinds = {name.split("/")[1] for name in robust}
+    assert kinds == {"gaussian", "salt_pepper", "flip", "masking", "speckle", "shot", "occlusion", "downsample"}
+    assert len(robust) == len(kinds) * 5 * 7
+    for name in ("mse", "at_most_one_wrong"):  # its own noise is one of the grid
+        assert robust[f"robust/flip/0.15/{name}"] == pytest.approx(float(metrics[f"restore/{name}"]), rel=1e-5)
+    for level in (0.05, 0.1, 0.2, 0.25):  # salt and pepper at twice the level is the same on binary pixels
+        flipped, salted = (robust[f"robust/{kind}/mse"] for kind in (f"flip/{level}", f"salt_pepper/{2 * level:g}"))
+        assert salted == pytest.approx(flipped, rel=0.1)
+    for kind in ("gaussian", "salt_pepper", "flip", "masking"):
+        errors = [
+            value for name, value in robust.items() if name.startswith(f"robust/{kind}/") and name.endswith("/mse")
+        ]
+        assert errors == sorted(errors)
+    clean = job("evaluate.noise=grid", *words)
+    state, _ = trained(clean)
+    other = lane(evaluated(state, clean)[0], 0)
+    assert other["robust/masking/0.3/mse"] > 2 * other["recon/mse"]
+    x = clean.dataset.test.x.reshape(27, 35).astype(np.float32)
+    masked = Masking(np.float32(0.3))(key_for(0, Purpose.RESTORE), np.tile(x, (200, 1)), (7, 5, 1))
+    error = (reconstructed(clean, lane(state.params, 0), masked) - np.tile(x, (200, 1))) ** 2
+    assert other["robust/masking/0.3/mse"] == pytest.approx(error.mean(), rel=1e-4)
+
+
+def test_the_grid_leaves_out_what_does_not_fit_the_data_and_is_off_unless_asked_for(vae):
+    each, params, metrics, _ = vae
+    assert not any(name.startswith("robust/") for name in metrics)
+    grid = jax.eval_shape(robustness, each.experiment, params, each.dataset.arrays(), None)
+    assert {name.split("/")[0] for name in grid} == {"gaussian", "salt_pepper", "masking", "speckle"}
+    assert {name.split("/")[2] for name in grid} == {"mse", "input_mse"}
+
+
 def test_the_elbo_samples_whatever_the_training_did(vae):
     each, params, metrics, _ = vae
     other = job("model=vae", "noise=gaussian", "model.bottleneck.sampling=false", *DATA)
@@ -170,19 +209,20 @@ def test_select_best_reaches_the_record(tmp_path):
     [
         (["optim=adam", "optim.b1=0.5", "optim.b2=0.7"], optax.adam(0.1, 0.5, 0.7)),
         (["optim=adamw", "optim.weight_decay=0.3"], optax.adamw(0.1, 0.9, 0.999, weight_decay=0.3)),
+        (["optim=adam", "optim.weight_decay=0.3"], optax.adamw(0.1, 0.9, 0.999, weight_decay=0.3)),
         (["optim=sgd", "optim.momentum=0.8", "optim.clip=null"], optax.sgd(0.1, 0.8)),
     ],
 )
 def test_optimisers_are_optaxs(overrides, oracle):
     ours = job(*overrides, "optim.lr=0.1", "optim.schedule=constant").experiment.optim.transformation(100)
-    params = {"a": np.array([1.0, -2.0], np.float32)}
+    params = {"kernel": np.array([1.0, -2.0], np.float32)}
     states = [each.init(params) for each in (ours, oracle)]
     for step in range(3):
-        gradient = {"a": np.array([0.5 * step, 1.0], np.float32)}
+        gradient = {"kernel": np.array([0.5 * step, 1.0], np.float32)}
         (found, states[0]), (expected, states[1]) = (
             each.update(gradient, state, params) for each, state in zip((ours, oracle), states, strict=True)
         )
-        np.testing.assert_allclose(found["a"], expected["a"], rtol=1e-4)
+        np.testing.assert_allclose(found["kernel"], expected["kernel"], rtol=1e-4)
 
 
 def split(count=4, width=3, dtype=np.float32, y=None):
@@ -193,13 +233,18 @@ def split(count=4, width=3, dtype=np.float32, y=None):
     ("kind", "splits", "names", "told"),
     [
         ("gray", [split()] * 3, (), "kind 'gray'; must be one of binary, grey, rgb, real"),
-        ("real", [split(dtype=np.float64)] * 3, (), "train of float64; must be a numpy array of float32"),
-        ("grey", [split()] * 3, (), "train of float32; must be a numpy array of uint8"),
+        ("real", [split(dtype=object)] * 3, (), "train of object; must be numbers that fit the kind real"),
+        ("grey", [Split(np.full((2, 3), 0.5) + 1)] * 3, (), "train of float64; must be numbers that fit the kind grey"),
+        ("grey", [[1, 2]] * 3, (), "train of list; must be a numpy array"),
+        (None, [split()] * 3, (), "training examples that are all the same"),
+        (None, [split(count=1)] * 3, (), "one example only; must be two and more"),
+        (None, [], (), "no training examples"),
         ("binary", [Split(np.full((2, 3), 255, np.uint8))] * 3, (), "train with values up to 255"),
         ("real", [split(), split(width=2), split()], (), "valid of shape"),
         ("real", [split(), split(), split(count=0)], (), "test of shape"),
         ("real", [Split(np.full((2, 2), np.nan, np.float32))] * 3, (), "train with nan or inf"),
-        ("real", [split(y=np.zeros(4, np.int32))] * 3, (), "labels without label_names"),
+        ("real", [split(y=np.zeros(4, np.int32)), split()], (), "labels without label_names"),
+        ("real", [split(y=np.zeros(3, np.int32))] * 3, (), "labels of train of shape [3]; must be int32 [4]"),
         ("real", [split()] * 3, ("a",), "labels without label_names"),
         ("real", [split(y=np.ones(4, np.int32))] * 3, ("a",), "labels of train"),
         ("real", [split(y=np.zeros(3, np.int32))] * 3, ("a",), "labels of train"),

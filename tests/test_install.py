@@ -8,6 +8,9 @@ import zipfile
 import pytest
 from conftest import CONF
 
+pytestmark = pytest.mark.slow
+
+
 ROOT = CONF.parent
 
 
@@ -37,6 +40,8 @@ def test_the_wheel_holds_the_configuration_the_data_and_their_licences(wheel):
     names = zipfile.ZipFile(wheel[0]).namelist()
     for path in CONF.rglob("*.yaml"):
         assert f"aejax/conf/{path.relative_to(CONF)}" in names
+    for path in (ROOT / "sweeps").rglob("*.yaml"):  # a link in conf/, which rglob does not follow
+        assert f"aejax/conf/sweep/{path.relative_to(ROOT / 'sweeps')}" in names
     for name in ("emoji_12x12.npz", "NOTICE.txt", "LICENSE-Apache-2.0.txt"):
         assert f"aejax/data/assets/{name}" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "sweeps/")) for name in names)
@@ -50,6 +55,24 @@ def test_the_installed_wheel_runs_in_any_folder(wheel, tmp_path):
     config = (tmp_path / "run" / ".hydra" / "hydra.yaml").read_text()
     assert str(wheel[1] / "aejax" / "conf") in config
     assert str(ROOT) not in config.replace(str(tmp_path), "")
+
+
+def test_the_installed_wheel_knows_the_sweeps(wheel, tmp_path):
+    words = [
+        sys.executable,
+        "-m",
+        "aejax",
+        "-m",
+        "+sweep=letters_overcomplete",
+        "noise=none",
+        "latent_dim=2",
+        "steps=2",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(wheel[1])}
+    words += ["net.widths=[4]", "track=off", "hydra.sweep.dir=s"]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "3 jobs -> 1 program of 3 lanes" in done.stdout
 
 
 def test_the_console_script_is_the_command(wheel, tmp_path):

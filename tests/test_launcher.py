@@ -5,11 +5,14 @@ import subprocess
 import sys
 import warnings
 
+import jax
 import numpy as np
 import pytest
 import yaml
 from conftest import CONF, job
 from hydra import version
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.utils import create_config_search_path
 from hydra.core.plugins import Plugins
 from hydra.plugins.launcher import Launcher
 from hydra.test_utils.launcher_common_tests import (
@@ -17,11 +20,15 @@ from hydra.test_utils.launcher_common_tests import (
     IntegrationTestSuite,
     LauncherTestSuite,
 )
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 
-from aejax.lanes import Lanes, Layout, cut_evenly
+from aejax.compose import SweepLoader
+from aejax.device import memory
+from aejax.lanes import Lanes, Layout, cut_evenly, value_bytes
 from aejax.launch import names_of
 from aejax.runs import Run
-from aejax.sweep import groups
+from aejax.sweep import groups, most_lanes
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "track=off"]
 
@@ -113,7 +120,7 @@ def both(tmp_path_factory):
 
 
 def test_the_plan_is_told(both):
-    assert "4 jobs -> 2 programs of 2 + 2 lanes" in both[2]
+    assert "4 jobs -> 2 programs of 2 lanes, vmap on " in both[2]
     assert "4 completed in" in both[2]
 
 
@@ -163,8 +170,8 @@ def test_a_wrong_job_fails_alone_and_a_diverging_lane_is_a_result(tmp_path):
 
 def test_equal_jobs_are_both_recorded_and_trained_once(tmp_path):
     told = sweep(tmp_path, "seed=1,1", *[word for word in QUICK if word != "track=off"], "hydra.sweep.dir=s").stdout
-    assert "1 jobs -> 1 programs of 1 lanes" in told
-    assert "1 jobs have the configuration of another" in told
+    assert "1 job -> 1 program of 1 lane, map on 1 device" in told
+    assert "1 of 2 jobs have the configuration of another" in told
     one, two = (Run.read(tmp_path / "s" / number) for number in "01")
     assert one.record["id"] == two.record["id"]
     assert one.record["status"] == two.record["status"] == "completed"
@@ -184,3 +191,44 @@ def test_offline_wandb_runs_of_a_sweep_lie_together(tmp_path):
     sweep(tmp_path, "seed=0,1,2", *words, "hydra.sweep.dir=s")
     assert len(list((tmp_path / "s" / "wandb").glob("offline-run-*/*.wandb"))) == 3
     assert not list((tmp_path / "s").glob("*/wandb"))
+
+
+def test_large_groups_are_cut_by_memory_and_always_alike(monkeypatch):
+    jobs = [job("net.widths=[50]", f"seed={seed}") for seed in range(10)]
+    lane = memory() // most_lanes(jobs)  # the memory that there must be for each
+    monkeypatch.setattr("aejax.sweep.memory", lambda: 4 * lane + 1)
+    assert [len(part) for part in groups(jobs)] == [3, 3, 4]
+    monkeypatch.setattr("aejax.sweep.memory", lambda: 0)
+    assert [len(part) for part in groups(jobs)] == [1] * 10
+
+
+def test_the_bytes_of_every_value_are_counted():
+    def function(x_5):
+        y_5 = x_5 + 1
+        return jax.jit(lambda a_5: a_5.astype(np.int8) * 2)(y_5)
+
+    assert value_bytes(jax.make_jaxpr(function)(np.zeros(5, np.float32)).jaxpr) == 5 * 4 + 5 + 5 + 5
+
+
+SETS = [
+    ["seed=3"],
+    ["model=vae", "model.beta=0.5", "seed=3", "net.widths=[3,4]"],
+    ["noise=flip", "noise.level=0.2", "optim=sgd", "optim.clip=null", "data=emoji"],
+    ["experiment=emoji", "latent_dim=4"],
+    ["+net.more=1", "seed=1"],
+    ["~checkpoint"],
+    ["track=off", "lanes.max=3", "figures=false", "net={widths:[5],activation:relu}"],
+]
+
+
+@pytest.mark.parametrize("overrides", SETS, ids=" ".join)
+def test_the_quick_way_of_composing_gives_what_hydras_own_gives(overrides):
+    search_path = create_config_search_path(str(CONF))
+    plain = ConfigLoaderImpl(search_path)
+    master = plain.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
+    quick = SweepLoader(plain)
+    quick.load_sweep_config(master, ["seed=77"])  # a base that others must not see
+    quick.load_sweep_config(master, overrides)
+    ours, theirs = quick.take(master, overrides), plain.load_sweep_config(master, overrides)
+    assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
+    assert ours.hydra.job.override_dirname == theirs.hydra.job.override_dirname

@@ -13,7 +13,7 @@ from PIL import Image
 
 from aejax.data.letters import glyphs
 from aejax.errors import STOP, InputError
-from aejax.runs import Run, flat
+from aejax.runs import MODULES, Run, flat
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]"]
 
@@ -68,9 +68,13 @@ def test_metrics_history_codes_and_parameters_agree(whole):
     finished = whole[0]
     metrics, history, codes, params = finished.metrics, finished.history, finished.codes, finished.params
     names = ["mse", "sse", "bce", "psnr", "pixel_errors_mean", "pixel_errors_max", "exact", "at_most_one_wrong"]
+    names += ["explained", "ssim"]
     expected = {f"{prefix}/{name}" for prefix in ("recon", "restore") for name in names}
-    expected |= {"floor/mean_mse", "floor/pca_mse", "separation/knn_accuracy", "separation/silhouette", "elbo"}
-    expected |= {"code/active_units", "code/effective_dim", "code/kl", "code/sparsity"}
+    separation = ["knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette", "davies_bouldin"]
+    expected |= {f"separation/{name}" for name in [*separation, "calinski_harabasz", "fisher_ratio"]}
+    use = ["active_units", "dead_units", "effective_dim", "correlation", "collapsed", "kl", "sparsity"]
+    expected |= {f"code/{name}" for name in use}
+    expected |= {"floor/mean_mse", "floor/pca_mse", "elbo", "likelihood/rate", "likelihood/distortion"}
     assert expected == metrics.keys()
     assert all(value is None or np.isfinite(value) for value in metrics.values())
     assert [row["step"] for row in history] == [5, 10, 15, 20]
@@ -132,7 +136,7 @@ def test_pca_leaves_the_same_record(tmp_path):
     assert finished.metrics["recon/mse"] == pytest.approx(finished.metrics["floor/pca_mse"], rel=1e-5)
     assert [row["step"] for row in finished.history] == [0]
     assert finished.record["parameters"] == 35 * 4 + 4 + 4 * 35 + 35
-    assert finished.params.keys() == {"encoder", "to_code", "from_code", "decoder"}  # two of them empty
+    assert finished.params.keys() == {*MODULES}  # four of them empty
     assert flat(finished.params).keys() == {
         f"{name}.{leaf}" for name in ("to_code.mean", "from_code") for leaf in ("kernel", "bias")
     }
@@ -174,7 +178,7 @@ def test_reading_a_folder_without_a_run_is_told(tmp_path):
 
 
 def test_an_unexpected_error_is_recorded_and_raised(tmp_path, monkeypatch):
-    monkeypatch.setattr("aejax.sweep._finish", lambda *_: 1 / 0)
+    monkeypatch.setattr("aejax.group._finish", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, *QUICK)
     failed = Run.read(tmp_path)

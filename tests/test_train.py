@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import job, trained
 
-from aejax import train
+from aejax import training
 from aejax.lanes import lane
 from aejax.runs import flat
 
@@ -38,7 +38,14 @@ def test_the_loss_is_reconstruction_plus_beta_kl():
         np.testing.assert_allclose(row["train/loss"], row["train/reconstruction"] + 0.3 * row["train/kl"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("overrides", [[], ["model=vae", "noise=flip"], ["batch_size=5", "noise=salt_pepper"]])
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [],
+        ["model=vae", "noise=flip", "likelihood=learned", "net.norm=layer"],
+        ["batch_size=5", "noise=salt_pepper", "net.norm=batch", "net.dropout=0.2", "net.residual=true"],
+    ],
+)
 def test_a_lane_trains_as_it_would_alone(overrides):
     numbers = [["seed=1", "latent_dim=2"], ["seed=2", "latent_dim=5", "optim.lr=0.02"], ["seed=3", "latent_dim=3"]]
     jobs = [job(*overrides, *FEW, *each) for each in numbers]
@@ -60,9 +67,9 @@ def test_an_epoch_shows_every_example_once_in_an_order_of_its_own():
     each = job("batch_size=9", "epochs=2")
     experiment, data = each.experiment, each.dataset.arrays()
     data = data.replace(train=jnp.arange(27, dtype=jnp.uint8)[:, None])
-    state, seen = train.init(experiment, each.dataset.arrays(), 2), []
+    state, seen = training.init(experiment, each.dataset.arrays(), 2), []
     for at in range(6):
-        state, batch = train.batch(experiment, state, data, jnp.int32(at))
+        state, batch = training.batch(experiment, state, data, jnp.int32(at))
         seen.append(np.asarray(batch)[:, 0])
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
     assert sorted(first) == sorted(second) == list(range(27))
@@ -90,7 +97,7 @@ def test_the_best_parameters_are_those_with_the_smallest_validation_error():
     assert min(errors) < errors[-1]
     assert float(best.best_mse[0]) == min(errors)
     each = job(*rough)
-    chosen = train.validation_mse(each.experiment, lane(best.chosen, 0), each.dataset.arrays())
+    chosen = training.validation_mse(each.experiment, lane(best.chosen, 0), each.dataset.arrays())
     assert float(chosen) == pytest.approx(min(errors), rel=1e-5)
     assert last.chosen is last.params
 
@@ -98,8 +105,11 @@ def test_the_best_parameters_are_those_with_the_smallest_validation_error():
 @pytest.mark.parametrize("wild", [["optim=sgd", "optim.lr=1e30", "optim.clip=null"], ["optim.lr=1e38"]])
 def test_a_lane_that_diverges_keeps_its_last_finite_parameters_and_harms_no_other(wild):
     tame = [part if "lr" not in part else "optim.lr=1e-4" for part in wild]
-    jobs = [job(*FEW, *wild), job(*FEW, *tame)]
+    jobs = [job(*FEW, "net.norm=batch", *each) for each in (wild, tame)]
     state, rows = trained(*jobs)
+    means = state.params["running"]["encoder"]["BatchNorm_0"]["mean"]
+    assert np.any(means[1])
+    assert "optim=sgd" in wild or not np.any(means[0])  # Adam's first step is too much already
     assert [bool(alive) for alive in rows[-1]["alive"]] == [False, True]
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     _, alone = trained(jobs[1])
@@ -110,7 +120,7 @@ def test_a_lane_that_diverges_keeps_its_last_finite_parameters_and_harms_no_othe
     ("steps", "points", "expected"), [(10, 5, [2] * 5), (13, 5, [3, 3, 3, 2, 2]), (3, 100, [1] * 3)]
 )
 def test_segments_cover_the_steps(steps, points, expected):
-    assert train.segments(job(f"steps={steps}", f"log_points={points}").experiment) == expected
+    assert training.segments(job(f"steps={steps}", f"log_points={points}").experiment) == expected
 
 
 def test_schedules():

@@ -5,17 +5,24 @@ import json
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import yaml
+
 VIEWER = {"id": "viewer", "entity": "someone", "username": "someone", "flags": "{}", "teams": {"edges": []}}
 
 
 class Server:
     """Keeps the `rows` of the history and the `requests` (method, path) that came.
 
-    With `answering=False` requests get no answer any more.
+    With `answering=False` requests get no answer any more. Of a sweep it keeps the `config` and hands an agent two
+    runs, with the least and the largest of everything that varies; `buckets` are the variables of each run's start.
+    `views` are the workspaces and reports that were saved; `runs` {id, name, state, config, summary} are those that the
+    project is said to have.
     """
 
     def __init__(self):
         self.rows, self.requests, self.answering, self.silence = [], [], True, threading.Event()
+        self.config, self.handed_out, self.buckets = None, 0, []
+        self.runs, self.views = [], []
         owner = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -66,7 +73,20 @@ class Server:
             return {}
         asked = json.loads(body)
         query, variables = asked["query"], asked.get("variables") or {}
+        if "mutation UpsertSweep" in query:
+            self.config = yaml.safe_load(variables["config"])
+            project = {"id": "p", "name": variables["projectName"], "entity": {"id": "e", "name": "someone"}}
+            return {"data": {"upsertSweep": {"sweep": {"name": "asked", "project": project}}}}
+        if "query SweepWithRuns" in query:
+            sweep = {"id": "s", "name": "asked", "config": yaml.safe_dump(self.config), "runs": {"edges": []}}
+            return {"data": {"project": {"sweep": sweep}}}
+        if "mutation CreateAgent" in query:
+            return {"data": {"createAgent": {"agent": {"id": "agent"}}}}
+        if "mutation Heartbeat" in query:
+            busy = any(json.loads(variables["runState"]).values())
+            return {"data": {"agentHeartbeat": {"agent": {"id": "agent"}, "commands": json.dumps(self._next(busy))}}}
         if "mutation UpsertBucket" in query:
+            self.buckets.append(variables)
             bucket = {
                 "id": "bucket",
                 "name": variables.get("name"),
@@ -89,6 +109,47 @@ class Server:
             files = [{"name": name, "uploadUrl": f"{self.url}/upload/{name}"} for name in variables.get("files", [])]
             made = {"runID": "bucket", "uploadHeaders": [], "files": files}
             return {"data": {"createRunFiles": made}}
+        if "upsertView(" in query:
+            self.views.append(variables | {"spec": json.loads(variables["spec"])})
+            view = {"id": "dmlldw==", "name": variables["name"], "type": variables["type"], "spec": variables["spec"]}
+            project = {"id": "p", "name": "aejax", "entityName": "someone"}
+            view |= {"displayName": variables["displayName"], "description": "", "project": project}
+            view |= {"updatedAt": "2026-01-01T00:00:00", "createdAt": "2026-01-01T00:00:00", "user": None}
+            return {"data": {"upsertView": {"view": view, "inserted": True}}}
+        if "query GetProjects" in query:
+            node = {"id": "p", "name": "aejax", "entityName": "someone", "createdAt": "2026-01-01T00:00:00"}
+            edges = [{"node": node | {"__typename": "Project", "isBenchmark": False, "user": None}}]
+            page = {"__typename": "PageInfo", "endCursor": None, "hasNextPage": False}
+            return {"data": {"models": {"pageInfo": page, "edges": edges}}}
+        if "query ProjectInternalId" in query:
+            return {"data": {"project": {"id": "p", "internalId": "1"}}}
+        if "query Runs(" in query:
+            edges = [{"node": _run(run), "cursor": str(place)} for place, run in enumerate(self.runs)]
+            page = {"endCursor": None, "hasNextPage": False}
+            project = {"internalId": "1", "runCount": len(edges), "readOnly": False}
+            return {"data": {"project": project | {"runs": {"edges": edges, "pageInfo": page}}}}
         if "viewer" in query.lower():
             return {"data": {"viewer": VIEWER, "serverInfo": None}}
         return {"data": {}}
+
+    def _next(self, busy):
+        """What an agent is told to do: a run after another, then to exit."""
+        if busy:
+            return []
+        if self.handed_out == 2:
+            return [{"type": "exit"}]
+        end = ("min", "max")[self.handed_out]
+        self.handed_out += 1
+        values = {name: {"value": within[end]} for name, within in self.config["parameters"].items()}
+        return [{"type": "run", "run_id": f"asked-{end}", "program": self.config["program"], "args": values}]
+
+
+def _run(run):
+    """A run as the server tells of it."""
+    empty = ("sweepName", "group", "jobType", "commit", "heartbeatAt", "description", "notes")
+    config = {name: {"value": value} for name, value in run["config"].items()}
+    told = {"id": run["id"], "name": run["id"], "displayName": run["name"], "state": run["state"], "tags": []}
+    told |= {"projectId": 1, "readOnly": False, "createdAt": "2026-01-01T00:00:00", "historyLineCount": 1}
+    told |= {"systemMetrics": "{}", "historyKeys": None, "user": {"name": "someone", "username": "someone"}}
+    told |= {"config": json.dumps(config), "summaryMetrics": json.dumps(run["summary"])}
+    return dict.fromkeys(empty) | told

@@ -6,23 +6,52 @@ import matplotlib as mpl
 
 from aejax.figures.codes import GRID_SIDE, code_grid, code_space, decoded_grid
 from aejax.figures.curves import curves
+from aejax.figures.evaluation import anomaly_scores, robustness
 from aejax.figures.images import as_images, strips
-from aejax.figures.lines import decoded_lines, overlaid
+from aejax.figures.lines import decoded_lines, overlaid, stacked
 from aejax.figures.style import STYLE
 
-__all__ = ["GRID_SIDE", "code_grid", "draw"]
+__all__ = ["GRID_SIDE", "code_grid", "draw", "preview"]
 
 RESTORED = 28  # examples whose restoration is shown
 
 
-def draw(job, rows, metrics, codes, grid, shown):
-    """The pictures of a run, (name, PNG bytes) one by one; `shown` is what `examples` returned."""
+def draw(job, rows, metrics, findings, codes, grid, shown):
+    """The pictures of a run, (name, PNG bytes) one by one; `shown` is what `examples` returned.
+
+    `findings` is what the record says of the evaluation.
+    """
     form = job.experiment.form
     with mpl.rc_context(STYLE):
         yield "curves", _png(curves(rows, metrics))
         yield "codes", _png(code_space(form, codes, job.dataset.label_names, grid, shown["clean"]))
         for name, figure in _of_vectors(grid, shown) if len(form.shape) == 1 else _of_images(form, grid, shown):
             yield name, _png(figure)
+        if any(name.startswith("robust/") for name in metrics):
+            yield "robustness", _png(robustness(metrics))
+        if "anomaly" in findings:
+            yield "anomaly_scores", _png(anomaly_scores(findings["anomaly"]))
+            for name, figure in _of_alarms(job, findings["anomaly"]):
+                yield name, _png(figure)
+
+
+def _of_alarms(job, found):
+    """The normal test examples that look most like anomalies, by each score."""
+    form, x = job.experiment.form, job.dataset.test.x
+    worst = {f"by {name}": x[score["worst_false_alarms"]].reshape(-1, form.pixels) for name, score in found.items()}
+    rows = {name: form.scaled(pixels) for name, pixels in worst.items()}
+    if len(form.shape) == 1:
+        yield "false_alarms", stacked(rows)
+    else:
+        yield "false_alarms", strips(form, {name: as_images(form, pixels) for name, pixels in rows.items()})
+
+
+def preview(form, rows):
+    """A picture, PNG bytes, of rows {name: pixels [N, P]} of examples of this `form`."""
+    with mpl.rc_context(STYLE):
+        if len(form.shape) == 1:
+            return _png(stacked(rows))
+        return _png(strips(form, {name: as_images(form, pixels) for name, pixels in rows.items()}))
 
 
 def _of_images(form, grid, shown):

@@ -8,7 +8,7 @@ from aejax.figures.style import WIDTH
 
 
 def curves(rows, metrics):
-    """Objective and its terms, and the validation error against the floors, over the steps."""
+    """Objective and its terms, and the validation error, where there is one, against the floors, over the steps."""
     figure = Figure((WIDTH, 2.4), layout="constrained")
     left, right = figure.subplots(1, 2)
     rows = [{name: value if np.isfinite(value) else np.nan for name, value in row.items()} for row in rows]
@@ -24,20 +24,25 @@ def curves(rows, metrics):
         logarithmic(left)
     left.set(xlabel="step", ylabel="training objective, nats an example")
     left.legend(loc="upper right")
+    if len(rows) == 1:
+        for axes in (left, right):
+            axes.set(xlim=(steps[0] - 1, steps[0] + 1), xticks=steps)
+    if "valid/mse" not in rows[0]:
+        right.set(xticks=[], yticks=[])
+        right.text(0.5, 0.5, "no validation examples", transform=right.transAxes, ha="center")
+        right.spines[:].set_visible(False)
+        return figure
     right.plot(steps, [row["valid/mse"] for row in rows], color="k", **style)
     for name, label, color, side in (
         ("floor/mean_mse", "mean image", "C7", "bottom"),
         ("floor/pca_mse", "PCA, as many units", "C1", "top"),
     ):
-        if metrics[name] and metrics[name] > 1e-9:  # PCA with as many units as the data's rank leaves nothing
+        if (metrics.get(name) or 0) > 1e-9:  # PCA with as many units as the data's rank leaves nothing
             right.axhline(metrics[name], color=color, linestyle="--", linewidth=0.9)
             place = {"transform": right.get_yaxis_transform(), "ha": "right", "va": side}
             right.text(1, metrics[name], label, color=color, **place)
     logarithmic(right)
     right.set(xlabel="step", ylabel="validation: mean squared error")
-    if len(rows) == 1:
-        for axes in (left, right):
-            axes.set(xlim=(steps[0] - 1, steps[0] + 1), xticks=steps)
     return figure
 
 

@@ -38,6 +38,22 @@ def overlaid(rows):
     return figure
 
 
+def stacked(rows):
+    """A line of cells for each of `rows` {name: vectors_NxF}, its name on the left."""
+    shown = {name: vectors_NxF[:COLUMNS] for name, vectors_NxF in rows.items()}
+    figure = Figure((WIDTH, 0.4 * len(rows) + 0.2), layout="constrained")
+    axes = figure.subplots()
+    low, high = (reach(np.concatenate(list(shown.values()))) for reach in (np.nanmin, np.nanmax))
+    for row, vectors_NxF in enumerate(reversed(shown.values())):
+        places = [(index, row) for index in range(len(vectors_NxF))]
+        axes.add_collection(LineCollection(_placed(vectors_NxF, places, low, high), color="C0", linewidth=0.6))
+    axes.set(xlim=(-0.05, COLUMNS), ylim=(-0.05, len(rows)), xticks=[])
+    axes.set_yticks(np.arange(len(rows)) + 0.4, list(reversed(shown)))
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    return figure
+
+
 def decoded_lines(grid, vectors_GxF):
     """What the decoder makes of a coarse part of a regular grid over the code space; of a line for one unit only."""
     rows = 1 if grid.origin.size == 1 else GRID

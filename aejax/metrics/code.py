@@ -1,16 +1,54 @@
 """What the code is used for: how many units, how evenly, at which rate."""
 
+import jax
 import jax.numpy as jnp
 
 ACTIVE_VARIANCE = 0.01
+ACTIVE_NATS = 0.01
+ACTIVE_SHARE = 1e-4
+COLLAPSED_NATS = 0.1
+COLLAPSED_SHARE = 0.01
 ZERO = 1e-6
 
 
 def active_units(mean_NxZ):
-    """The number of units whose posterior mean varies over the data: variance > 0.01 (Burda et al. 2016, section 5)."""
+    """The number of units whose posterior mean varies over the data: variance > 0.01 (Burda et al. 2016, section 5).
+
+    Counts units, so not comparable across code sizes.
+    """
     return jnp.sum(jnp.var(mean_NxZ, axis=0) > ACTIVE_VARIANCE)
 
 
+def live_units(mean_NxZ, kl_NxZ=None):
+    """Whether each unit says anything, [Z] bool.
+
+    With a KL to the prior: more than 0.01 nats of it in the mean. Without one, where a code has no scale of its own:
+    a variance above 0.0001 of the largest unit's.
+    """
+    if kl_NxZ is not None:
+        return jnp.mean(kl_NxZ, axis=0) > ACTIVE_NATS
+    variance_Z = jnp.var(mean_NxZ, axis=0)
+    return variance_Z > ACTIVE_SHARE * jnp.max(variance_Z)
+
+
+def dead_units(mean_NxZ, latent_dim, kl_NxZ=None):
+    """The number of units, of the `latent_dim` that there are, that are not live. Not comparable across code sizes."""
+    return latent_dim - jnp.sum(live_units(mean_NxZ, kl_NxZ))
+
+
+def collapsed(explained, kl_NxZ=None):
+    """1 where the code says nothing, 0 where it says something: the verdict on a run. Comparable across code sizes.
+
+    It says nothing where less than 1 % of the variance of the pixels is `explained`, or where the KL, summed over
+    units, is below 0.1 nats (posterior collapse, Bowman et al. 2016, section 3).
+    """
+    verdict = jnp.logical_not(explained >= COLLAPSED_SHARE)  # nan, too, explains nothing
+    if kl_NxZ is not None:
+        verdict |= jnp.mean(jnp.sum(kl_NxZ, axis=1)) < COLLAPSED_NATS
+    return verdict.astype(jnp.int32)
+
+
+@jax.jit
 def effective_dim(mean_NxZ):
     """Participation ratio of the code's covariance, tr(C)^2 / tr(C^2), 1 to Z; nan for a constant code.
 
@@ -19,6 +57,18 @@ def effective_dim(mean_NxZ):
     centred_NxZ = mean_NxZ - jnp.mean(mean_NxZ, axis=0)[None, :]
     covariance_ZxZ = centred_NxZ.T @ centred_NxZ
     return jnp.trace(covariance_ZxZ) ** 2 / jnp.sum(covariance_ZxZ**2)
+
+
+@jax.jit
+def correlation(mean_NxZ):
+    """Mean absolute correlation of two units (Pearson), 0 to 1, over pairs that both vary; nan without such a pair."""
+    std_Z = jnp.std(mean_NxZ, axis=0)
+    live_Z = std_Z > ZERO * jnp.max(std_Z)
+    standard_NxZ = (mean_NxZ - jnp.mean(mean_NxZ, axis=0)[None, :]) / jnp.where(live_Z, std_Z, 1)[None, :]
+    with jax.default_matmul_precision("highest"):
+        correlation_ZxZ = standard_NxZ.T @ standard_NxZ / mean_NxZ.shape[0]
+    pairs_ZxZ = live_Z[:, None] & live_Z[None, :] & ~jnp.eye(live_Z.shape[0], dtype=bool)
+    return jnp.sum(jnp.where(pairs_ZxZ, jnp.abs(correlation_ZxZ), 0)) / jnp.sum(pairs_ZxZ)
 
 
 def sparsity(mean_NxZ, latent_dim):

@@ -1,8 +1,14 @@
 """How far reconstructions are from what they should be."""
 
+import functools
+import math
+
+import jax
 import jax.numpy as jnp
 
 PROBABILITY_FLOOR = 1e-6  # cross-entropy takes predictions at least this far from 0 and 1
+SSIM_WINDOW, SSIM_DEVIATION = 11, 1.5  # pixels, of the Gaussian that local means are taken with
+SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
 def squared_error(clean_NxP, predicted_NxP):
@@ -24,6 +30,69 @@ def wrong_pixels(clean_NxP, predicted_NxP):
 def psnr(mse):
     """Peak signal-to-noise ratio in dB of a mean squared error, for a peak of 1."""
     return -10 * jnp.log10(mse)
+
+
+@jax.jit
+def explained_variance(clean_NxP, predicted_NxP):
+    """Share of the variance of all pixels that is explained, 1 at best; nan where the examples are all alike.
+
+    1 less the squared error over that of the mean of these examples: R^2 with pixels weighted by their variance, as
+    scikit-learn's r2_score(multioutput="variance_weighted").
+    """
+    around_N = squared_error(clean_NxP, jnp.broadcast_to(jnp.mean(clean_NxP, axis=0)[None, :], clean_NxP.shape))
+    return 1 - jnp.sum(squared_error(clean_NxP, predicted_NxP)) / jnp.sum(around_N)
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def ssim(clean_NxP, predicted_NxP, shape):
+    """Structural similarity of images of `shape` (height, width, channels), [N], -1 to 1 (Wang et al. 2004, eq. 13).
+
+    Local means by a Gaussian of 11 x 11 pixels, or as many as an image has (an odd number), where it lies wholly
+    inside; a peak of 1; the mean over channels. Comparable between images of one shape only.
+    """
+    height, width, channels = shape
+    window = min(SSIM_WINDOW, *(side - (side + 1) % 2 for side in (height, width)))
+    offset_W = jnp.arange(window) - window // 2
+    weight_W = jnp.exp(-0.5 * (offset_W / SSIM_DEVIATION) ** 2)
+    weight_W /= jnp.sum(weight_W)
+
+    def bands(side):  # local means along a side as a matrix, [side - window + 1, side]
+        rows = jnp.arange(side - window + 1)[:, None]
+        return jnp.zeros((side - window + 1, side)).at[rows, rows + jnp.arange(window)[None, :]].set(weight_W[None, :])
+
+    down, across = bands(height), bands(width)
+
+    def local(image_NxHxWxC):
+        with jax.default_matmul_precision("highest"):
+            return jnp.einsum("ih,nhwc,jw->nijc", down, image_NxHxWxC, across)
+
+    a, b = (each.reshape(-1, height, width, channels) for each in (clean_NxP, predicted_NxP))
+    mean_a, mean_b = local(a), local(b)
+    variance_a, variance_b = local(a**2) - mean_a**2, local(b**2) - mean_b**2
+    covariance = local(a * b) - mean_a * mean_b
+    c1, c2 = SSIM_K1**2, SSIM_K2**2
+    above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
+    below = (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
+    return jnp.mean(above / below, axis=(1, 2, 3))
+
+
+@functools.partial(jax.jit, static_argnames="classes")
+def error_by_class(squared_N, y_N, classes):
+    """The mean of a per-example error over the examples of each class, [C]; nan for a class without any."""
+    member_NxC = jax.nn.one_hot(y_N, classes)
+    return (squared_N @ member_NxC) / jnp.sum(member_NxC, axis=0)
+
+
+@functools.partial(jax.jit, static_argnames="count")
+def worst(error_N, count):
+    """The `count` examples with the largest error, worst first: their indices and errors; nan is worst of all."""
+    error_K, index_K = jax.lax.top_k(jnp.where(jnp.isnan(error_N), jnp.inf, error_N), count)
+    return index_K, error_K
+
+
+def bits_per_dimension(nats, dimensions, levels=1):
+    """Nats an example as bits a dimension; `levels` of 256 for densities over [0, 1] of bytes, whose bins are 1/256."""
+    return nats / (dimensions * math.log(2)) + math.log2(levels)
 
 
 def reconstruction(clean_NxP, predicted_NxP, binary):

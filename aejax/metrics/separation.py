@@ -1,39 +1,18 @@
-"""How well codes tell labels apart. Neither measure here knows which model made the codes."""
+"""How well codes tell labels apart. No measure here knows which model made the codes.
+
+Every one takes z_NxZ and labels y_N from 0 to `classes` - 1, some of which may have no example; it is nan where fewer
+than two have any. Distances are Euclidean and in the codes' own units.
+"""
 
 import functools
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 
-ROWS = 512  # examples whose distances to all others are held at a time
+from aejax.metrics.neighbours import distances, in_chunks
 
-
-def distances(a_BxZ, b_NxZ):
-    """Squared Euclidean distances, [B, N]."""
-    with jax.default_matmul_precision("highest"):
-        product_BxN = a_BxZ @ b_NxZ.T
-    squares_BxN = jnp.sum(a_BxZ**2, axis=1)[:, None] + jnp.sum(b_NxZ**2, axis=1)[None, :]
-    return jnp.maximum(squares_BxN - 2 * product_BxN, 0.0)
-
-
-@functools.partial(jax.jit, static_argnames=("classes", "neighbours"))
-def knn_accuracy(fit_MxZ, y_M, z_NxZ, y_N, classes, neighbours):
-    """Share of codes whose label is the commonest among the nearest fitted codes; ties go to the smaller label.
-
-    Uniform votes, Euclidean distance (Fix & Hodges 1951), as scikit-learn's KNeighborsClassifier. Comparable across
-    code sizes.
-    """
-    centre_Z = jnp.mean(fit_MxZ, axis=0)[None, :]  # small numbers keep the distances accurate
-
-    def correct(example):
-        z_Z, y = example
-        squared_M = distances(z_Z[None, :] - centre_Z, fit_MxZ - centre_Z)[0]
-        nearest_K = lax.top_k(-squared_M, neighbours)[1]
-        votes_C = jnp.zeros(classes, jnp.int32).at[y_M[nearest_K]].add(1)
-        return jnp.argmax(votes_C) == y
-
-    return jnp.mean(lax.map(correct, (z_NxZ, y_N), batch_size=ROWS))
+SILHOUETTE_ROWS = 128
+ZERO = 1e-6  # share of the largest standard deviation below which a direction is none
 
 
 @functools.partial(jax.jit, static_argnames="classes")
@@ -42,17 +21,106 @@ def silhouette(z_NxZ, y_N, classes):
 
     Not comparable across code sizes: it falls as distances grow alike.
     """
-    z_NxZ -= jnp.mean(z_NxZ, axis=0)[None, :]
+    z_NxZ, member_NxC, size_C = _grouped(z_NxZ, y_N, classes)
+    label_C = jnp.arange(classes)
+
+    def coefficients(chunk_BxZ):
+        z_BxZ, y_B = chunk_BxZ[:, :-1], chunk_BxZ[:, -1].astype(jnp.int32)
+        total_BxC = jnp.sqrt(distances(z_BxZ, z_NxZ)) @ member_NxC
+        own_BxC = y_B[:, None] == label_C[None, :]
+        within_B = jnp.sum(jnp.where(own_BxC, total_BxC, 0), axis=1) / jnp.maximum(size_C[y_B] - 1, 1)
+        mean_BxC = total_BxC / jnp.maximum(size_C, 1)[None, :]
+        between_B = jnp.min(jnp.where(own_BxC | (size_C == 0)[None, :], jnp.inf, mean_BxC), axis=1)
+        largest_B = jnp.maximum(jnp.maximum(between_B, within_B), jnp.finfo(jnp.float32).tiny)
+        return jnp.where(size_C[y_B] > 1, (between_B - within_B) / largest_B, 0.0)
+
+    labelled = jnp.concatenate([z_NxZ, y_N[:, None].astype(z_NxZ.dtype)], axis=1)
+    return _if_two(size_C, jnp.mean(in_chunks(coefficients, labelled, SILHOUETTE_ROWS)))
+
+
+@functools.partial(jax.jit, static_argnames="classes")
+def davies_bouldin(z_NxZ, y_N, classes):
+    """Mean over classes of the worst (s_i + s_j) / d_ij, 0 and up, smaller is better (Davies & Bouldin 1979, def. 5).
+
+    s is the mean distance to the class's centre, d that between centres. Not comparable across code sizes.
+    """
+    z_NxZ, member_NxC, size_C = _grouped(z_NxZ, y_N, classes)
+    mean_CxZ = _means(z_NxZ, member_NxC, size_C)
+    apart_N = jnp.sqrt(jnp.sum((z_NxZ - mean_CxZ[y_N]) ** 2, axis=1))
+    spread_C = (apart_N @ member_NxC) / jnp.maximum(size_C, 1)
+    between_CxC = jnp.sqrt(jnp.sum((mean_CxZ[:, None, :] - mean_CxZ[None, :, :]) ** 2, axis=2))
+    there_C = size_C > 0
+    pairs_CxC = there_C[:, None] & there_C[None, :] & ~jnp.eye(classes, dtype=bool)
+    ratio_CxC = jnp.where(pairs_CxC, (spread_C[:, None] + spread_C[None, :]) / between_CxC, 0.0)
+    return _if_two(size_C, jnp.sum(jnp.max(ratio_CxC, axis=1)) / jnp.sum(there_C))
+
+
+@functools.partial(jax.jit, static_argnames="classes")
+def calinski_harabasz(z_NxZ, y_N, classes):
+    """Scatter between classes over scatter within, each by its degrees of freedom (Calinski & Harabasz 1974, eq. 3).
+
+    Not comparable across code sizes nor between numbers of examples.
+    """
+    z_NxZ, member_NxC, size_C = _grouped(z_NxZ, y_N, classes)
+    mean_CxZ = _means(z_NxZ, member_NxC, size_C)
+    between = jnp.sum(size_C[:, None] * mean_CxZ**2)
+    within = jnp.sum((z_NxZ - mean_CxZ[y_N]) ** 2)
+    there = jnp.sum(size_C > 0)
+    return _if_two(size_C, between * (z_NxZ.shape[0] - there) / (within * (there - 1)))
+
+
+@functools.partial(jax.jit, static_argnames="classes")
+def fisher_ratio(z_NxZ, y_N, classes):
+    """tr(Sw^-1 Sb), scatter between classes over scatter within, 0 and up (Fukunaga 1990, eq. 10.5).
+
+    The same for codes that are linear maps of each other; directions without any scatter count for nothing. Grows with
+    the code size, so not comparable across code sizes.
+    """
+    z_NxZ, member_NxC, size_C = _grouped(z_NxZ, y_N, classes)
+    std_Z = jnp.std(z_NxZ, axis=0)
+    live_Z = std_Z > ZERO * jnp.max(std_Z)
+    z_NxZ = z_NxZ * jnp.where(live_Z, 1 / jnp.where(live_Z, std_Z, 1), 0)[None, :]
+    mean_CxZ = _means(z_NxZ, member_NxC, size_C)
+    apart_NxZ = z_NxZ - mean_CxZ[y_N]
+    with jax.default_matmul_precision("highest"):
+        within_ZxZ = apart_NxZ.T @ apart_NxZ
+        between_ZxZ = (mean_CxZ * size_C[:, None]).T @ mean_CxZ
+        value_Z, vector_ZxZ = jnp.linalg.eigh(within_ZxZ)
+        kept_Z = value_Z > ZERO * jnp.max(value_Z)
+        along_Z = jnp.sum(vector_ZxZ * (between_ZxZ @ vector_ZxZ), axis=0)
+    return _if_two(size_C, jnp.sum(jnp.where(kept_Z, along_Z / jnp.where(kept_Z, value_Z, 1), 0)))
+
+
+@functools.partial(jax.jit, static_argnames="classes")
+def confusion(predicted_N, y_N, classes):
+    """How many examples of class i are taken for class j, [C, C]."""
+    one_hot = functools.partial(jax.nn.one_hot, num_classes=classes)
+    return one_hot(y_N).T @ one_hot(predicted_N)
+
+
+def confused_pairs(confusion_CxC):
+    """Pairs of classes (i, j) [C(C-1)/2, 2], the most confused first, and the share of their examples that is [...].
+
+    The share is of the examples of both classes, in either direction.
+    """
+    classes = confusion_CxC.shape[0]
+    first, second = jnp.triu_indices(classes, 1)
+    size_C = jnp.sum(confusion_CxC, axis=1)
+    mixed = (confusion_CxC + confusion_CxC.T)[first, second]
+    share = mixed / jnp.maximum(size_C[first] + size_C[second], 1)
+    order = jnp.argsort(-share, stable=True)
+    return jnp.stack([first, second], axis=1)[order], share[order]
+
+
+def _grouped(z_NxZ, y_N, classes):
     member_NxC = jax.nn.one_hot(y_N, classes)
-    size_C = jnp.sum(member_NxC, axis=0)
+    return z_NxZ - jnp.mean(z_NxZ, axis=0)[None, :], member_NxC, jnp.sum(member_NxC, axis=0)
 
-    def coefficient(example):
-        z_Z, y = example
-        distance_N = jnp.sqrt(distances(z_Z[None, :], z_NxZ)[0])
-        total_C = distance_N @ member_NxC
-        within = total_C[y] / jnp.maximum(size_C[y] - 1, 1)
-        others_C = jnp.where((jnp.arange(classes) != y) & (size_C > 0), total_C / jnp.maximum(size_C, 1), jnp.inf)
-        between = jnp.min(others_C)
-        return jnp.where(size_C[y] > 1, (between - within) / jnp.maximum(between, within), 0.0)
 
-    return jnp.mean(lax.map(coefficient, (z_NxZ, y_N), batch_size=ROWS))
+def _means(z_NxZ, member_NxC, size_C):
+    with jax.default_matmul_precision("highest"):
+        return (member_NxC.T @ z_NxZ) / jnp.maximum(size_C, 1)[:, None]
+
+
+def _if_two(size_C, value):
+    return jnp.where(jnp.sum(size_C > 0) > 1, value, jnp.nan)

@@ -16,7 +16,7 @@ class VmapLauncher(Launcher):
         if getattr(task_function, "__module__", None) == OWN:
             from aejax.launch import prepare
 
-            prepare(hydra_context)
+            prepare(hydra_context, config)
 
     def launch(self, job_overrides, initial_job_idx):
         from aejax.launch import launch

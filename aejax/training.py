@@ -9,6 +9,7 @@ from flax import struct
 from jax import lax
 
 from aejax import model
+from aejax.chunks import summed
 from aejax.loss import objective
 from aejax.random import Purpose, key_for
 
@@ -17,9 +18,10 @@ from aejax.random import Purpose, key_for
 class State:
     """What the next step needs.
 
-    `order` [N] is the current epoch's order of the examples, None for a full batch. A lane that has met a loss or a
-    parameter that is not finite is no longer `alive`: its parameters stay the last finite ones. `best` holds the
-    parameters with the smallest validation error so far, `best_mse`, where the experiment selects by it.
+    `params` are what model.init makes, what is running among them. `order` [N] is the current epoch's order of the
+    examples, None for full batches and streamed ones. A lane that has met a loss or a parameter that is not finite is
+    no longer `alive`: its parameters stay the last finite ones. `best` holds the parameters with the smallest
+    validation error so far, `best_mse`, where the experiment selects by it.
     """
 
     params: Any
@@ -47,56 +49,64 @@ def segments(experiment):
 def init(experiment, data, width):
     """The State before the first step; `width` is the number of code units, masked ones included."""
     params = model.init(experiment, width)
-    params = experiment.model.fit.start(params, experiment.form.scaled(data.train))
-    full_batch = experiment.batch_size == experiment.form.examples
+    params = experiment.model.fit.start(params, data.train, experiment.form)
+    given = experiment.batch_size == experiment.form.examples or experiment.form.streamed
     return State(
         params=params,
-        optim=experiment.optim.transformation(experiment.steps).init(params),
-        order=None if full_batch else jnp.arange(experiment.form.examples),
+        optim=experiment.optim.transformation(experiment.steps).init(model.trained(params)),
+        order=None if given else jnp.arange(experiment.form.examples),
         alive=jnp.array(True),
         best=params if experiment.select == "best" else None,
         best_mse=jnp.array(jnp.inf),
     )
 
 
-def segment(experiment, state, data, start, length):
+def segment(experiment, state, data, start, length, batches=None):
     """`length` steps from step `start` on: the State after them and what a person wants to see, scalars.
 
-    The loss and its terms are means over the steps; the validation error is that after the last.
+    `batches` [length, B, P] are those of streamed data, None where `data` holds all.
+    The loss and its terms are means over the steps; the validation error, where there are validation examples, is that
+    after the last.
     """
 
-    def one(state, at):
-        return step(experiment, state, data, at)
+    def one(state, given):
+        return step(experiment, state, data, *given)
 
     if length:
-        state, rows = lax.scan(one, state, start + jnp.arange(length))
+        state, rows = lax.scan(one, state, (start + jnp.arange(length), batches))
         metrics = jax.tree.map(lambda row: jnp.mean(row, axis=0), rows)
     else:
-        x_NxP = experiment.form.scaled(data.train)
-        metrics = _training_metrics(*objective(experiment, state.params, x_NxP, x_NxP, None))
+        metrics = _training_metrics(*_objective(experiment, state.params, data.train))
+    metrics["alive"] = state.alive
+    if data.valid is None:
+        return state, metrics
     mse = validation_mse(experiment, state.params, data)
     if state.best is not None:
         better = mse < state.best_mse
         state = state.replace(
             best=_where(better, state.params, state.best), best_mse=jnp.where(better, mse, state.best_mse)
         )
-    return state, metrics | {"valid/mse": mse, "alive": state.alive}
+    return state, metrics | {"valid/mse": mse}
 
 
-def step(experiment, state, data, at):
-    """One gradient step, the `at`-th: the State after it, and the loss and its terms before it."""
-    state, stored_BxP = batch(experiment, state, data, at)
-    clean_BxP = experiment.form.scaled(stored_BxP)
-    key_noise, key_posterior = (key_for(experiment.seed, use, at) for use in (Purpose.NOISE, Purpose.POSTERIOR))
-    input_BxP = experiment.noise(key_noise, clean_BxP, experiment.form.channels)
+def step(experiment, state, data, at, stored_BxP=None):
+    """One gradient step, the `at`-th: the State after it, and the loss and its terms before it.
+
+    The batch is taken from `data` where it is not given.
+    """
+    if stored_BxP is None:
+        state, stored_BxP = batch(experiment, state, data, at)
+    clean_BxP = experiment.form.drawn(key_for(experiment.seed, Purpose.BINARISE, at), stored_BxP)
+    input_BxP = experiment.noise(key_for(experiment.seed, Purpose.NOISE, at), clean_BxP, experiment.form.shape)
+    before, running = model.trained(state.params), state.params["running"]
 
     def loss(params):
-        return objective(experiment, params, clean_BxP, input_BxP, key_posterior)
+        total, *others = objective(experiment, params | {"running": running}, clean_BxP, input_BxP, at)
+        return total, others
 
-    (total, terms), gradient = jax.value_and_grad(loss, has_aux=True)(state.params)
-    transformation = experiment.optim.transformation(experiment.steps)
-    updates, optim = transformation.update(gradient, state.optim, state.params)
-    params = optax.apply_updates(state.params, updates)
+    (total, (terms, running)), gradient = jax.value_and_grad(loss, has_aux=True)(before)
+    updates, optim = experiment.optim.transformation(experiment.steps).update(gradient, state.optim, before)
+    params = optax.apply_updates(before, updates) | {"running": running}
     alive = state.alive & jnp.isfinite(total) & _all_finite(params)
     params = _where(alive, params, state.params)
     return state.replace(params=params, optim=optim, alive=alive), _training_metrics(total, terms)
@@ -121,16 +131,21 @@ def batch(experiment, state, data, at):
 def validation_mse(experiment, params, data):
     """The mean squared error a pixel of reconstructed, uncorrupted validation examples."""
 
-    def squared(x_BxP):
-        x_BxP = experiment.form.scaled(x_BxP[None] if x_BxP.ndim == 1 else x_BxP)
+    def squared(part):
+        x_BxP = experiment.form.scaled(part)
         return jnp.sum((model.reconstruct(experiment, params, x_BxP) - x_BxP) ** 2)
 
-    examples = data.valid.shape[0]
-    total = squared(data.valid) if examples <= CHUNK else jnp.sum(lax.map(squared, data.valid, batch_size=CHUNK))
-    return total / data.valid.size
+    return summed(squared, data.valid) / data.valid.size
 
 
-CHUNK = 1024  # examples that are evaluated at a time
+def _objective(experiment, params, stored_NxP):
+    """The objective and its terms over all training examples, in expectation where they are drawn, without a noise."""
+
+    def weighed(part):
+        x_BxP = experiment.form.scaled(part)
+        return jax.tree.map(lambda value: value * len(part), objective(experiment, params, x_BxP, x_BxP)[:2])
+
+    return jax.tree.map(lambda total: total / stored_NxP.shape[0], summed(weighed, stored_NxP))
 
 
 def _training_metrics(total, terms):

@@ -1,0 +1,98 @@
+"""Where the training of a group is kept while it is unfinished: one file, whole or not there."""
+
+import dataclasses
+import hashlib
+import io
+import time
+import typing
+from pathlib import Path
+
+import jax
+import numpy as np
+from flax import struct
+
+from aejax.errors import InputError
+from aejax.files import set_aside, write_whole
+from aejax.settings import amount
+
+DIGEST = hashlib.sha256().digest_size  # bytes at the start of the file, of all that follows
+
+
+@struct.dataclass
+class Checkpoints:
+    """How often a training is kept: at the log points, at most every so many `seconds`."""
+
+    seconds: float = amount(low=0)
+
+
+class Progress(typing.NamedTuple):
+    """How far a training has come.
+
+    `done` counts finished segments, `points` holds what each of them gave {name: [L]}, `seconds` is the time it took.
+    """
+
+    done: int
+    state: typing.Any
+    points: list[dict]
+    seconds: float
+
+
+@dataclasses.dataclass
+class Checkpoint:
+    """The file at `path` for the runs with these `ids`, the lanes in their order."""
+
+    path: Path
+    ids: tuple[str, ...]
+    seconds: float
+    saved: float = dataclasses.field(default_factory=time.perf_counter)
+
+    @property
+    def is_due(self):
+        """Whether the last one is `seconds` old."""
+        return time.perf_counter() - self.saved >= self.seconds
+
+    def save(self, progress):
+        """Writes the file; an earlier one is replaced."""
+        leaves, _ = jax.tree_util.tree_flatten_with_path(jax.device_get(progress.state))
+        arrays = {f"state{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
+        for name in progress.points[0] if progress.points else ():
+            arrays[f"points/{name}"] = np.stack([point[name] for point in progress.points])
+        file = io.BytesIO()
+        numbers = {"done": np.int64(progress.done), "seconds": np.float64(progress.seconds)}
+        np.savez(file, ids=np.array(self.ids), **numbers, **arrays)
+        content = file.getvalue()
+        write_whole(self.path, hashlib.sha256(content).digest() + content)
+        self.saved = time.perf_counter()
+
+    def load(self, state):
+        """The Progress that is kept, its state spread over the devices as `state` is; None without a file.
+
+        Raises InputError, and sets the file aside, where it is damaged or of other runs.
+        """
+        if not self.path.exists():
+            return None
+        content = self.path.read_bytes()
+        if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
+            self._refuse("is damaged")
+        with np.load(io.BytesIO(content[DIGEST:]), allow_pickle=False) as file:
+            arrays = dict(file)
+        leaves, structure = jax.tree_util.tree_flatten_with_path(state)
+        kept = [arrays.get(f"state{jax.tree_util.keystr(path)}") for path, _ in leaves]
+        fits = all(
+            old is not None and (old.shape, old.dtype) == (new.shape, new.dtype)
+            for old, (_, new) in zip(kept, leaves, strict=True)
+        )
+        if tuple(arrays["ids"]) != self.ids or not fits:
+            self._refuse("is of other runs")
+        placed = [jax.device_put(old, new.sharding) for old, (_, new) in zip(kept, leaves, strict=True)]
+        columns = {name.removeprefix("points/"): array for name, array in arrays.items() if name.startswith("points/")}
+        done = int(arrays["done"])
+        points = [{name: column[at] for name, column in columns.items()} for at in range(done)]
+        return Progress(done, jax.tree.unflatten(structure, placed), points, float(arrays["seconds"]))
+
+    def remove(self):
+        """Removes the file, which a finished training needs no more."""
+        self.path.unlink(missing_ok=True)
+
+    def _refuse(self, why):
+        raise InputError(f"{self.path}: {why}; set aside as {set_aside(self.path).name}, training begins anew")

@@ -1,0 +1,35 @@
+"""Many examples, a part at a time, so that what is computed of them takes little memory."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+ROWS = 2000  # examples of a part; divides the sizes of most standard sets
+
+
+def summed(function, x_NxP):
+    """The sum of `function`(part [B, P]) over parts of the examples; any pytree of arrays."""
+    parts, rest = divmod(x_NxP.shape[0], ROWS)
+    if not parts:
+        return function(x_NxP)
+
+    def add(index, total):
+        return jax.tree.map(jnp.add, total, function(lax.dynamic_slice_in_dim(x_NxP, index * ROWS, ROWS)))
+
+    total = lax.fori_loop(1, parts, add, function(x_NxP[:ROWS]))
+    return jax.tree.map(jnp.add, total, function(x_NxP[-rest:])) if rest else total
+
+
+def mapped(function, x_NxP):
+    """`function`(part [B, P], its number) -> [B, …] of all parts of the examples, [N, …]; any pytree of these."""
+    parts, rest = divmod(x_NxP.shape[0], ROWS)
+    if not parts:
+        return function(x_NxP, 0)
+
+    def one(index):
+        return function(lax.dynamic_slice_in_dim(x_NxP, index * ROWS, ROWS), index)
+
+    made = jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), lax.map(one, jnp.arange(parts)))
+    if not rest:
+        return made
+    return jax.tree.map(lambda *both: jnp.concatenate(both), made, function(x_NxP[-rest:], parts))

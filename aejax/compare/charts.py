@@ -1,0 +1,207 @@
+"""Vega-Lite charts of a comparison, as plain specifications; what a click on a run's mark opens is its `id`."""
+
+import numpy as np
+import pandas as pd
+
+from aejax.compare.formats import word
+
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
+CONFIG = {
+    "background": None,
+    "font": "system-ui, sans-serif",
+    "view": {"stroke": None},
+    "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "tickCount": 6},
+    "legend": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "orient": "bottom",
+               "labelLimit": 260, "symbolLimit": 40, "symbolBaseFillColor": "#888", "symbolBaseStrokeColor": "#888"},
+    "header": {"labelFontSize": 12, "titleFontSize": 12},
+    "range": {"category": {"scheme": "tableau10"}},
+}  # fmt: skip
+PICK = {"name": "pick", "select": {"type": "point", "fields": ["series"]}, "bind": "legend"}
+DIM = {"condition": {"param": "pick", "value": 1, "empty": True}, "value": 0.12}
+SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
+MOST_SERIES = 12  # of training curves; more are told in the caption
+
+
+def chart(title, values, height=300, **more):
+    """A specification that fills the width it gets."""
+    size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
+    longest = max((len(row["series"]) for row in values if "series" in row), default=0)  # for the columns of the legend
+    told = {"$schema": SCHEMA, "description": title, "usermeta": {"longest": longest}}
+    return told | {"config": CONFIG, "data": {"values": values}} | size | more
+
+
+def quantitative(field, title, log=None):
+    """An encoding of numbers; `log` are those of an axis that is logarithmic where it can show them all."""
+    made = {"field": field, "type": "quantitative", "title": title}
+    if not positive(log):
+        return made | {"scale": {"zero": False, "nice": True}}
+    wide = max(log) > 1e4 * min(log) or min(log) < 1e-5
+    return made | {"scale": {"type": "log", "nice": False, "padding": 14}, "axis": {"format": "~e" if wide else "~g"}}
+
+
+def positive(values):
+    """Whether a logarithmic axis can show them."""
+    return bool(values) and min(values) > 0
+
+
+def drawn(rows):
+    """Those of mean_rows that have an interval; one that reaches 0 ends at the bottom of a logarithmic axis."""
+    values = [row["mean"] for row in rows]
+    bottom = min(values) / 2 if positive(values) else -np.inf
+    return [row | {"low": max(row["low"], bottom)} for row in rows if row["low"] is not None]
+
+
+def front(points, error, score):
+    """The points that no other one betters in both `error` (small) and `score` (large), by rising error."""
+    kept, best = [], -np.inf
+    for point in sorted(points, key=lambda each: (each[error], -each[score])):
+        if point[score] > best:
+            kept.append(point)
+            best = point[score]
+    return kept
+
+
+def tradeoff(points, error, score, lower):
+    """Each run by its error and its separation, with the Pareto front; `lower`: whether a small score is better."""
+    facing = [point | {"_score": -point[score] if lower else point[score]} for point in points]
+    edge = [{name: point[name] for name in (error, score)} for point in front(facing, error, "_score")]
+    x = quantitative(_field(error), error, [point[error] for point in points])
+    y = quantitative(_field(score), score)
+    marks = {
+        "params": [PICK],
+        "mark": {"type": "point", "filled": True, "size": 70, "cursor": "pointer"},
+        "encoding": {
+            "x": x,
+            "y": y,
+            "color": {"field": "series", "type": "nominal", "title": None},
+            "shape": {"field": "noise", "type": "nominal", "title": "noise", "scale": {"range": SHAPES}},
+            "opacity": DIM,
+            "tooltip": [{"field": "name", "title": "run"}, *({"field": _field(each), "title": each, "format": ".4g"}
+                        for each in (error, score)), {"field": "latent_dim", "title": "latent_dim"}],
+            "description": {"field": "name"},
+        },
+    }  # fmt: skip
+    line = {
+        "data": {"values": edge},
+        "mark": {
+            "type": "line",
+            "interpolate": "step-after",
+            "strokeDash": [5, 4],
+            "color": "#888",
+            "strokeWidth": 1.5,
+        },
+        "encoding": {"x": x, "y": y},
+    }
+    return chart(f"{error} against {score} of each run, and the Pareto front", points, layer=[line, marks])
+
+
+def by_code_size(rows, floors, metric):
+    """Mean and interval against the code size; `floors` {name: [(latent_dim, value)]} are dashed."""
+    values = [row["mean"] for row in rows] + [value for each in floors.values() for _, value in each]
+    sizes = sorted({row["latent_dim"] for row in rows})
+    x = quantitative("latent_dim", "latent_dim: code units", sizes if sizes[-1] >= 4 * sizes[0] else None)
+    x["axis"] = {"values": sizes, "format": "d"}
+    y = quantitative("mean", f"{metric}, mean and 95 % interval", values)
+    color = {"field": "series", "type": "nominal", "title": None}
+    shared = {"x": x, "y": y, "color": color, "opacity": DIM}
+    tips = [{"field": name} for name in ("series", "latent_dim", "told", "n")]
+    lines = [{"series": name, "latent_dim": d, "mean": value} for name, each in floors.items() for d, value in each]
+    dashed = {"type": "line", "strokeDash": [6, 4], "color": "#888", "strokeWidth": 1.5}
+    ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color, "opacity": DIM}
+    layers = [
+        {"data": {"values": lines}, "mark": dashed, "encoding": {"x": x, "y": y, "detail": {"field": "series"}}},
+        {
+            "data": {"values": [each for each in lines if each["latent_dim"] == sizes[-1]]},
+            "mark": {"type": "text", "align": "right", "dy": -7, "fontSize": 11},
+            "encoding": {"x": x, "y": y, "text": {"field": "series"}},
+        },
+        {"data": {"values": drawn(rows)}, "mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": ends},
+        {"params": [PICK], "mark": {"type": "line", "point": {"size": 45}}, "encoding": shared | {"tooltip": tips}},
+    ]
+    return chart(f"{metric} against code size", rows, layer=layers)
+
+
+def heat_map(cells, metric):
+    """Error by the noise in training and the noise in testing; equal test noises stand in the order they come."""
+    across = list(dict.fromkeys(cell["test"] for cell in cells))
+    down = list(dict.fromkeys(cell["train"] for cell in cells))
+    log = positive([cell["mean"] for cell in cells])
+    scale = {"scheme": "viridis", "reverse": True} | ({"type": "log"} if log else {})
+    x = {"field": "test", "type": "nominal", "sort": across, "title": "noise in testing", "axis": {"labelAngle": -40}}
+    y = {"field": "train", "type": "nominal", "sort": down, "title": "model and noise in training",
+         "axis": {"labelLimit": 220}}  # fmt: skip
+    tips = [{"field": name} for name in ("train", "test", "told", "n")]
+    color = {"field": "mean", "type": "quantitative", "title": metric, "scale": scale,
+             "legend": {"orient": "right", "gradientLength": 120}}  # fmt: skip
+    marks = {"mark": "rect", "encoding": {"x": x, "y": y, "color": color, "tooltip": tips}}
+    return chart(f"{metric} by train noise and test noise", cells, height=max(60, 30 * len(down)), **marks)
+
+
+def curves(rows, name):
+    """Means over seeds along the training, with a band from the least to the largest of the seeds."""
+    values = [row["mean"] for row in rows]
+    x, y = quantitative("step", "step"), quantitative("mean", f"{name}, mean over seeds", values)
+    size = {"field": "latent_dim", "type": "ordinal"}
+    color = {"field": "series", "type": "nominal", "title": None, "legend": {"symbolOpacity": 1}}
+    few = len({row["step"] for row in rows}) <= 12
+    layers = [
+        {
+            "data": {"values": rows},
+            "mark": {"type": "area", "opacity": 0.18},
+            "encoding": {
+                "x": x,
+                "y": {**y, "field": "low"},
+                "y2": {"field": "high"},
+                "color": color,
+                "detail": size,
+            },
+        },
+        {
+            "params": [PICK],
+            "mark": {"type": "line", "strokeWidth": 2, "point": few},
+            "encoding": {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": size | {"title": "latent_dim"},
+                         "tooltip": [{"field": each} for each in ("series", "latent_dim", "step", "told", "n")]},
+        },
+    ]  # fmt: skip
+    return chart(f"{name} along the training", rows, layer=layers)
+
+
+def codes():
+    """The codes of one run; its points are set by the page."""
+    points = {
+        "mark": {"type": "circle", "size": 30, "opacity": 0.75},
+        "encoding": {
+            "x": quantitative("x", None),
+            "y": quantitative("y", None),
+            "color": {"field": "label", "type": "nominal", "legend": None, "scale": {"scheme": "tableau20"}},
+            "tooltip": [{"field": "label"}],
+        },
+    }
+    return chart("codes of the test examples, coloured by label", [], height=260, **points)
+
+
+def mean_rows(frame, by, metric, half_of):
+    """Rows {…by, mean, low, high, n, told} of a metric grouped by the columns `by`; low and high None where n < 3."""
+    rows = []
+    for key, values in frame.dropna(subset=metric).groupby(by, sort=False)[metric]:
+        mean, half = float(values.mean()), float(half_of(values.mean(), values.std(), len(values)))
+        known = not np.isnan(half)
+        low, high = (mean - half, mean + half) if known else (None, None)
+        told = f"{mean:.4g} ± {half:.2g}" if known else f"{mean:.4g}"
+        named = dict(zip(by, key, strict=True))
+        rows.append(named | {"mean": mean, "low": low, "high": high, "n": len(values), "told": told})
+    return rows
+
+
+def series(frame: pd.DataFrame, keys, bare=("model", "data")):
+    """A name for each row by the settings `keys`, with the `bare` ones by their value alone: `vae noise=flip`."""
+    lines = []
+    for values in frame[keys].to_numpy().tolist():
+        told = [(key, word(value)) for key, value in zip(keys, values, strict=True)]
+        lines.append(" ".join(value if key in bare else f"{key}={value}" for key, value in told if value != "-"))
+    return lines
+
+
+def _field(name):
+    """A column's name as Vega-Lite reads it, where dots and brackets have a meaning."""
+    return name.replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[").replace("]", "\\]")

@@ -1,0 +1,231 @@
+"""The command line of the comparison: reads, groups, prints or writes; errors are one line, exit status 2."""
+
+import argparse
+import dataclasses
+import importlib.util
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from aejax import compare
+from aejax.command import fail
+from aejax.compare import formats, pairs, reading, summary
+from aejax.compare.frame import Runs
+from aejax.compare.summary import FLOORS
+from aejax.errors import InputError
+from aejax.files import write_whole
+from aejax.terminal import Stream
+
+TEXTS = ("csv", "json", "latex", "markdown")
+SHOWN_PAIRS, SHOWN_VERDICTS = 20, 40  # in the terminal; more are in --json and in the report
+NOT_GIVEN, PRINTED = None, "-"
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a wrong option in one line."""
+
+    def error(self, message):
+        fail(f"compare: {message}; --help tells all options")
+
+
+def parser():
+    """The options."""
+    made = Parser(prog="python -m aejax.compare", description=__doc__)
+    made.add_argument("words", nargs="*", metavar="DIR|CONDITION", help="folders, and conditions such as latent_dim<=8")
+    made.add_argument("--metrics", nargs="+", metavar="NAME", help="columns, as recon/mse 'robust/*/0.3/mse'")
+    made.add_argument("--rows", nargs="+", metavar="KEY", help="settings that make a row; all that varies")
+    made.add_argument("--cols", nargs="+", metavar="KEY", default=[], help="settings that go across")
+    made.add_argument("--where", "--filter", nargs="+", metavar="CONDITION", default=[], help="as model=vae,ae seed<4")
+    made.add_argument("--sort", metavar="COLUMN", help="a column; --sort=-COLUMN: from the largest")
+    made.add_argument("--iqm", action="store_true", help="interquartile means")
+    made.add_argument("--compare", nargs="+", metavar="KEY", help="what is compared pair by pair; what makes a model")
+    for name in TEXTS:
+        made.add_argument(f"--{name}", nargs="?", const=PRINTED, metavar="FILE", help="written, or printed")
+    made.add_argument("--parquet", metavar="FILE", help="written")
+    made.add_argument(
+        "--report", "--html", nargs="?", const="report.html", metavar="FILE", help="one page of all of it"
+    )
+    made.add_argument("--watch", nargs="?", const=2.0, type=float, metavar="SECONDS", help="redraw while a sweep runs")
+    made.add_argument("--serve", nargs="?", const=8050, type=int, metavar="PORT", help="the report, on 127.0.0.1")
+    made.add_argument("--wandb", nargs="+", default=[], metavar="ENTITY/PROJECT", help="read runs from W&B, too")
+    made.add_argument("--wandb-workspace", metavar="ENTITY/PROJECT", help="save a workspace of these runs")
+    made.add_argument("--wandb-report", metavar="ENTITY/PROJECT", help="save a report with the table")
+    return made
+
+
+@dataclasses.dataclass
+class Comparison:
+    """All that one command shows: the runs, their table, the pairs, and what to tell beside them."""
+
+    runs: Runs
+    rows: list
+    cols: list
+    metrics: list
+    table: Any
+    pairs: Any
+    verdicts: list
+    notes: list
+    iqm: bool
+
+    @classmethod
+    def of(cls, given):
+        """What the options ask for; raises InputError."""
+        folders, conditions = sorted_words(given.words)
+        if not folders and not given.wandb:
+            raise InputError("compare: no folder; must be those of runs or sweeps, as multirun/2026-11-20")
+        entries = reading.read(folders)
+        if given.wandb:
+            from aejax.compare import dashboard
+
+            entries += [entry for project in given.wandb for entry in dashboard.read(project)]
+        runs = Runs(entries)
+        runs.where([*conditions, *(part for word in given.where for part in word.split())])
+        rows, cols = compare.keys(runs, given.rows, given.cols)
+        runs.check_keys("compare", given.compare or [])
+        metrics = summary.chosen_metrics(runs, given.metrics)
+        table = summary.summarise(runs, rows + cols, metrics, given.iqm)
+        if given.sort:
+            table = summary.ordered(table, given.sort)
+        both = pairs.compared(runs, rows + cols, metrics, given.compare)
+        told = pairs.verdicts(both, pairs.question(runs, rows + cols, given.compare)[1])
+        return cls(runs, rows, cols, metrics, table, both, told, summary.notes(runs, rows + cols), given.iqm)
+
+    @property
+    def caption(self):
+        """What the numbers are."""
+        kind = "interquartile mean" if self.iqm else "mean"
+        told = f"{kind} ± half the 95 % interval (Student's t, from n = 3) over seeds; bold: best of each data set"
+        floors = any(name in self.table and name not in self.metrics for name in FLOORS)
+        return told + ("; mean image, PCA with as many units: mse" if floors else "")
+
+    @property
+    def grid(self):
+        """Headers and lines of Cells."""
+        return formats.cells(self.table, self.rows, self.cols, self.metrics)
+
+    def text(self, form):
+        """The comparison as one of TEXTS."""
+        if form == "json":
+            told = self.table, self.rows + self.cols, self.metrics, self.pairs, self.verdicts, self.notes
+            return formats.as_json(*told, self.runs)
+        if form == "csv":
+            return self.table.to_csv(index=False, lineterminator="\n")
+        if form == "markdown":
+            return formats.markdown(*self.grid, len(self.rows))
+        return formats.latex(*self.grid, len(self.rows), [self.caption, *self.notes, *formats.told_runs(self.runs)])
+
+    def show(self, console):
+        """Prints all of it."""
+        table = formats.terminal(*self.grid, len(self.rows))
+        needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+        console.width = max(console.width, needed)  # a number is never cut; a narrow terminal breaks the lines itself
+        console.print(table)
+        say(console, ["", self.caption, *formats.told_runs(self.runs), *self.notes])
+        if not self.verdicts:
+            return
+        say(console, ["", "Is it real? Paired by seed; Holm's correction over all of these pairs and metrics"])
+        say(console, self.verdicts[:SHOWN_VERDICTS])
+        if len(self.verdicts) > SHOWN_VERDICTS:
+            say(console, [f"and {len(self.verdicts) - SHOWN_VERDICTS} more: --json, --report"])
+        if 0 < len(self.pairs) <= SHOWN_PAIRS:
+            console.print()
+            console.print(formats.terminal(*formats.pair_cells(self.pairs), 4))
+
+
+def sorted_words(words):
+    """The folders and the conditions among the words of a command; a word that is both is a folder."""
+    conditions = [word for word in words if set("=<>!") & set(word) and not Path(word).exists()]
+    return [word for word in words if word not in conditions], conditions
+
+
+def say(console, lines):
+    """Prints lines as they are."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def check(given):
+    """Raises InputError where an output cannot be what it is asked to be, before anything is read."""
+    for option in (*TEXTS, "parquet", "report"):
+        path = getattr(given, option)
+        if path is NOT_GIVEN or path == PRINTED:
+            continue
+        if Path(path).is_dir():
+            raise InputError(
+                f"--{option} {path}: is a folder; must be a file, and folders of runs stand before options"
+            )
+        if not Path(path).absolute().parent.is_dir():
+            raise InputError(f"--{option} {path}: {Path(path).parent} is no folder; must be one that exists")
+    if sum(getattr(given, option) == PRINTED for option in TEXTS) > 1:
+        raise InputError("compare: more than one format would be printed; must have a file for all but one")
+    for option in ("wandb", "wandb_workspace", "wandb_report"):
+        paths = getattr(given, option) or []
+        for path in [paths] if isinstance(paths, str) else paths:
+            if not re.fullmatch("[^/]+/[^/]+", path):
+                raise InputError(f"--{option.replace('_', '-')} {path}: must be entity/project")
+    needs = {"report": ("vl_convert", "report"), "serve": ("vl_convert", "report")}
+    needs |= {name: ("wandb_workspaces", "wandb") for name in ("wandb_workspace", "wandb_report")}
+    for option, (module, extra) in needs.items():
+        if getattr(given, option) is not NOT_GIVEN and importlib.util.find_spec(module) is None:
+            raise InputError(f"--{option.replace('_', '-')}: needs more packages; pip install 'aejax[{extra}]'")
+
+
+def main(words=None):
+    """The command; exit status 0, 2 for a wrong input."""
+    given = parser().parse_intermixed_args(words)
+    try:
+        check(given)
+        run(given)
+    except InputError as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{error.filename or 'compare'}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def run(given):
+    """Does what the options ask for; raises InputError."""
+    console = Console(file=Stream(sys.stdout), highlight=False)
+    if given.watch is not None or given.serve is not None:
+        from aejax.compare import live
+
+        return live.serve(given, console) if given.serve is not None else live.watch(given, console)
+    found = Comparison.of(given)
+    printed = next((form for form in TEXTS if getattr(given, form) == PRINTED), None)
+    if printed:
+        sys.stdout.write(found.text(printed))
+        if printed != "json":
+            say(Console(stderr=True), formats.told_runs(found.runs)[1:] + found.notes)
+    else:
+        found.show(console)
+    say(console if not printed else Console(stderr=True), written(given, found))
+    return None
+
+
+def written(given, found):
+    """Writes the files that are asked for; the lines that tell of them."""
+    lines = []
+    for form in TEXTS:
+        if getattr(given, form) not in (NOT_GIVEN, PRINTED):
+            write_whole(getattr(given, form), found.text(form))
+            lines.append(f"{form}: {getattr(given, form)}")
+    if given.parquet:
+        write_whole(given.parquet, formats.tidy(found.table).to_parquet(index=False))
+        lines.append(f"parquet: {given.parquet}")
+    if given.report:
+        from aejax.compare import report
+
+        write_whole(given.report, report.page(found, Path(given.report).absolute().parent))
+        lines.append(f"report: {given.report}")
+    if given.wandb_workspace or given.wandb_report:
+        from aejax.compare import dashboard
+
+        if given.wandb_workspace:
+            lines.append(f"W&B workspace: {dashboard.save_workspace(given.wandb_workspace, found)}")
+        if given.wandb_report:
+            lines.append(f"W&B report: {dashboard.save_report(given.wandb_report, found)}")
+    return lines

@@ -1,0 +1,212 @@
+"""A table in the formats that people read and programs take in; numbers are rounded by their interval."""
+
+import dataclasses
+import json
+import math
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+
+from aejax.compare.frame import Runs
+from aejax.compare.summary import COUNT, COUNTS, FLOORS, HIGH, best, casualties, pivoted
+
+PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
+SHORT = {"floor/mean_mse": "mean image", "floor/pca_mse": "PCA"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One entry of a table: a `word`, or a `mean` with half the `width` of its interval, both times 10^`exponent`."""
+
+    word: str = ""
+    mean: str = ""
+    width: str = ""
+    exponent: int = 0
+    remark: str = ""
+    bold: bool = False
+
+    @property
+    def text(self):
+        """As plain text."""
+        told = f"{self.mean} ± {self.width}" if self.width else self.mean
+        if self.exponent:
+            told = f"({told})e{self.exponent}" if self.width else f"{told}e{self.exponent}"
+        return (told or self.word) + self.remark
+
+    @property
+    def latex(self):
+        """As LaTeX."""
+        if not self.mean:
+            return escaped(self.word) + escaped(self.remark)
+        mean = rf"\mathbf{{{self.mean}}}" if self.bold else self.mean
+        told = rf"{mean} \pm {self.width}" if self.width else mean
+        if self.exponent:
+            told = rf"({told})" if self.width else told
+            told = rf"{told} \cdot 10^{{{self.exponent}}}"
+        return f"${told}${escaped(self.remark)}"
+
+
+def number(mean, half=math.nan, **more):
+    """The Cell of a mean and half the width of its interval: two digits of the width, four of a mean without one."""
+    if math.isnan(mean):
+        return Cell("-")
+    half = 0.0 if half < 1e-6 * abs(mean) else half  # the last bits of a float32
+    size = max(abs(mean), 0.0 if math.isnan(half) else half)
+    exponent = 0 if size == 0 or PLAIN[0] <= size < PLAIN[1] else math.floor(math.log10(size))
+    mean, half = mean / 10.0**exponent, half / 10.0**exponent
+    if half > 0:
+        decimals = min(max(0, 1 - math.floor(math.log10(half))), 9)
+    else:
+        decimals = 3 if mean == 0 else min(max(0, 3 - math.floor(math.log10(abs(mean)))), 9)
+    width = "" if math.isnan(half) else "0" if half == 0 else f"{half:.{decimals}f}"
+    return Cell(mean=f"{mean:.{decimals}f}", width=width, exponent=exponent, **more)
+
+
+def word(value):
+    """A setting's value as a person reads it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def cells(table, rows, cols, metrics):
+    """Headers and lines of Cells, with the settings `cols` across."""
+    floors = [name for name in FLOORS if name in table and name not in metrics]
+    good = best(table, [*rows, *cols], metrics)
+    common = int(table["n"].max()) if len(table) else 0
+
+    def metric(place, name):
+        mean, n = float(table.at[place, name]), int(table.at[place, name + COUNT])
+        remark = f" (n={n})" if n and (n != table.at[place, "n"] or (cols and n != common)) else ""
+        return number(mean, float(table.at[place, name + HIGH]) - mean, remark=remark, bold=(place, name) in good)
+
+    if not cols:
+        headers = [*rows, *metrics, *(SHORT[name] for name in floors), *COUNTS]
+        lines = []
+        for place in table.index:
+            settings = [Cell(word(table.at[place, name])) for name in rows]
+            under = [number(float(table.at[place, name])) for name in floors]
+            counts = [Cell(str(int(table.at[place, name]))) for name in COUNTS]
+            lines.append([*settings, *(metric(place, name) for name in metrics), *under, *counts])
+        return headers, lines
+    across, down = pivoted(table, rows, cols, metrics)
+    told = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
+    headers = [*rows, *(f"{name} {each}" for name in metrics for each in told), *COUNTS]
+    lines = []
+    for values, places in down.items():
+        line = [Cell(word(value)) for value in values]
+        line += [metric(places[key], name) if key in places else Cell("-") for name in metrics for key in across]
+        lines.append(
+            [*line, *(Cell(str(int(sum(table.at[each, name] for each in places.values())))) for name in COUNTS)]
+        )
+    return headers, lines
+
+
+def pair_cells(pairs):
+    """Headers and lines of Cells of the pairs."""
+    headers = ["metric", "where", "a", "b", "n", "a - b", "P(a better)", "Holm p", "a is"]
+    lines = []
+    for pair in pairs.to_dict("records"):
+        line = [Cell(pair[name]) for name in ("metric", "where", "a", "b")] + [Cell(str(pair["n"]))]
+        line.append(number(pair["difference"], pair["high"] - pair["difference"]))
+        line += [Cell("-" if math.isnan(pair[name]) else f"{pair[name]:.2g}") for name in ("improvement", "p_holm")]
+        lines.append([*line, Cell(pair["verdict"])])
+    return headers, lines
+
+
+def terminal(headers, lines, settings):
+    """A rich Table; the first `settings` columns are words."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, header in enumerate(headers):
+        told = _plain(header).replace("/", "/\n").replace("mean image", "mean\nimage")
+        table.add_column(told, justify="left" if place < settings else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(f"[bold]{_plain(cell.text)}[/bold]" if cell.bold else _plain(cell.text) for cell in line))
+    return table
+
+
+def _plain(text):
+    return text.replace("[", r"\[")
+
+
+def markdown(headers, lines, settings):
+    """A table in Markdown."""
+
+    def safe(text):
+        return text.replace("\\", "\\\\").replace("|", r"\|").replace("\n", " ")
+
+    told = [[f"**{safe(cell.text)}**" if cell.bold else safe(cell.text) for cell in line] for line in lines]
+    marks = ["---" if place < settings else "---:" for place in range(len(headers))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [[safe(each) for each in headers], marks, *told])
+
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
+    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$",
+    "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+}  # fmt: skip
+
+
+def escaped(text):
+    """Text for LaTeX; what its usual fonts lack becomes a question mark."""
+    return "".join(SPECIAL.get(each, each if each.isascii() and each.isprintable() else "?") for each in text)
+
+
+def latex(headers, lines, settings, remarks=()):
+    """A tabular with the rules of booktabs, to \\input; the remarks are comments above it."""
+    align = "l" * settings + "r" * (len(headers) - settings)
+    told = ["% needs \\usepackage{booktabs}", *(f"% {' '.join(str(each).split())}" for each in remarks)]
+    told += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(escaped, headers)) + r" \\", r"\midrule"]
+    told += [" & ".join(cell.latex for cell in line) + r" \\" for line in lines]
+    return "\n".join([*told, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def tidy(table):
+    """The table with columns of one kind each, as parquet wants them."""
+    settled = table.infer_objects()
+    for name in settled.columns[[kind.kind == "O" for kind in settled.dtypes]]:
+        settled[name] = settled[name].map(lambda value: None if word(value) == "-" else str(value))
+    return settled
+
+
+def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
+    """The table, the comparisons and what is not in them as JSON."""
+    lines = []
+    for place in table.index:
+        line = {name: table.at[place, name] for name in rows}
+        for name in metrics:
+            parts = {"mean": "", "low": " low", "high": " high", "n": COUNT}
+            line[name] = {part: table.at[place, name + end] for part, end in parts.items()}
+        line |= {name: table.at[place, name] for name in (*FLOORS, *COUNTS) if name in table and name not in metrics}
+        lines.append(line)
+    counts = runs.frame["status"].value_counts().to_dict()
+    aside = runs.frame.loc[runs.frame["status"] != "completed", ["path", "name", "status", "reason"]]
+    content = {
+        "rows": lines,
+        "comparisons": pairs.to_dict("records"),
+        "verdicts": sentences,
+        "notes": remarks,
+        "runs": counts,
+        "not_in_means": aside.to_dict("records"),
+    }
+    return json.dumps(_bare(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def _bare(value):
+    """Plain containers and numbers, null where there is none."""
+    if isinstance(value, dict):
+        return {str(name): _bare(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_bare(each) for each in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return None if value is pd.NA else value
+
+
+def told_runs(runs: Runs):
+    """How many runs there are of each status, in a line, and below it every run that is in no mean."""
+    counts = runs.frame["status"].value_counts().to_dict()
+    first = {"completed": counts.pop("completed", 0)} | dict(sorted(counts.items()))
+    return [f"{len(runs.frame)} runs: {', '.join(f'{n} {status}' for status, n in first.items())}", *casualties(runs)]

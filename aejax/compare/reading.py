@@ -1,0 +1,212 @@
+"""Folders of runs and sweeps -> one Entry for every run and every job, whatever has become of it.
+
+An index in the sweep's folder keeps what was read; an entry of it counts while the run's files have not changed.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+from pathlib import Path
+
+import yaml
+
+from aejax import __version__
+from aejax.errors import InputError
+from aejax.files import write_whole
+from aejax.nested import dotted
+from aejax.runs import Run
+
+INDEX = ".compare.json"
+LEDGER = "sweep.json"
+FORMAT = 1  # of the index; another is read anew
+READ = ("run.json", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml")  # the files that an Entry comes from
+UNREAD = {"wandb", "figures", ".hydra"}  # folders that hold no runs
+WHOLE = ("completed", "diverged")  # the statuses of runs that ended and have all their files
+
+
+@dataclasses.dataclass
+class Entry:
+    """One run, or one job of which there is none.
+
+    `status` is that of run.json, or `planned`, `failed` (of a job without a run), `missing` (its folder is gone),
+    `half-deleted` (some of its files are), `damaged` (one cannot be read); `reason` says why it is not whole.
+    `settings` are by dotted name, `choices` by group.
+    """
+
+    path: str
+    name: str
+    status: str
+    reason: str | None = None
+    id: str | None = None
+    sweep: str | None = None
+    choices: dict = dataclasses.field(default_factory=dict)
+    settings: dict = dataclasses.field(default_factory=dict)
+    metrics: dict = dataclasses.field(default_factory=dict)
+    versions: dict = dataclasses.field(default_factory=dict)
+    data: dict = dataclasses.field(default_factory=dict)
+    protocol: dict = dataclasses.field(default_factory=dict)
+    parameters: int | None = None
+    overrides: list = dataclasses.field(default_factory=list)
+
+
+def read(folders):
+    """The Entries of all runs in and below `folders`; raises InputError where a folder holds none."""
+    entries = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: is no folder; must be that of a run or a sweep, or one above them")
+        found = list(_below(folder))
+        if not found:
+            raise InputError(f"{folder}: holds no runs; must be the folder of a run or a sweep, or one above them")
+        entries |= {os.path.abspath(entry.path): entry for entry in found}
+    return list(entries.values())
+
+
+def _below(folder):
+    """The Entries of a folder: of the run that it is, or of the runs and sweeps in it."""
+    names = {each.name for each in os.scandir(folder)}
+    if "run.json" in names or (".hydra" in names and LEDGER not in names):
+        yield _entry(Run(folder))
+        return
+    inside = sorted((name for name in names - UNREAD if (folder / name).is_dir()), key=_natural)
+    if LEDGER not in names and "multirun.yaml" not in names:
+        for name in inside:
+            yield from _below(folder / name)
+        return
+    yield from _sweep(folder, inside)
+
+
+def _natural(name):
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+
+def _sweep(folder, names):
+    """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know."""
+    index, fresh, jobs = _index(folder), {}, {}
+    try:
+        jobs = {job["folder"] or f"job {job['number']}": job for job in _jobs(folder)}
+    except (ValueError, KeyError, TypeError) as error:  # then the folders tell what there is
+        yield Entry(str(folder / LEDGER), LEDGER, "damaged", f"cannot be read ({_first(error)})")
+    for name in [*names, *(name for name in jobs if name not in names)]:
+        run, job = Run(folder / name), jobs.get(name, {})
+        stamp = _stamp(run.path) if name in names else []
+        if not any(stamp):
+            if job:
+                yield _unbegun(folder, name, job)
+            continue
+        known = index.get(name)
+        fields = known[1] if known and known[0] == stamp else dataclasses.asdict(_entry(run, folder.name))
+        fresh[name] = [stamp, fields]
+        entry = Entry(**fields | {"path": str(run.path), "overrides": job.get("overrides", [])})
+        if job.get("status") == "failed" and entry.status != "completed":
+            entry.status, entry.reason = "failed", job.get("error")
+        yield entry
+    if fresh != index:
+        content = {"format": [FORMAT, __version__], "runs": fresh}
+        with contextlib.suppress(OSError):  # the index is there for speed only, and the folder may be read-only
+            write_whole(folder / INDEX, json.dumps(content, separators=(",", ":")))
+
+
+def _index(folder):
+    try:
+        content = json.loads((folder / INDEX).read_text())
+        return content["runs"] if content["format"] == [FORMAT, __version__] else {}
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: made anew
+        return {}
+
+
+def _jobs(folder):
+    """What the ledger says of each job, nothing where there is none; raises ValueError, KeyError, TypeError."""
+    if not (folder / LEDGER).exists():  # Hydra's basic launcher leaves none
+        return []
+    jobs = json.loads((folder / LEDGER).read_text())["jobs"]
+    return [{"folder": None, "overrides": [], "status": "planned"} | job for job in jobs]
+
+
+def _stamp(path):
+    """When the files of a run changed and how long they are; zeros for what is not there."""
+    stamp = []
+    for name in READ:
+        try:
+            state = os.stat(f"{path}/{name}")
+            stamp += [state.st_mtime_ns, state.st_size]
+        except OSError:
+            stamp += [0, 0]
+    return stamp
+
+
+def _unbegun(folder, name, job):
+    """The Entry of a job that has no run."""
+    status, reason = job["status"], job.get("error")
+    if status not in ("failed", "planned"):
+        status, reason = "missing", "its folder is gone"
+    told = job.get("name") or " ".join(job["overrides"]) or name
+    return Entry(str(folder / name), told, status, reason, job.get("id"), folder.name, overrides=job["overrides"])
+
+
+def _entry(run, sweep=None):
+    """The Entry of a folder that holds a run, or what is left of one."""
+    entry = Entry(str(run.path), run.path.name, "half-deleted", None, None, sweep)
+    told = []  # what cannot be read
+    try:
+        entry.settings = flat(run.settings)
+        entry.choices = run.choices
+    except FileNotFoundError:
+        told.append("no .hydra")
+    except (OSError, ValueError) as error:
+        told.append(f".hydra cannot be read ({_first(error)})")
+    found = Run.found(run.path)
+    if found is None:
+        there = (run.path / "run.json").exists()
+        entry.status = "damaged" if there else "half-deleted"
+        entry.reason = "run.json cannot be read" if there else "no run.json"
+        return entry
+    record = found.record
+    entry.id, entry.name = record.get("id"), str(record.get("name", entry.name))
+    entry.status, entry.reason = str(record.get("status")), record.get("error")
+    entry.versions, entry.data = record.get("versions") or {}, record.get("data") or {}
+    entry.protocol, entry.parameters = record.get("protocol") or {}, record.get("parameters")
+    if entry.status in WHOLE:
+        try:
+            entry.metrics = _metrics(run)
+        except FileNotFoundError:
+            entry.status, entry.reason = "half-deleted", "no metrics.json"
+        except (OSError, ValueError) as error:
+            entry.status, entry.reason = "damaged", f"metrics.json cannot be read ({_first(error)})"
+    if told and entry.status in WHOLE:
+        entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
+    return entry
+
+
+def _metrics(run):
+    """metrics.json, checked; raises ValueError where it is no {name: number or null}."""
+    metrics = run.metrics
+    if not isinstance(metrics, dict):
+        raise ValueError("is no mapping")
+    for name, value in metrics.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
+            raise ValueError(f"{name} is no number")
+    return metrics
+
+
+def _first(error):
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def flat(settings):
+    """Settings by dotted name; lists as text, so that they can be compared."""
+    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in dotted(settings)}
+
+
+def overridden(words):
+    """The settings and choices that the overrides of a job name, {key: value}."""
+    found = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if sign:
+            try:
+                found[key.lstrip("+")] = yaml.safe_load(value)
+            except yaml.YAMLError:
+                found[key.lstrip("+")] = value
+    return {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in found.items()}

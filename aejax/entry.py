@@ -1,0 +1,67 @@
+"""The Python entry: a Dataset and overrides, as they would stand on the command line -> a run."""
+
+import time
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.singleton import Singleton
+from omegaconf import OmegaConf, open_dict, read_write
+
+from aejax.compose import write_yaml
+from aejax.errors import InputError
+from aejax.explain import CONF, KNOWN, explained
+from aejax.files import locked
+from aejax.group import run_group
+from aejax.job import Job
+from aejax.record import Clock, NotBegun, Place
+from aejax.runs import check_folder, discard
+from aejax.settings import without_hydra
+from aejax.sweep import layout_of
+from aejax.terminal import Report
+
+
+def train(dataset, *overrides):
+    """Trains on a Dataset; gives the Run. Overrides are those of the command line, but for the choice of the data.
+
+    `data.validation`, `data.limit` and the other settings that all sources have in common hold here too. Raises
+    InputError, with nothing left behind.
+    """
+    clock = Clock(time.perf_counter())
+    job, config = _job(dataset, overrides)
+    folder = Path(str(config.hydra.run.dir))
+    before, report = check_folder(folder, job.run_id, job.settings), Report()
+    own = without_hydra(config)
+    own.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
+    try:
+        with locked(folder):
+            write_yaml(folder / config.hydra.output_subdir, own, OmegaConf.masked_copy(config, "hydra"))
+            run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
+    except NotBegun:
+        discard(folder, before)
+        raise
+    report.result(run)
+    return run
+
+
+def _job(dataset, overrides):
+    """The Job and its composed configuration, with Hydra's own state as it was before."""
+    given = [override for override in overrides if override.lstrip("+~").startswith("data=")]
+    if given:
+        raise InputError(f"{given[0]}: must not be given beside a Dataset")
+    state = Singleton.get_state()
+    try:
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            config = hydra.compose("config", list(overrides), return_hydra_config=True)
+        with open_dict(config):
+            config.hydra.runtime.choices.data = dataset.name
+        HydraConfig.instance().set_config(config)
+        with read_write(config.hydra), open_dict(config.hydra):
+            config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
+        return Job.read(without_hydra(config), config.hydra.runtime.choices, dataset=dataset), config
+    except KNOWN as error:
+        raise InputError(str(explained(error, list(overrides)))) from None
+    finally:
+        Singleton.set_state(state)

@@ -1,0 +1,118 @@
+"""What the record says beside the numbers: why a metric is null, and what one number cannot say. Host code."""
+
+import numpy as np
+
+from aejax.evaluate.protocol import LABELS, NEIGHBOURS
+from aejax.evaluate.separation import MAIN, NAMES
+from aejax.metrics.separation import confused_pairs
+
+PAIRS = 10  # of classes, the most confused
+BINS = 30  # of the histogram of anomaly scores
+ALARMS = 16  # false alarms that are listed
+FITTED = {"knn_accuracy": MAIN} | {f"knn{k}_accuracy": k for k in NEIGHBOURS if k != MAIN}
+
+
+def absent(experiment, dataset, metrics, z_NxZ):
+    """Why metrics that were asked for are null: {name: reason}; those that are a number are not in it."""
+    reasons = {}
+    for name in _asked(experiment):
+        if name not in metrics or not np.isfinite(metrics[name]):
+            reasons[name] = _reason(name, experiment, dataset)
+    of_codes = [name for name in metrics if name.startswith(("code/", "separation/", "usefulness/"))]
+    if not np.isfinite(z_NxZ).all():
+        reasons |= dict.fromkeys(of_codes, "the codes are not finite")
+    elif (z_NxZ == z_NxZ[:1]).all():
+        separating = [name for name in of_codes if not name.startswith("code/")]
+        reasons |= dict.fromkeys(separating, "the codes are all the same")
+    one = _one_class(dataset)
+    reasons |= {name: one[_split_of(name)] for name in of_codes if _split_of(name) in one}
+    for name, value in metrics.items():
+        if not np.isfinite(value) and not reasons.get(name):
+            reasons[name] = "it is infinite" if np.isinf(value) else "it is not defined for these examples and codes"
+    return reasons
+
+
+def told(details, dataset):
+    """The details of an evaluation as a record holds them, plain lists and numbers."""
+    names, found = dataset.label_names, {}
+    if "worst_index" in details:
+        found["worst"] = {"index": details["worst_index"].tolist(), "sse": _rounded(details["worst_sse"])}
+    if "class_sse" in details:
+        found["class_sse"] = dict(zip(names, _rounded(details["class_sse"]), strict=True))
+    if "confusion" in details and len(names) > 1:
+        pairs, share = (np.asarray(each)[:PAIRS] for each in confused_pairs(details["confusion"]))
+        mixed = [(f"{names[i]}~{names[j]}", part) for (i, j), part in zip(pairs, _rounded(share), strict=True) if part]
+        found["confused"] = dict(mixed)
+    for name in ("unit_variance", "unit_kl"):
+        if name in details:
+            found[name] = _rounded(details[name])
+    if "anomaly_score" in details:
+        normal_N = np.isin(dataset.test.y, dataset.normal)
+        found["anomaly"] = {
+            name.rstrip("_") or "error": _histogram(score_N, normal_N)
+            for name, score_N in details["anomaly_score"].items()
+        }
+    return found
+
+
+def _asked(experiment):
+    """The names that the groups asked for would give whatever the data and the model are."""
+    what = experiment.evaluate.what
+    names = [f"separation/{name}" for group in NAMES if group in what for name in NAMES[group]]
+    if "usefulness" in what:
+        names += [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
+    if "elbo" in what:
+        names += ["elbo", "likelihood/rate", "likelihood/distortion"]
+    if "nll" in what:
+        names += ["nll", "likelihood/bits_per_dim"]
+    if "generation" in what:
+        names += ["generation/prior_mmd2", "generation/prior_p"]
+    return names
+
+
+def _reason(name, experiment, dataset):
+    """Why a metric is missing for what the data or the model are, None where it is not for that."""
+    if name.startswith(("elbo", "nll", "likelihood/", "generation/")):
+        return None if experiment.model.bottleneck.has_prior else "the model has no prior"
+    if not dataset.label_names:
+        return "the data have no labels"
+    least = FITTED.get(name.removeprefix("separation/"))
+    if least and len(dataset.train.x) < least:
+        return f"there are fewer than {least} training examples"
+    return f"a class has fewer than {name.split('_')[-2]} labels" if name.startswith("usefulness/") else None
+
+
+def _one_class(dataset):
+    """The splits whose examples are of one class only, and what is said of it."""
+    splits = {"train": "training", "test": "test"}
+    return {
+        name: f"the {word} examples are of one class"
+        for name, word in splits.items()
+        if dataset.label_names and len(np.unique(getattr(dataset, name).y)) == 1
+    }
+
+
+def _split_of(name):
+    """The split whose classes a metric depends on."""
+    name = name.split("/")[1]
+    if name in FITTED or name.startswith("probe_accuracy"):
+        return "train"
+    return "test" if name in (*NAMES["separation"], *NAMES["clusters"]) else None
+
+
+def _histogram(score_N, normal_N):
+    finite = score_N[np.isfinite(score_N)]
+    edges = np.histogram_bin_edges(finite, BINS)
+    counts = {name: np.histogram(score_N[kind], edges)[0].tolist() for name, kind in _kinds(normal_N)}
+    order = np.argsort(-np.where(normal_N, score_N, -np.inf), kind="stable")[: min(ALARMS, int(normal_N.sum()))]
+    return {"edges": _rounded(edges), **counts, "worst_false_alarms": order.tolist()}
+
+
+def _kinds(normal_N):
+    return ("normal", normal_N), ("anomalous", ~normal_N)
+
+
+def _rounded(values):
+    """Floats as the shortest numbers that are the same float32, None where they are not finite."""
+    values = np.asarray(values, np.float32)
+    return [float(str(value)) if np.isfinite(value) else None for value in values]

@@ -1,0 +1,103 @@
+"""What a model makes of examples, part by part: the one place where evaluation meets the model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aejax import model
+from aejax.chunks import mapped
+from aejax.evaluate.protocol import COPIES, COPY_FLIP, COPY_STD, RESTORED, SEED
+from aejax.noise import Flip, Gaussian
+from aejax.random import Purpose, key_for
+
+
+def passed(experiment, params, x_NxP):
+    """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP, "kl": NxZ or None}."""
+
+    def one(part_BxP, _):
+        code = model.encode(experiment, params, part_BxP)
+        predicted_BxP = experiment.likelihood.mean(model.decode(experiment, params, code.mean))
+        return {"mean": code.mean, "predicted": predicted_BxP, "kl": code.kl}
+
+    return mapped(one, x_NxP)
+
+
+def reconstructed(experiment, params, x_NxP):
+    """The mean image of each example's posterior mean, [N, P]."""
+    return mapped(lambda part, _: model.reconstruct(experiment, params, part), x_NxP)
+
+
+def codes(experiment, params, x_NxP):
+    """Posterior means of examples in [0, 1], [N, Z]."""
+    return mapped(lambda part, _: model.encode(experiment, params, part).mean, x_NxP)
+
+
+def codes_of_stored(experiment, params, stored_NxP):
+    """Posterior means of examples as they are stored, [N, Z]; pixels that are stored as probabilities are drawn."""
+    return mapped(lambda part, at: model.encode(experiment, params, _drawn(experiment, part, at)).mean, stored_NxP)
+
+
+def negative_log(experiment, params, x_NxP, outputs):
+    """-log p(x | z) in nats, [N], for the Outputs of a model."""
+    return experiment.likelihood.negative_log(x_NxP, outputs.logits, params["likelihood"])
+
+
+def noisy_copies(experiment, data):
+    """Test examples under the run's own noise: {"clean": [M, P], "input": [M, P]}, copies of an example N apart."""
+    clean_NxP = experiment.form.scaled(data.test)
+    clean_MxP = jnp.tile(clean_NxP, (max(1, RESTORED // clean_NxP.shape[0]), 1))
+    key = key_for(SEED, Purpose.RESTORE)
+    return {"clean": clean_MxP, "input": experiment.noise(key, clean_MxP, experiment.form.shape)}
+
+
+def spread(x_NxP, most):
+    """At most so many examples, evenly spread: in files as MNIST's the first are of other writers than the last."""
+    examples = x_NxP.shape[0]
+    return x_NxP if examples <= most else x_NxP[np.linspace(0, examples - 1, most).astype(int)]
+
+
+def is_alone(experiment, data):
+    """Whether every example is alone in its class, as letters and emoji are."""
+    return data.y_test is not None and experiment.form.classes == data.train.shape[0] == data.test.shape[0]
+
+
+def labelled(experiment, params, data, encoded=True):
+    """Codes and labels (z, y) to `fit` on, to choose on (`valid`) and to `score`, and the pixels `x` of the scored.
+
+    Where every example is alone in its class (`alone`), these are noisy copies, the same for every run. Without
+    validation labels the last tenth of the codes to fit on is chosen on. Without `encoded` pixels stand for codes.
+    """
+    if is_alone(experiment, data):
+        purposes = {"fit": Purpose.COPIES_FIT, "valid": Purpose.COPIES_VALID, "score": Purpose.COPIES_SCORE}
+        parts = {name: _copies(experiment, data, purpose) for name, purpose in purposes.items()}
+        x_NxP = parts["score"][0]
+        if encoded:
+            parts = {name: (codes(experiment, params, x), y) for name, (x, y) in parts.items()}
+        return parts | {"x": x_NxP, "alone": True}
+
+    def of_stored(stored_NxP):
+        if encoded:
+            return codes_of_stored(experiment, params, stored_NxP)
+        return mapped(lambda part, at: _drawn(experiment, part, at), stored_NxP)
+
+    x_NxP = experiment.form.scaled(data.test)
+    fit = of_stored(data.train), data.y_train
+    if data.y_valid is not None:
+        valid = of_stored(data.valid), data.y_valid
+    else:
+        cut = data.train.shape[0] - max(1, data.train.shape[0] // 10)
+        fit, valid = tuple(each[:cut] for each in fit), tuple(each[cut:] for each in fit)
+    score = codes(experiment, params, x_NxP) if encoded else x_NxP
+    return {"fit": fit, "valid": valid, "score": (score, data.y_test), "x": x_NxP, "alone": False}
+
+
+def _drawn(experiment, stored_BxP, at):
+    """The `at`-th part of stored examples in [0, 1]."""
+    return experiment.form.drawn(jax.random.fold_in(key_for(SEED, Purpose.BINARISE), at), stored_BxP)
+
+
+def _copies(experiment, data, purpose):
+    form = experiment.form
+    noise = Flip(jnp.float32(COPY_FLIP)) if form.kind == "binary" else Gaussian(jnp.float32(COPY_STD))
+    tiled_MxP = jnp.tile(form.scaled(data.test), (COPIES, 1))
+    return noise(key_for(SEED, purpose), tiled_MxP, form.shape), jnp.tile(data.y_test, COPIES)

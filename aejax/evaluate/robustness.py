@@ -1,0 +1,71 @@
+"""Restoration and separation under test noises that a run need not have seen."""
+
+import jax.numpy as jnp
+from jax import lax
+
+from aejax.errors import InputError
+from aejax.evaluate.passes import is_alone, noisy_copies, passed
+from aejax.evaluate.protocol import GRID, ROBUST_EXAMPLES, ROBUST_KNN
+from aejax.metrics.neighbours import knn_accuracy, nearest
+from aejax.metrics.reconstruction import reconstruction, squared_error
+
+
+def robustness(experiment, params, data, known):
+    """Scores under every noise of GRID that fits the data, {"kind/level/name": scalar}.
+
+    `mse`, and `at_most_one_wrong` for binary data, of what the run restores; `knn_accuracy` of the noisy examples'
+    codes, fitted on those that separation is fitted on; beside them `input_mse`, the noisy input itself, `median_mse`,
+    a median filter of 3 x 3 pixels, and, where examples are alone in their class, `nearest_mse` and
+    `nearest_at_most_one_wrong`: the nearest training example, which is the most probable one under flips.
+    """
+    form, binary = experiment.form, experiment.form.kind == "binary"
+    metrics = {}
+    for kind, (noise, levels) in GRID.items():
+        if not _fits(noise(jnp.float32(levels[0])), experiment):
+            continue
+
+        def scores(level, noise=noise):
+            noisy = noisy_copies(experiment.replace(noise=noise(level)), data)
+            clean_MxP, input_MxP = noisy["clean"], noisy["input"]
+            there = passed(experiment, params, input_MxP)
+            own = reconstruction(clean_MxP, there["predicted"], binary)
+            found = {"mse": own["mse"], "input_mse": _mse(clean_MxP, input_MxP)}
+            if len(form.shape) == 3:
+                found["median_mse"] = _mse(clean_MxP, median_filter(input_MxP, form.shape))
+            if binary:
+                found["at_most_one_wrong"] = own["at_most_one_wrong"]
+            if is_alone(experiment, data):
+                train_NxP = form.scaled(data.train)
+                restored = reconstruction(clean_MxP, train_NxP[nearest(train_NxP, input_MxP, 1)[1][:, 0]], binary)
+                names = ("mse", "at_most_one_wrong") if binary else ("mse",)
+                found |= {f"nearest_{name}": restored[name] for name in names}
+            if known is not None and known["fit"][0].shape[0] >= ROBUST_KNN:
+                label_M = jnp.tile(data.y_test, clean_MxP.shape[0] // data.y_test.shape[0])[:ROBUST_EXAMPLES]
+                z_MxZ = there["mean"][:ROBUST_EXAMPLES]
+                found["knn_accuracy"] = knn_accuracy(*known["fit"], z_MxZ, label_M, form.classes, ROBUST_KNN)
+            return found
+
+        rows = lax.map(scores, jnp.array(levels, jnp.float32))
+        for place, level in enumerate(levels):
+            metrics |= {f"{kind}/{level:g}/{name}": values[place] for name, values in rows.items()}
+    return metrics
+
+
+def median_filter(x_NxP, shape):
+    """The median of each pixel and its eight neighbours, edges repeated, [N, P] (Tukey 1977)."""
+    height, width, _ = shape
+    padded = jnp.pad(x_NxP.reshape(-1, *shape), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    windows = [padded[:, row : row + height, column : column + width] for row in range(3) for column in range(3)]
+    return jnp.median(jnp.stack(windows), axis=0).reshape(x_NxP.shape)
+
+
+def _fits(noise, experiment):
+    try:
+        noise.check(experiment)
+    except InputError:
+        return False
+    return True
+
+
+def _mse(clean_MxP, other_MxP):
+    return jnp.mean(squared_error(clean_MxP, other_MxP)) / clean_MxP.shape[1]

@@ -1,0 +1,72 @@
+"""Files that are whole or not there, and folders that one process at a time is at work in."""
+
+import contextlib
+import fcntl
+import itertools
+import os
+from pathlib import Path
+
+from aejax.errors import InputError
+
+LOCK = ".lock"
+
+
+def write_whole(path, content):
+    """Writes text or bytes to `path`: under another name first, so that the file is whole or what it was."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with open(part, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as error:
+        if error.errno and not error.filename:
+            raise OSError(error.errno, error.strerror, str(path)) from None
+        raise
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def remove_parts(folder):
+    """Removes what a killed process was writing in `folder`."""
+    for part in Path(folder).glob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
+def set_aside(path):
+    """Gives a broken file a new name beside its old one, and returns that."""
+    path = Path(path)
+    names = (path.with_name(f"{path.name}.broken{number or ''}") for number in itertools.count())
+    free = next(name for name in names if not name.exists())
+    path.rename(free)
+    return free
+
+
+@contextlib.contextmanager
+def locked(folder):
+    """Keeps other processes out of the `folder` of a run or a sweep; raises InputError where one is at work in it.
+
+    The lock dies with its owner.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / LOCK
+    while True:
+        file = open(path, "w")  # noqa: SIM115, closed below
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise InputError(f"{folder}: another process is at work in it; must be another folder") from None
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # its owner removed it in between
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        file.close()

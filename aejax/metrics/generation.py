@@ -1,0 +1,137 @@
+"""What a model draws against what there is: fidelity, coverage, novelty, and its codes against their prior."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from aejax.metrics.neighbours import distances, in_chunks, nearest
+
+UNDECIDED = 0.05  # mean distance of a binary image's pixels from 0 or 1, up to which it is decided
+
+
+@functools.partial(jax.jit, static_argnames="neighbours")
+def manifolds(real_NxP, drawn_MxP, neighbours):
+    """Precision, recall, density and coverage of drawn examples by k-NN manifolds, {name: scalar}.
+
+    A manifold is the union of balls around examples that reach their k-th neighbour. Precision and recall: the share
+    of one set inside the other's manifold (Kynkäänniemi et al. 2019, eq. 1-3). Density: real balls that a drawn example
+    is in, over k; coverage: real balls with a drawn example in (Naeem et al. 2020, eq. 5 and 6). 0 to 1, but density
+    may be more. Comparable across code sizes in pixels; needs more examples in either set than k.
+    """
+    real_radius_N, drawn_radius_M = (nearest(each, each, neighbours + 1)[0][:, -1] for each in (real_NxP, drawn_MxP))
+    centre_P = jnp.mean(real_NxP, axis=0)[None, :]
+    real_NxP, drawn_MxP = real_NxP - centre_P, drawn_MxP - centre_P
+
+    def of_real(chunk):  # which drawn examples each real ball holds, and whether the real one is in a drawn ball
+        squared_BxM = distances(chunk[:, :-1], drawn_MxP)
+        held_BxM = squared_BxM <= chunk[:, -1:]
+        return jnp.any(held_BxM, axis=1), jnp.any(squared_BxM <= drawn_radius_M[None, :], axis=1)
+
+    def of_drawn(chunk):
+        held_BxN = distances(chunk, real_NxP) <= real_radius_N[None, :]
+        return jnp.any(held_BxN, axis=1), jnp.sum(held_BxN, axis=1)
+
+    covered_N, recalled_N = in_chunks(of_real, jnp.concatenate([real_NxP, real_radius_N[:, None]], axis=1))
+    precise_M, balls_M = in_chunks(of_drawn, drawn_MxP)
+    return {
+        "precision": jnp.mean(precise_M),
+        "recall": jnp.mean(recalled_N),
+        "density": jnp.mean(balls_M) / neighbours,
+        "coverage": jnp.mean(covered_N),
+    }
+
+
+@functools.partial(jax.jit, static_argnames="permutations")
+def two_samples(key, a_NxZ, b_MxZ, permutations):
+    """Whether two samples come from one distribution: squared MMD, and the p-value of a permutation test.
+
+    Unbiased, may be below 0 (Gretton et al. 2012, eq. 3 and section 5); Gaussian kernel, its width the median distance
+    of the pooled examples. The p-value is (1 + permutations that reach it) / (1 + permutations). The distance is not
+    comparable across code sizes.
+    """
+    examples = a_NxZ.shape[0], b_MxZ.shape[0]
+    pooled = jnp.concatenate([a_NxZ, b_MxZ])
+    total = sum(examples)
+    pooled = pooled - jnp.mean(pooled, axis=0)[None, :]
+    squared = jnp.where(jnp.eye(total, dtype=bool), 0.0, distances(pooled, pooled))
+    upper = squared[jnp.triu_indices(total, 1)]
+    kernel = jnp.where(jnp.eye(total, dtype=bool), 0.0, jnp.exp(-squared / (2 * jnp.median(upper))))
+    row = jnp.sum(kernel, axis=1)
+
+    def mmd(of_a):  # [total] 1 for examples of the first sample, 0 for the others
+        with jax.default_matmul_precision("highest"):
+            within_a = of_a @ kernel @ of_a
+            between = of_a @ row - within_a
+            within_b = jnp.sum(row) - 2 * between - within_a
+        n, m = examples
+        return within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2 * between / (n * m)
+
+    own = (jnp.arange(total) < examples[0]).astype(jnp.float32)
+    found = mmd(own)
+    keys = jax.random.split(key, permutations)
+    others = lax.map(lambda key: mmd(jax.random.permutation(key, own)), keys)
+    return found, (1 + jnp.sum(others >= found)) / (1 + permutations)
+
+
+@jax.jit
+def interpolation(path_LxTxP):
+    """How straight and how even paths of T images are, {name: scalar}, means over L paths that lead somewhere.
+
+    `length`: the sum of steps over the distance between the ends, 1 for a straight line; `largest_step`: the largest
+    step over the mean step, 1 for even steps and T - 1 for one jump. Distances are Euclidean, in pixels. Both are 1 for
+    a linear decoder, whatever its code size, and comparable across code sizes.
+    """
+    step_LxT = jnp.sqrt(jnp.sum(jnp.diff(path_LxTxP, axis=1) ** 2, axis=2))
+    ends_L = jnp.sqrt(jnp.sum((path_LxTxP[:, -1] - path_LxTxP[:, 0]) ** 2, axis=1))
+    there_L = ends_L > 0
+
+    def mean(value_L):
+        return jnp.sum(jnp.where(there_L, value_L, 0)) / jnp.sum(there_L)
+
+    return {
+        "length": mean(jnp.sum(step_LxT, axis=1) / ends_L),
+        "largest_step": mean(jnp.max(step_LxT, axis=1) / jnp.mean(step_LxT, axis=1)),
+    }
+
+
+@functools.partial(jax.jit, static_argnames="rank")
+def novelty(train_NxP, test_MxP, drawn_SxP, rank=0.05):
+    """Squared distances a pixel to the nearest training example, {name: scalar}.
+
+    `nearest_train` and `nearest_train_test`: medians over drawn and over test examples; `copies`: the share of drawn
+    examples that are nearer than all but the nearest `rank` of the test examples are.
+    """
+    pixels = train_NxP.shape[1]
+    drawn_S, test_M = (nearest(train_NxP, each, 1)[0][:, 0] / pixels for each in (drawn_SxP, test_MxP))
+    return {
+        "nearest_train": jnp.median(drawn_S),
+        "nearest_train_test": jnp.median(test_M),
+        "copies": jnp.mean(drawn_S < jnp.quantile(test_M, rank)),
+    }
+
+
+@functools.partial(jax.jit, static_argnames="binary")
+def glyphs(train_NxP, drawn_SxP, binary=False):
+    """What drawn examples are where the training set is a handful of glyphs, shares of them, {name: scalar}.
+
+    `copies`: nearer to a training glyph than half of the smallest distance between two of them, so that it is that
+    glyph and no other. `valid_new`: no copy, but in the ball that reaches from some training glyph to its third
+    neighbour, so that it looks like one (the manifold of Kynkäänniemi et al. 2019); `binary` ones must be decided, too:
+    their pixels within 0.05 of 0 or 1 in the mean. `copied`: the share of training glyphs that have a copy.
+    """
+    apart_NxK = nearest(train_NxP, train_NxP, min(4, train_NxP.shape[0]))[0]
+    smallest = jnp.min(jnp.where(apart_NxK[:, 1:] > 0, apart_NxK[:, 1:], jnp.inf))
+    squared_SxN = distances(drawn_SxP, train_NxP)
+    copy_S = jnp.min(squared_SxN, axis=1) < smallest / 4
+    valid_S = jnp.any(squared_SxN <= apart_NxK[None, :, -1], axis=1)
+    if binary:
+        valid_S &= jnp.mean(jnp.abs(drawn_SxP - jnp.round(drawn_SxP)), axis=1) <= UNDECIDED
+    owner_S = jnp.where(copy_S, jnp.argmin(squared_SxN, axis=1), train_NxP.shape[0])
+    copied_N = jnp.zeros(train_NxP.shape[0]).at[owner_S].set(1.0, mode="drop")
+    return {
+        "copies": jnp.mean(copy_S),
+        "valid_new": jnp.mean(valid_S & ~copy_S),
+        "copied": jnp.mean(copied_N),
+    }

@@ -1,0 +1,225 @@
+"""python -m aejax.evaluate RUN…: finished runs are measured again, without training."""
+
+import argparse
+import contextlib
+import datetime
+import math
+import os
+from pathlib import Path
+
+import hydra
+import numpy as np
+from hydra.core.utils import setup_globals
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from aejax.command import fail
+from aejax.errors import InputError
+from aejax.explain import CONF, KNOWN, explained
+from aejax.files import locked
+
+USE = """all that there is:       python -m aejax.evaluate RUN RUN2
+some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* what=[nll,generation] samples=5000
+error on others' data:   python -m aejax.evaluate RUN RUN2 --across
+
+Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full. What metrics.json already holds stays."""
+SAME = 1e-4  # relative difference up to which two evaluations of one run agree
+
+
+def main(words=None):
+    """The command; exit status 0, or 2 for a wrong input, before anything is compiled or written."""
+    parser = argparse.ArgumentParser(
+        "python -m aejax.evaluate",
+        description=__doc__,
+        epilog=USE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="+", metavar="RUN | key=value", help="folders of runs, and settings")
+    parser.add_argument("--across", action="store_true", help="also the error of each run on the data of the others")
+    parser.add_argument("--trust", action="store_true", help="read classes that are not aejax's own, as first time")
+    asked = parser.parse_intermixed_args(words)
+    folders = [Path(word) for word in asked.words if "=" not in word or Path(word).exists()]
+    overrides = [word for word in asked.words if Path(word) not in folders]
+    try:
+        if not folders:
+            raise InputError("no run is named; must be at least one folder of a run")
+        settings = _settings(overrides)
+        _use_cores(len(folders))
+        trained = _read_all(folders, settings, asked.trust)
+        with contextlib.ExitStack() as stack:
+            for each in trained:
+                stack.enter_context(locked(each.run.path))
+            _evaluate_all(trained)
+            if asked.across:
+                _across(trained)
+    except KNOWN as error:
+        fail(explained(error, overrides))
+    except OSError as error:
+        fail(error)
+
+
+class Trained:
+    """A finished run, its Job with the new settings of evaluation, and its parameters."""
+
+    def __init__(self, run, job, params):
+        self.run, self.job, self.params = run, job, params
+
+    @property
+    def name(self):
+        """Its name and where it is."""
+        return f"{self.run.record['name']} ({self.run.path})"
+
+
+def _settings(overrides):
+    """The settings of evaluate=full with these changes, as a plain dict."""
+    known = {"what", "noise", "samples"}
+    for word in overrides:
+        if word.split("=")[0] not in known:
+            raise InputError(f"{word}: no such setting; must be one of {', '.join(sorted(known))}")
+    setup_globals()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", ["evaluate=full", *(f"evaluate.{word}" for word in overrides)])
+    return OmegaConf.to_container(config.evaluate)
+
+
+def _use_cores(runs):
+    import jax
+
+    from aejax.device import cores
+
+    if runs > 1:
+        jax.config.update("jax_num_cpu_devices", cores())
+
+
+def _read_all(folders, settings, trust):
+    """A Trained for each folder; raises InputError for the first that cannot be evaluated."""
+    loaded = {}
+    return [_read(folder, settings, trust, loaded) for folder in folders]
+
+
+def _read(folder, settings, trust, loaded):
+    import aejax
+    from aejax.job import Job
+    from aejax.runs import FINISHED, Run
+
+    run = Run.read(folder)
+    record = run.record
+    if record.get("status") not in FINISHED:
+        raise InputError(f"{folder}: its status is {record.get('status')}; must be {' or '.join(FINISHED)}")
+    version = record.get("versions", {}).get("aejax")
+    if version != aejax.__version__:
+        raise InputError(f"{folder}: is of aejax {version}; must be of {aejax.__version__}, as this one is")
+    for name in ("params.safetensors", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml"):
+        if not (run.path / name).exists():
+            raise InputError(f"{folder}: holds no {name}; must be the whole folder of a run")
+    try:
+        config = OmegaConf.load(run.path / ".hydra" / "config.yaml")
+        runtime = OmegaConf.load(run.path / ".hydra" / "hydra.yaml").hydra.runtime
+        choices = dict(runtime.choices)
+        config.evaluate = settings
+        sourceless = "_target_" not in config.data
+    except (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError) as error:
+        raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
+    if sourceless:
+        raise InputError(f"{folder}: was trained on a Dataset of a program; must have data that a configuration names")
+    here = Path.cwd()
+    if Path(runtime.cwd).is_dir():  # relative paths in the configuration start there
+        os.chdir(runtime.cwd)
+    try:
+        job = Job.read(config, choices, loaded, trusted=None if trust else ("aejax",))
+    except InputError as error:
+        raise InputError(f"{folder}: {error}") from None
+    finally:
+        os.chdir(here)
+    if job.dataset.fingerprint != record["data"]["fingerprint"]:
+        raise InputError(f"{folder}: its data are no longer what they were; must be those it was trained on")
+    try:
+        params = run.params
+    except Exception as error:  # safetensors has an exception of its own for each kind of damage
+        raise InputError(f"{folder}: params.safetensors cannot be read ({error})") from None
+    return Trained(run, job, params)
+
+
+def _evaluate_all(trained):
+    """Measures runs of equal structure in one program, and adds what is found to each run's record."""
+    import jax
+
+    from aejax.evaluate import evaluate
+    from aejax.evaluate.usefulness import usefulness
+    from aejax.lanes import Layout, lane
+
+    groups, kept = {}, {}
+    for each in trained:
+        shapes = tuple((leaf.shape, leaf.dtype.str) for leaf in jax.tree.leaves(each.params))
+        groups.setdefault((jax.tree.structure((each.job.experiment, each.params)), shapes), []).append(each)
+    for group in groups.values():
+        layout = Layout(len(group), "map")
+        experiments = layout.stack([each.job.experiment for each in group])
+        params = layout.stack([each.params for each in group])
+        arrays = group[0].job.dataset.arrays()
+        data = layout.share(arrays)
+        program = layout.compiled(evaluate, 2, experiments, params, data)
+        metrics, z, details = jax.device_get(program(experiments, params, data))
+        for index, each in enumerate(group):
+            useful = None
+            experiment = each.job.experiment
+            if "usefulness" in experiment.evaluate.what and experiment.form.classes > 1:
+                useful = usefulness(experiment, each.params, arrays, kept)
+            _add(each, lane(metrics, index), z[index], lane(details, index), useful)
+
+
+def _add(each, metrics, z_NxZ, details, useful):
+    """Adds metrics and findings to a run's files; what is there stays, and is told where it differs."""
+    from aejax.record import found
+
+    new, evaluation = found(each.job, metrics, z_NxZ, details)
+    if useful is not None:
+        evaluation["usefulness"] = useful
+        for name, values in useful.items():
+            new |= {f"usefulness/{name}_{key}": values[key] for key in ("accuracy", "bytes")}
+    _write(each, new, evaluation)
+
+
+def _write(each, new, evaluation):
+    run, old = each.run, each.run.metrics
+    new = {name: value if math.isfinite(value) else None for name, value in new.items()}
+    for name in sorted(old.keys() & new.keys()):
+        if not _agree(old[name], new[name]):
+            print(f"{each.name}: {name} is {old[name]} there and {new[name]} now; stays as it is")
+    added = {name: value for name, value in new.items() if name not in old}
+    whole = dict(sorted((old | added).items()))
+    run.write_metrics({name: math.nan if value is None else value for name, value in whole.items()})
+    before = run.record.get("evaluation", {})
+    reasons = {name: why for name, why in evaluation.pop("absent", {}).items() if name in added}
+    merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    again = {"at": now, "added": len(added), **each.job.experiment.evaluate.described}
+    run.note(evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
+    print(f"{each.name}: {len(added)} metrics added, {len(old)} were there")
+
+
+def _agree(old, new):
+    if old is None or new is None:
+        return old is new
+    return math.isclose(old, new, rel_tol=SAME, abs_tol=1e-6)
+
+
+def _across(trained):
+    """The error of each run on the test examples of every data set among the runs, a matrix; added to the records."""
+    import jax
+
+    from aejax.evaluate.passes import reconstructed
+
+    sets = {each.job.dataset.fingerprint: each.job.dataset for each in trained}
+    error = jax.jit(lambda experiment, params, x: ((reconstructed(experiment, params, x) - x) ** 2).mean())
+    names = [dataset.name for dataset in sets.values()]
+    print("\nmean squared error, test examples of " + ", ".join(names))
+    for each in trained:
+        form, row = each.job.experiment.form, {}
+        for dataset in sets.values():
+            if dataset.form.shape == form.shape and (dataset.kind == "real") == (form.kind == "real"):
+                x_NxP = dataset.form.scaled(dataset.test.x.reshape(len(dataset.test.x), -1))
+                row[dataset.name] = float(str(np.float32(error(each.job.experiment, each.params, x_NxP))))
+        print("  ".join(f"{row[name]:10.5f}" if name in row else f"{'-':>10}" for name in names) + f"  {each.name}")
+        _write(each, {f"specificity/{name}_mse": value for name, value in row.items()}, {})

@@ -1,0 +1,74 @@
+"""How long the comparison takes to read many runs.   python benchmarks/compare.py
+
+One run is trained, and copied into sweeps with another seed in each; seconds of the reading alone, and of the whole
+command with its imports, from nothing and with the index that the first reading leaves.
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from aejax.compare.reading import INDEX, READ, read
+
+COMMAND = [sys.executable, "-m", "aejax.compare"]
+
+
+def copies(run, sweep, count):
+    """A sweep of `count` runs that are as `run` but for seed, id and error."""
+    texts = {name: (run / name).read_text() for name in READ}
+    record, metrics = json.loads(texts["run.json"]), json.loads(texts["metrics.json"])
+    for seed in range(count):
+        own = texts | {".hydra/config.yaml": texts[".hydra/config.yaml"].replace("\nseed: 0\n", f"\nseed: {seed}\n")}
+        own["run.json"] = json.dumps(record | {"id": f"{seed:016x}"}, indent=2)
+        own["metrics.json"] = json.dumps(metrics | {"recon/mse": 0.1 + seed % 17 / 1000}, indent=2)
+        for name, text in own.items():
+            path = sweep / str(seed) / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    jobs = [{"number": n, "folder": str(n), "overrides": [f"seed={n}"], "status": "completed"} for n in range(count)]
+    (sweep / "sweep.json").write_text(json.dumps({"overrides": [], "jobs": jobs, "programs": []}))
+
+
+def seconds(action, repeats=3):
+    """The median seconds of an action."""
+    taken = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        action()
+        taken.append(time.perf_counter() - began)
+    return statistics.median(taken)
+
+
+def first(sweep):
+    """Reads a sweep that has no index."""
+    (sweep / INDEX).unlink(missing_ok=True)
+    read([sweep])
+
+
+def main():
+    """Prints the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        words = ["steps=2", "figures=false", "track=off", f"hydra.run.dir={run}"]
+        subprocess.run([sys.executable, "-m", "aejax", *words], check=True, capture_output=True)
+        print("| case | time |\n| --- | --- |")
+        for count in (1000, 10_000):
+            sweep = Path(folder) / str(count)
+            copies(run, sweep, count)
+            actions = {
+                "read for the first time": lambda s=sweep: first(s),
+                "read again": lambda s=sweep: read([s]),
+                "the whole command again": lambda s=sweep: subprocess.run(
+                    [*COMMAND, s], check=True, capture_output=True
+                ),
+            }
+            for name, action in actions.items():
+                print(f"| {count:,} runs, {name} | {seconds(action):.1f} s |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""How long data take to be ready, and how much memory: python benchmarks/data.py ORIGINALS
+
+ORIGINALS holds the original files of MNIST and Fashion-MNIST in mnist/ and fashion_mnist/. Each number is that of a
+fresh process, without the imports; the second start is the median of five. Prints a table in Markdown, with seconds of
+processor time beside those on the clock.
+"""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+IMAGES, SIDE = 5000, 64
+START = """
+import os, resource, time
+os.environ["XDG_CACHE_HOME"] = {cache!r}
+import jax, sys
+jax.numpy.zeros(3).block_until_ready()
+from aejax.data import Splits
+from aejax.data.tfds import Tfds
+from aejax.data.images import Images
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+started, used = time.perf_counter(), time.process_time()
+dataset = Splits(0.1, 0.1, 0, None, None, "none")({source}.load())
+dataset.fingerprint
+seconds, used = time.perf_counter() - started, time.process_time() - used
+arrays = jax.block_until_ready(dataset.arrays())
+above = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+assert "tensorflow" not in sys.modules
+print(seconds, used, above * 1024 / sum(split.x.nbytes for split in dataset.splits.values()))
+"""
+
+
+def started(cache, source):
+    """Seconds until the splits and the fingerprint are there, processor time, peak memory in parts of the arrays."""
+    script = START.format(cache=str(cache), source=source)
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return [float(word) for word in done.stdout.split()]
+
+
+def main(originals):
+    print("| case | number |\n| --- | --- |")
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for name in ("mnist", "fashion_mnist"):
+            common = f"'train', 'test', 'image', 'label', {str(folder / 'sets')!r}"
+            seconds, used, above = started(folder, f"Tfds({name!r}, {common}, {originals!r}, False)")
+            print(f"| {name}: prepared from its files | {seconds:.1f} s ({used:.1f} s), {above:.1f} x the arrays |")
+            again = [started(folder, f"Tfds({name!r}, {common}, None, False)") for _ in range(5)]
+            seconds, used, above = (statistics.median(column) for column in zip(*again, strict=True))
+            print(f"| {name}: second start to arrays | {seconds:.3f} s ({used:.3f} s), {above:.1f} x the arrays |")
+        rng = np.random.default_rng(0)
+        (folder / "images").mkdir()
+        for index in range(IMAGES):
+            coarse = Image.fromarray(rng.integers(0, 256, (8, 8, 3), np.uint8))
+            coarse.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(folder / "images" / f"{index}.png")
+        source = f"Images({str(folder / 'images')!r}, None, 'auto', None, 'crop', False)"
+        for told in ("first read", "second"):
+            seconds, used, _ = started(folder, source)
+            rates = f"{IMAGES / seconds:,.0f} images a second ({IMAGES / used:,.0f} a core)"
+            print(f"| a folder of {IMAGES:,} PNGs, {SIDE} x {SIDE}, {told} | {rates} |")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,172 @@
+"""Company does not matter, and numbers make no programs: for every model, net, noise and data set in conf/."""
+
+import copy
+import itertools
+
+import hydra
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import CONF, job
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+from scipy import stats
+
+from aejax import training
+from aejax.errors import InputError
+from aejax.group import run_group
+from aejax.job import Job
+from aejax.lanes import Layout, lane
+from aejax.record import Clock, Place
+from aejax.sweep import groups, layout_of
+from aejax.terminal import Report
+
+FEW = ["steps=2", "log_points=1"]
+NUMBERS = {  # what may differ inside a program, where an experiment has it
+    "seed": (1, 2),
+    "latent_dim": (3, 2),
+    "optim.lr": (0.01, 0.003),
+    "model.beta": (0.5, 2.0),
+    "noise.level": (0.1, 0.3),
+    "model.k": (2, 1),
+}
+
+
+def choices(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+OWN = "own"  # the net that a model comes with
+EACH_ONCE = sorted(  # each choice at least once
+    {(model, OWN, "gaussian") for model in choices("model")}
+    | {(model, net, "gaussian") for model in ("ae", "vae") for net in choices("net")}
+    | {("vae", "mlp", noise) for noise in choices("noise")}
+)
+FEW_OF_ALL = [("vae", "mlp", "flip"), ("topk_ae", OWN, "gaussian"), ("conv_vae", OWN, "gaussian")]
+ALL = sorted(  # each choice at least once, those that matter together
+    {(model, OWN, "gaussian") for model in choices("model")}
+    | {(model, net, "gaussian") for model in ("ae", "vae") for net in choices("net")}
+    | {("vae", "mlp", noise) for noise in choices("noise")}
+)
+ALL = sorted(itertools.product(choices("model"), choices("net"), choices("noise")))
+
+
+def variants(data, model, net, noise):
+    """Two jobs of one composition that differ in all their numbers; skips where the parts do not fit each other."""
+    words = [f"data={data}", f"model={model}", f"noise={noise}", "track=off", "figures=false", *FEW]
+    words += [] if net == OWN else [f"net={net}"]
+    GlobalHydra.instance().clear()
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        config = hydra.compose("config", words, return_hydra_config=True)
+    picked = dict(config.hydra.runtime.choices)
+    del config._content["hydra"]
+    if config.net.widths:
+        config.net.widths = [5]  # the linear net has no widths, and keeps that
+    jobs = []
+    for place in range(2):
+        own = copy.deepcopy(config)
+        for key, values in NUMBERS.items():
+            if OmegaConf.select(own, key) is not None:
+                OmegaConf.update(own, key, values[place])
+        try:
+            jobs.append(Job.read(own, picked, LOADED))
+        except InputError as error:
+            pytest.skip(str(error))
+    return jobs
+
+
+LOADED = {}
+
+
+def is_alone_as_among_lanes(model, net, noise):
+    jobs = variants("letters", model, net, noise)
+    data, steps = jobs[0].dataset.arrays(), training.segments(jobs[0].experiment)[0]
+    layout = Layout(2, "vmap")
+    experiments = layout.stack([each.experiment for each in jobs])
+    init = layout.compiled(lambda own, shared: training.init(own, shared, width=3), 1, experiments, data)
+
+    def segment(experiment, state, data):
+        return training.segment(experiment, state, data, np.int32(0), length=steps)
+
+    states = init(experiments, data)
+    states, metrics = layout.compiled(segment, 2, experiments, states, data)(experiments, states, data)
+    losses = []
+    for index, each in enumerate(jobs):  # alone it runs uncompiled, which is soonest done
+        state, rows = training.init(each.experiment, data, width=3), []
+        for at in range(steps):
+            state, row = training.step(each.experiment, state, data, jnp.int32(at))
+            rows.append(row["train/loss"])
+        for expected, found in zip(jax.tree.leaves(state), jax.tree.leaves(lane(states, index)), strict=True):
+            np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+        if rows:
+            assert metrics["train/loss"][index] == pytest.approx(float(np.mean(rows)), rel=1e-5)
+        losses.append(float(metrics["train/loss"][index]))
+    assert losses[0] != losses[1]  # their numbers reach the program
+
+
+@pytest.mark.parametrize(("model", "net", "noise"), FEW_OF_ALL)
+def test_a_lane_is_its_solo_run_step_by_step(model, net, noise):
+    is_alone_as_among_lanes(model, net, noise)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "net", "noise"), [each for each in EACH_ONCE if each not in FEW_OF_ALL])
+def test_a_lane_is_its_solo_run_with_each_model_net_and_noise(model, net, noise):
+    is_alone_as_among_lanes(model, net, noise)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(("model", "net", "noise"), ALL)
+def test_a_lane_is_its_solo_run_for_every_model_net_and_noise(model, net, noise):
+    is_alone_as_among_lanes(model, net, noise)
+
+
+@pytest.mark.parametrize(
+    "data", ["letters", *(pytest.param(data, marks=pytest.mark.slow) for data in ("emoji", "digits"))]
+)
+def test_numbers_are_leaves_on_every_data_set(data):
+    kept = 0
+    for model, net, noise in EACH_ONCE:
+        try:
+            jobs = variants(data, model, net, noise)
+        except pytest.skip.Exception:
+            continue
+        assert len({jax.tree.structure(each.experiment) for each in jobs}) == 1, (model, net, noise)
+        assert groups(jobs) == [[0, 1]]
+        kept += 1
+    assert kept > len(EACH_ONCE) / 2
+
+
+def test_a_group_traces_its_training_once(tmp_path, monkeypatch):
+    traces, segment = [], training.segment
+
+    def counted(*arguments, **named):
+        traces.append(arguments[4])  # the length
+        return segment(*arguments, **named)
+
+    monkeypatch.setattr(training, "segment", counted)
+    jobs = variants("letters", "vae", "mlp", "flip")
+    places = [Place(tmp_path / str(number), tmp_path) for number in range(2)]
+    runs = run_group(jobs, places, layout_of(jobs), Clock(0.0), Report())
+    assert [each.record["status"] for each in runs] == ["completed"] * 2
+    assert traces == [2]
+
+
+def test_at_the_end_lanes_and_solo_runs_do_not_differ_in_distribution():
+    words = ["model=vae", "noise=flip", "net.widths=[16,8]", "steps=200", "log_points=1", "optim.lr=0.01"]
+    jobs = [job(*words, f"seed={seed}") for seed in range(16)]
+    layout = Layout(len(jobs), "vmap")
+    experiments, data = layout.stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
+
+    def whole(experiment, data):
+        return training.segment(experiment, training.init(experiment, data, 2), data, np.int32(0), length=200)[1][
+            "valid/mse"
+        ]
+
+    together = np.asarray(layout.compiled(whole, 1, experiments, data)(experiments, data))
+    solo = jax.jit(whole)
+    alone = np.array([solo(each.experiment, data) for each in jobs])
+    assert np.std(np.log(alone)) > 0.05  # seeds differ, so the test has something to compare
+    assert stats.ks_2samp(alone, together).pvalue > 0.05
+    assert abs(np.log(alone / together)).mean() < 0.5 * np.std(np.log(alone))  # and each is near itself

@@ -1,0 +1,59 @@
+"""aejax.train: a Dataset of a program and overrides -> a run."""
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+import aejax
+from aejax.data import Dataset
+from aejax.errors import InputError
+from aejax.resume import command_of
+
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_data_set_of_ones_own_is_trained_on(here):
+    x = RNG.random((60, 5))
+    y = np.array(["up", "down"] * 30)
+    words = ["model=vae", "steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off"]
+    left = aejax.train(Dataset(train=(x, y)), *words, "data.limit=20", "hydra.run.dir=run")
+    assert left.record["data"]["examples"] == {"train": 20, "valid": 5, "test": 6}
+    assert left.record["data"]["name"] == "own"
+    assert left.codes["y"].shape == (6,)
+    assert (here / "run" / "metrics.json").exists()
+    other = aejax.train(Dataset(name="mine", train=x, test=x[:7]), *words)
+    assert "_vae_mine" in other.path.name
+    assert other.record["data"]["examples"] == {"train": 54, "valid": 6, "test": 7}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["data=emoji"], "data=emoji: must not be given beside a Dataset"),
+        (["latent_dim=0"], "latent_dim=0: must be a whole number"),
+        (["modl=vae"], "modl: no such key; did you mean model"),
+        (["data.validation=99"], "data.validation=99: takes 99 of"),
+    ],
+)
+def test_a_wrong_override_of_the_python_entry_is_told(here, words, told):
+    with pytest.raises(InputError) as caught:
+        aejax.train(Dataset(train=RNG.random((60, 5))), *words)
+    assert str(caught.value).startswith(told)
+    assert not list(here.iterdir())
+
+
+def test_the_record_says_that_the_data_were_a_programs(here):
+    words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "hydra.run.dir=run"]
+    dataset = Dataset(train=RNG.random((60, 5)))
+    left = aejax.train(dataset, *words)
+    settings = OmegaConf.load(here / "run" / ".hydra" / "config.yaml")
+    assert "_target_" not in settings.data and settings.steps == 3
+    with pytest.raises(InputError, match="was trained on a Dataset of a program; must be given to that program again"):
+        command_of(here / "run")
+    assert aejax.train(dataset, *words).record == left.record  # it was finished

@@ -1,0 +1,135 @@
+"""Nets against other ways to compute them."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import job, stack, trained
+from flax import struct
+
+from aejax import model, training
+from aejax.data import Dataset, Split
+from aejax.errors import InputError
+from aejax.nets.conv import Convolution, Transposed
+from aejax.settings import count
+
+KEY = jax.random.key(3)
+SIZES = [(28, 28, 1), (7, 5, 1), (11, 16, 3), (1, 9, 2)]
+LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+@struct.dataclass
+class Images:
+    """A few images of any size."""
+
+    height: int = count(1)
+    width: int = count(1)
+    channels: int = count(1)
+
+    def load(self):
+        rng = np.random.default_rng(0)
+        draw = [Split(rng.integers(0, 256, (n, self.height, self.width, self.channels), np.uint8)) for n in (12, 6, 6)]
+        return Dataset("images", "rgb" if self.channels == 3 else "grey", *draw)
+
+
+def images(height, width, channels):
+    size = {"height": height, "width": width, "channels": channels}
+    return [f"data._target_={__name__}.Images", *(f"+data.{name}={value}" for name, value in size.items())]
+
+
+def net(stride):
+    return job("net=conv", f"net.stride={stride}", "net.widths=[1]").experiment.net
+
+
+def ordinary(kernel, taps, stride, channels):
+    """The weights of a Convolution as a kernel [side, side, in, out]."""
+    kernel = kernel.reshape(taps, taps, stride, stride, channels, -1).transpose(0, 2, 1, 3, 4, 5)
+    return kernel.reshape(taps * stride, taps * stride, channels, -1)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize(("taps", "stride"), [(2, 2), (3, 1), (1, 3)])
+def test_a_convolution_is_laxs(shape, taps, stride):
+    maps, layer = jax.random.normal(KEY, (2, *shape)), Convolution(net(stride), 4, taps)
+    found, variables = layer.init_with_output(KEY, maps)
+    kernel = ordinary(variables["params"]["Dense_0"]["kernel"], taps, stride, shape[2])
+    expected = jax.lax.conv_general_dilated(maps, kernel, (stride, stride), "SAME", dimension_numbers=LAYOUT)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("shape", SIZES)
+@pytest.mark.parametrize(("taps", "stride"), [(2, 2), (3, 1), (1, 3)])
+def test_a_transposed_convolution_is_the_transpose_of_one(shape, taps, stride):
+    small = (2, -(-shape[0] // stride), -(-shape[1] // stride), 4)
+    maps, layer = jax.random.normal(KEY, small), Transposed(net(stride), shape, taps)
+    found, variables = layer.init_with_output(KEY, maps)
+    flipped = variables["params"]["Dense_0"]["kernel"].reshape(taps, taps, 4, stride * stride * shape[2])
+    kernel = ordinary(flipped[::-1, ::-1].transpose(0, 1, 3, 2), taps, stride, shape[2])
+    strides = (stride, stride)
+    convolve = lambda x: jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=LAYOUT)  # noqa: E731
+    expected = jax.linear_transpose(convolve, jnp.zeros((2, *shape)))(maps)[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 9, 3), (13, 6, 1), (5, 5, 3)])
+def test_convolutions_take_images_of_any_size(size):
+    layers = min(2, int(np.ceil(np.log2(max(size[:2])))) or 1)
+    each = job(*images(*size), "net=conv", f"net.widths={[3, 4][:layers]}", *(["net.stride=1"] if size[0] == 1 else []))
+    params = model.init(each.experiment, 2)
+    x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
+    outputs = jax.jit(model.forward)(each.experiment, params, x_BxP)
+    assert outputs.code.mean.shape == (12, 2)
+    assert outputs.logits.shape == x_BxP.shape
+    influence = jax.jacobian(lambda p: model.decode(each.experiment, params | {"decoder": p}, outputs.code.z[:1]))
+    reached = sum(
+        jnp.abs(leaf).sum(axis=tuple(range(2, leaf.ndim)))[0] for leaf in jax.tree.leaves(influence(params["decoder"]))
+    )
+    assert bool((reached > 0).all())  # every pixel is drawn by the decoder, those at the edge too
+
+
+def test_a_shifted_image_has_shifted_maps():
+    each = job(*images(16, 16, 1), "net=conv", "net.widths=[3]")
+    encoder = each.experiment.net.encoder((16, 16, 1))
+    x = jnp.pad(jax.random.normal(KEY, (1, 8, 8, 1)), ((0, 0), (4, 4), (4, 4), (0, 0)))
+    variables = encoder.init(KEY, x.reshape(1, -1), training=False)
+    here, there = (
+        encoder.apply(variables, each.reshape(1, -1), training=False).reshape(8, 8, 3)
+        for each in (x, jnp.roll(x, 2, axis=1))
+    )
+    np.testing.assert_allclose(jnp.roll(here, 1, axis=0), there, atol=1e-6)
+
+
+def test_convolutions_train_in_lanes_of_either_kind():
+    jobs = [
+        job(*images(7, 6, 3), "net=conv", "net.widths=[3,4]", "steps=6", f"latent_dim={d}", f"seed={d}") for d in (2, 3)
+    ]
+    experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
+    state = jax.vmap(lambda one: training.init(one, data, 3))(experiments)
+    segment = functools.partial(training.segment, length=6)
+    _, found = jax.jit(jax.vmap(lambda one, state: segment(one, state, data, jnp.int32(0))))(experiments, state)
+    for index, each in enumerate(jobs):
+        alone = trained(
+            each.__class__(**{**each.__dict__, "experiment": each.experiment.replace(log_points=1)}), width=3
+        )[1]
+        for name, value in alone[-1].items():
+            np.testing.assert_allclose(found[name][index], value[0], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["data._target_=test_evaluate.Blobs"], r"net=conv: needs images, and data=blobs has vectors of 6 values"),
+        (
+            ["net.widths=[4,4,4,4]"],
+            r"net\.widths=\[4, 4, 4, 4\]: too many strides, 7 x 5 pixels are 1 x 1 after 3 layers",
+        ),
+        (["net.widths=[]"], r"net\.widths=\[\]: must name at least one layer"),
+        (["net.kernel=0"], r"net\.kernel=0: must be a whole number at least 1"),
+        (["model=pca"], r"net\.widths=\[32, 64\]: principal components need net=linear"),
+    ],
+)
+def test_convolutions_that_cannot_be_are_refused(overrides, told):
+    with pytest.raises(InputError, match=f"^{told}"):
+        job("net=conv", *overrides)

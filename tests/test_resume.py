@@ -1,0 +1,188 @@
+"""What is cut off goes on where it was, and ends as if it had never been cut off."""
+
+import contextlib
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+from conftest import results, run, state_of
+from rich.console import Console
+
+from aejax.checkpoint import Checkpoint, Progress
+from aejax.errors import STOP, InputError
+from aejax.files import locked, set_aside
+from aejax.runs import Run
+from aejax.terminal import Report
+
+QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "checkpoint.seconds=0"]
+
+
+class Killed(BaseException):
+    """Ends a training as SIGKILL does: nothing is left but what was left before."""
+
+
+class Watch(Report):
+    """Tells at which step a training began, and kills it once it has come to another."""
+
+    def __init__(self, kill_at=None):
+        super().__init__(Console(quiet=True))
+        self.kill_at, self.began, self.said = kill_at, None, []
+
+    @contextlib.contextmanager
+    def training(self, steps, name, done=0):
+        self.began = done
+
+        def show(step, loss):
+            if self.kill_at is not None and step >= self.kill_at:
+                raise Killed
+
+        yield show
+
+    def say(self, text):
+        self.said.append(text)
+
+
+@pytest.fixture(scope="module")
+def words():
+    """A training with all that a State may hold: batches in an order, warm-up, the best parameters so far."""
+    return [*QUICK, "model=vae", "noise=flip", "batch_size=8", "select=best", "optim.warmup=0.1", "seed=3"]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, words):
+    return results(run(tmp_path_factory.mktemp("whole"), *words).path)
+
+
+@pytest.fixture
+def killed(tmp_path, words):
+    """The folder of a run that was killed after 5 of 8 segments."""
+    with pytest.raises(Killed):
+        run(tmp_path, *words, report=Watch(kill_at=25))
+    return tmp_path
+
+
+def checkpoint_in(folder):
+    [path] = folder.glob("checkpoint-*")
+    return path
+
+
+def test_a_killed_run_goes_on_from_its_checkpoint_to_the_same_bits(killed, words, uninterrupted):
+    checkpoint_in(killed)
+    watch = Watch()
+    record = run(killed, *words, report=watch).record
+    assert 15 <= watch.began <= 25
+    assert record["status"] == "completed"
+    assert results(killed) == uninterrupted
+    assert not list(killed.glob("checkpoint-*"))
+
+
+def test_a_run_that_is_stopped_leaves_a_checkpoint_first(tmp_path, words, uninterrupted):
+    class Stopped(Watch):
+        @contextlib.contextmanager
+        def training(self, steps, name, done=0):
+            yield lambda step, loss: step >= 20 and STOP.set()
+
+    rare = [*words, "checkpoint.seconds=1000"]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, *rare, report=Stopped())
+    finally:
+        STOP.clear()
+    assert Run.read(tmp_path).record["status"] == "interrupted"
+    watch = Watch()
+    run(tmp_path, *rare, report=watch)
+    assert watch.began >= 20
+    assert results(tmp_path) == uninterrupted
+
+
+def test_a_kill_after_the_training_goes_on_too(tmp_path, words, uninterrupted, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("aejax.group._finish", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path, *words, "checkpoint.seconds=1000")
+    watch = Watch()
+    run(tmp_path, *words, "checkpoint.seconds=1000", report=watch)
+    assert watch.began == 40
+    assert results(tmp_path) == uninterrupted
+
+
+def flipped(content):
+    return content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
+
+
+@pytest.mark.parametrize("damage", [flipped, lambda content: content[:500], lambda content: b"", lambda content: b"x"])
+def test_a_damaged_checkpoint_is_set_aside_and_told(killed, words, uninterrupted, damage):
+    path = checkpoint_in(killed)
+    broken = damage(path.read_bytes())
+    path.write_bytes(broken)
+    watch = Watch()
+    run(killed, *words, report=watch)
+    assert watch.began == 0
+    [said] = watch.said
+    assert said == f"{path}: is damaged; set aside as {path.name}.broken, training begins anew"
+    assert (killed / f"{path.name}.broken").read_bytes() == broken
+    assert results(killed) == uninterrupted
+
+
+def test_a_checkpoint_of_other_runs_is_not_used(tmp_path):
+    state = {"a": jax.numpy.arange(3.0)}
+    kept = Checkpoint(tmp_path / "checkpoint", ("one",), 0.0)
+    kept.save(Progress(1, state, [{"loss": np.float32([1, 2, 3])}], 2.5))
+    again = kept.load(state)
+    assert (again.done, again.seconds) == (1, 2.5)
+    np.testing.assert_array_equal(again.points[0]["loss"], [1, 2, 3])
+    np.testing.assert_array_equal(again.state["a"], [0, 1, 2])
+    for ids, other in (("two",), state), (("one",), {"a": jax.numpy.arange(4.0)}), (("one",), {"b": state["a"]}):
+        kept.save(Progress(1, state, [], 2.5))
+        with pytest.raises(InputError, match=r"is of other runs; set aside as checkpoint\.broken"):
+            Checkpoint(kept.path, ids, 0.0).load(other)
+
+
+def test_a_training_goes_on_where_no_checkpoint_can_be_written(tmp_path, words, uninterrupted, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("aejax.checkpoint.write_whole", full)
+    watch = Watch()
+    run(tmp_path, *words, report=watch)
+    assert "not written (No space left on device); training goes on without it" in watch.said[0]
+    assert results(tmp_path) == uninterrupted
+
+
+def test_a_finished_run_is_shown_and_not_touched(command, tmp_path):
+    own = [*QUICK, "figures=false", "track=off", "hydra.run.dir=run"]
+    assert command(*own)[0] == 0
+    before = state_of(tmp_path / "run")
+    status, out, err = command(*own)
+    assert (status, err) == (0, "")
+    assert "finished before" in out and "mean image" in out
+    assert state_of(tmp_path / "run") == before
+
+
+def test_names_that_are_taken_are_not_lost(tmp_path):
+    for content in "abc":
+        (tmp_path / "file").write_text(content)
+        set_aside(tmp_path / "file")
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        "file.broken": "a", "file.broken1": "b", "file.broken2": "c",
+    }  # fmt: skip
+
+
+def test_a_lock_dies_with_its_owner(tmp_path):
+    script = f"from aejax.files import locked\nwith locked({str(tmp_path)!r}): print('in', flush=True); input()"
+    owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    try:
+        assert owner.stdout.readline() == b"in\n"
+        with pytest.raises(InputError, match="another process is at work in it"), locked(tmp_path):
+            pass
+    finally:
+        owner.kill()
+        owner.communicate()
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []

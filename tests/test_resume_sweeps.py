@@ -1,0 +1,183 @@
+"""Sweeps that are cut off go on, and what is wrong with a sweep's folder is told."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from conftest import job, results, state_of
+
+from aejax.errors import InputError
+from aejax.lanes import Layout
+from aejax.resume import command_of
+from aejax.runs import Run
+from aejax.sweep import Ledger
+
+SWEEP = ["model=ae,vae", "noise=flip", "seed=0,1", "steps=40", "log_points=8", "net.widths=[5]", "figures=false"]
+
+
+def test_the_ledger_keeps_the_layout(tmp_path):
+    jobs = {number: job(f"seed={number}") for number in range(4)}
+    ledger = Ledger(tmp_path)
+    ledger.note_plan(["seed=range(4)"], [([0, 2], Layout(2, "map", 1))])
+    ledger.write()
+    again = Ledger(tmp_path)
+    planned = again.plan(jobs)
+    assert planned[0] == ([0, 2], Layout(2, "map", 1))
+    assert planned[1] == ([1, 3], Layout(2, "vmap"))
+    assert again.devices == 1
+
+
+def tried(folder, *words, status=0):
+    done = subprocess.run([sys.executable, "-m", *words], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == status, done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted sweep."""
+    folder = tmp_path_factory.mktemp("sweep")
+    tried(folder, "aejax", "-m", *SWEEP, "hydra.sweep.dir=s")
+    return folder / "s"
+
+
+def wandb_rows(path):
+    """The steps of the rows in a file of an offline W&B run."""
+    told = subprocess.run(["wandb", "leet", "inspect", "--json", path], capture_output=True, text=True, check=True)
+    records = [json.loads(line) for line in told.stdout.splitlines()]
+    steps = [record["history"]["step"].get("num", 0) for record in records if "history" in record]
+    return [int(step) for step in steps]
+
+
+def test_a_terminated_sweep_goes_on_to_the_same_bits(tmp_path, whole):
+    slow = "import time; from aejax import command, group; log = group._log\n"
+    slow += "group._log = lambda *given: (time.sleep(0.3), log(*given)); command.main()"
+    words = [sys.executable, "-c", slow, "-m", *SWEEP, "hydra.sweep.dir=s"]
+    running = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while running.poll() is None and not (tmp_path / "s" / "0" / "metrics.json").exists():
+            time.sleep(0.05)
+        time.sleep(1)
+        running.send_signal(signal.SIGTERM)
+        out, err = running.communicate(timeout=60)
+    finally:
+        running.kill()
+        running.communicate()
+    assert (running.returncode, err) == (130, "")
+    assert "interrupted; 2 of 4 runs finished; to go on: python -m aejax.resume s" in out
+    before = {number: (tmp_path / "s" / number / "run.json").read_bytes() for number in "01"}
+    told = tried(tmp_path, "aejax.resume", "s").stdout
+    assert "2 finished before" in told
+    assert {number: (tmp_path / "s" / number / "run.json").read_bytes() for number in "01"} == before
+    for number in "0123":
+        assert results(tmp_path / "s" / number) == results(whole / number)
+        identity = Run.read(tmp_path / "s" / number).record["id"]
+        [mirror] = (tmp_path / "s" / "wandb").glob(f"offline-run-*-{identity}/*.wandb")
+        rows = wandb_rows(mirror)
+        assert [step for step in rows if step % 5 == 0][:8] == list(range(5, 41, 5))
+        assert len(rows) == len(set(rows))
+
+
+@pytest.fixture
+def again(tmp_path, whole):
+    """A copy of the finished sweep."""
+    shutil.copytree(whole, tmp_path / "s", symlinks=True)
+    return tmp_path / "s"
+
+
+def test_other_overrides_for_a_sweep_are_refused_with_the_difference(command, again):
+    before = state_of(again)
+    changed = [word.replace("steps=40", "steps=50") for word in SWEEP]
+    status, _, err = command("-m", *changed, "hydra.sweep.dir=s")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "hydra.sweep.dir=s: holds another sweep (there steps=40, here steps=50); must be another folder" in err
+    status, _, err = command("-m", *reversed(SWEEP), "hydra.sweep.dir=s")
+    assert status == 2 and "in another order" in err
+    assert state_of(again) == before
+
+
+def test_a_deleted_run_is_trained_again_and_the_others_are_not_touched(command, again, whole):
+    shutil.rmtree(again / "2")
+    kept = {path: path.stat().st_mtime_ns for number in "013" for path in (again / number).rglob("*")}
+    status, out, err = command("-m", *SWEEP, "hydra.sweep.dir=s")
+    assert (status, err) == (0, "")
+    assert "3 finished before" in out
+    assert results(again / "2") == results(whole / "2")
+    assert {path: path.stat().st_mtime_ns for number in "013" for path in (again / number).rglob("*")} == kept
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"overrides": 1, "jobs": [{}], "programs": []}', ""])
+def test_a_damaged_ledger_is_set_aside_and_finished_runs_are_kept(command, again, content):
+    (again / "sweep.json").write_text(content)
+    status, out, err = command("-m", *SWEEP, "hydra.sweep.dir=s")
+    assert (status, err) == (0, "")
+    assert "sweep.json: is damaged; set aside as sweep.json.broken, finished runs are kept" in out
+    assert "4 finished before" in out
+    assert (again / "sweep.json.broken").read_text() == content
+    assert [each["status"] for each in json.loads((again / "sweep.json").read_text())["jobs"]] == ["completed"] * 4
+
+
+def test_a_run_json_that_cannot_be_read_is_set_aside(again):
+    (again / "1" / "run.json").write_text("{")
+    told = tried(again.parent, "aejax.resume", "s").stdout
+    assert "3 finished before" in told
+    assert (again / "1" / "run.json.broken").read_text() == "{"
+    assert Run.read(again / "1").record["status"] == "completed"
+
+
+def test_the_command_of_a_folder_is_what_hydra_wrote(whole, tmp_path):
+    words, place = command_of(whole)
+    assert words == ["-m", *SWEEP, f"hydra.sweep.dir='{whole}'"]
+    assert place == whole.parent
+    with pytest.raises(InputError, match="is a job of a sweep; must be the folder of the sweep"):
+        command_of(whole / "0")
+    with pytest.raises(InputError, match=r"holds no multirun\.yaml and no \.hydra/hydra\.yaml"):
+        command_of(tmp_path)
+    (tmp_path / "multirun.yaml").write_text("hydra: {mode: MULTIRUN}")
+    with pytest.raises(InputError, match=r"multirun\.yaml: cannot be read"):
+        command_of(tmp_path)
+
+
+def test_what_a_record_brings_along_is_trusted_only_where_it_is_told(command, again):
+    path = again / "multirun.yaml"
+    path.write_text(path.read_text().replace("- noise=flip", "- noise=flip\n    - +noise._target_=os.system"))
+    with pytest.raises(InputError, match=r"takes in \+noise\._target_=os\.system; must be repeated by its own command"):
+        command_of(again)
+    assert "+noise._target_=os.system" in command_of(again, trust=True)[0]
+
+
+WRONG = {
+    "seed=range(0)": "seed=range(0): makes no job; must make 1 to 10,000 in a sweep",
+    "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; must make 1 to 10,000 in a sweep",
+    "seed=range(101) latent_dim=range(1,101)": "latent_dim=range(1,101): makes more than 10,000 jobs",
+    "hydra.sweep.dir=file": "hydra.sweep.dir=file: is a file; must be a folder",
+    "hydra.verbose=true,false": "Sweeping over Hydra's configuration is not supported",
+}
+
+
+@pytest.mark.parametrize("words", WRONG)
+def test_a_wrong_sweep_gets_one_line_and_leaves_nothing(command, tmp_path, words):
+    (tmp_path / "file").write_text("mine")
+    status, out, err = command("-m", *words.split())
+    assert err.startswith(f"aejax: {WRONG[words]}")
+    assert (status, out, err.count("\n")) == (2, "", 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_fuller_disk_ends_no_other_program_half(command, tmp_path, monkeypatch):
+    usage = shutil._ntuple_diskusage(10, 9, 1)
+
+    def filled(path):
+        return usage if os.path.exists("s/1/run.json") else shutil._ntuple_diskusage(2**40, 0, 2**40)
+
+    monkeypatch.setattr("aejax.runs.shutil.disk_usage", filled)
+    status, out, _ = command("-m", *SWEEP, "hydra.sweep.dir=s")
+    assert status == 1
+    assert "2 completed, 2 failed" in out
+    assert "failed, 2 jobs: s: no space left, 0.0 MiB; must have 16 MiB" in out
+    assert sorted(path.name for path in (tmp_path / "s").glob("[0-9]")) == ["0", "1"]
