@@ -17,6 +17,7 @@ from aejax.files import locked
 from aejax.runs import Run
 
 QUICK = ["steps=4", "log_points=2", "net.widths=[5]", "figures=false", "track=off"]
+QUICK += ["evaluate.what=[reconstruction]"]
 
 
 WRONG = {
@@ -144,7 +145,7 @@ def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
     assert not list((tmp_path / "run" / "figures").iterdir())
 
 
-@pytest.mark.parametrize("reader", ["true", "head -n 1"])
+@pytest.mark.parametrize("reader", [pytest.param("true", marks=pytest.mark.slow), "head -n 1"])
 def test_a_closed_pipe_does_not_end_a_run(tmp_path, reader):
     words = " ".join([sys.executable, "-m", "aejax", *(f"'{word}'" for word in QUICK), "hydra.run.dir=run"])
     done = subprocess.run(["bash", "-o", "pipefail", "-c", f"{words} | {reader}"], cwd=tmp_path, capture_output=True)

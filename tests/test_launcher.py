@@ -31,6 +31,7 @@ from aejax.runs import Run
 from aejax.sweep import groups, most_lanes
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "track=off"]
+QUICK += ["evaluate.what=[reconstruction]"]
 
 
 def sweep(folder, *words, status=0):
@@ -67,6 +68,7 @@ class TestBatchedConformance(BatchedSweeperTestSuite):
     """Hydra's own suite for batches."""
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("as_hydra_tests")
 @pytest.mark.parametrize("task_launcher_cfg, extra_flags", [({}, ["-m", "hydra/launcher=vmap"])])
 class TestIntegration(IntegrationTestSuite):
@@ -180,6 +182,7 @@ def test_equal_jobs_are_both_recorded_and_trained_once(tmp_path):
     assert (tmp_path / "s" / "1" / ".hydra" / "config.yaml").exists()
 
 
+@pytest.mark.slow
 def test_batches_of_jobs_are_launched_one_after_another(tmp_path):
     told = sweep(tmp_path, "seed=0,1,2", *QUICK, "hydra.sweep.dir=s", "hydra.sweeper.max_batch_size=2").stdout
     assert told.count("completed in") == 2

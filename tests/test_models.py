@@ -40,7 +40,15 @@ def by_vmap(name, *numbers):
     return jobs, jax.jit(jax.vmap(whole))(experiments)
 
 
-@pytest.mark.parametrize("name", ["conv_vae", "sparse_ae", "l1_ae", "topk_ae", "contractive_ae"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sparse_ae",
+        "l1_ae",
+        "topk_ae",
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("conv_vae", "contractive_ae")),
+    ],
+)
 def test_a_lane_of_every_kind_of_code_trains_as_it_would_alone(name):
     """Three units among five, beside another lane, train as three do alone."""
     numbers = (
@@ -59,15 +67,16 @@ def test_a_lane_of_every_kind_of_code_trains_as_it_would_alone(name):
 @pytest.mark.parametrize("name", ["sparse_ae", "l1_ae", "topk_ae", "contractive_ae", "beta_vae"])
 def test_masked_units_of_every_code_get_no_gradient(name):
     each = job(*narrow(name), "latent_dim=3")
-    params = model.init(each.experiment, 8)
+    init = jax.jit(model.init, static_argnums=1)
+    params = init(each.experiment, 8)
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    total = lambda p: objective(each.experiment, p, x_BxP, x_BxP, jnp.int32(0))[0]  # noqa: E731
+    total = jax.jit(lambda p: objective(each.experiment, p, x_BxP, x_BxP, jnp.int32(0))[0])
     gradient = jax.jit(jax.grad(total))(params)
     for head in gradient["to_code"].values():
         assert np.any(head["kernel"][:, :3])
         assert not np.any(head["kernel"][:, 3:]) and not np.any(head["bias"][3:])
     assert not np.any(gradient["from_code"]["kernel"][3:])
-    assert float(total(params)) == pytest.approx(float(total(model.init(each.experiment, 3))), rel=1e-5)
+    assert float(total(params)) == pytest.approx(float(total(init(each.experiment, 3))), rel=1e-5)
 
 
 # --- the k largest ----------------------------------------------------------------------------------------------------
@@ -148,15 +157,15 @@ def test_l1_makes_codes_sparse():
     assert sparsity[0] < 0.7 < 0.8 < sparsity[1]
 
 
-@pytest.mark.parametrize("net", ["mlp", "conv"])
+@pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_the_contraction_is_the_jacobian_of_autodiff(net):
     each = job("model=contractive_ae", f"net={net}", "net.widths=[4,5]", "net.norm=batch", "latent_dim=3", "noise=flip")
-    experiment, params = each.experiment, model.init(each.experiment, 4)
+    experiment, params = each.experiment, jax.jit(model.init, static_argnums=1)(each.experiment, 4)
     x_BxP = experiment.form.scaled(each.dataset.arrays().train)
     shifted = jnp.roll(x_BxP, 1, axis=1)  # what the encoder sees, not the target
-    jacobian = jax.vmap(jax.jacfwd(lambda x: model.encode(experiment, params, x[None]).mean[0]))(shifted)
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda x: model.encode(experiment, params, x[None]).mean[0])))(shifted)
     expected = float(jnp.mean(jnp.sum(jacobian**2, axis=(1, 2))))
-    _, terms, _ = objective(experiment, params, x_BxP, shifted, jnp.int32(0))
+    _, terms, _ = jax.jit(objective)(experiment, params, x_BxP, shifted, jnp.int32(0))
     assert float(terms["contraction"]) == pytest.approx(expected, rel=1e-4)
     if net == "conv":
         return

@@ -77,12 +77,14 @@ def test_a_transposed_convolution_is_the_transpose_of_one(shape, taps, stride):
 def test_convolutions_take_images_of_any_size(size):
     layers = min(2, int(np.ceil(np.log2(max(size[:2])))) or 1)
     each = job(*images(*size), "net=conv", f"net.widths={[3, 4][:layers]}", *(["net.stride=1"] if size[0] == 1 else []))
-    params = model.init(each.experiment, 2)
+    params = jax.jit(model.init, static_argnums=1)(each.experiment, 2)
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
     outputs = jax.jit(model.forward)(each.experiment, params, x_BxP)
     assert outputs.code.mean.shape == (12, 2)
     assert outputs.logits.shape == x_BxP.shape
-    influence = jax.jacobian(lambda p: model.decode(each.experiment, params | {"decoder": p}, outputs.code.z[:1]))
+    influence = jax.jit(
+        jax.jacobian(lambda p: model.decode(each.experiment, params | {"decoder": p}, outputs.code.z[:1]))
+    )
     reached = sum(
         jnp.abs(leaf).sum(axis=tuple(range(2, leaf.ndim)))[0] for leaf in jax.tree.leaves(influence(params["decoder"]))
     )
@@ -106,7 +108,7 @@ def test_convolutions_train_in_lanes_of_either_kind():
         job(*images(7, 6, 3), "net=conv", "net.widths=[3,4]", "steps=6", f"latent_dim={d}", f"seed={d}") for d in (2, 3)
     ]
     experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
-    state = jax.vmap(lambda one: training.init(one, data, 3))(experiments)
+    state = jax.jit(jax.vmap(lambda one: training.init(one, data, 3)))(experiments)
     segment = functools.partial(training.segment, length=6)
     _, found = jax.jit(jax.vmap(lambda one, state: segment(one, state, data, jnp.int32(0))))(experiments, state)
     for index, each in enumerate(jobs):

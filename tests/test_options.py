@@ -97,7 +97,7 @@ def test_layer_norm_standardises_the_units_of_an_example():
     np.testing.assert_allclose(h.std(axis=1), 1, rtol=1e-3)
 
 
-@pytest.mark.parametrize("net", ["mlp", "conv"])
+@pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_a_residual_net_adds_what_it_had(net):
     experiment, params, x = started(f"net={net}", "net.residual=true", "net.widths=[6,6]", "net.activation=identity")
     names = {"mlp": ["Dense_2"], "conv": ["Convolution_0", "Convolution_2"]}[net]  # not the shortcuts

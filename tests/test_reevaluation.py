@@ -139,6 +139,7 @@ def test_a_folder_without_a_run_gets_one_line(again):
     assert evaluate("what=[elbo]")[0] == 2
 
 
+@pytest.mark.slow
 def test_usefulness_compares_codes_with_pixels_and_pca(again):
     place, evaluate = again
     assert evaluate(place / "a", "what=[probe,usefulness]", "noise=own")[0] == 0

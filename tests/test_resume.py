@@ -16,7 +16,7 @@ from aejax.files import locked, set_aside
 from aejax.runs import Run
 from aejax.terminal import Report
 
-QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "checkpoint.seconds=0"]
+QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "checkpoint.seconds=0", "evaluate.what=[reconstruction]"]
 
 
 class Killed(BaseException):

@@ -18,6 +18,7 @@ from aejax.runs import Run
 from aejax.sweep import Ledger
 
 SWEEP = ["model=ae,vae", "noise=flip", "seed=0,1", "steps=40", "log_points=8", "net.widths=[5]", "figures=false"]
+SWEEP += ["evaluate.what=[reconstruction]"]
 
 
 def test_the_ledger_keeps_the_layout(tmp_path):
@@ -54,6 +55,7 @@ def wandb_rows(path):
     return [int(step) for step in steps]
 
 
+@pytest.mark.slow
 def test_a_terminated_sweep_goes_on_to_the_same_bits(tmp_path, whole):
     slow = "import time; from aejax import command, group; log = group._log\n"
     slow += "group._log = lambda *given: (time.sleep(0.3), log(*given)); command.main()"

@@ -13,6 +13,7 @@ from aejax.runs import Run
 from aejax.track import Mirror
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "hydra.run.dir=run"]
+QUICK += ["evaluate.what=[reconstruction]"]
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -42,8 +42,11 @@ def test_the_loss_is_reconstruction_plus_beta_kl():
     "overrides",
     [
         [],
-        ["model=vae", "noise=flip", "likelihood=learned", "net.norm=layer"],
-        ["batch_size=5", "noise=salt_pepper", "net.norm=batch", "net.dropout=0.2", "net.residual=true"],
+        pytest.param(["model=vae", "noise=flip", "likelihood=learned", "net.norm=layer"], marks=pytest.mark.slow),
+        pytest.param(
+            ["batch_size=5", "noise=salt_pepper", "net.norm=batch", "net.dropout=0.2", "net.residual=true"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_lane_trains_as_it_would_alone(overrides):
@@ -102,7 +105,9 @@ def test_the_best_parameters_are_those_with_the_smallest_validation_error():
     assert last.chosen is last.params
 
 
-@pytest.mark.parametrize("wild", [["optim=sgd", "optim.lr=1e30", "optim.clip=null"], ["optim.lr=1e38"]])
+@pytest.mark.parametrize(
+    "wild", [["optim=sgd", "optim.lr=1e30", "optim.clip=null"], pytest.param(["optim.lr=1e38"], marks=pytest.mark.slow)]
+)
 def test_a_lane_that_diverges_keeps_its_last_finite_parameters_and_harms_no_other(wild):
     tame = [part if "lr" not in part else "optim.lr=1e-4" for part in wild]
     jobs = [job(*FEW, "net.norm=batch", *each) for each in (wild, tame)]
