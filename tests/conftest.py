@@ -13,7 +13,9 @@ os.environ |= {
     "WANDB_CACHE_DIR": f"{HOME}/wandb",
     "WANDB_CONFIG_DIR": f"{HOME}/wandb",
     "JAX_COMPILATION_CACHE_DIR": f"{HOME}/cache/jax",
-    "XLA_FLAGS": os.environ.get("XLA_FLAGS", "--xla_backend_optimization_level=0"),  # compiles in half the time
+    "XLA_FLAGS": os.environ.get(
+        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+    ),  # compile in half the time
     "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
 }
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB_BASE_URL"):
