@@ -38,6 +38,7 @@ class Experiment:
     net: Any = part()
     noise: Any = part()
     optim: Any = part()
+    pretrain: Any = part()
     evaluate: Any = part()
     form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
 
@@ -61,7 +62,14 @@ class Experiment:
         settled = self.replace(
             form=form, steps=steps, epochs=None, batch_size=batch_size, likelihood=self.likelihood.settle(form)
         )
-        for component in (settled.likelihood, settled.noise, settled.net, settled.model, settled.evaluate):
+        for component in (
+            settled.likelihood,
+            settled.noise,
+            settled.net,
+            settled.model,
+            settled.pretrain,
+            settled.evaluate,
+        ):
             component.check(settled)
         return settled
 

@@ -161,7 +161,8 @@ def _train(lanes, layout, plan, programs, experiments, progress, data, checkpoin
                 if not each.ended:
                     each.run.write_history(each.rows)
             saved = time.perf_counter()
-        show(sum(lengths[: len(points)]), float(np.mean(points[-1]["train/loss"])))
+        phase = f"layer {layer} alone  " if (layer := int(np.max(points[-1].get("layer", 0)))) else ""
+        show(sum(lengths[: len(points)]), float(np.mean(points[-1]["train/loss"])), phase)
 
     def now():
         return Progress(len(points), state, points, before + time.perf_counter() - started)

@@ -28,6 +28,7 @@ class Purpose(enum.IntEnum):
     NLL = 16
     GENERATED = 17
     TWO_SAMPLES = 18
+    PRETRAIN = 19  # of a run: what layers draw that learn alone
 
 
 def key_for(seed, purpose, step=0):

@@ -48,7 +48,7 @@ class Report:
 
     @contextlib.contextmanager
     def training(self, steps, name, done=0):
-        """A function (step, loss) that shows how far a training of `steps` steps, `done` of them before, has come."""
+        """A function (step, loss, phase) that shows how far a training has come; `done` steps were before."""
         started = time.perf_counter()
 
         def rate(step):
@@ -56,17 +56,19 @@ class Report:
 
         if self.console.is_terminal:
             with self._bar(name, steps, done) as update:
-                yield lambda step, loss: update(step, f"{step}/{steps}  loss {loss:.5g}  {rate(step):,.0f} steps/s")
+                yield lambda step, loss, phase: update(
+                    step, f"{step}/{steps}  {phase}loss {loss:.5g}  {rate(step):,.0f} steps/s"
+                )
             return
         due = [at for part in range(1, LINES + 1) if (at := steps * part // LINES) > done]
 
-        def show_line(step, loss):
+        def show_line(step, loss, phase):
             passed = [at for at in due if at <= step]
             if passed:
                 del due[: len(passed)]
                 left = (steps - step) / max(rate(step), 1e-9)
                 speed = f"{rate(step):,.0f} steps/s  {left:.0f} s left"
-                self.say(f"{name}: step {step}/{steps}  loss {loss:.5g}  {speed}")
+                self.say(f"{name}: step {step}/{steps}  {phase}loss {loss:.5g}  {speed}")
 
         yield show_line
 
@@ -162,12 +164,12 @@ class SweepReport(Report):
     def training(self, steps, name, done=0):
         """As Report's, for all lanes of a program."""
         if self._update:
-            yield lambda step, loss: self._update(
-                self.done + step * self.layout.count, f"step {step}/{steps}  mean loss {loss:.5g}", self.name
+            yield lambda step, loss, phase: self._update(
+                self.done + step * self.layout.count, f"step {step}/{steps}  {phase}mean loss {loss:.5g}", self.name
             )
             return
         started = time.perf_counter()
-        yield lambda step, loss: None
+        yield lambda step, loss, phase: None
         told = f"steps {done} to {steps}" if done else f"{steps} steps"
         devices = _plural(self.layout.devices, "device")
         self.say(f"{self.name} on {devices}: {told} in {time.perf_counter() - started:.1f} s")

@@ -1,5 +1,6 @@
 """Training as pure functions of one experiment; the caller puts lanes around them."""
 
+import functools
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ from jax import lax
 from aejax import model
 from aejax.chunks import summed
 from aejax.loss import objective
+from aejax.pretrain import is_trained
 from aejax.random import Purpose, key_for
 
 
@@ -77,6 +79,9 @@ def segment(experiment, state, data, start, length, batches=None):
         metrics = jax.tree.map(lambda row: jnp.mean(row, axis=0), rows)
     else:
         metrics = _training_metrics(*_objective(experiment, state.params, data.train))
+    if phases := experiment.pretrain.phases(experiment):  # of the last step, from 1 on; 0 when all learn
+        at = start + length - 1
+        metrics["layer"] = jnp.where(at < sum(phases), 1 + jnp.sum(at >= jnp.cumsum(jnp.array(phases))), 0)
     metrics["alive"] = state.alive
     if data.valid is None:
         return state, metrics
@@ -98,15 +103,47 @@ def step(experiment, state, data, at, stored_BxP=None):
         state, stored_BxP = batch(experiment, state, data, at)
     clean_BxP = experiment.form.drawn(key_for(experiment.seed, Purpose.BINARISE, at), stored_BxP)
     input_BxP = experiment.noise(key_for(experiment.seed, Purpose.NOISE, at), clean_BxP, experiment.form.shape)
-    before, running = model.trained(state.params), state.params["running"]
+    phases = experiment.pretrain.phases(experiment)
 
-    def loss(params):
-        total, *others = objective(experiment, params | {"running": running}, clean_BxP, input_BxP, at)
-        return total, others
+    def whole(state):
+        def loss(params):
+            total, *others = objective(experiment, params, clean_BxP, input_BxP, at)
+            return total, others
 
-    (total, (terms, running)), gradient = jax.value_and_grad(loss, has_aux=True)(before)
-    updates, optim = experiment.optim.transformation(experiment.steps).update(gradient, state.optim, before)
-    params = optax.apply_updates(before, updates) | {"running": running}
+        return _descend(experiment, state, loss, experiment.steps - sum(phases))
+
+    def layer(place, state):
+        def loss(params):
+            total = experiment.pretrain.loss(experiment, params, place, clean_BxP, input_BxP, at)
+            terms = {"reconstruction": total} | dict.fromkeys(experiment.model.terms, jnp.float32(0))
+            return total, (terms, params["running"])
+
+        return _descend(experiment, state, loss, phases[place], is_trained(experiment, state.params, place))
+
+    if not phases:
+        return whole(state)
+    # `at` is the same for all lanes, so that these stay branches when lanes are put around them.
+    ends = jnp.cumsum(jnp.array(phases))
+    unrolled = lambda params: experiment.pretrain.unrolled(experiment, params)  # noqa: E731
+    state = state.replace(params=lax.cond(at == ends[-1], unrolled, lambda params: params, state.params))
+    afresh = lambda _: experiment.optim.transformation(experiment.steps).init(model.trained(state.params))  # noqa: E731
+    state = state.replace(optim=lax.cond(jnp.any(at == ends), afresh, lambda optim: optim, state.optim))
+    layers = [functools.partial(layer, place) for place in range(len(phases))]
+    return lax.switch(jnp.sum(at >= ends), [*layers, whole], state)
+
+
+def _descend(experiment, state, loss, steps, trained=None):
+    """The State after one step of a descent of so many `steps`; the loss and its terms before it.
+
+    `loss(params)` gives it with (its terms, what is running now); `trained` is a tree of what moves, None for all.
+    """
+    before, running = model.trained(state.params), {"running": state.params["running"]}
+    with_aux = jax.value_and_grad(lambda params: loss(params | running), has_aux=True)
+    (total, (terms, moved)), gradient = with_aux(before)
+    updates, optim = experiment.optim.transformation(steps).update(gradient, state.optim, before)
+    if trained is not None:  # weight decay moves what has no gradient
+        updates = jax.tree.map(lambda update, moves: update if moves else 0 * update, updates, model.trained(trained))
+    params = optax.apply_updates(before, updates) | {"running": moved}
     alive = state.alive & jnp.isfinite(total) & _all_finite(params)
     params = _where(alive, params, state.params)
     return state.replace(params=params, optim=optim, alive=alive), _training_metrics(total, terms)

@@ -5,6 +5,7 @@ import tempfile
 
 # Before jax is imported: no test reads or writes what a user has, and programs are compiled once a session.
 HOME = tempfile.mkdtemp(prefix="aejax-test-")
+COMPILE_SOON = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # in half the time
 os.environ |= {
     "HOME": HOME,
     "XDG_CACHE_HOME": f"{HOME}/cache",
@@ -13,9 +14,7 @@ os.environ |= {
     "WANDB_CACHE_DIR": f"{HOME}/wandb",
     "WANDB_CONFIG_DIR": f"{HOME}/wandb",
     "JAX_COMPILATION_CACHE_DIR": f"{HOME}/cache/jax",
-    "XLA_FLAGS": os.environ.get(
-        "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-    ),  # compile in half the time
+    "XLA_FLAGS": os.environ.get("XLA_FLAGS", COMPILE_SOON),
     "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
 }
 for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB_BASE_URL"):

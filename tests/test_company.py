@@ -51,6 +51,7 @@ def variants(data, model, net, noise):
     """Two jobs of one composition that differ in all their numbers; skips where the parts do not fit each other."""
     words = [f"data={data}", f"model={model}", f"noise={noise}", "track=off", "figures=false", *FEW]
     words += [] if net == OWN else [f"net={net}"]
+    words += ["steps=8"] if model in ("stacked_ae", "rbm_ae") else []  # for each layer, and for the whole
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", words, return_hydra_config=True)

@@ -34,7 +34,7 @@ class Watch(Report):
     def training(self, steps, name, done=0):
         self.began = done
 
-        def show(step, loss):
+        def show(step, loss, phase):
             if self.kill_at is not None and step >= self.kill_at:
                 raise Killed
 
@@ -82,7 +82,7 @@ def test_a_run_that_is_stopped_leaves_a_checkpoint_first(tmp_path, words, uninte
     class Stopped(Watch):
         @contextlib.contextmanager
         def training(self, steps, name, done=0):
-            yield lambda step, loss: step >= 20 and STOP.set()
+            yield lambda step, loss, phase: step >= 20 and STOP.set()
 
     rare = [*words, "checkpoint.seconds=1000"]
     try:

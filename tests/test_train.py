@@ -95,8 +95,8 @@ def test_the_best_parameters_are_those_with_the_smallest_validation_error():
     rough = ["optim.lr=0.03", "optim.schedule=constant", "noise=flip", "noise.level=0.2", "steps=150", "log_points=50"]
     last, rows = trained(job(*rough))
     best, same = trained(job("select=best", *rough))
-    errors = [float(row["valid/mse"][0]) for row in rows]
-    assert errors == pytest.approx([float(row["valid/mse"][0]) for row in same], rel=1e-4)
+    errors = [float(row["valid/mse"][0]) for row in same]
+    assert errors == pytest.approx([float(row["valid/mse"][0]) for row in rows], rel=1e-4)
     assert min(errors) < errors[-1]
     assert float(best.best_mse[0]) == min(errors)
     each = job(*rough)
