@@ -7,7 +7,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
-from omegaconf import OmegaConf, open_dict, read_write
+from omegaconf import open_dict, read_write
 
 from aejax.compose import write_yaml
 from aejax.errors import InputError
@@ -32,11 +32,10 @@ def train(dataset, *overrides):
     job, config = _job(dataset, overrides)
     folder = Path(str(config.hydra.run.dir))
     before, report = check_folder(folder, job.run_id, job.settings), Report()
-    own = without_hydra(config)
-    own.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
+    config.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
     try:
         with locked(folder):
-            write_yaml(folder / config.hydra.output_subdir, own, OmegaConf.masked_copy(config, "hydra"))
+            write_yaml(folder / config.hydra.output_subdir, config)
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except NotBegun:
         discard(folder, before)

@@ -14,7 +14,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import HydraException
-from omegaconf import open_dict, read_write
+from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax.compose import SweepLoader, write_yaml
@@ -185,15 +185,14 @@ def _read(task, hydra_context, config, name, loaded):
     with open_dict(composed):
         composed.hydra.job.id = task.number
         composed.hydra.job.num = task.number
-    hydra = HydraConfig.instance()
-    hydra.set_config(composed)
+    HydraConfig.instance().cfg = composed  # as set_config does, without its copy; for the interpolations
     folder = Path(str(composed.hydra.sweep.dir)) / str(composed.hydra.sweep.subdir)
-    for own in (composed.hydra.runtime, hydra.cfg.hydra.runtime):
-        with read_write(own), open_dict(own):
-            own.output_dir = str(folder.absolute())
+    with open_dict(composed.hydra.runtime):
+        composed.hydra.runtime.output_dir = str(folder.absolute())
+    OmegaConf.set_readonly(composed.hydra, True)
     returned = task.returned
     returned.cfg = without_hydra(composed)
-    returned.hydra_cfg = hydra.cfg  # the next job's is another object
+    returned.hydra_cfg = composed
     returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
     task.folder, task.config = folder, composed
     try:
@@ -241,7 +240,7 @@ def _copy_twin(task):
 
 
 def _write_yaml(task):
-    write_yaml(task.folder / task.config.hydra.output_subdir, task.returned.cfg, task.returned.hydra_cfg)
+    write_yaml(task.folder / task.config.hydra.output_subdir, task.config)
 
 
 def _one_by_one(hydra_context, task_function, config, job_overrides, initial_job_idx):

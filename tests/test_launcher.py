@@ -22,8 +22,9 @@ from hydra.test_utils.launcher_common_tests import (
 )
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
 
-from aejax.compose import SweepLoader
+from aejax.compose import SweepLoader, yaml_of
 from aejax.device import memory
 from aejax.lanes import Lanes, Layout, cut_evenly, value_bytes
 from aejax.launch import names_of
@@ -222,6 +223,63 @@ SETS = [
     ["~checkpoint"],
     ["track=off", "lanes.max=3", "figures=false", "net={widths:[5],activation:relu}"],
 ]
+
+
+WORDS = [
+    "a b",
+    "1e-3",
+    "yes",
+    "null",
+    "~",
+    "",
+    " lead",
+    "x: y",
+    "# no",
+    "'q'",
+    '"d"',
+    "two\nlines",
+    "a\n\n b",
+    "tab\tx",
+]
+WORDS += [
+    "é",
+    "😀 smile",
+    "long " * 40,
+    "long 'q' " * 30,
+    "-",
+    "[1]",
+    "{a}",
+    "0x1f",
+    "on",
+    ".5",
+    "1:30",
+    "\u2028",
+    "\x07",
+]
+WORDS += [
+    "a\\b",
+    "${x.y}",
+    "word" * 50,
+    "end \n",
+    "tag(log,interval(1e-4,0.1))",
+    "2020-01-01",
+    "a #b",
+    "@a",
+    "%p",
+    "!t",
+]
+CONTENTS = [{"a": word, word + "0": [word, {"b": word}]} for word in WORDS]
+CONTENTS += [{"a": [1, 0.1, 1e-9, 1e30, None, True, float("inf"), [], {}, [[1], [{"x": []}]]]}]
+
+
+@pytest.mark.parametrize("content", CONTENTS, ids=range(len(CONTENTS)))
+def test_yaml_is_written_as_omegaconf_writes_it(content):
+    for length in (0, 30):  # of what stands before it in the line
+        nested = {"k" * length: content}
+        assert yaml_of(nested) == yaml.dump(nested, Dumper=get_omega_conf_dumper(), **YAML)
+
+
+YAML = {"default_flow_style": False, "allow_unicode": True, "sort_keys": False}  # what OmegaConf.to_yaml asks for
 
 
 @pytest.mark.parametrize("overrides", SETS, ids=" ".join)

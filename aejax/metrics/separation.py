@@ -8,6 +8,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from aejax.metrics.neighbours import distances, in_chunks
 
@@ -101,15 +102,15 @@ def confusion(predicted_N, y_N, classes):
 def confused_pairs(confusion_CxC):
     """Pairs of classes (i, j) [C(C-1)/2, 2], the most confused first, and the share of their examples that is [...].
 
-    The share is of the examples of both classes, in either direction.
+    The share is of the examples of both classes, in either direction. Host code.
     """
     classes = confusion_CxC.shape[0]
-    first, second = jnp.triu_indices(classes, 1)
-    size_C = jnp.sum(confusion_CxC, axis=1)
+    first, second = np.triu_indices(classes, 1)
+    size_C = np.sum(confusion_CxC, axis=1)
     mixed = (confusion_CxC + confusion_CxC.T)[first, second]
-    share = mixed / jnp.maximum(size_C[first] + size_C[second], 1)
-    order = jnp.argsort(-share, stable=True)
-    return jnp.stack([first, second], axis=1)[order], share[order]
+    share = mixed / np.maximum(size_C[first] + size_C[second], 1)
+    order = np.argsort(-share, kind="stable")
+    return np.stack([first, second], axis=1)[order], share[order]
 
 
 def _grouped(z_NxZ, y_N, classes):
