@@ -16,7 +16,7 @@ SAMPLES = 28
 def examples(experiment, params, data, grid_GxZ):
     """Images by name, pixels in [0, 1], as rows of P values; the decoded images of grid_GxZ among them.
 
-    `samples` from the prior come with `nearest`, the training example at the smallest squared error.
+    `samples` come with `nearest`, the training example at the smallest squared error.
     """
     form, mean = experiment.form, experiment.likelihood.mean
     clean_NxP = form.scaled(data.test[:SHOWN])
@@ -28,9 +28,7 @@ def examples(experiment, params, data, grid_GxZ):
     if not isinstance(experiment.noise, Clean):
         noisy_MxP = noisy_copies(experiment, data)["input"][: clean_NxP.shape[0]]
         shown |= {"noisy": noisy_MxP, "restored": model.reconstruct(experiment, params, noisy_MxP)}
-    if experiment.model.bottleneck.has_prior:
-        samples_SxP = model.sample(experiment, params, key_for(SEED, Purpose.SAMPLES), SAMPLES)
-        apart_NxS = mapped(lambda part, _: distances(form.scaled(part), samples_SxP), data.train)
-        nearest_S = jnp.argmin(apart_NxS, axis=0)
-        shown |= {"samples": samples_SxP, "nearest": form.scaled(data.train[nearest_S])}
-    return shown
+    samples_SxP = experiment.sample.images(experiment, params, data, key_for(SEED, Purpose.SAMPLES), SAMPLES)
+    apart_NxS = mapped(lambda part, _: distances(form.scaled(part), samples_SxP), data.train)
+    nearest_S = jnp.argmin(apart_NxS, axis=0)
+    return shown | {"samples": samples_SxP, "nearest": form.scaled(data.train[nearest_S])}

@@ -40,6 +40,7 @@ class Experiment:
     optim: Any = part()
     pretrain: Any = part()
     evaluate: Any = part()
+    sample: Any = part()
     form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
 
     def settle(self, form):
@@ -62,14 +63,8 @@ class Experiment:
         settled = self.replace(
             form=form, steps=steps, epochs=None, batch_size=batch_size, likelihood=self.likelihood.settle(form)
         )
-        for component in (
-            settled.likelihood,
-            settled.noise,
-            settled.net,
-            settled.model,
-            settled.pretrain,
-            settled.evaluate,
-        ):
+        parts = ("likelihood", "noise", "net", "model", "pretrain", "evaluate", "sample")
+        for component in (getattr(settled, name) for name in parts):
             component.check(settled)
         return settled
 

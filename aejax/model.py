@@ -103,11 +103,6 @@ def prior(experiment, params, key, samples):
     return experiment.model.bottleneck.prior(key, samples, _mask(experiment, params))
 
 
-def sample(experiment, params, key, samples):
-    """Mean images of codes drawn from the prior, [samples, P]."""
-    return experiment.likelihood.mean(decode(experiment, params, prior(experiment, params, key, samples)))
-
-
 def _encode(experiment, params, x_BxP, key, key_training):
     """The Code and what is running in the encoder after this."""
     bottleneck, mask_Z = experiment.model.bottleneck, _mask(experiment, params)

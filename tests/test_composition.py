@@ -1,6 +1,7 @@
 """Every choice of the groups composes, trains two steps and is finite; those that make no sense are refused."""
 
 import re
+import shlex
 import subprocess
 import sys
 
@@ -148,7 +149,7 @@ def test_every_activation_is_elementwise():
 def test_the_readmes_own_data_and_noise_are_found_and_trained(tmp_path):
     readme = (CONF.parent / "README.md").read_text()
     code = re.findall(r"```python\n# mine\.py\n(.*?)```", readme, re.S)
-    assert len(code) == 2
+    assert len(code) == 3
     (tmp_path / "mine.py").write_text("\n".join(code))
     for group in ("data", "noise"):
         (tmp_path / group).mkdir()
@@ -164,4 +165,28 @@ def test_the_readmes_own_data_and_noise_are_found_and_trained(tmp_path):
     assert run.metrics["restore/mse"] > 0
     labelled = {name: value for name, value in run.metrics.items() if name.startswith("separation/")}
     assert labelled and set(labelled.values()) == {None}  # there are no labels
-    assert len(list((run.path / "figures").glob("*.png"))) == 5
+    assert len(list((run.path / "figures").glob("*.png"))) == 6
+
+
+@pytest.mark.slow
+def test_the_readmes_own_model_is_added_in_one_file(tmp_path):
+    """The page is followed literally, with fewer steps."""
+    page = (CONF.parent / "README.md").read_text().split("### Add a model in one file")[1]
+    (tmp_path / "mine.py").write_text(re.search(r"```python\n# mine\.py\n(.*?)```", page, re.S)[1])
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "bits_ae.yaml").write_text(
+        re.search(r"```yaml\n# model/bits_ae\.yaml\n(.*?)```", page, re.S)[1]
+    )
+    commands = re.findall(r"^python -m aejax .*$", page, re.M)
+    assert len(commands) == 3
+    for number, command in enumerate(commands):
+        where = "hydra.sweep.dir" if " -m " in command.removeprefix("python -m") else "hydra.run.dir"
+        words = [*shlex.split(command)[1:], "steps=300", "log_points=3", "track=off", f"{where}={number}"]
+        done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert (done.returncode, done.stderr) == (0, "")
+    apart, bits = (Run.read(tmp_path / number) for number in "01")
+    assert apart.history[-1]["train/apart"] < 0.05 * apart.history[0]["train/apart"] + 0.05
+    assert set(np.unique(bits.codes["z"])) == {0.0, 1.0}
+    assert bits.metrics["recon/mse"] < 0.5 * bits.metrics["floor/mean_mse"]
+    assert "48 jobs -> 2 programs of 24 lanes" in done.stdout
+    assert all(Run.read(path.parent).record["status"] == "completed" for path in (tmp_path / "2").glob("*/run.json"))

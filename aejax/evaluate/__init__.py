@@ -77,8 +77,7 @@ def evaluate(experiment, params, data):
         metrics |= _prefixed("robust", robustness(experiment, params, data, known))
     if "generation" in what:
         metrics |= _prefixed("interpolation", interpolations(experiment, params, z_NxZ))
-        if experiment.model.bottleneck.has_prior:
-            metrics |= _prefixed("generation", generation(experiment, params, data))
+        metrics |= _prefixed("generation", generation(experiment, params, data))
     if "anomaly" in what:
         scores, details["anomaly_score"] = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
         metrics |= _prefixed("anomaly", scores)

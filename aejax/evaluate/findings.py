@@ -73,7 +73,9 @@ def _asked(experiment):
 def _reason(name, experiment, dataset):
     """Why a metric is missing for what the data or the model are, None where it is not for that."""
     if name.startswith(("elbo", "nll", "likelihood/", "generation/")):
-        return None if experiment.model.bottleneck.has_prior else "the model has no prior"
+        if not experiment.model.bottleneck.has_prior:
+            return "the model has no prior"
+        return None if experiment.sample.is_prior(experiment) else "samples are not the prior's"
     if not dataset.label_names:
         return "the data have no labels"
     least = FITTED.get(name.removeprefix("separation/"))

@@ -1,4 +1,4 @@
-"""What a model draws from its prior, and what lies between its codes."""
+"""What a model draws, and what lies between its codes."""
 
 import jax.numpy as jnp
 
@@ -21,12 +21,12 @@ from aejax.random import Purpose, key_for
 
 
 def generation(experiment, params, data):
-    """Samples against test and training examples, and posterior samples against the prior, {name: scalar}."""
+    """Samples against test and training examples, and posterior codes against the prior that they are from."""
     form = experiment.form
     test_NxP, train_NxP = form.scaled(data.test)[:GENERATED], form.scaled(data.train)
     alone = is_alone(experiment, data)
     key = key_for(SEED, Purpose.GENERATED)
-    drawn_SxP = _drawn(experiment, params, key, GENERATED if alone else test_NxP.shape[0])
+    drawn_SxP = _drawn(experiment, params, data, key, GENERATED if alone else test_NxP.shape[0])
     found = {} if alone else metrics.novelty(train_NxP, test_NxP, drawn_SxP)
     if test_NxP.shape[0] > MANIFOLD:
         found |= metrics.manifolds(test_NxP, drawn_SxP, MANIFOLD)
@@ -38,6 +38,8 @@ def generation(experiment, params, data):
             f"glyphs_{name}": value
             for name, value in metrics.glyphs(train_NxP, drawn_SxP, form.kind == "binary").items()
         }
+    if not experiment.sample.is_prior(experiment):
+        return found
     posterior_MxZ = model.encode(experiment, params, test_NxP[:TWO_SAMPLES], key_for(SEED, Purpose.TWO_SAMPLES)).z
     prior_MxZ = model.prior(experiment, params, key_for(SEED, Purpose.TWO_SAMPLES, 1), posterior_MxZ.shape[0])
     mmd2, p = metrics.two_samples(key_for(SEED, Purpose.TWO_SAMPLES, 2), posterior_MxZ, prior_MxZ, PERMUTATIONS)
@@ -53,6 +55,6 @@ def interpolations(experiment, params, z_NxZ):
     return metrics.interpolation(images.reshape(start_LxZ.shape[0], STEPS, -1))
 
 
-def _drawn(experiment, params, key, samples):
-    z_SxZ = model.prior(experiment, params, key, samples)
+def _drawn(experiment, params, data, key, samples):
+    z_SxZ = experiment.sample.codes(experiment, params, data, key, samples)
     return mapped(lambda part, _: experiment.likelihood.mean(model.decode(experiment, params, part)), z_SxZ)

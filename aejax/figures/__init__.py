@@ -61,10 +61,9 @@ def _of_images(form, grid, shown):
         triples = {name: images[name][:RESTORED] for name in ("clean", "noisy", "restored")}
         yield "restored", strips(form, triples, *_errors(form, shown))
     yield "grid", decoded_grid(form, grid, images["grid"])
-    if "samples" in images:
-        apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
-        pairs = {"sample": images["samples"], "nearest": images["nearest"]}
-        yield "samples", strips(form, pairs, {"nearest": [f"{each:.2g}" for each in apart_S]}, "mean squared\nerror")
+    apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
+    pairs = {"sample": images["samples"], "nearest": images["nearest"]}
+    yield "samples", strips(form, pairs, {"nearest": [f"{each:.2g}" for each in apart_S]}, "mean squared\nerror")
 
 
 def _of_vectors(grid, shown):
@@ -72,8 +71,7 @@ def _of_vectors(grid, shown):
     if "noisy" in shown:
         yield "restored", overlaid({name: shown[name] for name in ("clean", "noisy", "restored")})
     yield "grid", decoded_lines(grid, shown["grid"])
-    if "samples" in shown:
-        yield "samples", overlaid({"nearest": shown["nearest"], "sample": shown["samples"]})
+    yield "samples", overlaid({"nearest": shown["nearest"], "sample": shown["samples"]})
 
 
 def _errors(form, shown):

@@ -1,0 +1,110 @@
+"""Where the codes of samples come from: the model's prior, or a density that is fitted to its training codes."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from aejax import model
+from aejax.bottleneck import code_width, latent_mask
+from aejax.errors import InputError
+from aejax.evaluate.passes import codes_of_stored, spread
+from aejax.metrics.clusters import k_means
+from aejax.random import normal_by_unit
+from aejax.settings import choice, count
+
+FITTED = 10_000  # training codes at the most that a density is fitted to, spread evenly
+EM_STEPS = 100
+REGULAR = 1e-6  # of the mean variance of the codes, added to each unit's in a fitted covariance
+STARTS = 3  # of the k-means that a mixture begins with
+
+
+@struct.dataclass
+class Sampler:
+    """Draws codes to decode: from the prior, or by a Gaussian, a mixture of `components` Gaussians or a kernel density
+    of training codes.
+
+    `auto` is the prior where the model has one, else the Gaussian. A density that is fitted afterwards samples from
+    models without a prior (Ghosh et al. 2020, section 4).
+    """
+
+    how: str = choice("auto", "prior", "gaussian", "mixture", "kde")
+    components: int = count(1, 1000)
+
+    def check(self, experiment):
+        """Raises InputError where the experiment cannot be sampled from in this way."""
+        if self.how == "prior" and not experiment.model.bottleneck.has_prior:
+            raise InputError("sample.how=prior: the model has no prior; must be auto, gaussian, mixture or kde")
+        examples = min(experiment.form.examples, FITTED)
+        if self.how == "mixture" and self.components > examples:
+            raise InputError(f"sample.components={self.components}: must be at most the training examples, {examples}")
+
+    def is_prior(self, experiment):
+        """Whether samples come from the model's prior."""
+        return self.how == "prior" or (self.how == "auto" and experiment.model.bottleneck.has_prior)
+
+    def codes(self, experiment, params, data, key, samples):
+        """Codes [samples, Z]."""
+        if self.is_prior(experiment):
+            return model.prior(experiment, params, key, samples)
+        mask_Z = latent_mask(code_width(params), experiment.latent_dim)
+        z_NxZ = codes_of_stored(experiment, params, spread(data.train, FITTED))
+        keys = jax.random.split(key, 3)
+        eps_SxZ = normal_by_unit(keys[0], mask_Z.shape[0], (samples,)).T
+        if self.how == "mixture":
+            log_weight_K, mean_KxZ, factor_KxZxZ = mixture(keys[1], z_NxZ, mask_Z, self.components)
+            chosen_S = jax.random.categorical(keys[2], log_weight_K, shape=(samples,))
+            z_SxZ = mean_KxZ[chosen_S] + jnp.einsum("szy,sy->sz", factor_KxZxZ[chosen_S], eps_SxZ)
+        else:
+            mean_Z, factor_ZxZ = gaussian(z_NxZ, jnp.ones(z_NxZ.shape[0]), mask_Z)
+            z_SxZ = mean_Z[None, :] + eps_SxZ @ factor_ZxZ.T
+            if self.how == "kde":  # the same covariance, shrunk by Scott's factor, around training codes
+                factor = z_NxZ.shape[0] ** (-1 / (jnp.float32(experiment.latent_dim) + 4))
+                centre_S = jax.random.randint(keys[1], (samples,), 0, z_NxZ.shape[0])
+                z_SxZ = z_NxZ[centre_S] + factor * (eps_SxZ @ factor_ZxZ.T)
+        return z_SxZ * mask_Z[None, :]
+
+    def images(self, experiment, params, data, key, samples):
+        """Mean images of such codes, [samples, P]."""
+        z_SxZ = self.codes(experiment, params, data, key, samples)
+        return experiment.likelihood.mean(model.decode(experiment, params, z_SxZ))
+
+
+def gaussian(z_NxZ, weight_N, mask_Z):
+    """The weighted mean [Z] of codes and the Cholesky factor [Z, Z] of their covariance, 1 for masked units."""
+    total = jnp.sum(weight_N)
+    mean_Z = weight_N @ z_NxZ / total
+    centred_NxZ = z_NxZ - mean_Z[None, :]
+    with jax.default_matmul_precision("highest"):
+        covariance_ZxZ = (centred_NxZ * weight_N[:, None]).T @ centred_NxZ / total
+    least = REGULAR * jnp.sum(jnp.var(z_NxZ, axis=0)) / jnp.sum(mask_Z) + jnp.finfo(jnp.float32).tiny
+    return mean_Z, jnp.linalg.cholesky(covariance_ZxZ + jnp.diag(jnp.where(mask_Z > 0, least, 1.0)))
+
+
+def mixture(key, z_NxZ, mask_Z, components):
+    """Log weights [K], means [K, Z] and Cholesky factors of the covariances [K, Z, Z] of a mixture of Gaussians.
+
+    Expectation-maximisation (Dempster et al. 1977), EM_STEPS of it, from the clusters of k-means.
+    """
+    cluster_N = k_means(key, z_NxZ, components, STARTS)[0]
+
+    def fitted(weight_NxK):
+        weight_NxK = weight_NxK + jnp.finfo(jnp.float32).eps  # so that an empty component is none too narrow
+        mean_KxZ, factor_KxZxZ = jax.lax.map(lambda weight_N: gaussian(z_NxZ, weight_N, mask_Z), weight_NxK.T)
+        return jnp.log(jnp.mean(weight_NxK, axis=0)), mean_KxZ, factor_KxZxZ
+
+    def step(_, parts):
+        return fitted(jax.nn.softmax(log_joint(z_NxZ, mask_Z, *parts), axis=1))
+
+    return jax.lax.fori_loop(0, EM_STEPS, step, fitted(jax.nn.one_hot(cluster_N, components)))
+
+
+def log_joint(z_NxZ, mask_Z, log_weight_K, mean_KxZ, factor_KxZxZ):
+    """log p(z, component) of a mixture, [N, K]."""
+
+    def one(part):
+        log_weight, mean_Z, factor_ZxZ = part
+        white_ZxN = jax.scipy.linalg.solve_triangular(factor_ZxZ, (z_NxZ - mean_Z[None, :]).T, lower=True)
+        log_scale = jnp.sum(jnp.log(jnp.diagonal(factor_ZxZ)))
+        return log_weight - 0.5 * jnp.sum(white_ZxN**2 + mask_Z[:, None] * jnp.log(2 * jnp.pi), axis=0) - log_scale
+
+    return jax.lax.map(one, (log_weight_K, mean_KxZ, factor_KxZxZ)).T

@@ -1,0 +1,91 @@
+"""Samples of models with and without a prior: their codes are as the densities of the training codes say."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import job, run, trained
+from sklearn.mixture import GaussianMixture
+
+from aejax.errors import InputError
+from aejax.evaluate import sampling
+from aejax.lanes import lane
+
+FEW = ["net.widths=[8]", "steps=200", "log_points=1", "latent_dim=3"]
+MASK = np.array([1.0, 1, 1, 0], np.float32)
+
+
+@pytest.fixture(scope="module")
+def plain():
+    """An autoencoder of letters with four units, of which one is masked, and its training codes."""
+    each = job(*FEW)
+    params = lane(trained(each, width=4)[0].chosen, 0)
+    data = each.dataset.arrays()
+    codes = jax.jit(sampling.codes_of_stored)(each.experiment, params, data.train)
+    return each.experiment, params, data, np.asarray(codes)
+
+
+def drawn(plain, samples=20_000, **how):
+    """Codes of a Sampler, [samples, 4]."""
+    experiment, params, data, _ = plain
+    sampler = experiment.sample.replace(**how)
+    draw = jax.jit(lambda params: sampler.codes(experiment, params, data, jax.random.key(1), samples))
+    return np.asarray(draw(params))
+
+
+@pytest.mark.parametrize(("how", "spread"), [("gaussian", 1.0), ("auto", 1.0), ("kde", 1 + 27 ** (-2 / 7))])
+def test_samples_have_the_moments_of_the_training_codes(plain, how, spread):
+    """A kernel density with Scott's factor h = n^(-1/(d+4)) has 1 + h^2 times the covariance."""
+    z, codes = drawn(plain, how=how), plain[3]
+    covariance = np.cov(codes[:, :3].T, bias=True)
+    deviation = np.sqrt(np.diag(covariance))
+    np.testing.assert_allclose(z[:, :3].mean(axis=0), codes[:, :3].mean(axis=0), atol=0.04 * deviation.max())
+    scale = np.outer(deviation, deviation)
+    np.testing.assert_allclose(np.cov(z[:, :3].T) / scale, spread * covariance / scale, atol=0.05)
+    assert not z[:, 3].any()
+
+
+def test_a_mixture_fits_as_scikit_learns_does():
+    draw = np.random.default_rng(0).normal
+    centres = np.array([[0, 0, 0], [6, 0, 1], [0, 7, -2]], np.float32)
+    x = np.concatenate([centre + draw(size=(200, 3)) * [1, 0.3, 2] for centre in centres]).astype(np.float32)
+    z = jnp.pad(x, ((0, 0), (0, 1)))  # a masked unit
+    fit = jax.jit(sampling.mixture, static_argnums=3)(jax.random.key(0), z, MASK, 3)
+    found = float(jax.nn.logsumexp(sampling.log_joint(z, MASK, *fit), axis=1).mean())
+    assert found == pytest.approx(GaussianMixture(3, random_state=0, tol=1e-6).fit(x).score(x), abs=1e-3)
+    order = np.argsort(np.asarray(fit[1])[:, 0] + 10 * np.asarray(fit[1])[:, 1])
+    np.testing.assert_allclose(np.asarray(fit[1])[order][:, :3], centres, atol=0.4)
+
+
+def test_samples_of_a_mixture_are_near_its_components(plain):
+    codes = plain[3]
+    z = drawn(plain, how="mixture", components=27)  # one at each letter: nearly copies
+    apart = np.sqrt(((z[:500, None] - codes[None]) ** 2).sum(axis=2).min(axis=1))
+    assert np.median(apart) < 0.1 * codes[:, :3].std()
+
+
+def test_a_model_with_a_prior_samples_from_it_unless_asked():
+    each = job("model=vae", "net.widths=[8]")
+    assert each.experiment.sample.is_prior(each.experiment)
+    other = job("model=vae", "net.widths=[8]", "sample.how=kde")
+    assert not other.experiment.sample.is_prior(other.experiment)
+
+
+def test_a_model_without_a_prior_has_pictures_and_metrics_of_its_samples(tmp_path):
+    finished = run(tmp_path, *FEW, "evaluate.what=[reconstruction,generation]", "figures=true")
+    assert (tmp_path / "figures" / "samples.png").stat().st_size > 5000
+    assert 0 <= finished.metrics["generation/glyphs_valid_new"] <= 1
+    assert finished.metrics["generation/prior_p"] is None
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["sample.how=prior"], r"^sample\.how=prior: the model has no prior; must be auto, gaussian, mixture or kde"),
+        (["sample.how=mixture", "sample.components=28"], r"^sample\.components=28: must be at most .* 27"),
+        (["sample.how=flow"], r"^sample\.how=flow: must be one of auto, prior, gaussian, mixture, kde"),
+    ],
+)
+def test_wrong_inputs(overrides, told):
+    with pytest.raises(InputError, match=told):
+        job(*overrides)
