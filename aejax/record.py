@@ -138,7 +138,9 @@ def found(job, metrics, z_NxZ, details):
     details = {name: each[:latent_dim] if name.startswith("unit_") else each for name, each in details.items()}
     reasons = findings.absent(job.experiment, dataset, metrics, z_NxZ)
     numbers = {name: tidy(value) for name, value in metrics.items()} | dict.fromkeys(reasons, math.nan)
-    return dict(sorted(numbers.items())), {"absent": reasons} | findings.told(details, dataset)
+    remarks = findings.remarks(job.experiment, numbers)
+    told = {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | findings.told(details, dataset)
+    return dict(sorted(numbers.items())), told
 
 
 @functools.cache

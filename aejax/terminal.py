@@ -114,6 +114,8 @@ class Report:
             named = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
             told = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in named.items()]
             self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None))
+        for remark in record.get("evaluation", {}).get("remarks", ()):
+            self.say(remark)
         self.say(f"{record['seconds']['total']:.1f} s; files in {run.path}")
 
 

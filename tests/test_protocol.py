@@ -228,3 +228,19 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
     for axes in figure.axes:
         assert [line.get_label() for line in axes.lines] == ["this run", "noisy input", "median filter"]
         np.testing.assert_allclose([line.get_ydata() for line in axes.lines], np.outer([1, 2, 3], levels))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["model=vae", "model.beta=100"], "posterior collapse: the code carries"),
+        (["model=topk_ae", "model.k=1", "latent_dim=40", "model.boost=0"], "of 40 code units are dead; usual remedies"),
+        (["optim.lr=1e-7"], "the code is not used: reconstructions explain less than 1 % of the variance"),
+        ([], None),
+    ],
+)
+def test_what_is_wrong_with_the_use_of_the_code_is_told_with_its_remedy(overrides, told):
+    each = job("net.widths=[8]", "steps=300", "log_points=1", "evaluate.what=[reconstruction,code]", *overrides)
+    metrics = lane(evaluated(trained(each)[0], each)[0], 0)
+    remarks = findings.remarks(each.experiment, metrics)
+    assert [told in remark for remark in remarks] == ([True] if told else [])

@@ -55,6 +55,28 @@ def told(details, dataset):
     return found
 
 
+def remarks(experiment, metrics):
+    """What is wrong with the use of the code, and the usual remedy, a line each."""
+    dead, units = metrics.get("code/dead_units") or 0, int(experiment.latent_dim)
+    has_prior = experiment.model.bottleneck.has_prior
+    if metrics.get("code/collapsed"):
+        if has_prior:
+            return [
+                f"posterior collapse: the code carries {metrics['code/kl']:.2g} nats; usual remedies: a smaller weight "
+                "of the KL (model.beta), its annealing (model.anneal), free bits (model.free_bits), a weaker decoder"
+            ]
+        return [
+            "the code is not used: reconstructions explain less than 1 % of the variance; usual remedies: another "
+            "optim.lr, more steps, pretrain=greedy or net.norm for a deep net, a smaller weight of penalties"
+        ]
+    if not dead:
+        return []
+    told = f"{dead} of {units} code units are {'not used' if has_prior else 'dead'}; "
+    if has_prior:
+        return [told + "usual remedies, where they are wanted: model.free_bits, model.anneal, a smaller model.beta"]
+    return [told + "usual remedies: a smaller optim.lr, a smaller weight of penalties, for top-k a larger model.boost"]
+
+
 def _asked(experiment):
     """The names that the groups asked for would give whatever the data and the model are."""
     what = experiment.evaluate.what
