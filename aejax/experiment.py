@@ -15,6 +15,8 @@ from aejax.settings import Number, amount, choice, count, integer, part
 FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
 BESIDE = ("hydra", "track", "lanes", "checkpoint", "objective")  # settings that decide no result
 MINIBATCH = 128  # and a larger one is cut into batches of this size
+LOG_POINTS = 100  # with log_points=null, fewer where validating would take
+VALIDATING = 0.25  # more than this share of the training's arithmetic
 PLACES = ("dir", "manual_dir", "download")  # settings of data that say where they come from, not what they are
 
 
@@ -22,7 +24,7 @@ PLACES = ("dir", "manual_dir", "download")  # settings of data that say where th
 class Experiment:
     """One fully specified training: what one job describes.
 
-    As built from a configuration, `steps`, `batch_size` and the likelihood may still depend on the data;
+    As built from a configuration, `steps`, `batch_size`, `log_points` and the likelihood may still depend on the data;
     `settle` fills them in and checks the components against the data and each other.
     """
 
@@ -31,7 +33,7 @@ class Experiment:
     steps: int = count(1, optional=True)
     epochs: float = amount(above=0, high=1e6, optional=True)
     batch_size: int = count(1, optional=True)
-    log_points: int = count(1, 100_000)
+    log_points: int = count(1, 100_000, optional=True)
     select: str = choice("last", "best")
     model: Any = part()
     likelihood: Any = part()
@@ -61,12 +63,25 @@ class Experiment:
         else:
             raise InputError("steps=null, epochs=null: one of the two must be a number")
         settled = self.replace(
-            form=form, steps=steps, epochs=None, batch_size=batch_size, likelihood=self.likelihood.settle(form)
+            form=form,
+            steps=steps,
+            epochs=None,
+            batch_size=batch_size,
+            log_points=self.log_points or _log_points(steps * batch_size, form.valid),
+            likelihood=self.likelihood.settle(form),
         )
         parts = ("likelihood", "noise", "net", "model", "pretrain", "evaluate", "sample")
         for component in (getattr(settled, name) for name in parts):
             component.check(settled)
         return settled
+
+
+def _log_points(examples, valid):
+    """The log points of a training on so many `examples`, each with an error of `valid` ones, where none are asked for.
+
+    A step takes three times the arithmetic of an evaluation, an example.
+    """
+    return min(LOG_POINTS, max(1, int(VALIDATING * 3 * examples / valid))) if valid else LOG_POINTS
 
 
 def run_id(settings, fingerprint, version):

@@ -5,6 +5,7 @@ fresh process, without the imports; the second start is the median of five. Prin
 processor time beside those on the clock.
 """
 
+import json
 import statistics
 import subprocess
 import sys
@@ -15,6 +16,20 @@ import numpy as np
 from PIL import Image
 
 IMAGES, SIDE = 5000, 64
+REPEATS = 3
+WEIGHTS = 2 * (784 * 256 + 256 * 128 + 128 * 32) + 128 * 32  # of the encoder with its two heads, and the decoder
+STREAMED = 30_000_000  # bytes of the device for data, of the 42 million that the training images have
+PRODUCT = """
+import time
+import jax
+x = jax.random.normal(jax.random.key(0), (2048, 2048))
+multiply = jax.jit(lambda x: x @ x)
+multiply(x).block_until_ready()
+started = time.perf_counter()
+for _ in range(10):
+    multiply(x).block_until_ready()
+print(10 * 2 * 2048**3 / (time.perf_counter() - started))
+"""
 START = """
 import os, resource, time
 os.environ["XDG_CACHE_HOME"] = {cache!r}
@@ -63,6 +78,33 @@ def main(originals):
             seconds, used, _ = started(folder, source)
             rates = f"{IMAGES / seconds:,.0f} images a second ({IMAGES / used:,.0f} a core)"
             print(f"| a folder of {IMAGES:,} PNGs, {SIDE} x {SIDE}, {told} | {rates} |")
+        train(folder)
+
+
+def train(folder):
+    """One epoch of a VAE on the prepared MNIST, resident and streamed, beside a matrix product on the same machine."""
+    words = [sys.executable, "-m", "aejax", "model=vae", "data=mnist", f"data.dir={folder / 'sets'}", "epochs=1"]
+    words += ["batch_size=128", "net.widths=[256,128]", "latent_dim=32", "figures=false", "track=off"]
+    words += ["evaluate.what=[reconstruction]"]
+    rates, products = {"resident": [], "streamed": []}, []
+    for place in range(REPEATS):
+        products.append(product())
+        for name, more in (("resident", []), ("streamed", [f"data.device_bytes={STREAMED}"])):
+            run = folder / f"{name}{place}"
+            subprocess.run([*words, *more, f"hydra.run.dir={run}"], check=True, capture_output=True)
+            record = json.loads((run / "run.json").read_text())
+            examples = record["data"]["examples"]["train"] // 128 * 128
+            rates[name].append(6 * WEIGHTS * examples / record["seconds"]["train"])
+    resident, streamed, best = (statistics.median(each) for each in (*rates.values(), products))
+    print(f"| one epoch of MNIST, 784-256-128-32, batch 128, validation included | {resident / 1e9:.1f} GFLOP/s |")
+    print(f"| of a 2048 x 2048 float32 matrix product ({best / 1e9:.1f} GFLOP/s) | {resident / best:.2f} |")
+    print(f"| streamed, of resident | {streamed / resident:.2f} |")
+
+
+def product():
+    """FLOP/s of a matrix product, in a process of its own."""
+    done = subprocess.run([sys.executable, "-c", PRODUCT], check=True, capture_output=True, text=True)
+    return float(done.stdout)
 
 
 if __name__ == "__main__":

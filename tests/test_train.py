@@ -1,5 +1,7 @@
 """Training, against what is known about its result."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -154,3 +156,15 @@ def test_clipping_bounds_the_global_norm():
     gradient = {"a": jnp.full(3, 4.0), "b": jnp.full(1, -4.0)}
     update, _ = transformation.update(gradient, transformation.init(gradient))
     assert float(jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(update)))) == pytest.approx(0.5)
+
+
+def test_log_points_are_fewer_where_validating_would_take_long():
+    """A step on an example costs three evaluations of one; a quarter of it may be spent on validating."""
+    form = job().dataset.form
+    assert job().experiment.log_points == 100
+    assert job("log_points=7").experiment.log_points == 7
+    for valid, expected in ((6000, 6), (0, 100), (300, 100), (10**7, 1)):  # of 421 steps on 128 examples
+        settled = job("batch_size=16", "steps=3368").experiment.replace(
+            log_points=None, likelihood=job().experiment.likelihood
+        )
+        assert settled.settle(dataclasses.replace(form, valid=valid)).log_points == expected
