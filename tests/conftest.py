@@ -50,9 +50,8 @@ jax.config.update("jax_num_cpu_devices", cores())  # as the commands that tests 
 keep_compiled_programs()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def home():
-    yield HOME
+def pytest_unconfigure():
+    """Each worker has a home of its own, and so has the process that starts them."""
     shutil.rmtree(HOME, ignore_errors=True)
 
 
