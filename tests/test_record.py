@@ -35,7 +35,7 @@ def whole(tmp_path_factory):
 
 
 def test_the_folder_holds_what_the_contract_lists(whole):
-    figures = ["codes", "curves", "grid", "reconstructions", "restored", "samples"]
+    figures = ["codes", "curves", "features", "grid", "reconstructions", "restored", "samples"]
     assert files(whole[0].path) == [
         ".hydra/config.yaml",
         ".hydra/hydra.yaml",

@@ -25,7 +25,7 @@ def draw(job, rows, metrics, findings, codes, grid, shown):
     with mpl.rc_context(STYLE):
         yield "curves", _png(curves(rows, metrics))
         yield "codes", _png(code_space(form, codes, job.dataset.label_names, grid, shown["clean"]))
-        for name, figure in _of_vectors(grid, shown) if len(form.shape) == 1 else _of_images(form, grid, shown):
+        for name, figure in _of_vectors(grid, shown) if len(form.shape) == 1 else _of_images(form, grid, shown, codes):
             yield name, _png(figure)
         if any(name.startswith("robust/") for name in metrics):
             yield "robustness", _png(robustness(metrics))
@@ -54,13 +54,16 @@ def preview(form, rows):
         return _png(strips(form, {name: as_images(form, pixels) for name, pixels in rows.items()}))
 
 
-def _of_images(form, grid, shown):
+def _of_images(form, grid, shown, codes):
     images = {name: as_images(form, pixels) for name, pixels in shown.items()}
     yield "reconstructions", strips(form, {"original": images["clean"], "reconstruction": images["reconstructed"]})
     if "noisy" in images:
         triples = {name: images[name][:RESTORED] for name in ("clean", "noisy", "restored")}
         yield "restored", strips(form, triples, *_errors(form, shown))
     yield "grid", decoded_grid(form, grid, images["grid"])
+    units = codes["z"].shape[1]
+    if units > 2:  # which the grid does not show one by one
+        yield "features", strips(form, {"feature of\na unit": images["features"][:units]})
     apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
     pairs = {"sample": images["samples"], "nearest": images["nearest"]}
     yield "samples", strips(form, pairs, {"nearest": [f"{each:.2g}" for each in apart_S]}, "mean squared\nerror")
