@@ -40,7 +40,8 @@ from aejax.data.tfds import Tfds
 from aejax.data.images import Images
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started, used = time.perf_counter(), time.process_time()
-dataset = Splits(0.1, 0.1, 0, None, None, "none")({source}.load())
+given = dict(device_bytes=None, limit=None, classes=None, normal=None, binarise="none")
+dataset = Splits(validation=0.1, test=0.1, split_seed=0, **given)({source}.load())
 dataset.fingerprint
 seconds, used = time.perf_counter() - started, time.process_time() - used
 arrays = jax.block_until_ready(dataset.arrays())
