@@ -61,8 +61,8 @@ class Checkpoint:
         numbers = {"done": np.int64(progress.done), "seconds": np.float64(progress.seconds)}
         np.savez(file, ids=np.array(self.ids), **numbers, **arrays)
         content = file.getvalue()
+        self.saved = time.perf_counter()  # also where it cannot be written: not to try at every log point
         write_whole(self.path, hashlib.sha256(content).digest() + content)
-        self.saved = time.perf_counter()
 
     def load(self, state):
         """The Progress that is kept, its state spread over the devices as `state` is; None without a file.
@@ -71,6 +71,8 @@ class Checkpoint:
         """
         if not self.path.exists():
             return None
+        if not self.path.is_file():
+            self._refuse("is no file")
         content = self.path.read_bytes()
         if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
             self._refuse("is damaged")

@@ -3,6 +3,7 @@
 Imports no jax, so that --help and --cfg answer at once.
 """
 
+import contextlib
 import os
 import signal
 import sys
@@ -18,6 +19,7 @@ from hydra.types import RunMode
 
 from aejax.errors import STOP, InputError, JobFailed
 from aejax.explain import CONF, KNOWN, check_axes, explained
+from aejax.files import check_free, locked
 
 STARTED = time.perf_counter()
 
@@ -29,12 +31,14 @@ class Check(Callback):
     composed = False  # whether Hydra has come as far as a configuration
     before = None  # what there is in the run's folder
     wandb_lost = False  # whether W&B did not answer at the end of a run
+    lock = contextlib.ExitStack()  # of a sweep's folder, until the command ends
 
     def on_run_start(self, config, **kwargs):
         Check.composed = True
         HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
         try:
-            from aejax.job import Job
+            with STOP.held():  # jaxlib's imports do not survive an exception
+                from aejax.job import Job
             from aejax.runs import Run, check_folder
             from aejax.settings import without_hydra
 
@@ -44,6 +48,7 @@ class Check(Callback):
                 Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded),
                 config.hydra.run.dir,
             )
+            check_free(Path(folder).parent)  # it may be a sweep's
             Check.before = check_folder(folder, job.run_id, job.settings)
             run = Run.finished(folder, job.run_id)
         except KNOWN as error:
@@ -62,12 +67,18 @@ class Check(Callback):
             check_axes(config)
             check_count(config)
             folder = Path(str(config.hydra.sweep.dir))
-            if folder.exists() and not folder.is_dir():
-                raise InputError(f"hydra.sweep.dir={folder}: is a file; must be a folder")
+            for each in (folder, *folder.parents):
+                if each.exists() and not each.is_dir():
+                    what = "is a file" if each == folder else f"{each} is a file"
+                    raise InputError(f"hydra.sweep.dir={folder}: {what}; must be a folder")
+            check_free(folder)
             if folder.exists():
-                from aejax.sweep import Ledger
+                with STOP.held():
+                    from aejax.sweep import Ledger
 
                 Ledger(folder).check_command(list(config.hydra.overrides.task))
+            if not str(config.hydra.launcher._target_).endswith("VmapLauncher"):  # which locks it by itself
+                Check.lock.enter_context(locked(folder))
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
 
@@ -75,7 +86,6 @@ class Check(Callback):
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder; returns its objective, for a search."""
-    from aejax.files import locked
     from aejax.group import run_group
     from aejax.job import Job
     from aejax.record import Clock, NotBegun, Place
@@ -126,7 +136,8 @@ def main():
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
     try:
-        run()
+        with Check.lock:
+            run()
     except SystemExit as stop:
         _leave(stop.code)
         raise

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import yaml
 from hydra._internal.config_loader_impl import ConfigLoaderImpl, get_overrides_dirname
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -30,7 +31,8 @@ def check_count(config):
         return
     words = [f"{key}={value}" for key, value in (sweeper.get("params") or {}).items()]
     jobs, counts = 1, {}
-    for override in OverridesParser.create().parse_overrides([*words, *config.hydra.overrides.task]):
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())  # which glob() asks
+    for override in parser.parse_overrides([*words, *config.hydra.overrides.task]):
         values = 1
         if override.is_discrete_sweep():
             values = sum(1 for _ in itertools.islice(override.sweep_iterator(), MOST_JOBS + 1))

@@ -19,6 +19,14 @@ class Stop(threading.Event):
         finally:
             self.is_awaited = False
 
+    @contextlib.contextmanager
+    def held(self):
+        """A signal waits for what is inside, which an exception would break, and interrupts after it."""
+        with self.awaited():
+            yield
+        if self.is_set():
+            raise KeyboardInterrupt
+
 
 STOP = Stop()
 

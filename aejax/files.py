@@ -45,6 +45,15 @@ def set_aside(path):
     return free
 
 
+def check_free(folder):
+    """Raises InputError where another process is at work in the `folder` of a run or a sweep."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(Path(folder) / LOCK) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _taken(folder) from None
+
+
 @contextlib.contextmanager
 def locked(folder):
     """Keeps other processes out of the `folder` of a run or a sweep; raises InputError where one is at work in it.
@@ -60,7 +69,7 @@ def locked(folder):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.close()
-            raise InputError(f"{folder}: another process is at work in it; must be another folder") from None
+            raise _taken(folder) from None
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(file.fileno()), path.stat()):
                 break
@@ -70,3 +79,7 @@ def locked(folder):
     finally:
         path.unlink(missing_ok=True)
         file.close()
+
+
+def _taken(folder):
+    return InputError(f"{folder}: another process is at work in it; must be another folder")

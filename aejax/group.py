@@ -38,15 +38,18 @@ def run_group(jobs, places, layout, clock, report):
     ids = tuple(job.run_id for job in jobs)
     checkpoint = Checkpoint(places[0].home / f"checkpoint-{ids[0]}", ids, jobs[0].checkpoint.seconds)
     with ThreadPoolExecutor(1) as beside:
+        mirrors = beside.submit(_begin, lanes, layout)
         try:
-            mirrors = beside.submit(_begin, lanes, layout)
             plan = pieces(training.segments(jobs[0].experiment), jobs[0], layout.count)
             experiments = layout.stack([job.experiment for job in jobs])
             data = layout.share(jobs[0].dataset.arrays())
             with clock.measure("compile"):
                 state, programs = _compile(lanes, layout, experiments, data, plan)
             with clock.measure("track"):
-                mirrors.result()
+                for line in mirrors.result():
+                    report.say(line)
+            if STOP.is_set():
+                raise KeyboardInterrupt
             progress = _progress(checkpoint, state, report)
             clock.add("train", progress.seconds)
             spread = _shapes(state.params, sharded=True)  # the arrays themselves are given up to the training
@@ -68,6 +71,8 @@ def run_group(jobs, places, layout, clock, report):
                 each.mirror.finish(failed=True)
             raise
         except KeyboardInterrupt:
+            with contextlib.suppress(NotBegun):  # on the other thread lanes may still begin
+                mirrors.result()
             for each in lanes:
                 each.end("interrupted", clock)
             raise
@@ -92,15 +97,20 @@ def keep_compiled_programs():
 
 
 def _begin(lanes, layout):
+    """Begins the lanes until somebody stops; returns lines to tell."""
+    told = []
     try:
         home = lanes[0].place.home
         home.mkdir(parents=True, exist_ok=True)
         check_space(home, str(home))
         for each in lanes:
+            if STOP.is_set():
+                return
             if not each.ended:
-                each.begin(layout)
+                told += each.begin(layout)
     except (InputError, OSError) as error:
         raise NotBegun(str(error)) from None
+    return told
 
 
 def _compile(lanes, layout, experiments, data, plan):

@@ -59,9 +59,14 @@ class Task:
         return self.run
 
     def end(self, run):
-        """Takes in the finished Run."""
+        """Takes in the finished Run; one without the objective has failed to give it."""
         self.run = run
-        self.returned.status, self.returned.return_value = JobStatus.COMPLETED, run.score(self.job.objective)
+        try:
+            self.returned.return_value = run.score(self.job.objective)
+        except InputError as error:
+            self.error = str(error)
+        else:
+            self.returned.status = JobStatus.COMPLETED
 
 
 def prepare(hydra_context, config):

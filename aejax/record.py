@@ -83,11 +83,14 @@ class Lane:
         return cls(job, place, run or Run(place.folder), ended=run is not None)
 
     def begin(self, layout):
-        """Leaves the first word in run.json and begins the W&B run; raises InputError, OSError where that fails."""
+        """Leaves the first word in run.json and begins the W&B run; returns lines to tell.
+
+        Raises InputError, OSError where that fails.
+        """
         job = self.job
         told = job.settings | {"choices": job.choices}  # by which W&B can group
         self.mirror = job.track.start(self.place.home, job.run_id, job.name, told, self.place.sweep)
-        self.run.clear()
+        told = self.run.clear()
         self.run.note(
             id=job.run_id,
             name=job.name,
@@ -101,6 +104,7 @@ class Lane:
             wandb_id=self.mirror.run_id,
             started=_now(),
         )
+        return told
 
     def log(self, row):
         """Adds a row to the history, and mirrors it."""
@@ -117,8 +121,8 @@ class Lane:
         self.run.record["parameters"] = sum(array.size for array in flat(model.trained(self.run.params)).values())
 
     def end(self, status, clock, **fields):
-        """Leaves the history, and in run.json how the run ended; a run ends once."""
-        if self.ended:
+        """Leaves the history, and in run.json how the run ended; a run ends once, and one that has not begun never."""
+        if self.ended or not self.run.record:
             return
         try:
             self.run.write_history(self.rows)

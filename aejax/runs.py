@@ -9,12 +9,14 @@ import math
 import os
 import re
 import shutil
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError, safe_open
 from safetensors import numpy as safetensors
 
 from aejax.errors import InputError, near
@@ -53,7 +55,23 @@ class Run:
         run = cls.found(path)
         if run is None or run.record.get("id") != run_id or run.record.get("status") not in FINISHED:
             return None
-        return run if all((run.path / name).exists() for name in FILES) else None
+        return None if run.damaged else run
+
+    @property
+    def damaged(self):
+        """The names of the files of a finished run that are not there or cannot be read."""
+        return [name for name in FILES[1:] if not self._is_whole(name)]
+
+    def _is_whole(self, name):
+        try:
+            if name == "params.safetensors":
+                with safe_open(self.path / name, "np"):  # reads its head, which knows how long the file must be
+                    return True
+            if name == "codes.npz":  # whose list of contents stands at its end
+                return zipfile.is_zipfile(self.path / name)
+            return bool(self.metrics if name == "metrics.json" else self.history)
+        except (OSError, ValueError, TypeError, SafetensorError):
+            return False
 
     @classmethod
     def found(cls, path):
@@ -179,15 +197,24 @@ class Run:
         return other
 
     def clear(self):
-        """Removes what an unfinished run left here; a run.json that cannot be read gets another name."""
-        if (self.path / "run.json").exists() and Run.found(self.path) is None:
-            set_aside(self.path / "run.json")
+        """Removes what an unfinished run left here; returns lines to tell.
+
+        A run.json that cannot be read gets another name, and so does what is damaged of a finished run.
+        """
+        found, broken = Run.found(self.path), []
+        if found is None:
+            broken = ["run.json"]
+        elif found.record.get("status") in FINISHED:
+            broken = found.damaged
+        broken = [self.path / name for name in broken if (self.path / name).exists()]
+        told = [f"{path}: is damaged; set aside as {set_aside(path).name}, the run is trained again" for path in broken]
         remove_parts(self.path)
         remove_parts(self.path / "figures")
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
         for picture in (self.path / "figures").glob("*.png"):
             picture.unlink()
+        return told
 
 
 def _mapping(text):
@@ -222,7 +249,7 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
     told = f"{key}={path}"
     try:
         found = Run.found(path)
-        if found and found.record.get("id") != run_id:
+        if found and found.record.get("id", run_id) != run_id:
             raise InputError(f"{told}: holds another run ({found.difference(settings)}); must be another folder")
         names = tuple(each.name for each in path.iterdir()) if path.is_dir() else ()
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]

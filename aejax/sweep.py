@@ -6,6 +6,7 @@ from pathlib import Path
 
 import jax
 import numpy as np
+import yaml
 
 from aejax import model
 from aejax.device import memory
@@ -69,6 +70,28 @@ def _size(params):
     return sum(leaf.size for leaf in jax.tree.leaves(params))
 
 
+def _check(content):
+    """Raises ValueError, KeyError or TypeError where this is not what a Ledger writes."""
+    programs, numbers = content["programs"], [job["number"] for job in content["jobs"]]
+    numbers += [number for program in programs for number in program["jobs"]]
+    numbers += [program["devices"] for program in programs]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("numbers of jobs and devices are whole")
+    if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
+        raise ValueError("a program has jobs, devices and a way")
+    lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
+    if not all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in lists):
+        raise ValueError("overrides are lists of words")
+
+
+def _launched(folder):
+    """The overrides that Hydra noted when it launched a sweep in `folder`, None where there are none to be read."""
+    try:
+        return yaml.safe_load((folder / "multirun.yaml").read_text())["hydra"]["overrides"]["task"]
+    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        return None
+
+
 class Ledger:
     """sweep.json: the overrides of the command, its jobs with their ids and states, and the layout of each program.
 
@@ -82,14 +105,14 @@ class Ledger:
         self.overrides, self.jobs, self.programs = None, {}, []
         try:
             content = json.loads(self.path.read_text())
+            _check(content)
             self.overrides = content["overrides"]
             self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
             self.programs = [(program["jobs"], program["how"], program["devices"]) for program in content["programs"]]
         except FileNotFoundError:
-            pass
-        except (ValueError, KeyError, TypeError):
-            self.broken = self.path
-            self.overrides, self.jobs, self.programs = None, {}, []
+            self.overrides = _launched(self.path.parent)
+        except (OSError, ValueError, KeyError, TypeError):
+            self.broken, self.overrides = self.path, _launched(self.path.parent)
 
     @property
     def devices(self):

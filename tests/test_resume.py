@@ -151,6 +151,10 @@ def test_a_training_goes_on_where_no_checkpoint_can_be_written(tmp_path, words, 
     watch = Watch()
     run(tmp_path, *words, report=watch)
     assert "not written (No space left on device); training goes on without it" in watch.said[0]
+    rare = Checkpoint(tmp_path / "x", ("one",), 1000.0, saved=-2000.0)
+    with pytest.raises(OSError, match="No space left"):
+        rare.save(Progress(1, {}, [], 2.5))
+    assert not rare.is_due  # it is not tried again at every log point
     assert results(tmp_path) == uninterrupted
 
 

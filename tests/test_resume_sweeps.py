@@ -11,8 +11,10 @@ import time
 import pytest
 from conftest import job, results, state_of
 
-from aejax.errors import InputError
+from aejax.errors import STOP, InputError
+from aejax.files import locked
 from aejax.lanes import Layout
+from aejax.record import Lane
 from aejax.resume import command_of
 from aejax.runs import Run
 from aejax.sweep import Ledger
@@ -113,7 +115,18 @@ def test_a_deleted_run_is_trained_again_and_the_others_are_not_touched(command, 
     assert {path: path.stat().st_mtime_ns for number in "013" for path in (again / number).rglob("*")} == kept
 
 
-@pytest.mark.parametrize("content", ["{", "[]", '{"overrides": 1, "jobs": [{}], "programs": []}', ""])
+PROGRAM = '{"overrides": [], "jobs": [], "programs": [{"jobs": [0], "how": "%s", "devices": %s}]}'
+BROKEN = [
+    "{",
+    "[]",
+    '{"overrides": 1, "jobs": [{}], "programs": []}',
+    "",
+    PROGRAM % ("vmap", '"2"'),
+    PROGRAM % ("x", 1),
+]
+
+
+@pytest.mark.parametrize("content", BROKEN)
 def test_a_damaged_ledger_is_set_aside_and_finished_runs_are_kept(command, again, content):
     (again / "sweep.json").write_text(content)
     status, out, err = command("-m", *SWEEP, "hydra.sweep.dir=s")
@@ -130,6 +143,83 @@ def test_a_run_json_that_cannot_be_read_is_set_aside(again):
     assert "3 finished before" in told
     assert (again / "1" / "run.json.broken").read_text() == "{"
     assert Run.read(again / "1").record["status"] == "completed"
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "params.safetensors", "codes.npz"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_a_half_written_file_of_a_finished_run_is_set_aside_and_the_run_trained_again(
+    command, again, whole, name, share
+):
+    path = again / "1" / name
+    half = path.read_bytes()[: int(share * path.stat().st_size)]
+    path.write_bytes(half)
+    status, out, err = command("-m", *SWEEP, "hydra.sweep.dir=s")
+    assert (status, err) == (0, "")
+    assert "3 finished before" in out
+    assert f"{name}: is damaged; set aside as {name}.broken, the run is trained again" in out
+    assert path.with_name(f"{name}.broken").read_bytes() == half
+    assert results(again / "1") == results(whole / "1")
+
+
+@pytest.mark.parametrize("content", [None, "{"])
+def test_other_overrides_are_refused_without_a_ledger_too(command, again, content):
+    (again / "sweep.json").unlink()
+    if content:
+        (again / "sweep.json").write_text(content)
+    before = state_of(again)
+    changed = [word.replace("steps=40", "steps=50") for word in SWEEP]
+    status, _, err = command("-m", *changed, "hydra.sweep.dir=s")
+    assert (status, err.count("\n")) == (2, 1)
+    assert "holds another sweep (there steps=40, here steps=50)" in err
+    assert state_of(again) == before
+
+
+def test_a_sweep_that_is_worked_on_lets_no_other_command_in(command, again):
+    before = state_of(again)
+    shutil.rmtree(again / "3")
+    with locked(again):
+        after = state_of(again)
+        assert after.keys() < before.keys() | {again / ".lock"}
+        for words in (["-m"], ["-m", "hydra/launcher=basic"]):
+            status, _, err = command(*words, *SWEEP, "hydra.sweep.dir=s")
+            assert (status, err) == (2, "aejax: s: another process is at work in it; must be another folder\n")
+        status, _, err = command("seed=1", "noise=flip", "steps=40", "hydra.run.dir=s/3")
+        assert (status, err) == (2, "aejax: s: another process is at work in it; must be another folder\n")
+        assert state_of(again) == after
+
+
+def test_an_interrupt_while_runs_begin_leaves_those_that_have_not_unwritten(command, tmp_path, monkeypatch, whole):
+    """On one thread runs begin while on another the command ends."""
+    begin = Lane.begin
+
+    def slowly(lane, layout):
+        if lane.place.folder.name == "1":
+            STOP.set()
+        return begin(lane, layout)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Lane, "begin", slowly)
+        status, out, _ = command("-m", *SWEEP, "hydra.sweep.dir=s")
+    assert status == 130
+    assert "interrupted; 0 of 4 runs finished; to go on: python -m aejax.resume s" in out
+    found = [Run.read(path.parent).record for path in (tmp_path / "s").glob("*/run.json")]
+    assert [(bool(each["id"]), each["status"]) for each in found] == [(True, "interrupted")] * 2
+    assert command("-m", *SWEEP, "hydra.sweep.dir=s")[0] == 0
+    for number in "0123":
+        assert results(tmp_path / "s" / number) == results(whole / number)
+
+
+def test_a_job_without_its_objective_fails_alone(command, tmp_path):
+    status, out, _ = command(
+        "-m", "objective=recon/mse,nonsense", "seed=1", *SWEEP[3:], "hydra.sweep.dir=s", "track=off"
+    )
+    assert status == 1
+    assert "1 completed, 1 failed" in out and "objective=nonsense: no such metric" in out
+
+
+def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):
+    status, out, _ = command("-m", "noise=glob(f*)", "steps=2", *SWEEP[4:], "track=off", "hydra.sweep.dir=s")
+    assert (status, "1 job -> 1 program" in out) == (0, True)
 
 
 def test_the_command_of_a_folder_is_what_hydra_wrote(whole, tmp_path):
@@ -158,6 +248,7 @@ WRONG = {
     "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; must make 1 to 10,000 in a sweep",
     "seed=range(101) latent_dim=range(1,101)": "latent_dim=range(1,101): makes more than 10,000 jobs",
     "hydra.sweep.dir=file": "hydra.sweep.dir=file: is a file; must be a folder",
+    "hydra.sweep.dir=file/a": "hydra.sweep.dir=file/a: file is a file; must be a folder",
     "hydra.verbose=true,false": "Sweeping over Hydra's configuration is not supported",
 }
 

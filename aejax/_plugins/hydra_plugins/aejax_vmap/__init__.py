@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 
+from aejax.errors import STOP
+
 OWN = "aejax.command"  # the module of the task whose jobs can train together; others run one by one
 
 
@@ -14,7 +16,8 @@ class VmapLauncher(Launcher):
     def setup(self, *, hydra_context, task_function, config):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         if getattr(task_function, "__module__", None) == OWN:
-            from aejax.launch import prepare
+            with STOP.held():  # jaxlib's imports do not survive an exception
+                from aejax.launch import prepare
 
             prepare(hydra_context, config)
 
