@@ -105,7 +105,7 @@ def _begin(lanes, layout):
         check_space(home, str(home))
         for each in lanes:
             if STOP.is_set():
-                return
+                break
             if not each.ended:
                 told += each.begin(layout)
     except (InputError, OSError) as error:
