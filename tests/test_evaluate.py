@@ -196,6 +196,7 @@ def test_glyphs_are_moved_apart_and_lonely_ones_are_not():
     assert gaps.min() > 0.045
 
 
+@pytest.mark.slow
 def test_select_best_reaches_the_record(tmp_path):
     rough = ["optim.lr=0.03", "optim.schedule=constant", "noise=flip", "noise.level=0.2", "steps=150", "log_points=50"]
     finished = run(tmp_path, "select=best", *rough)

@@ -25,7 +25,8 @@ def numpy_pca(x_NxP, units):
 
 
 @pytest.mark.parametrize(
-    "data", ["data=letters", "data=emoji", pytest.param("data.color=grey", marks=pytest.mark.slow)]
+    "data",
+    ["data=letters", *(pytest.param(each, marks=pytest.mark.slow) for each in ("data=emoji", "data.color=grey"))],
 )
 def test_pca_equals_numpys(data):
     sizes = [1, 2, 5, 8, 10, 12, 16, 26, 32, 50]

@@ -289,6 +289,7 @@ def test_use_of_code_units():
     assert int(code.collapsed(0.5, np.full((3, 2), 1.0))) == 0
 
 
+@pytest.mark.slow
 def test_lanes_measure_what_they_would_alone(blobs):
     z, y = blobs
     stacked = np.stack([z[:200], z[200:400]])

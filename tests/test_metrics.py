@@ -92,6 +92,7 @@ def test_separation_of_letters_is_that_of_noisy_copies():
     )
 
 
+@pytest.mark.slow
 def test_the_yardstick_ignores_the_seed_the_noise_and_beta():
     base = job("model=vae", "net.widths=[12]", "steps=20", "log_points=1")
     state, _ = trained(base)

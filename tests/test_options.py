@@ -41,6 +41,7 @@ def test_dropout_leaves_out_its_share_and_keeps_the_mean():
     np.testing.assert_allclose(found[found != 0], 1.25, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_units_drop_out_in_training_only_and_afresh_at_each_step():
     _, rows = trained(job("net.dropout=0.5", *FEW, *STILL))
     assert len({float(row["train/loss"][0]) for row in rows}) == 5
@@ -68,6 +69,7 @@ def test_batch_norm_runs_towards_the_statistics_of_the_batches(net):
     assert norm["mean"].shape == (6,)
 
 
+@pytest.mark.slow
 def test_evaluation_takes_the_running_statistics_and_no_other_example():
     each = job("net.norm=batch", *FEW)
     params = lane(trained(each)[0].params, 0)
@@ -235,6 +237,7 @@ class Noisy:
         return Dataset("noisy", "real", *[Split(part.astype(np.float32)) for part in np.split(draw, [2000, 2500])])
 
 
+@pytest.mark.slow
 def test_the_learned_variance_finds_the_right_one():
     blind = [f"data._target_={__name__}.Noisy", "net=linear", "latent_dim=1", "model=vae", "model.beta=20"]
     learned = ["likelihood=learned", "steps=1500", "log_points=1", "batch_size=2000", "optim.lr=0.02"]

@@ -145,8 +145,9 @@ def test_a_run_json_that_cannot_be_read_is_set_aside(again):
     assert Run.read(again / "1").record["status"] == "completed"
 
 
-@pytest.mark.parametrize("name", ["metrics.json", "history.csv", "params.safetensors", "codes.npz"])
-@pytest.mark.parametrize("share", [0, 0.5])
+@pytest.mark.parametrize(
+    ("name", "share"), [("metrics.json", 0.5), ("history.csv", 0), ("params.safetensors", 0.5), ("codes.npz", 0.5)]
+)
 def test_a_half_written_file_of_a_finished_run_is_set_aside_and_the_run_trained_again(
     command, again, whole, name, share
 ):

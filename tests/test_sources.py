@@ -252,6 +252,7 @@ def test_sensors_have_normal_training_windows_and_faults_to_find():
     assert job("data=sensors", "data.examples=400", "data.test_examples=500").dataset.fingerprint == dataset.fingerprint
 
 
+@pytest.mark.slow
 def test_one_class_in_training_leaves_no_choice_to_neighbours(here):
     words = ["data=sensors", "data.examples=100", "data.test_examples=60", "steps=2", "log_points=1", "net.widths=[4]"]
     metrics = run(here / "run", *words).metrics

@@ -107,6 +107,7 @@ def test_the_best_parameters_are_those_with_the_smallest_validation_error():
     assert last.chosen is last.params
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "wild", [["optim=sgd", "optim.lr=1e30", "optim.clip=null"], pytest.param(["optim.lr=1e38"], marks=pytest.mark.slow)]
 )
