@@ -43,10 +43,8 @@ def by_vmap(name, *numbers):
 @pytest.mark.parametrize(
     "name",
     [
-        "sparse_ae",
-        "l1_ae",
         "topk_ae",
-        *(pytest.param(each, marks=pytest.mark.slow) for each in ("conv_vae", "contractive_ae")),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in ("sparse_ae", "l1_ae", "conv_vae", "contractive_ae")),
     ],
 )
 def test_a_lane_of_every_kind_of_code_trains_as_it_would_alone(name):
