@@ -48,16 +48,17 @@ def train(folder, chosen):
 
 def write(folder):
     """docs/models.md."""
+    made = [data for data in DATA if (folder / data).is_dir()]
     lines = ["# The models, compared", ""]
     lines += [
-        "Made by `python docs/models.py write DIR` from the runs of `python docs/models.py train DIR`: the defaults of",
-        "each model, nothing tuned to a data set; the mean over seeds ± half of its 95 % interval (Student's t).",
-        "Seconds are those of training a run among the lanes of its program, on 2 cores. Letters and emoji have no",
-        "held-out examples. MNIST and Fashion-MNIST are cut: 10,000 training images, 10 epochs, 3 seeds.",
+        "Made by `python docs/models.py write DIR` from the runs of",
+        f"`python docs/models.py train DIR {' '.join(made)}`: the defaults of each model, nothing tuned to a data set;",
+        "the mean over seeds ± half of its 95 % interval (Student's t). Seconds are those of training a run among the",
+        "lanes of its program, on 2 cores busy with other work. Letters and emoji have no held-out examples; of MNIST",
+        "and Fashion-MNIST a run takes 10,000 training images, 10 epochs and 3 seeds.",
     ]
-    for data in DATA:
-        if (folder / data).is_dir():
-            lines += section(folder / data, data)
+    for data in made:
+        lines += section(folder / data, data)
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
@@ -82,7 +83,7 @@ def section(folder, data):
 def interval(row, name):
     """A mean and half of its interval."""
     mean, low, high = (row[key] for key in (name, f"{name} low", f"{name} high"))
-    return "-" if mean != mean else f"{mean:.4f}" if low != low else f"{mean:.4f} ± {(high - low) / 2:.4f}"
+    return "-" if mean != mean else f"{mean:.3g}" if low != low else f"{mean:.3g} ± {(high - low) / 2:.2g}"
 
 
 def seconds_of(folder):
