@@ -86,7 +86,8 @@ def is_alone_as_among_lanes(model, net, noise):
         return training.segment(experiment, state, data, np.int32(0), length=steps)
 
     states = init(experiments, data)
-    states, metrics = layout.compiled(segment, 2, experiments, states, data)(experiments, states, data)
+    trained = layout.compiled(segment, 2, experiments, states, data)(experiments, states, data)
+    states, metrics = jax.device_get(trained)  # a lane of them on the devices would take a transfer between those
     losses = []
     solo_init, solo_step = jax.jit(functools.partial(training.init, width=3)), jax.jit(training.step)
     for index, each in enumerate(jobs):
