@@ -31,9 +31,9 @@ def test_no_choice_of_data_is_forgotten():
 
 
 def takes_two_steps(*overrides):
-    each = job("steps=2", *overrides)
+    each = job("steps=8", *overrides)
     if each.experiment.net.widths:
-        each = job("steps=2", *overrides, "net.widths=[5,4]")
+        each = job("steps=8", *overrides, "net.widths=[5,4]")
     width = int(each.experiment.latent_dim)
 
     def two(experiment, data):
