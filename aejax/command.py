@@ -155,7 +155,8 @@ def main():
 def _interrupt(number, frame):
     again = STOP.is_set()
     STOP.set()
-    if again or not STOP.is_awaited:
+    lost = frame is not None and frame.f_code.co_name == "_xla_gc_callback"  # where it would only be printed
+    if again or not (STOP.is_awaited or lost):
         raise KeyboardInterrupt
 
 

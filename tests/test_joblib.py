@@ -51,6 +51,6 @@ def test_a_wrong_job_harms_no_other_and_is_told_at_the_end(both):
 def test_finished_runs_are_not_overwritten(both):
     files = {path: path.read_bytes() for path in both[1].rglob("*.json")}
     again = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=apart", "optim.lr=0.0001"]
-    done = sweep(both[1].parent, *WORDS, *again, status=2)  # the first two places hold a failed and a finished run
-    assert "apart/1: holds another run (" in done.stderr
+    done = sweep(both[1].parent, *WORDS, *again, status=2)
+    assert "apart: holds another sweep (there optim.lr=-1,0.0001,1e30, here optim.lr=0.0001)" in done.stderr
     assert {path: path.read_bytes() for path in files} == files
