@@ -138,7 +138,14 @@ def test_a_search_on_letters(tmp_path):
 
 @pytest.mark.slow
 def test_trials_without_the_metric_have_failed(tmp_path):
-    words = ["hydra/sweeper=optuna", "seed=1,2", "objective=recon/msee", "hydra.sweep.dir=s", *QUICK]
+    words = [
+        "hydra/sweeper=optuna",
+        "seed=1,2",
+        "objective=recon/msee",
+        "hydra.sweep.dir=s",
+        *QUICK,
+        "hydra.sweeper.n_trials=2",
+    ]
     done = subprocess.run([sys.executable, "-m", "aejax", "-m", *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "")
     assert "failed, 2 jobs: objective=recon/msee: no such metric; did you mean recon/mse" in done.stdout
