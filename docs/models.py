@@ -77,7 +77,7 @@ def section(folder, data):
         shown = "-" if took is None else f"{took:.1f}"
         lines.append(f"| {row['model']} | {row['latent_dim']} | {' | '.join(cells)} | {shown} | {row['recon/mse n']} |")
     told = [note for note in found.attrs["notes"] if not note.startswith("each mean is over")]  # a model's own parts
-    return [*lines, *(f"\n{note}" for note in told)]
+    return [*lines, *("\n" + note.replace(f"{folder}/", "") for note in told)]
 
 
 def interval(row, name):

@@ -36,6 +36,7 @@ from rich.console import Console
 from aejax import training
 from aejax.command import main
 from aejax.device import cores
+from aejax.errors import InputError
 from aejax.evaluate import evaluate
 from aejax.explain import CONF
 from aejax.group import keep_compiled_programs, run_group
@@ -59,6 +60,14 @@ def pytest_unconfigure():
 def clear_hydra():
     yield
     forget()
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """An empty folder to be in, and no decoded arrays of another test's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path
 
 
 @pytest.fixture
@@ -93,6 +102,14 @@ def job(*overrides):
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         return compose(overrides)
+
+
+def refused(told, *overrides):
+    """Asserts that a job of these overrides is refused with a line that begins so, and says what is allowed."""
+    with pytest.raises(InputError) as caught:
+        job(*overrides)
+    assert str(caught.value).startswith(told)
+    assert "must" in str(caught.value) or "known" in str(caught.value)
 
 
 def trained(*jobs, width=None):

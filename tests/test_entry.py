@@ -12,12 +12,6 @@ from aejax.resume import command_of
 RNG = np.random.default_rng(0)
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
 def test_a_data_set_of_ones_own_is_trained_on(here):
     x = RNG.random((60, 5))
     y = np.array(["up", "down"] * 30)

@@ -5,32 +5,17 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import job, run
+from conftest import job, refused, run
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from aejax.data.images import Images
 from aejax.data.sensors import FAULTS
-from aejax.errors import InputError
 
+pytestmark = pytest.mark.usefixtures("here")
 RNG = np.random.default_rng(0)
 PIXELS = RNG.integers(0, 256, (30, 9, 7), np.uint8)
 LABELS = np.arange(30) % 3
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Every test has an empty folder, and no decoded arrays of another's."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
-
-
-def refused(told, *overrides):
-    with pytest.raises(InputError) as caught:
-        job(*overrides)
-    assert str(caught.value).startswith(told)
-    assert "must" in str(caught.value) or "known" in str(caught.value)
 
 
 # Arrays

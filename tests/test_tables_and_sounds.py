@@ -4,30 +4,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
-from conftest import job
+from conftest import job, refused
 from scipy.io import wavfile
 from sklearn.preprocessing import StandardScaler
 
-from aejax.errors import InputError
-
+pytestmark = pytest.mark.usefixtures("here")
 RNG = np.random.default_rng(0)
-PIXELS = RNG.integers(0, 256, (30, 9, 7), np.uint8)
-LABELS = np.arange(30) % 3
-
-
-@pytest.fixture(autouse=True)
-def here(tmp_path, monkeypatch):
-    """Every test has an empty folder, and no decoded arrays of another's."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
-
-
-def refused(told, *overrides):
-    with pytest.raises(InputError) as caught:
-        job(*overrides)
-    assert str(caught.value).startswith(told)
-    assert "must" in str(caught.value) or "known" in str(caught.value)
 
 
 # Tables
