@@ -44,10 +44,8 @@ class Check(Callback):
 
             if config.hydra.sweeper.get("params"):
                 raise InputError("+sweep: asks for more than one run; must come with -m")
-            job, folder = (
-                Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded),
-                config.hydra.run.dir,
-            )
+            job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
+            folder = config.hydra.run.dir
             check_free(Path(folder).parent)  # it may be a sweep's
             Check.before = check_folder(folder, job.run_id, job.settings)
             run = Run.finished(folder, job.run_id)

@@ -93,6 +93,30 @@ def forward(experiment, params, x_BxP, key=None, key_training=None):
     return Outputs(code, logits_BxP, encoder | bottleneck | decoder)
 
 
+def to_code(experiment, params, h_BxH, key=None, carried=None):
+    """The Code of the encoder's hidden units h_BxH; `carried` is what the bottleneck had running, in training."""
+    bottleneck, mask_Z = experiment.model.bottleneck, _mask(experiment, params)
+    heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z)
+    return bottleneck(heads, mask_Z, key, carried)
+
+
+def from_code(experiment, params, z_BxZ):
+    """The decoder's first hidden units h_BxH, before their activation."""
+    net, own = experiment.net, params["from_code"]
+    if net.tied:
+        own = own | {"kernel": params["to_code"]["mean"]["kernel"].T}
+    return FromCode(net.features(experiment.form.shape)).apply({"params": own}, z_BxZ, _mask(experiment, params))
+
+
+def decoder_layers(net, params):
+    """The parameters of the decoder's layers; where weights are tied, with the encoder's, transposed."""
+    layers = params["decoder"]
+    if not net.tied:
+        return layers
+    kernels = net.mirrored(params["encoder"])
+    return layers | {name: layers[name] | {"kernel": kernel} for name, kernel in kernels.items()}
+
+
 def reconstruct(experiment, params, x_BxP):
     """The mean image of x_BxP's posterior mean, x_BxP."""
     return experiment.likelihood.mean(forward(experiment, params, x_BxP).logits)
@@ -105,24 +129,16 @@ def prior(experiment, params, key, samples):
 
 def _encode(experiment, params, x_BxP, key, key_training):
     """The Code and what is running in the encoder after this."""
-    bottleneck, mask_Z = experiment.model.bottleneck, _mask(experiment, params)
     encoder = experiment.net.encoder(experiment.form.shape)
     h_BxH, running = _through(encoder, params["encoder"], params, "encoder", x_BxP, key_training)
-    heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z)
     carried = None if key_training is None else params["running"].get("bottleneck", {})
-    return bottleneck(heads, mask_Z, key, carried), running
+    return to_code(experiment, params, h_BxH, key, carried), running
 
 
 def _decode(experiment, params, z_BxZ, key_training):
     """The logits and what is running in the decoder after this."""
-    net, shape = experiment.net, experiment.form.shape
-    from_code, layers = params["from_code"], params["decoder"]
-    if net.tied:
-        from_code = from_code | {"kernel": params["to_code"]["mean"]["kernel"].T}
-        kernels = net.mirrored(params["encoder"])
-        layers = layers | {name: layers[name] | {"kernel": kernel} for name, kernel in kernels.items()}
-    h_BxH = FromCode(net.features(shape)).apply({"params": from_code}, z_BxZ, _mask(experiment, params))
-    return _through(net.decoder(shape), layers, params, "decoder", h_BxH, key_training)
+    h_BxH, layers = from_code(experiment, params, z_BxZ), decoder_layers(experiment.net, params)
+    return _through(experiment.net.decoder(experiment.form.shape), layers, params, "decoder", h_BxH, key_training)
 
 
 def _through(module, own, params, name, h, key_training):

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
-from aejax.bottleneck import FromCode, ToCode, latent_mask
+from aejax import model
+from aejax.bottleneck import latent_mask
 from aejax.errors import InputError
 from aejax.nets import Mlp
 from aejax.random import Purpose, key_for, normal_by_unit
@@ -96,8 +97,7 @@ def hidden(experiment, params, place, x_BxP):
     """The input of the layer at `place`, [B, H]: what the layers below make of x_BxP; no gradient flows back."""
     h_BxH = x_BxP
     for below in range(place):
-        layer = params["encoder"][f"Dense_{below}"]
-        h_BxH = _activation(experiment)(h_BxH @ layer["kernel"] + layer["bias"][None, :])
+        h_BxH = _up(experiment, params, below, h_BxH)
     return jax.lax.stop_gradient(h_BxH)
 
 
@@ -114,27 +114,16 @@ class Greedy(Layerwise):
     def loss(self, experiment, params, place, clean_BxP, input_BxP, at):
         net = experiment.net
         if place == 0:
-            active = self._up(experiment, params, 0, input_BxP)
-            logits_BxP = self._down(experiment, params, 0, active)
+            logits_BxP = _down(experiment, params, 0, _up(experiment, params, 0, input_BxP))
             return jnp.mean(experiment.likelihood.negative_log(clean_BxP, logits_BxP, params["likelihood"]))
         h_BxH = hidden(experiment, params, place, clean_BxP)
         key = jax.random.fold_in(key_for(experiment.seed, Purpose.PRETRAIN, at), place)
         seen_BxH = h_BxH * jax.random.bernoulli(key, 1 - self.corruption, h_BxH.shape)
         if place < len(net.widths):
-            logits_BxH = self._down(experiment, params, place, self._up(experiment, params, place, seen_BxH))
+            logits_BxH = _down(experiment, params, place, _up(experiment, params, place, seen_BxH))
         else:
-            logits_BxH = _through_code(experiment, params, seen_BxH)
+            logits_BxH = model.from_code(experiment, params, model.to_code(experiment, params, seen_BxH).z)
         return jnp.mean(jnp.sum((_activation(experiment)(logits_BxH) - h_BxH) ** 2, axis=1))
-
-    def _up(self, experiment, params, place, h_BxH):
-        layer = params["encoder"][f"Dense_{place}"]
-        return _activation(experiment)(h_BxH @ layer["kernel"] + layer["bias"][None, :])
-
-    def _down(self, experiment, params, place, h_BxH):
-        net = experiment.net
-        name = layer_names(net, place)["decoder"]
-        kernel = params["encoder"][f"Dense_{place}"]["kernel"].T if net.tied else params["decoder"][name]["kernel"]
-        return h_BxH @ kernel + params["decoder"][name]["bias"][None, :]
 
 
 @struct.dataclass
@@ -238,13 +227,14 @@ def _activation(experiment):
     return getattr(jax.nn, experiment.net.activation)
 
 
-def _through_code(experiment, params, h_BxH):
-    """h_BxH through the code and back, without sampling."""
-    bottleneck = experiment.model.bottleneck
-    mask_Z = latent_mask(params["to_code"]["mean"]["bias"].shape[0], experiment.latent_dim)
-    heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z)
-    code = bottleneck(heads, mask_Z)
-    from_code = params["from_code"]
-    if experiment.net.tied:
-        from_code = from_code | {"kernel": params["to_code"]["mean"]["kernel"].T}
-    return FromCode(h_BxH.shape[1]).apply({"params": from_code}, code.z, mask_Z)
+def _up(experiment, params, place, h_BxH):
+    """h_BxH through the encoder's layer at `place`."""
+    layer = params["encoder"][f"Dense_{place}"]
+    return _activation(experiment)(h_BxH @ layer["kernel"] + layer["bias"][None, :])
+
+
+def _down(experiment, params, place, h_BxH):
+    """h_BxH through the decoder's layer that mirrors the encoder's at `place`, before the activation."""
+    name = layer_names(experiment.net, place)["decoder"]
+    layer = model.decoder_layers(experiment.net, params)[name]
+    return h_BxH @ layer["kernel"] + layer["bias"][None, :]

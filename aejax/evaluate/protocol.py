@@ -34,6 +34,7 @@ GENERATED = 2000  # samples at the most, as many as test examples but for data w
 MANIFOLD = 5  # neighbours that a ball of a manifold reaches to
 MANIFOLD_UNITS = 16  # of the PCA, fitted on training examples, in whose codes manifolds are also taken
 TWO_SAMPLES, PERMUTATIONS = 1000, 200  # posterior and prior codes that are told apart; permutations for the p-value
+DENSITY = 10_000  # training codes at the most that a density to sample from is fitted to, spread evenly
 PATHS, STEPS = 100, 11  # interpolations between test examples, and images of each
 LABELS = (1, 10, 100)  # of each class, for label efficiency
 ANOMALY_QUANTILE = 0.95  # of the normal validation scores: the threshold
@@ -66,6 +67,7 @@ PROTOCOL = {
     "manifold_pca_units": MANIFOLD_UNITS,
     "two_sample_examples": TWO_SAMPLES,
     "two_sample_permutations": PERMUTATIONS,
+    "density_examples": DENSITY,
     "interpolations": [PATHS, STEPS],
     "anomaly_quantile": ANOMALY_QUANTILE,
     "anomaly_neighbours": ANOMALY_NEIGHBOURS,

@@ -8,11 +8,11 @@ from aejax import model
 from aejax.bottleneck import code_width, latent_mask
 from aejax.errors import InputError
 from aejax.evaluate.passes import codes_of_stored, spread
+from aejax.evaluate.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.random import normal_by_unit
 from aejax.settings import choice, count
 
-FITTED = 10_000  # training codes at the most that a density is fitted to, spread evenly
 EM_STEPS = 100
 REGULAR = 1e-6  # of the mean variance of the codes, added to each unit's in a fitted covariance
 STARTS = 3  # of the k-means that a mixture begins with
@@ -34,7 +34,7 @@ class Sampler:
         """Raises InputError where the experiment cannot be sampled from in this way."""
         if self.how == "prior" and not experiment.model.bottleneck.has_prior:
             raise InputError("sample.how=prior: the model has no prior; must be auto, gaussian, mixture or kde")
-        examples = min(experiment.form.examples, FITTED)
+        examples = min(experiment.form.examples, DENSITY)
         if self.how == "mixture" and self.components > examples:
             raise InputError(f"sample.components={self.components}: must be at most the training examples, {examples}")
 
@@ -47,7 +47,7 @@ class Sampler:
         if self.is_prior(experiment):
             return model.prior(experiment, params, key, samples)
         mask_Z = latent_mask(code_width(params), experiment.latent_dim)
-        z_NxZ = codes_of_stored(experiment, params, spread(data.train, FITTED))
+        z_NxZ = codes_of_stored(experiment, params, spread(data.train, DENSITY))
         keys = jax.random.split(key, 3)
         eps_SxZ = normal_by_unit(keys[0], mask_Z.shape[0], (samples,)).T
         if self.how == "mixture":
