@@ -16,6 +16,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from hydra import compose, initialize_config_dir
+
+import aejax
+
 COMMON = ["net.widths=[20,10]", "steps=5000", "figures=false"]
 SWEPT = ["latent_dim=2,3,4,8", "optim.lr=0.003,0.005,0.01,0.02"]
 
@@ -30,10 +34,9 @@ def main():
         seconds, programs = inside(Path(folder) / "joint")
         row("programs compiled for them", programs)
         row("share of the wall time outside training and compiling", f"{1 - seconds / joint:.0%}")
-        idle = [*COMMON, "steps=1", "track=off"]
-        beside = timed(folder, "-m", "seed=range(256)", *idle, "hydra.sweep.dir=beside")
-        beside -= timed(folder, "-m", "seed=range(2)", *idle, "hydra.sweep.dir=two")
-        row("a job beyond training and W&B, from 256 of one step", f"{beside / 254 * 1000:.0f} ms")
+        row("a job composed, read, recorded", f"{beside(folder, 'evaluate.what=[reconstruction]'):.0f} ms")
+        row("composing alone, twice, as Hydra's basic launcher does", f"{2 * composing():.0f} ms")
+        row("a job composed, read, recorded and evaluated", f"{beside(folder):.0f} ms")
         eight = [f"latent_dim={2 + number % 2}" for number in range(8)]
         apart = sum(
             timed(folder, *COMMON, f"seed={number}", each, f"hydra.run.dir=apart{number}")
@@ -48,6 +51,26 @@ def main():
             large = timed(folder, "-m", "seed=range(64)", *SWEPT, *COMMON, "hydra.sweep.dir=large")
             row("1,024 jobs, jointly", f"{large:.0f} s, {large / joint:.1f} times the 256")
             row("memory at 1,024 jobs, at the most", f"{peak():.1f} GB")
+
+
+def beside(folder, *words):
+    """Milliseconds a job takes beyond training and W&B: what 254 more jobs of one step add to a sweep of two."""
+    words = [*words, *COMMON, "steps=1", "track=off"]
+    where = Path(folder) / f"beside{len(words)}"
+    many, two = (
+        timed(folder, "-m", f"seed=range({jobs})", *words, f"hydra.sweep.dir={where}_{jobs}") for jobs in (256, 2)
+    )
+    return (many - two) / 254 * 1000
+
+
+def composing(jobs=20):
+    """Milliseconds in which Hydra composes a job."""
+    with initialize_config_dir(str(Path(aejax.__file__).parent.parent / "conf"), version_base="1.3"):
+        compose("config", [], return_hydra_config=True)
+        started = time.perf_counter()
+        for seed in range(jobs):
+            compose("config", [f"seed={seed}", *COMMON], return_hydra_config=True)
+    return (time.perf_counter() - started) / jobs * 1000
 
 
 def row(*cells):
