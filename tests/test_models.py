@@ -80,13 +80,17 @@ def test_masked_units_of_every_code_get_no_gradient(name):
 # --- the k largest ----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("k", [1, 3, 7])
-def test_exactly_k_pass_and_they_are_the_largest(k):
-    score = np.random.default_rng(0).integers(-3, 4, (50, 7)).astype(np.float32)  # with many ties
-    passed = np.asarray(jax.jit(among_largest)(score, jnp.int32(k)))
-    expected = np.argsort(-score, axis=1, kind="stable")[:, :k]
-    assert (passed.sum(axis=1) == k).all()
-    np.testing.assert_array_equal(np.sort(expected), [np.flatnonzero(row) for row in passed])
+def test_exactly_k_pass_and_they_are_the_largest():
+    rng = np.random.default_rng(0)
+    score_BxZ = (rng.normal(size=(200, 33)) * 10.0 ** rng.integers(-30, 30, size=(200, 33))).astype(np.float32)
+    score_BxZ[:50] = rng.integers(-2, 3, size=(50, 33)) * np.float32(0.5)  # many are equal
+    score_BxZ[:20] *= -1  # 0 becomes -0
+    score_BxZ[10:20, ::2] = 0
+    score_BxZ[100:, 30:] = -np.inf
+    for k in (1, 7, 30):
+        expected = np.zeros(score_BxZ.shape, bool)
+        np.put_along_axis(expected, np.argsort(-score_BxZ, axis=1, kind="stable")[:, :k], True, axis=1)
+        np.testing.assert_array_equal(jax.jit(among_largest)(score_BxZ, k), expected)
 
 
 def test_a_code_of_topk_has_k_units_however_many_are_masked():
