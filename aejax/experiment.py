@@ -69,6 +69,7 @@ class Experiment:
             batch_size=batch_size,
             log_points=self.log_points or _log_points(steps * batch_size, form.valid),
             likelihood=self.likelihood.settle(form),
+            optim=self.optim.settle(batch_size < form.examples),
         )
         parts = ("likelihood", "noise", "net", "model", "pretrain", "evaluate", "sample")
         for component in (getattr(settled, name) for name in parts):

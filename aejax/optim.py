@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import struct
 
@@ -12,16 +13,24 @@ from aejax.settings import Number, choice, number
 class Optimiser:
     """What all have in common; lr is the peak learning rate.
 
-    `warmup` is the share of the steps over which the rate rises linearly from 0; `clip` the largest global norm of
-    a gradient, null for none. `weight_decay` shrinks the weights of layers, but not their biases, apart from the
-    gradient (Loshchilov & Hutter 2019); null for none.
+    `warmup` is the share of the steps over which the rate rises linearly from 0, null for a tenth where a step takes
+    only a part of the training examples, else 0; `clip` the largest global norm of a gradient, null for none.
+    `weight_decay` shrinks the weights of layers, but not their biases, apart from the gradient (Loshchilov & Hutter
+    2019); null for none.
     """
 
     lr: Number = number(above=0)
     schedule: str = choice("constant", "cosine")
-    warmup: Number = number(0, 1)
+    warmup: Number | None = number(0, 1, optional=True)
     clip: Number | None = number(above=0, optional=True)
     weight_decay: Number | None = number(0, optional=True)
+
+    def settle(self, in_parts):
+        """This optimiser for steps that take the training examples `in_parts`, or all of them.
+
+        Wide layers whose first noisy steps are at the peak rate can saturate, and then nothing is learned.
+        """
+        return self if self.warmup is not None else self.replace(warmup=np.float32(0.1 if in_parts else 0.0))
 
     def transformation(self, steps):
         """The optax transformation for a training of `steps` steps."""

@@ -148,6 +148,7 @@ def test_schedules():
     np.testing.assert_allclose(warm, np.minimum(1, (steps + 1) / 5), rtol=1e-6)
     both = rates("optim.schedule=cosine", "optim.warmup=0.5")
     np.testing.assert_allclose(both[:5], (steps[:5] + 1) / 5, rtol=1e-6)
+    assert [float(job(f"batch_size={size}").experiment.optim.warmup) for size in (26, 27)] == pytest.approx([0.1, 0])
     np.testing.assert_allclose(both[5:], 0.5 * (1 + np.cos(np.pi * steps[:5] / 5)), atol=1e-6)  # from the peak down
 
 
