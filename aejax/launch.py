@@ -143,7 +143,7 @@ def _note(ledger, tasks):
         run = task.finished
         ledger.note_job(
             task.number,
-            folder=task.folder and task.folder.name,
+            folder=task.folder and os.path.relpath(task.folder, ledger.path.parent),
             id=task.job and task.job.run_id,
             name=task.job and task.job.name,
             overrides=task.overrides,

@@ -1,16 +1,18 @@
 """python -m aejax.compare: what is read, grouped, told and written."""
 
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 from conftest import called
-from made import VERSIONS, make_grid, make_run, make_sweep
+from made import make_grid, make_run, make_sweep
 from rich.console import Console
 from scipy import stats
 
@@ -18,7 +20,7 @@ import aejax.compare
 from aejax.compare import formats, summary
 from aejax.compare.command import main
 from aejax.compare.frame import better
-from aejax.compare.reading import INDEX, read
+from aejax.compare.reading import read
 
 MSE, KNN = "recon/mse", "separation/knn_accuracy"
 
@@ -94,92 +96,42 @@ def test_what_varies_is_found(tmp_path):
     assert aejax.compare.load(tmp_path / "t", "net.widths=[3]").frame["name"].tolist() == ["ae letters d=2 s=0"]
 
 
-@pytest.fixture
-def broken(tmp_path):
-    """A sweep of which every kind of run that does not count has one."""
-    runs = {str(seed): ({MSE: 0.1 + seed / 100}, {"seed": seed}) for seed in range(7)}
-    folder = make_sweep(
-        tmp_path / "sweep", runs, [(["model=ae", "seed=7", "noise.level=2"], "noise.level=2: must be …")]
-    )
-    for name, status in (("1", "diverged"), ("2", "running"), ("3", "interrupted")):
-        record = json.loads((folder / name / "run.json").read_text()) | {"status": status}
-        (folder / name / "run.json").write_text(json.dumps(record))
-    (folder / "4" / "metrics.json").write_text('{"recon/mse": 0.')
-    (folder / "5" / "metrics.json").unlink()
-    shutil.rmtree(folder / "6")
-    return folder
+def test_a_setting_that_some_runs_do_not_have_makes_a_row(tmp_path, told):
+    runs = {str(seed): ({MSE: 0.1}, {"seed": seed} | ({"data__limit": 100} if seed > 2 else {})) for seed in range(6)}
+    status, out, err = told(make_sweep(tmp_path / "s", runs))
+    assert (status, err) == (0, "") and "6 runs: 6 completed" in out
 
 
-def test_every_run_that_does_not_count_is_counted_and_named(broken, told):
-    status, out, err = told(broken)
-    assert (status, err) == (0, "")
-    assert (
-        "8 runs: 1 completed, 1 damaged, 1 diverged, 1 failed, 1 half-deleted, 1 interrupted, 1 missing, 1 running"
-        in out
-    )
-    for line in (
-        f"1 damaged: {broken}/4 (metrics.json cannot be read",
-        f"1 diverged: {broken}/1",
-        f"1 failed: {broken}/job 7 (noise.level=2: must be …)",
-        f"1 half-deleted: {broken}/5 (no metrics.json)",
-        f"1 interrupted: {broken}/3",
-        f"1 missing: {broken}/6 (its folder is gone)",
-        f"1 running: {broken}/2",
-    ):
-        assert line in out, line
-    [row] = aejax.compare.table(broken).to_dict("records")
-    assert (row["model"], row["n"], row["diverged"], row["missing"]) == ("ae", 1, 1, 6)
-    assert row[MSE] == 0.1 and np.isnan(row[f"{MSE} low"])
-    found = json.loads(told(broken, "--json")[1])
-    assert {each["status"] for each in found["not_in_means"]} == found["runs"].keys() - {"completed"}
+def test_values_with_spaces_and_commas_can_be_asked_for(tmp_path):
+    names = ["a b", "a,b", "c"]
+    folder = make_sweep(tmp_path / "s", {str(each): ({MSE: 0.1}, {"model": name}) for each, name in enumerate(names)})
+    for name in names:
+        assert aejax.compare.load(folder, [f"model={name}"]).frame["model"].tolist() == [name]
+    assert aejax.compare.load(folder, "model=a b seed<4").frame["model"].tolist() == ["a b"]
+    assert aejax.compare.load(folder, "model=c,a b seed<4").frame["model"].tolist() == ["a b", "c"]
+    assert aejax.compare.table(folder, metrics=MSE, rows="model")["model"].tolist() == ["a b", "a,b", "c"]
 
 
-def test_a_sweep_of_which_nothing_is_finished_has_a_table(tmp_path, told):
-    folder = make_sweep(tmp_path / "s", {str(seed): ({}, {"seed": seed, "status": "running"}) for seed in range(2)})
-    status, out, _ = told(folder)
-    assert status == 0 and "2 runs: 0 completed, 2 running" in out
-    assert told(folder, "--json", tmp_path / "t.json", "--report", tmp_path / "r.html")[0] == 0
-    assert json.loads((tmp_path / "t.json").read_text())["rows"][0]["missing"] == 2
+def test_floors_stand_beside_settings_that_go_across(grid, told):
+    assert told(grid, "--cols", "noise", "--markdown")[1].splitlines()[0].count("PCA") == 1
+    assert told(grid, "--rows", "model", "--cols", "latent_dim", "--markdown")[1].count("PCA latent_dim=") == 2
+    assert told(grid, "--sort", "PCA")[0] == 0
 
 
-def test_a_damaged_ledger_is_named_and_the_folders_tell_what_there_is(grid, tmp_path, told):
-    shutil.copytree(grid, tmp_path / "s")
-    (tmp_path / "s" / "sweep.json").write_text("{")
-    (tmp_path / "s" / "3" / "run.json").write_text("[]")
-    shutil.rmtree(tmp_path / "s" / "3" / ".hydra")
-    status, out, _ = told(tmp_path / "s")
-    assert status == 0
-    assert "33 runs: 31 completed, 2 damaged" in out
-    assert f"{tmp_path}/s/sweep.json (cannot be read" in out and f"{tmp_path}/s/3 (run.json cannot be read)" in out
-    assert len(aejax.compare.table(tmp_path / "s")) == 8
+def test_the_table_of_pairs_is_as_wide_as_it_must_be(grid, told):
+    out = told(grid, "--rows", "model", "noise", "--cols", "latent_dim")[1]
+    assert "P(a better)" in out and "…" not in out
 
 
-def test_the_index_is_rebuilt_when_it_is_stale(broken, monkeypatch):
-    first = read([broken])
-    assert (broken / INDEX).exists()
-    monkeypatch.setattr("aejax.compare.reading._entry", lambda *_: pytest.fail("the index was not used"))
-    assert read([broken]) == first
-    monkeypatch.undo()
-    (broken / "0" / "metrics.json").write_text('{"recon/mse": 0.75}')
-    assert {entry.path: entry.metrics for entry in read([broken])}[f"{broken}/0"] == {MSE: 0.75}
-    (broken / INDEX).write_text("[1")
-    assert [entry.status for entry in read([broken])] == [entry.status for entry in first]
-    json.loads((broken / INDEX).read_text())
-
-
-def test_copies_count_once_and_what_is_mixed_is_told(tmp_path, told):
-    make_run(tmp_path / "a", {MSE: 0.1})
-    make_run(tmp_path / "b", {MSE: 0.1})
-    make_run(tmp_path / "c", {MSE: 0.2}, versions=VERSIONS | {"aejax": "0.2.0"}, seed=1)
-    make_run(tmp_path / "d", {MSE: 0.3}, fingerprint="beef", seed=2)
-    status, out, _ = told(tmp_path, tmp_path / "a")
-    assert status == 0
-    assert "1 run is a copy of another and counted once" in out
-    assert (
-        f"warning: versions of aejax are mixed: 0.1.0 (2 runs, as {tmp_path}/a), 0.2.0 (1 run, as {tmp_path}/c)" in out
-    )
-    assert "warning: data=letters has different fingerprints: beef (1 run, as" in out
-    assert aejax.compare.table(tmp_path)["n"].tolist() == [3]
+def test_output_goes_where_a_link_leads_and_into_a_pipe(grid, told, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to(tmp_path / "real.csv")
+    with ThreadPoolExecutor() as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        assert told(grid, "--csv", tmp_path / "pipe")[0] == 0
+        assert told(grid, "--csv", tmp_path / "link")[0] == 0
+        assert read.result() == (tmp_path / "real.csv").read_text()
+    assert (tmp_path / "pipe").is_fifo() and (tmp_path / "link").is_symlink()
 
 
 def test_numbers_of_latex_and_json_agree_and_latex_compiles(grid, told, tmp_path):
@@ -197,9 +149,10 @@ def test_numbers_of_latex_and_json_agree_and_latex_compiles(grid, told, tmp_path
             assert float(half) == round(row[name]["high"] - row[name]["mean"], places)
         assert line[8:] == [str(row["n"]), str(row["diverged"]), f"{row['missing']} \\\\"]
     assert sum("mathbf" in line[4] for line in lines) == sum("mathbf" in line[5] for line in lines) == 1
+    assert formats.escaped("[1] naïve Ångström 漢") == r"{[}1{]} na\"{i}ve \r{A}ngstr\"{o}m U+6F22"
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
-    nasty = make_run(tmp_path / r"&%$#_{}~^\<>|é", {MSE: 1.5e-9}, model=r"a_b&%$#{}~^\<>|é", noise="x")
+    nasty = make_run(tmp_path / r"&%$#_{}~^\<>|é", {MSE: 1.5e-9}, model=r"[1] a_b&%$#{}~^\<>|éñş漢", noise="x")
     text += told(nasty.path, "--latex")[1]
     document = rf"\documentclass{{article}}\usepackage{{booktabs}}\begin{{document}}{text}\end{{document}}"
     (tmp_path / "table.tex").write_text(document)

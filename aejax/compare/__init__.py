@@ -1,18 +1,19 @@
 """Many runs -> a table with intervals, comparisons, a report. Imports no jax."""
 
 from aejax.compare import pairs, reading, summary
-from aejax.compare.frame import Runs
+from aejax.compare.frame import Runs, conditions
 
 
 def table(folders, metrics=None, rows=None, cols=None, where=(), sort=None, iqm=False):
     """The table of the runs in and below `folders` as a DataFrame: a row for each combination of settings.
 
-    `metrics` are its columns, each followed by `<name> low`, `<name> high` (95 %) and `<name> n`; `rows` the settings
-    that make a row (all that varies), `cols` those that go across as a second level of columns; `where` conditions
-    such as `latent_dim<=8`, a list or one text; `sort` a column, with `-` from the largest; `iqm` takes interquartile
-    means. `attrs["notes"]` holds what was mixed or left out. Raises InputError.
+    `metrics` (one or a list) are its columns, each followed by `<name> low`, `<name> high` (95 %) and `<name> n`;
+    `rows` the settings that make a row (all that varies), `cols` those that go across as a second level of columns;
+    `where` conditions such as `latent_dim<=8`, a list or one text; `sort` a column, with `-` from the largest; `iqm`
+    takes interquartile means. `attrs["notes"]` holds what was mixed or left out. Raises InputError.
     """
     runs = load(folders, where)
+    metrics, rows, cols = ([given] if isinstance(given, str) else given for given in (metrics, rows, cols))
     rows, cols = keys(runs, rows, cols)
     chosen = summary.chosen_metrics(runs, metrics)
     found = summary.summarise(runs, rows + cols, chosen, iqm)
@@ -27,7 +28,7 @@ def table(folders, metrics=None, rows=None, cols=None, where=(), sort=None, iqm=
 def load(folders, where=()):
     """The Runs in and below `folders` that fulfil the conditions `where`; raises InputError."""
     runs = Runs(reading.read([folders] if isinstance(folders, str) or not hasattr(folders, "__iter__") else folders))
-    runs.where(where.split() if isinstance(where, str) else where)
+    runs.where(conditions(where) if isinstance(where, str) else where)
     return runs
 
 

@@ -12,7 +12,7 @@ CONFIG = {
     "view": {"stroke": None},
     "axis": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "tickCount": 6},
     "legend": {"labelFontSize": 12, "titleFontSize": 12, "titleFontWeight": "normal", "orient": "bottom",
-               "labelLimit": 260, "symbolLimit": 40, "symbolBaseFillColor": "#888", "symbolBaseStrokeColor": "#888"},
+               "labelLimit": 260, "symbolLimit": 0, "symbolBaseFillColor": "#888", "symbolBaseStrokeColor": "#888"},
     "header": {"labelFontSize": 12, "titleFontSize": 12},
     "range": {"category": {"scheme": "tableau10"}},
 }  # fmt: skip

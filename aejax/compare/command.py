@@ -12,7 +12,7 @@ from rich.console import Console
 
 from aejax import compare
 from aejax.command import fail
-from aejax.compare import formats, pairs, reading, summary
+from aejax.compare import formats, frame, pairs, reading, summary
 from aejax.compare.frame import Runs
 from aejax.compare.summary import FLOORS
 from aejax.errors import InputError
@@ -22,6 +22,7 @@ from aejax.terminal import Stream
 TEXTS = ("csv", "json", "latex", "markdown")
 SHOWN_PAIRS, SHOWN_VERDICTS = 20, 40  # in the terminal; more are in --json and in the report
 NOT_GIVEN, PRINTED = None, "-"
+PAIRED = "Means, paired by seed; Holm's correction over all of these pairs and metrics"
 
 
 class Parser(argparse.ArgumentParser):
@@ -82,7 +83,7 @@ class Comparison:
 
             entries += [entry for project in given.wandb for entry in dashboard.read(project)]
         runs = Runs(entries)
-        runs.where([*conditions, *(part for word in given.where for part in word.split())])
+        runs.where([*conditions, *(part for word in given.where for part in frame.conditions(word))])
         rows, cols = compare.keys(runs, given.rows, given.cols)
         runs.check_keys("compare", given.compare or [])
         metrics = summary.chosen_metrics(runs, given.metrics)
@@ -119,20 +120,24 @@ class Comparison:
 
     def show(self, console):
         """Prints all of it."""
-        table = formats.terminal(*self.grid, len(self.rows))
-        needed = console.measure(table, options=console.options.update(width=10_000)).maximum
-        console.width = max(console.width, needed)  # a number is never cut; a narrow terminal breaks the lines itself
-        console.print(table)
+        _show_table(console, formats.terminal(*self.grid, len(self.rows)))
         say(console, ["", self.caption, *formats.told_runs(self.runs), *self.notes])
         if not self.verdicts:
             return
-        say(console, ["", "Is it real? Paired by seed; Holm's correction over all of these pairs and metrics"])
+        say(console, ["", f"Is it real? {PAIRED}"])
         say(console, self.verdicts[:SHOWN_VERDICTS])
         if len(self.verdicts) > SHOWN_VERDICTS:
             say(console, [f"and {len(self.verdicts) - SHOWN_VERDICTS} more: --json, --report"])
         if 0 < len(self.pairs) <= SHOWN_PAIRS:
             console.print()
-            console.print(formats.terminal(*formats.pair_cells(self.pairs), 4))
+            _show_table(console, formats.terminal(*formats.pair_cells(self.pairs), 4))
+
+
+def _show_table(console, table):
+    """Prints a table; a number is never cut, a narrow terminal breaks the lines itself."""
+    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
 
 
 def sorted_words(words):
@@ -206,20 +211,29 @@ def run(given):
     return None
 
 
+def _leave(path, content):
+    """Writes a file whole, also where a link leads; a pipe or a device stays what it is."""
+    path = Path(path).resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+    else:
+        write_whole(path, content)
+
+
 def written(given, found):
     """Writes the files that are asked for; the lines that tell of them."""
     lines = []
     for form in TEXTS:
         if getattr(given, form) not in (NOT_GIVEN, PRINTED):
-            write_whole(getattr(given, form), found.text(form))
+            _leave(getattr(given, form), found.text(form))
             lines.append(f"{form}: {getattr(given, form)}")
     if given.parquet:
-        write_whole(given.parquet, formats.tidy(found.table).to_parquet(index=False))
+        _leave(given.parquet, formats.tidy(found.table).to_parquet(index=False))
         lines.append(f"parquet: {given.parquet}")
     if given.report:
         from aejax.compare import report
 
-        write_whole(given.report, report.page(found, Path(given.report).absolute().parent))
+        _leave(given.report, report.page(found, Path(given.report).absolute().parent))
         lines.append(f"report: {given.report}")
     if given.wandb_workspace or given.wandb_report:
         from aejax.compare import dashboard

@@ -3,16 +3,16 @@
 import dataclasses
 import json
 import math
+import unicodedata
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
 
 from aejax.compare.frame import Runs
-from aejax.compare.summary import COUNT, COUNTS, FLOORS, HIGH, best, casualties, pivoted
+from aejax.compare.summary import COUNT, COUNTS, FLOORS, HIGH, SHORT, best, casualties, pivoted, runs_of
 
 PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
-SHORT = {"floor/mean_mse": "mean image", "floor/pca_mse": "PCA"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,11 +92,23 @@ def cells(table, rows, cols, metrics):
         return headers, lines
     across, down = pivoted(table, rows, cols, metrics)
     told = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
-    headers = [*rows, *(f"{name} {each}" for name in metrics for each in told), *COUNTS]
+    headers = [*rows, *(f"{name} {each}" for name in metrics for each in told)]
+    common_floors = {  # those that the settings across do not change
+        name: all(table.loc[list(places.values()), name].nunique() < 2 for places in down.values()) for name in floors
+    }
+    for name in floors:
+        headers += [SHORT[name]] if common_floors[name] else [f"{SHORT[name]} {each}" for each in told]
+    headers += COUNTS
+
+    def floor(places, key, name):
+        return number(float(table.at[places[key], name])) if key in places else Cell("-")
+
     lines = []
     for values, places in down.items():
         line = [Cell(word(value)) for value in values]
         line += [metric(places[key], name) if key in places else Cell("-") for name in metrics for key in across]
+        for name in floors:
+            line += [floor(places, key, name) for key in ([next(iter(places))] if common_floors[name] else across)]
         lines.append(
             [*line, *(Cell(str(int(sum(table.at[each, name] for each in places.values())))) for name in COUNTS)]
         )
@@ -142,15 +154,28 @@ def markdown(headers, lines, settings):
 
 
 SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
-    "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$",
-    "…": r"\dots{}", "|": r"\textbar{}", '"': r"\textquotedbl{}",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\char36{}", "#": r"\#", "_": r"\_",
+    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "…": r"\dots{}", "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 
 
+ACCENTS = dict(
+    zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327\u0328", "`'^~=u.\"rHvck", strict=True)
+)
+
+
 def escaped(text):
-    """Text for LaTeX; what its usual fonts lack becomes a question mark."""
-    return "".join(SPECIAL.get(each, each if each.isascii() and each.isprintable() else "?") for each in text)
+    """Text for LaTeX: letters with their accents; what its usual fonts lack by its number, as U+6F22."""
+    return "".join(SPECIAL.get(each) or _letter(each) for each in unicodedata.normalize("NFC", text))
+
+
+def _letter(each):
+    letter, *marks = unicodedata.normalize("NFD", each)
+    if not letter.isascii() or not letter.isprintable() or any(mark not in ACCENTS for mark in marks):
+        return f"U+{ord(each):04X}"
+    for mark in marks:
+        letter = rf"\{ACCENTS[mark]}{{{letter}}}"
+    return letter
 
 
 def latex(headers, lines, settings, remarks=()):
@@ -209,4 +234,7 @@ def told_runs(runs: Runs):
     """How many runs there are of each status, in a line, and below it every run that is in no mean."""
     counts = runs.frame["status"].value_counts().to_dict()
     first = {"completed": counts.pop("completed", 0)} | dict(sorted(counts.items()))
-    return [f"{len(runs.frame)} runs: {', '.join(f'{n} {status}' for status, n in first.items())}", *casualties(runs)]
+    return [
+        f"{runs_of(len(runs.frame))}: {', '.join(f'{n} {status}' for status, n in first.items())}",
+        *casualties(runs),
+    ]

@@ -31,6 +31,7 @@ SIGNS = {
     "=": operator.eq,
 }
 CONDITION = re.compile(r"([\w./+-]+?)(<=|>=|!=|==|=|<|>)(.+)")
+BETWEEN = re.compile(r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))")  # conditions in one text; a value may have spaces
 
 
 def better(metric):
@@ -158,6 +159,11 @@ def _unique(entries):
     return kept, len(entries) - len(kept)
 
 
+def conditions(text):
+    """The conditions in one text, which spaces divide."""
+    return BETWEEN.split(text.strip()) if text.strip() else []
+
+
 def condition(word, known):
     """The key of a condition and the test of a value; raises InputError where it does not parse."""
     found = CONDITION.fullmatch(word)
@@ -172,7 +178,7 @@ def condition(word, known):
         except ValueError:
             raise InputError(f"{word}: {text} is no number; must be one after {sign}") from None
         return key, lambda value: _is_number(value) and SIGNS[sign](float(value), limit)
-    wanted = text.split(",") if not text.startswith("[") else [text.replace(" ", "")]
+    wanted = [text] if text.startswith("[") else [text, *text.split(",")]
     return key, lambda value: any(_same(value, each) for each in wanted) is (sign != "!=")
 
 
@@ -182,7 +188,9 @@ def _same(value, text):
             return float(value) == float(text)
         except ValueError:
             return False
-    return _word(value).replace(" ", "") == text
+    if text.startswith("["):  # a list, written with spaces or without
+        return _word(value).replace(" ", "") == text.replace(" ", "")
+    return _word(value) == text
 
 
 def _is_number(value):

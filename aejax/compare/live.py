@@ -84,13 +84,14 @@ def handler(pages):
             if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):  # rebound by somebody's page
                 self.send_error(403)
                 return
-            if self.path not in ("/", "/stamp"):
+            asked = self.path.partition("?")[0]
+            if asked not in ("/", "/stamp"):
                 self.send_error(404)
                 return
             text, stamp = pages.now()
-            body = (text if self.path == "/" else stamp).encode()
+            body = (text if asked == "/" else stamp).encode()
             self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8" if self.path == "/" else "text/plain")
+            self.send_header("Content-Type", "text/html; charset=utf-8" if asked == "/" else "text/plain")
             self.send_header("Content-Length", str(len(body)))
             self.send_header("Cache-Control", "no-store")
             self.end_headers()

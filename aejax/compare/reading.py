@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import sys
 from pathlib import Path
 
 import yaml
@@ -21,8 +22,14 @@ INDEX = ".compare.json"
 LEDGER = "sweep.json"
 FORMAT = 1  # of the index; another is read anew
 READ = ("run.json", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml")  # the files that an Entry comes from
+REST = ("history.csv", "params.safetensors", "codes.npz")  # what else tells that a folder was a run's
 UNREAD = {"wandb", "figures", ".hydra"}  # folders that hold no runs
 WHOLE = ("completed", "diverged")  # the statuses of runs that ended and have all their files
+TAKEN = {  # columns of a table, which no metric can be named by
+    "path", "name", "status", "reason", "id", "sweep", "data_fingerprint", "parameters", "model", "data", "noise",
+    "latent_dim", "seed", "n", "diverged", "missing",
+}  # fmt: skip
+FAULTS = (OSError, ValueError, RecursionError)  # of a file that cannot be read
 
 
 @dataclasses.dataclass
@@ -66,39 +73,54 @@ def read(folders):
 def _below(folder):
     """The Entries of a folder: of the run that it is, or of the runs and sweeps in it."""
     names = {each.name for each in os.scandir(folder)}
-    if "run.json" in names or (".hydra" in names and LEDGER not in names):
+    if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
         yield _entry(Run(folder))
-        return
-    inside = sorted((name for name in names - UNREAD if (folder / name).is_dir()), key=_natural)
-    if LEDGER not in names and "multirun.yaml" not in names:
-        for name in inside:
+    elif LEDGER in names or "multirun.yaml" in names:
+        yield from _sweep(folder)
+    else:
+        for name in _inside(folder):
             yield from _below(folder / name)
-        return
-    yield from _sweep(folder, inside)
+
+
+def _inside(folder):
+    """The names of the folders in a folder, those of runs or above them."""
+    names = (each.name for each in os.scandir(folder) if each.is_dir())
+    return sorted((name for name in names if name not in UNREAD), key=_natural)
 
 
 def _natural(name):
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
-def _sweep(folder, names):
+def _stamps(folder, above=""):
+    """{name: stamp} of the runs in and below a sweep's folder; hydra.sweep.subdir may nest them."""
+    found = {}
+    for name in _inside(folder):
+        stamp = _stamp(folder / name)
+        if any(stamp) or any((folder / name / each).exists() for each in REST):
+            found[above + name] = stamp
+        else:
+            found |= _stamps(folder / name, f"{above}{name}/")
+    return found
+
+
+def _sweep(folder):
     """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know."""
-    index, fresh, jobs = _index(folder), {}, {}
+    index, fresh, jobs, stamps = _index(folder), {}, {}, _stamps(folder)
     try:
         jobs = {job["folder"] or f"job {job['number']}": job for job in _jobs(folder)}
-    except (ValueError, KeyError, TypeError) as error:  # then the folders tell what there is
+    except (*FAULTS, KeyError, TypeError) as error:  # then the folders tell what there is
         yield Entry(str(folder / LEDGER), LEDGER, "damaged", f"cannot be read ({_first(error)})")
-    for name in [*names, *(name for name in jobs if name not in names)]:
+    for name in [*stamps, *(name for name in jobs if name not in stamps)]:
         run, job = Run(folder / name), jobs.get(name, {})
-        stamp = _stamp(run.path) if name in names else []
-        if not any(stamp):
-            if job:
-                yield _unbegun(folder, name, job)
+        if name not in stamps:
+            yield _unbegun(folder, name, job)
             continue
-        known = index.get(name)
+        stamp, known = stamps[name], index.get(name)
         fields = known[1] if known and known[0] == stamp else dataclasses.asdict(_entry(run, folder.name))
         fresh[name] = [stamp, fields]
-        entry = Entry(**fields | {"path": str(run.path), "overrides": job.get("overrides", [])})
+        here = {"path": str(run.path), "sweep": folder.name, "overrides": job.get("overrides", [])}
+        entry = Entry(**fields | here)
         if job.get("status") == "failed" and entry.status != "completed":
             entry.status, entry.reason = "failed", job.get("error")
         yield entry
@@ -111,8 +133,12 @@ def _sweep(folder, names):
 def _index(folder):
     try:
         content = json.loads((folder / INDEX).read_text())
-        return content["runs"] if content["format"] == [FORMAT, __version__] else {}
-    except (OSError, ValueError, KeyError, TypeError):  # none yet, or not ours: made anew
+        if content["format"] != [FORMAT, __version__]:
+            return {}
+        for _, fields in content["runs"].values():
+            Entry(**fields)
+        return content["runs"]
+    except (*FAULTS, KeyError, TypeError, AttributeError):  # none yet, or not ours: made anew
         return {}
 
 
@@ -121,7 +147,10 @@ def _jobs(folder):
     if not (folder / LEDGER).exists():  # Hydra's basic launcher leaves none
         return []
     jobs = json.loads((folder / LEDGER).read_text())["jobs"]
-    return [{"folder": None, "overrides": [], "status": "planned"} | job for job in jobs]
+    jobs = [{"folder": None, "overrides": [], "status": "planned"} | job for job in jobs]
+    for job in jobs:
+        _check(job, folder=(str, None), overrides=(list,), status=(str,), id=(str, None), name=(str, None))
+    return jobs
 
 
 def _stamp(path):
@@ -152,19 +181,22 @@ def _entry(run, sweep=None):
     try:
         entry.settings = flat(run.settings)
         entry.choices = run.choices
+        _check(entry.choices, **dict.fromkeys(entry.choices, (str, None)))
+        if not entry.choices:
+            raise ValueError("hydra.yaml tells no choices")
     except FileNotFoundError:
         told.append("no .hydra")
-    except (OSError, ValueError) as error:
+    except FAULTS as error:
         told.append(f".hydra cannot be read ({_first(error)})")
-    found = Run.found(run.path)
+    found = _found(run.path)
     if found is None:
         there = (run.path / "run.json").exists()
         entry.status = "damaged" if there else "half-deleted"
         entry.reason = "run.json cannot be read" if there else "no run.json"
         return entry
     record = found.record
-    entry.id, entry.name = record.get("id"), str(record.get("name", entry.name))
-    entry.status, entry.reason = str(record.get("status")), record.get("error")
+    entry.id, entry.name = record.get("id"), record.get("name", entry.name)
+    entry.status, entry.reason = record["status"], record.get("error")
     entry.versions, entry.data = record.get("versions") or {}, record.get("data") or {}
     entry.protocol, entry.parameters = record.get("protocol") or {}, record.get("parameters")
     if entry.status in WHOLE:
@@ -172,7 +204,7 @@ def _entry(run, sweep=None):
             entry.metrics = _metrics(run)
         except FileNotFoundError:
             entry.status, entry.reason = "half-deleted", "no metrics.json"
-        except (OSError, ValueError) as error:
+        except FAULTS as error:
             entry.status, entry.reason = "damaged", f"metrics.json cannot be read ({_first(error)})"
     if told and entry.status in WHOLE:
         entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
@@ -185,9 +217,36 @@ def _metrics(run):
     if not isinstance(metrics, dict):
         raise ValueError("is no mapping")
     for name, value in metrics.items():
+        if name in TAKEN:
+            raise ValueError(f"{name} is no metric")
         if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
             raise ValueError(f"{name} is no number")
+        if value is not None and not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{name} is no finite number")
     return metrics
+
+
+def _found(path):
+    """The Run in `path`, None where there is none whose run.json can be read."""
+    try:
+        run = Run.found(path)
+        if run is not None:
+            told, kinds = (str, None), (dict, None)
+            _check({"status": None} | run.record, status=(str,), id=told, name=(str,), error=told)
+            _check(run.record, versions=kinds, data=kinds, protocol=kinds, parameters=(int, None))
+            _check(run.record.get("data") or {}, name=told, fingerprint=told)
+    except FAULTS:
+        return None
+    return run
+
+
+def _check(fields, **kinds):
+    """Raises ValueError where a field that is there is of none of its kinds, of which None is one."""
+    for name, known in kinds.items():
+        if name in fields and not any(
+            fields[name] is None if kind is None else isinstance(fields[name], kind) for kind in known
+        ):
+            raise ValueError(f"{name} is no {known[0].__name__}")
 
 
 def _first(error):
@@ -196,7 +255,15 @@ def _first(error):
 
 def flat(settings):
     """Settings by dotted name; lists as text, so that they can be compared."""
-    return {name: json.dumps(value) if isinstance(value, list) else value for name, value in dotted(settings)}
+    plain = str | int | float | None
+    return {
+        name: json.dumps(value, default=str)
+        if isinstance(value, list)
+        else value
+        if isinstance(value, plain)
+        else str(value)
+        for name, value in dotted(settings)
+    }
 
 
 def overridden(words):

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import string
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata, resources
 from pathlib import Path
@@ -29,6 +30,7 @@ POINTS = 300  # codes of a run that are drawn, fewer where there are more than R
 RUNS = 256
 WIDTH = 720  # pixels of a picture
 PICTURES = 3_500_000  # characters that all pictures may take; runs beyond are told to have theirs in their folder
+PAIRS = 500  # pairs, and sentences about them, at the most
 CURVE = "valid/mse"
 SHOWN = ("recon/mse", "recon/psnr", "separation/knn_accuracy", "separation/silhouette", "restore/mse", "elbo")
 
@@ -57,13 +59,19 @@ def page(found, folder):
         "caption": html.escape(found.caption),
         "notes": "".join(f"<li>{html.escape(note)}</li>" for note in [*lines[1:], *found.notes]),
         "table": table(*found.grid, len(found.rows), "groups"),
-        "verdicts": "".join(f"<li>{html.escape(line)}</li>" for line in found.verdicts)
+        "verdicts": "".join(f"<li>{html.escape(line)}</li>" for line in _first(found.verdicts, "sentences"))
         or "<li>Nothing to compare.</li>",
-        "pairs": table(*formats.pair_cells(found.pairs), 4, "pairs") if len(found.pairs) else "",
+        "pairs": table(*formats.pair_cells(found.pairs[:PAIRS]), 4, "pairs") if len(found.pairs) else "",
         "figures": "".join(figures),
         "runs": table(*_run_cells(found), 2, "runs", [run["id"] for run in content["runs"]]),
     }
     return string.Template((files / "page.html").read_text()).substitute(parts)
+
+
+def _first(lines, what):
+    """The first PAIRS of the lines, and how many more there are."""
+    more = [f"and {len(lines) - PAIRS} more {what} and pairs: --json"] if len(lines) > PAIRS else []
+    return [*lines[:PAIRS], *more]
 
 
 @functools.cache
@@ -151,9 +159,10 @@ def _codes(run, points):
     try:
         codes = run.codes
         z_NxZ = codes["z"].astype(float)
-    except (OSError, ValueError, KeyError):  # none, or not whole
+        examples, _ = z_NxZ.shape
+        labels = codes.get("y", np.zeros(examples, int)).astype(int).reshape(examples)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or not whole
         return None
-    labels = codes.get("y", np.zeros(len(z_NxZ), int))
     keep = np.flatnonzero(np.isfinite(z_NxZ).all(axis=1))
     keep = keep[np.linspace(0, len(keep) - 1, min(points, len(keep))).astype(int)] if len(keep) else keep
     if not len(keep):
@@ -201,9 +210,8 @@ def _charts(found, entries):
         caption = f"<figcaption><h4>{html.escape(title)}</h4><p>{html.escape(remark)}</p></figcaption>"
         figures.append(f'<figure>{caption}<div class="chart" id="{name}"></div></figure>')
 
-    for data, part in frame.groupby(
-        charts.series(frame, ["data", *(k for k in runs.varying if k.startswith("data."))])
-    ):
+    sets = charts.series(frame, ["data", *(key for key in runs.varying if key.startswith("data."))])
+    for data, part in frame.groupby(pd.Series(sets, frame.index, dtype=object)):
         figures.append(f'<h3 class="data">{html.escape(data)}</h3><div class="figures">')
         error = ERROR if ERROR in part and part[ERROR].notna().any() else None
         scored = part.dropna(subset=[ERROR, SCORE]) if error and SCORE in part else part.iloc[:0]

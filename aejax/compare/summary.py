@@ -8,7 +8,8 @@ from aejax.compare.intervals import interquartile, mean_interval
 from aejax.errors import InputError, near
 
 DEFAULT = ("recon/mse", "separation/knn_accuracy")
-FLOORS = ("floor/mean_mse", "floor/pca_mse")
+SHORT = {"floor/mean_mse": "mean image", "floor/pca_mse": "PCA"}  # what people call them
+FLOORS = tuple(SHORT)
 COUNTS = ("n", "diverged", "missing")
 LOW, HIGH, COUNT = " low", " high", " n"  # what follows a metric's name in the columns of its interval and its size
 
@@ -82,6 +83,7 @@ def _check_data(runs, rows):
 def ordered(table, word):
     """The table sorted by a column, from the largest where the name begins with `-`; raises InputError."""
     name = word.removeprefix("-")
+    name = {short: floor for floor, short in SHORT.items()}.get(name, name)
     if name not in table:
         raise InputError(f"--sort {word}: no such column; {near(name, list(table))}")
     values = table[name].map(_ordered)
@@ -92,7 +94,7 @@ def ordered(table, word):
 def best(table, rows, metrics):
     """The places (row, metric) of the best mean in each column, for each data set by itself."""
     data = [name for name in rows if name.partition(".")[0] == "data"]
-    of_data = table[data].astype(str).agg(" ".join, axis=1) if data else pd.Series("", table.index)
+    of_data = table[data].map(str).agg(" ".join, axis=1) if data else pd.Series("", table.index)
     found = set()
     for places in of_data.groupby(of_data).groups.values():
         for name in metrics:
@@ -126,13 +128,13 @@ def notes(runs: Runs, rows):
                 versions.setdefault(name, {}).setdefault(version, []).append(entry.path)
     for name, found in versions.items():
         if len(found) > 1:
-            each = ", ".join(f"{version} ({_runs(len(paths))}, as {paths[0]})" for version, paths in found.items())
+            each = ", ".join(f"{version} ({runs_of(len(paths))}, as {paths[0]})" for version, paths in found.items())
             told.append(f"warning: versions of {name} are mixed: {each}")
     keys = ["data", *(key for key in runs.varying if key.startswith("data."))]
     for values, part in done.groupby([done[key].map(str) for key in keys]):
         prints = part.groupby("data_fingerprint")["path"]
         if prints.ngroups > 1:
-            each = ", ".join(f"{name} ({_runs(len(paths))}, as {paths.iloc[0]})" for name, paths in prints)
+            each = ", ".join(f"{name} ({runs_of(len(paths))}, as {paths.iloc[0]})" for name, paths in prints)
             told.append(f"warning: data={' '.join(values)} has different fingerprints: {each}")
     protocols = {str(sorted(entry.protocol.items())): entry for entry in runs.entries if entry.status == "completed"}
     if len(protocols) > 1:
@@ -143,7 +145,8 @@ def notes(runs: Runs, rows):
     return told
 
 
-def _runs(count):
+def runs_of(count):
+    """`1 run`, `2 runs`."""
     return f"{count} run{'' if count == 1 else 's'}"
 
 

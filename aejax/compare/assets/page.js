@@ -38,15 +38,15 @@ for (const table of document.querySelectorAll("table[id]")) {
   });
 }
 
-// The filter: every word must be in the row; key<=value, key=a,b and the like look at one column.
+// The filter: every word, or "words", must be in the row; key<=value, key=a,b and the like look at one column.
 function conditionOf(word, names) {
-  const found = word.match(/^(.+?)(<=|>=|!=|=|<|>)(.*)$/);
+  const found = word.match(/^(.+?)(<=|>=|!=|==|=|<|>)(.*)$/);
   const place = found ? names.indexOf(found[1]) : -1;
   if (place < 0) return (row) => row.textContent.toLowerCase().includes(word.toLowerCase());
-  const [, , sign, text] = found;
+  const sign = found[2] === "==" ? "=" : found[2], text = found[3];
   return (row) => {
     const value = valueOf(row.cells[place]);
-    if (sign === "=" || sign === "!=") return text.split(",").some((each) => String(value) === each) === (sign === "=");
+    if (sign === "=" || sign === "!=") return [text, ...text.split(",")].some((each) => String(value) === each) === (sign === "=");
     const limit = Number(text);
     if (typeof value !== "number" || text === "" || Number.isNaN(limit)) return false;
     return { "<=": value <= limit, ">=": value >= limit, "<": value < limit, ">": value > limit }[sign];
@@ -55,7 +55,7 @@ function conditionOf(word, names) {
 $$("filter").addEventListener("input", (event) => {
   const table = $$("groups");
   const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim());
-  const tests = event.target.value.trim().split(/\s+/).filter(Boolean).map((word) => conditionOf(word, names));
+  const tests = (event.target.value.match(/"[^"]*"|\S+/g) ?? []).map((word) => conditionOf(word.replaceAll('"', ""), names));
   let left = 0;
   for (const row of table.tBodies[0].rows) {
     row.hidden = !tests.every((test) => test(row));
