@@ -50,7 +50,8 @@ def command_of(folder, trust=False):
             raise InputError(f"{folder}: was trained on a Dataset of a program; must be given to that program again")
         hydra = OmegaConf.load(path).hydra
         key = {"MULTIRUN": "sweep", "RUN": "run"}[str(hydra.mode)]
-        task, own = ([str(word) for word in hydra.overrides[name]] for name in ("task", "hydra"))
+        words = OmegaConf.to_container(hydra.overrides, resolve=False)  # `${...}` in them is for the command to resolve
+        task, own = ([str(word) for word in words[name]] for name in ("task", "hydra"))
         place = Path(str(hydra.runtime.cwd))
         sources = [str(each.path) for each in hydra.runtime.config_sources if each.provider == "command-line"]
     except (OSError, YAMLError, OmegaConfBaseException, AttributeError, KeyError) as error:

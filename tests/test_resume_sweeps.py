@@ -244,6 +244,17 @@ def test_what_a_record_brings_along_is_trusted_only_where_it_is_told(command, ag
     assert "+noise._target_=os.system" in command_of(again, trust=True)[0]
 
 
+def test_jobs_may_lie_in_folders_of_folders(command, tmp_path):
+    words = ["-m", "seed=0,1", "steps=2", *SWEEP[4:], "track=off", "hydra.sweep.dir=s", "log_points=1"]
+    assert command(*words, "hydra.sweep.subdir=${hydra:runtime.choices.model}/s${seed}")[0] == 0
+    shutil.rmtree(tmp_path / "s" / "ae" / "s1")
+    again, _ = command_of(tmp_path / "s")
+    assert command(*again)[0] == 0
+    jobs = json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]
+    assert [job["folder"] for job in jobs] == ["ae/s0", "ae/s1"]
+    assert all((tmp_path / "s" / job["folder"] / "metrics.json").exists() for job in jobs)
+
+
 WRONG = {
     "seed=range(0)": "seed=range(0): makes no job; must make 1 to 10,000 in a sweep",
     "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; must make 1 to 10,000 in a sweep",

@@ -154,8 +154,9 @@ def markdown(headers, lines, settings):
 
 
 SPECIAL = {
-    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\char36{}", "#": r"\#", "_": r"\_",
-    "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}", "±": r"$\pm$", "…": r"\dots{}", "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}",
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\char36{}", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "…": r"\dots{}", "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}",
 }  # fmt: skip
 
 
