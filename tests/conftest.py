@@ -77,6 +77,14 @@ def command(tmp_path, monkeypatch, capfd):
     return lambda *words, main=main: (called(main, *words), *capfd.readouterr())
 
 
+@pytest.fixture
+def told(capsys):
+    """Runs `python -m aejax.compare`; gives its exit status, stdout and stderr."""
+    from aejax.compare.command import main
+
+    return lambda *words: (called(main, *map(str, words)), *capsys.readouterr())
+
+
 def called(main, *words):
     """The exit status of a command in this process."""
     before, sys.argv = sys.argv, ["aejax", *words]

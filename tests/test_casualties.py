@@ -5,20 +5,12 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import called
 from made import VERSIONS, make_grid, make_run, make_sweep
 
 import aejax.compare
-from aejax.compare.command import main
 from aejax.compare.reading import INDEX, read
 
 MSE = "recon/mse"
-
-
-@pytest.fixture
-def told(capsys):
-    """Runs the command; gives its exit status, stdout and stderr."""
-    return lambda *words: (called(main, *map(str, words)), *capsys.readouterr())
 
 
 @pytest.fixture

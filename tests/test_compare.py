@@ -11,14 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import called
 from made import make_grid, make_run, make_sweep
 from rich.console import Console
 from scipy import stats
 
 import aejax.compare
 from aejax.compare import formats, summary
-from aejax.compare.command import main
 from aejax.compare.frame import better
 from aejax.compare.reading import read
 
@@ -29,12 +27,6 @@ MSE, KNN = "recon/mse", "separation/knn_accuracy"
 def grid(tmp_path_factory):
     """2 models x 2 noises x 2 code sizes x 4 seeds."""
     return make_grid(tmp_path_factory.mktemp("grid") / "sweep")
-
-
-@pytest.fixture
-def told(capsys):
-    """Runs the command; gives its exit status, stdout and stderr."""
-    return lambda *words: (called(main, *map(str, words)), *capsys.readouterr())
 
 
 def test_too_many_pairs_are_not_compared(tmp_path, told):
