@@ -89,9 +89,11 @@ def test_what_varies_is_found(tmp_path):
 
 
 def test_a_setting_that_some_runs_do_not_have_makes_a_row(tmp_path, told):
-    runs = {str(seed): ({MSE: 0.1}, {"seed": seed} | ({"data__limit": 100} if seed > 2 else {})) for seed in range(6)}
+    limits = ({}, {"data__limit": 100})
+    runs = {str(each): ({MSE: 0.1}, {"seed": each // 2} | limits[each % 2]) for each in range(6)}
     status, out, err = told(make_sweep(tmp_path / "s", runs))
     assert (status, err) == (0, "") and "6 runs: 6 completed" in out
+    assert "no difference between data.limit=null and data.limit=100 is shown" in out
 
 
 def test_values_with_spaces_and_commas_can_be_asked_for(tmp_path):

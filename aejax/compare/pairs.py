@@ -128,6 +128,7 @@ def _labels(frame, keys):
     lines = []
     for values in frame[keys].to_numpy().tolist():
         given = [(key, value) for key, value in zip(keys, values, strict=True) if not _is_absent(value)]
+        given = given or [(key, "null") for key in keys]
         lines.append(" ".join(f"{value}" if key in ("model", "data") else f"{key}={value}" for key, value in given))
     return lines
 
