@@ -136,7 +136,7 @@ ROWS = {  # name: commands of the runs, what is told of them
     "vae2": (
         {
             "vae 784-256-128-2, dynamic": "model=vae data=mnist data.binarise=dynamic net.widths=[256,128] "
-            "latent_dim=2 epochs=100 evaluate.what=[reconstruction,elbo,nll]"
+            "latent_dim=2 epochs=100 optim.lr=0.002 evaluate.what=[reconstruction,elbo,nll]"
         },
         bounds("-nll -135.7, kl 7.2 (reference 9)"),
     ),
