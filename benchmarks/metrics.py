@@ -19,6 +19,7 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
+from aejax.data.dataset import Form
 from aejax.fit import principal_components
 from aejax.metrics import clusters, separation
 from aejax.metrics.neighbours import knn_accuracy
@@ -114,10 +115,12 @@ def mnist(folder):
     def read(name, offset):
         return np.frombuffer(gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes()), np.uint8, offset=offset)
 
-    train, test = (read(f"{part}-images-idx3", 16).reshape(-1, 784) / np.float32(255) for part in ("train", "t10k"))
-    mean, components = map(np.asarray, principal_components(train, 10))
+    train, test = (read(f"{part}-images-idx3", 16).reshape(-1, 784) for part in ("train", "t10k"))
+    form = Form(folder.name, "grey", (28, 28, 1), len(train), 0, CLASSES, "")
+    mean, components = map(np.asarray, principal_components(train, form, 10))
     labels = (read(f"{part}-labels-idx1", 8).astype(np.int32) for part in ("train", "t10k"))
-    return [((x - mean) @ components.T, y) for x, y in zip((train, test), labels, strict=True)]
+    scaled = (np.asarray(form.scaled(x)) for x in (train, test))
+    return [((x - mean) @ components.T, y) for x, y in zip(scaled, labels, strict=True)]
 
 
 def blobs():
