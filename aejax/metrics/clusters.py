@@ -31,8 +31,9 @@ def k_means(key, z_NxZ, clusters, starts):
 
     def seeds(key):
         def add(apart_N, key):  # the next centre, by its squared distance to those before
-            weight_N = jnp.log(jnp.maximum(apart_N, jnp.finfo(jnp.float32).tiny))
-            centre_Z = z_NxZ[jax.random.categorical(key, weight_N)]
+            until_N = jnp.cumsum(apart_N)
+            drawn = jnp.searchsorted(until_N, jax.random.uniform(key) * until_N[-1], side="right")
+            centre_Z = z_NxZ[jnp.minimum(drawn, examples - 1)]
             return jnp.minimum(apart_N, jnp.sum((z_NxZ - centre_Z[None, :]) ** 2, axis=1)), centre_Z
 
         key_first, key_rest = jax.random.split(key)
