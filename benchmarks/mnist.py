@@ -69,8 +69,8 @@ def probes(beside):
     def rows(runs):
         for name, run in runs.items():
             wrong = f"{1 - run.metrics['separation/probe_accuracy']:.2%}"
-            dead = f", {run.metrics['code/dead_units']:.0f} dead units" if "code/dead_units" in run.metrics else ""
-            yield (f"{name}: linear probe's test error", wrong + dead, beside)
+            dead = f"{run.metrics['code/dead_units']} dead units"
+            yield (f"{name}: linear probe's test error", f"{wrong}, {dead}", beside)
 
     return rows
 

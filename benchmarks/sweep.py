@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-import aejax
+from aejax.explain import CONF
 
 COMMON = ["net.widths=[20,10]", "steps=5000", "figures=false"]
 SWEPT = ["latent_dim=2,3,4,8", "optim.lr=0.003,0.005,0.01,0.02"]
@@ -65,7 +65,7 @@ def beside(folder, *words):
 
 def composing(jobs=20):
     """Milliseconds in which Hydra composes a job."""
-    with initialize_config_dir(str(Path(aejax.__file__).parent.parent / "conf"), version_base="1.3"):
+    with initialize_config_dir(str(CONF), version_base="1.3"):
         compose("config", [], return_hydra_config=True)
         started = time.perf_counter()
         for seed in range(jobs):
