@@ -19,6 +19,7 @@ import aejax.compare
 from aejax.compare import formats, summary
 from aejax.compare.frame import better
 from aejax.compare.reading import read
+from aejax.errors import InputError
 
 MSE, KNN = "recon/mse", "separation/knn_accuracy"
 
@@ -103,6 +104,8 @@ def test_values_with_spaces_and_commas_can_be_asked_for(tmp_path):
         assert aejax.compare.load(folder, [f"model={name}"]).frame["model"].tolist() == [name]
     assert aejax.compare.load(folder, "model=a b seed<4").frame["model"].tolist() == ["a b"]
     assert aejax.compare.load(folder, "model=c,a b seed<4").frame["model"].tolist() == ["a b", "c"]
+    with pytest.raises(InputError, match="latent_dim<=: is no condition"):
+        aejax.compare.load(folder, ["latent_dim<="])
     assert aejax.compare.table(folder, metrics=MSE, rows="model")["model"].tolist() == ["a b", "a,b", "c"]
 
 

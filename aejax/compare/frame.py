@@ -30,7 +30,7 @@ SIGNS = {
     ">": operator.gt,
     "=": operator.eq,
 }
-CONDITION = re.compile(r"([\w./+-]+?)(<=|>=|!=|==|=|<|>)(.+)")
+CONDITION = re.compile(r"([\w./+-]+?)(<=|>=|!=|==|=|<|>)(?!=)(.+)")
 BETWEEN = re.compile(r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))")  # conditions in one text; a value may have spaces
 
 
