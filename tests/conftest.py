@@ -29,6 +29,7 @@ import hydra
 import jax
 import numpy as np
 import pytest
+import sets
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
@@ -179,3 +180,25 @@ def results(path):
 def state_of(folder):
     """Contents and times of all files in a folder."""
     return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A folder mnist/ of files like MNIST's, and the images and labels by split."""
+    folder, arrays = tmp_path_factory.mktemp("originals") / "mnist", {}
+    folder.mkdir()
+    for split, count in sets.COUNTS.items():
+        x, y = sets.RNG.integers(0, 256, (count, 28, 28), np.uint8), np.arange(count, dtype=np.uint8) % 10
+        (folder / f"{split}-images-idx3-ubyte.gz").write_bytes(sets.idx(x))
+        (folder / f"{split}-labels-idx1-ubyte.gz").write_bytes(sets.idx(y))
+        arrays[split] = x, y
+    return folder, arrays
+
+
+@pytest.fixture
+def mnist(digits, monkeypatch):
+    """tensorflow-datasets takes these files for MNIST's."""
+    import tensorflow_datasets as tfds  # a third of a second, for those who need it
+
+    monkeypatch.setattr(tfds.builder_cls("mnist"), "url_infos", sets.infos(digits[0], "http://localhost:1"))
+    return digits

@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import math
 import os
 import struct
 import tarfile
@@ -113,17 +114,18 @@ def prepare(tfds, builder_class, name, root, files):
 
 
 def _idx_examples(files, start):
-    images_NxHxWxC = _idx(files[f"{start}-images-idx3-ubyte.gz"])[..., None]
-    labels_N = _idx(files[f"{start}-labels-idx1-ubyte.gz"])
-    for index, (image, label) in enumerate(zip(images_NxHxWxC, labels_N, strict=True)):
-        yield index, {"image": png(image), "label": int(label)}
+    images, labels = (_idx(files[f"{start}-{kind}-ubyte.gz"]) for kind in ("images-idx3", "labels-idx1"))
+    for index, (image_HxW, label) in enumerate(zip(images, labels, strict=True)):
+        yield index, {"image": png(image_HxW[..., None]), "label": int(label)}
 
 
 def _idx(path):
-    """The array of an IDX file of bytes: two zeros, type 8, number of axes, their sizes, the values (LeCun)."""
-    octets = gzip.decompress(Path(path).read_bytes())
-    axes = octets[3]
-    return np.frombuffer(octets, np.uint8, offset=4 + 4 * axes).reshape(struct.unpack_from(f">{axes}I", octets, 4))
+    """The items of an IDX file, one after another: two zeros, type 8, number of axes, their sizes, the bytes."""
+    with gzip.open(path) as file:
+        axes = file.read(4)[3]
+        count, *shape = struct.unpack(f">{axes}I", file.read(4 * axes))
+        for _ in range(count):
+            yield np.frombuffer(file.read(math.prod(shape)), np.uint8).reshape(shape)
 
 
 def _cifar_names(archive):
@@ -143,7 +145,7 @@ def _cifar_examples(archive, split):
 
 
 def png(image_HxWxC):
-    """An image of one or three channels as PNG; a third of the time that Pillow takes for small ones."""
+    """An image of one or three channels as PNG, not compressed: array_record does that. Quicker than Pillow."""
     height, width, channels = image_HxWxC.shape
     lines = np.zeros((height, 1 + width * channels), np.uint8)  # the first byte of a line says that it is not filtered
     lines[:, 1:] = image_HxWxC.reshape(height, -1)
@@ -152,5 +154,5 @@ def png(image_HxWxC):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
     header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 3: 2}[channels], 0, 0, 0)
-    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines.tobytes(), 1)), chunk(b"IEND", b"")
+    parts = chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(lines.tobytes(), 0)), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)

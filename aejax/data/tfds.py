@@ -10,6 +10,7 @@ import io
 import json
 import os
 import re
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ from flax import struct
 from aejax.data import originals
 from aejax.data.cache import alone, kept, own_folder
 from aejax.data.dataset import Dataset, Split
-from aejax.data.pixels import as_pixels
+from aejax.data.pixels import decoded, kind_of_image
 from aejax.data.storage import stored
 from aejax.errors import InputError, near
 from aejax.settings import flag, words
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
+PART = 1000  # examples read at a time, so that memory holds the arrays once
 DECODING = 1  # raise it where the same files are decoded to other arrays
 
 
@@ -122,39 +124,56 @@ class Tfds:
             if name not in features:
                 raise InputError(f"data.{key}={name}: no such feature of {self.name}; {near(name, features)}")
         names = getattr(features[self.label], "names", None) if self.label else None
-        read, splits = {}, {}
+        skipped = None
+        if isinstance(features[self.feature], tfds.features.Image):  # Pillow is quicker
+            skipped = {self.feature: tfds.decode.SkipDecoding()}
+        splits, kind = {}, None
         for key, name, which in (("train", self.split, "split"), ("test", self.test_split, "test_split")):
-            if name is not None:
-                base = name.split("[")[0]
-                if base not in builder.info.splits:
-                    known = near(base, builder.info.splits)
-                    raise InputError(f"data.{which}={name}: no such split of {self.name}; {known}")
-                read[key] = self._read(tfds, builder, name)
-        kinds = set()
-        for key, (values, labels) in read.items():
-            if isinstance(features[self.feature], tfds.features.Image):
-                x, kind = as_pixels(values, f"data.name={self.name}")
-            else:
-                x, kind = stored(np.stack(values).reshape(len(values), -1)), None
+            if name is None:
+                continue
+            if name.split("[")[0] not in builder.info.splits:
+                known = near(name.split("[")[0], builder.info.splits)
+                raise InputError(f"data.{which}={name}: no such split of {self.name}; {known}")
+            source = self._source(builder, name, which, skipped)
+            if skipped and kind is None:
+                kind = kind_of_image(source[0][self.feature])
+            x, labels = self._read(source, name, partial(decoded, kind=kind) if skipped else np.ravel)
+            x = x if skipped else stored(x)
             if x is None:
-                kind = type(features[self.feature]).__name__
-                raise InputError(f"data.feature={self.feature}: is of kind {kind}; must be an image or numbers")
-            kinds.add(kind)
+                found = type(features[self.feature]).__name__
+                raise InputError(f"data.feature={self.feature}: is of kind {found}; must be an image or numbers")
             splits[key] = Split(x, labels)
-        made = Dataset(self.name, kinds.pop(), label_names=tuple(names or ()), **splits)
+        made = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
         licence = str(builder.info.redistribution_info.license or builder.info.homepage or "")
         return made.splits, {"kind": made.kind, "label_names": made.label_names, "licence": licence}
 
-    def _read(self, tfds, builder, split):
-        image = isinstance(builder.info.features[self.feature], tfds.features.Image)
-        decoders = {self.feature: tfds.decode.SkipDecoding()} if image else None  # Pillow is quicker
-        source = builder.as_data_source(split=split, decoders=decoders)
-        records = source.__getitems__(range(len(source)))
-        if len(records) != len(source) or not records:
-            found = f"{len(records)} of {len(source)} examples"
+    def _source(self, builder, name, which, decoders):
+        """The examples of a split, or of the part of it that slices as train[:10%] name."""
+        try:
+            if builder.info.splits[name].num_examples > 0:
+                return builder.as_data_source(split=name, decoders=decoders)
+            found = "has no examples"
+        except ValueError as error:  # tensorflow-datasets explains in the last line
+            found = str(error).splitlines()[-1].rstrip(".")
+        raise InputError(f"data.{which}={name}: {found}; must be a split or a part of one, as train[:10%]")
+
+    def _read(self, source, split, read):
+        """The values [N, ...] of the feature, each as `read` gives it, and the labels [N]; a part at a time."""
+        x, labels = None, []
+        for start in range(0, len(source), PART):
+            for record in source.__getitems__(range(start, min(start + PART, len(source)))):
+                value = read(record[self.feature])
+                if x is None:
+                    x = np.empty((len(source), *value.shape), value.dtype)
+                if value.shape != x.shape[1:]:
+                    sizes = " and ".join(" x ".join(map(str, each[:2])) for each in (x.shape[1:], value.shape))
+                    raise InputError(f"data.name={self.name}: {split} has examples of {sizes}; must be of one size")
+                x[len(labels)] = value
+                labels.append(0 if self.label is None else record[self.label])
+        if len(labels) != len(source):
+            found = f"{len(labels)} of {len(source)} examples"
             raise InputError(f"data.name={self.name}: {split} has {found}; must be whole")
-        labels = None if self.label is None else np.array([record[self.label] for record in records], np.int32)
-        return [record[self.feature] for record in records], labels
+        return x, None if self.label is None else np.array(labels, np.int32)
 
 
 def root_of(folder):
