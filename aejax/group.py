@@ -123,12 +123,14 @@ def _compile(lanes, layout, experiments, data, plan):
         batches = layout.place(stream.shape(lanes[0].job, length))
         program = functools.partial(_piece, length=length)
         stacks = experiments, state, batches
-        programs[length] = layout.compiled(program, 3, *stacks, data, np.int32(0), donate=(1,))
+        programs[length] = layout.compiled(program, 3, *stacks, data, np.int32(0), np.True_, donate=(1,))
+    if lanes[0].job.experiment.form.streamed:
+        stream.shuffling(len(lanes[0].job.dataset.train.x))  # compiled here, not in the midst of training
     return state, programs
 
 
-def _piece(experiment, state, batches, data, start, length):
-    return training.segment(experiment, state, data, start, length, batches)
+def _piece(experiment, state, batches, data, start, ends, length):
+    return training.segment(experiment, state, data, start, length, batches, ends)
 
 
 def _progress(checkpoint, state, report):
@@ -197,7 +199,8 @@ def _train(lanes, layout, plan, programs, experiments, progress, data, checkpoin
                 break
             parts = []
             for start, length in plan[number]:
-                state, metrics = programs[length](experiments, state, next(given), data, np.int32(start))
+                where = np.int32(start), np.bool_((start, length) == plan[number][-1])
+                state, metrics = programs[length](experiments, state, next(given), data, *where)
                 parts.append((length, metrics))
             metrics = _joined(parts)
             if pending is not None:  # fetched while the device works on the next segment

@@ -43,7 +43,7 @@ def batches(jobs, layout, plan):
     def order(seed, epoch):
         if size == examples:
             return np.arange(examples)
-        return np.asarray(jax.random.permutation(key_for(seed, Purpose.ORDER, np.int32(epoch)), examples))
+        return np.asarray(shuffling(examples)(np.uint32(seed), np.int32(epoch)))
 
     def gathered(seed, start, length):
         """[length, B, P] as stored."""
@@ -63,6 +63,16 @@ def batches(jobs, layout, plan):
             now = following or ahead.submit(placed, piece)
             following = ahead.submit(placed, after) if after else None
             yield now.result()
+
+
+@functools.cache
+def shuffling(examples):
+    """The compiled program (seed, epoch) -> the order of the examples, that of training.batch."""
+
+    def order(seed, epoch):
+        return jax.random.permutation(key_for(seed, Purpose.ORDER, epoch), examples)
+
+    return jax.jit(order).lower(np.uint32(0), np.int32(0)).compile()
 
 
 def shape(job, length):

@@ -63,12 +63,12 @@ def init(experiment, data, width):
     )
 
 
-def segment(experiment, state, data, start, length, batches=None):
+def segment(experiment, state, data, start, length, batches=None, ends=True):
     """`length` steps from step `start` on: the State after them and what a person wants to see, scalars.
 
     `batches` [length, B, P] are those of streamed data, None where `data` holds all.
     The loss and its terms are means over the steps; the validation error, where there are validation examples, is that
-    after the last.
+    after the last, nan where this piece of a segment does not end it.
     """
 
     def one(state, given):
@@ -85,12 +85,17 @@ def segment(experiment, state, data, start, length, batches=None):
     metrics["alive"] = state.alive
     if data.valid is None:
         return state, metrics
-    mse = validation_mse(experiment, state.params, data)
-    if state.best is not None:
+
+    def validated(state):
+        mse = validation_mse(experiment, state.params, data)
+        if state.best is None:
+            return state, mse
         better = mse < state.best_mse
-        state = state.replace(
-            best=_where(better, state.params, state.best), best_mse=jnp.where(better, mse, state.best_mse)
-        )
+        best = _where(better, state.params, state.best)
+        return state.replace(best=best, best_mse=jnp.where(better, mse, state.best_mse)), mse
+
+    # `ends` is the same for all lanes, so that this stays a branch when lanes are put around it.
+    state, mse = lax.cond(ends, validated, lambda state: (state, jnp.float32(jnp.nan)), state)
     return state, metrics | {"valid/mse": mse}
 
 
