@@ -5,6 +5,7 @@ each distinct choice of groups is composed once, plain `key=value` overrides are
 validated the launcher gets. Uses private functions of Hydra's; tests/test_launcher.py compares both ways.
 """
 
+import functools
 import itertools
 import pickle
 from pathlib import Path
@@ -49,7 +50,8 @@ class SweepLoader:
 
     def __init__(self, loader):
         self.loader = loader
-        self.parser = OverridesParser.create(config_loader=loader)
+        parser = OverridesParser.create(config_loader=loader)
+        self.parsed = functools.cache(lambda word: parser.parse_overrides([word])[0])
         self.bases, self.composed = {}, {}
 
     def __getattr__(self, name):
@@ -75,7 +77,7 @@ class SweepLoader:
         return config
 
     def _compose(self, master_config, sweep_overrides):
-        parsed = self.parser.parse_overrides(list(sweep_overrides))
+        parsed = [self.parsed(word) for word in sweep_overrides]
         groups = [each for each in parsed if self.loader.repository.group_exists(each.key_or_group)]
         plain = [each for each in parsed if each not in groups]
         if any(each.is_delete() or each.is_add() or each.is_hydra_override() or each.package for each in plain):
@@ -116,4 +118,4 @@ def write_yaml(folder, composed):
     hydra = {"hydra": own.pop("hydra")}
     files = {"config.yaml": own, "hydra.yaml": hydra, "overrides.yaml": hydra["hydra"]["overrides"]["task"]}
     for name, content in files.items():
-        write_whole(Path(folder) / name, yaml_of(content))
+        write_whole(Path(folder) / name, yaml_of(content), lasting=False)  # Hydra's own are not

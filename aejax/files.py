@@ -11,23 +11,34 @@ from aejax.errors import InputError
 LOCK = ".lock"
 
 
-def write_whole(path, content):
-    """Writes text or bytes to `path`: under another name first, so that the file is whole or what it was."""
+def write_whole(path, content, lasting=True):
+    """Writes text or bytes to `path`: under another name first, so that the file is whole or what it was.
+
+    That holds when the process is killed; where it is `lasting`, also when the machine loses power, for a millisecond.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part = f"{path.parent}/.{path.name}.{os.getpid()}.part"
     try:
-        with open(part, "wb") as file:
+        with _opened(part) as file:
             file.write(content.encode() if isinstance(content, str) else content)
-            file.flush()
-            os.fsync(file.fileno())
+            if lasting:
+                file.flush()
+                os.fsync(file.fileno())
         os.replace(part, path)
-    except OSError as error:
-        if error.errno and not error.filename:
+    except BaseException as error:
+        Path(part).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno and not error.filename:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
-    finally:
-        part.unlink(missing_ok=True)
+
+
+def _opened(path):
+    """A new file, in a folder that is made where it is missing: one call of the system where it is not."""
+    try:
+        return open(path, "wb")
+    except FileNotFoundError:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        return open(path, "wb")
 
 
 def remove_parts(folder):

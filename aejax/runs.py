@@ -84,7 +84,8 @@ class Run:
     def note(self, **fields):
         """Adds fields to run.json."""
         self.record |= fields
-        self._write("run.json", json.dumps(self.record, indent=2, ensure_ascii=False) + "\n")
+        text = json.dumps(self.record, indent=2, ensure_ascii=False) + "\n"
+        self._write("run.json", text, lasting=self.record["status"] != "running")
 
     @property
     def metrics(self):
@@ -158,8 +159,8 @@ class Run:
         """Writes figures/<name>.png."""
         self._write(f"figures/{name}.png", png)
 
-    def _write(self, name, content):
-        write_whole(self.path / name, content)
+    def _write(self, name, content, lasting=True):
+        write_whole(self.path / name, content, lasting)
 
     @property
     def settings(self):
@@ -173,6 +174,14 @@ class Run:
         found = re.search(r"^    choices:\n((?:      .*\n?)+)", text, re.M)
         choices = _mapping(found[1]) if found else {}
         return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+
+    @property
+    def has_settings(self):
+        """Whether what Hydra leaves of a job is there and can be read."""
+        try:
+            return bool(self.settings and self.choices and (self.path / ".hydra" / "overrides.yaml").read_text())
+        except (OSError, ValueError):
+            return False
 
     def difference(self, settings):
         """In words, what this run differs in from one with these `settings`."""

@@ -162,6 +162,18 @@ def test_a_half_written_file_of_a_finished_run_is_set_aside_and_the_run_trained_
     assert results(again / "1") == results(whole / "1")
 
 
+@pytest.mark.parametrize("name", ["config.yaml", "hydra.yaml", "overrides.yaml"])
+def test_settings_that_a_crash_left_empty_are_written_again(command, again, whole, name):
+    kept = state_of(again)
+    (again / "1" / ".hydra" / name).write_text("")
+    status, out, err = command("-m", *SWEEP, "hydra.sweep.dir=s")
+    assert (status, err) == (0, "") and "4 finished before" in out
+    expected = (whole / "1" / ".hydra" / name).read_text().replace(str(whole), str(again)).splitlines()
+    found = (again / "1" / ".hydra" / name).read_text().splitlines()
+    assert [line for line in found if "cwd:" not in line] == [line for line in expected if "cwd:" not in line]
+    assert (again / "1" / "run.json").stat().st_mtime_ns == kept[again / "1" / "run.json"][0]
+
+
 @pytest.mark.parametrize("content", [None, "{"])
 def test_other_overrides_are_refused_without_a_ledger_too(command, again, content):
     (again / "sweep.json").unlink()

@@ -2,13 +2,13 @@
 time are held."""
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 ROWS = 64  # examples whose distances to all others are held at a time
-GROUP = 64  # others that are compared with each other before the nearest are looked for among groups
 SPARE = 8  # neighbours found beyond those asked for, until their distances are computed without cancellation
 
 
@@ -24,13 +24,14 @@ def distances(a_BxZ, b_NxZ):
 def nearest(fit_MxZ, z_NxZ, neighbours):
     """The nearest of fit_MxZ to each of z_NxZ: squared distances [N, K], ascending, and indices [N, K].
 
-    The smallest of each group of distances comes first: the K nearest lie in the K groups with the smallest ones.
+    The smallest of each group of distances comes first: the K nearest lie in the K groups with the smallest ones. There
+    are about as many groups as members in K of them, so that both searches are short.
     """
     count = fit_MxZ.shape[0]
     centre_Z = jnp.mean(fit_MxZ, axis=0)[None, :]  # small numbers keep the distances accurate
     fit_MxZ, z_NxZ = fit_MxZ - centre_Z, z_NxZ - centre_Z
     found = min(count, neighbours + SPARE)
-    groups = max(-(-count // GROUP), found)
+    groups = max(-(-count // math.isqrt(count // found)), found)
     missing = groups * -(-count // groups) - count
     squares_M = jnp.pad(jnp.sum(fit_MxZ**2, axis=1), (0, missing), constant_values=jnp.inf)
     wide_QxM = jnp.concatenate([-2 * jnp.pad(fit_MxZ, ((0, missing), (0, 0))).T, squares_M[None, :]])
