@@ -40,6 +40,8 @@ class PrincipalComponents:
             raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
         if experiment.net.tied:
             raise InputError("net.tied=true: principal components are tied already; must be false")
+        if experiment.net.center:
+            raise InputError("net.center=true: principal components are centred already; must be false")
         if experiment.model.bottleneck.has_prior or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")
         if getattr(experiment.likelihood, "output", None) != "identity":
@@ -53,6 +55,11 @@ class PrincipalComponents:
         return dict(params, to_code=to_code, from_code={"kernel": components_ZxP, "bias": mean_P})
 
 
+def mean_example(stored_NxP, form):
+    """The mean [P] of stored examples of this `form`."""
+    return summed(lambda part: jnp.sum(form.scaled(part), axis=0), stored_NxP) / stored_NxP.shape[0]
+
+
 def principal_components(stored_NxP, form, units):
     """The mean [P] and the first `units` principal components [units, P], orthonormal, largest variance first.
 
@@ -60,8 +67,7 @@ def principal_components(stored_NxP, form, units):
     of the data they are 0.
     """
     with jax.default_matmul_precision("highest"):
-        examples = stored_NxP.shape[0]
-        mean_P = summed(lambda part: jnp.sum(form.scaled(part), axis=0), stored_NxP) / examples
+        examples, mean_P = stored_NxP.shape[0], mean_example(stored_NxP, form)
         if examples <= SVD_EXAMPLES and not form.dynamic:
             centred_NxP = form.scaled(stored_NxP) - mean_P[None, :]
             components_KxP = jnp.linalg.svd(centred_NxP, full_matrices=False)[2][: examples - 1]

@@ -9,6 +9,8 @@ from flax import struct
 from aejax.errors import InputError
 from aejax.settings import Number, choice, number
 
+EDGE = 1 / 256  # of a mean in [0, 1], so that its logit is finite
+
 
 @struct.dataclass
 class Likelihood:
@@ -23,6 +25,10 @@ class Likelihood:
 
     def mean(self, logits):
         """The mean of each pixel, any shape."""
+        raise NotImplementedError
+
+    def logits(self, mean):
+        """The finite logits whose mean this is, or comes closest to it; any shape."""
         raise NotImplementedError
 
     def start(self, form):
@@ -52,6 +58,9 @@ class Bernoulli(Likelihood):
     def mean(self, logits):
         return jax.nn.sigmoid(logits)
 
+    def logits(self, mean):
+        return _logit(mean)
+
     def negative_log(self, x_BxP, logits_BxP, own):
         return jnp.sum(jax.nn.softplus(logits_BxP) - x_BxP * logits_BxP, axis=1)
 
@@ -74,6 +83,9 @@ class Gaussian(Likelihood):
 
     def mean(self, logits):
         return jax.nn.sigmoid(logits) if self.output == "sigmoid" else logits
+
+    def logits(self, mean):
+        return _logit(mean) if self.output == "sigmoid" else mean
 
     def negative_log(self, x_BxP, logits_BxP, own):
         squared_B = jnp.sum((x_BxP - self.mean(logits_BxP)) ** 2, axis=1)
@@ -127,3 +139,7 @@ class ByKind:
     def settle(self, form):
         """The kind for data of this `form`."""
         return Bernoulli() if form.kind == "binary" else Gaussian(self.variance, self.output).settle(form)
+
+
+def _logit(mean):
+    return jax.scipy.special.logit(jnp.clip(mean, EDGE, 1 - EDGE))

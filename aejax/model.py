@@ -43,7 +43,7 @@ def init(experiment, width):
     """Random parameters, a dict by module; `width` is the number of code units, masked ones included.
 
     `running` among them is what the steps carry along and descent does not touch: running statistics of norms, what
-    the bottleneck counts.
+    the bottleneck counts, the `center` [P] of a net that has one.
     """
     net, form, bottleneck = experiment.net, experiment.form, experiment.model.bottleneck
     mask_Z = latent_mask(width, experiment.latent_dim)
@@ -63,7 +63,10 @@ def init(experiment, width):
         params["decoder"] = {name: _without_kernel(layer) for name, layer in params["decoder"].items()}
     running = {name: variables.get("batch_stats") for name, variables in modules.items()}
     running["bottleneck"] = bottleneck.start(width)
-    return params | {"running": {name: values for name, values in running.items() if values}}
+    params["running"] = {name: values for name, values in running.items() if values}
+    if net.center:
+        params["running"]["center"] = jnp.zeros(form.pixels)
+    return params
 
 
 def trained(params):
@@ -130,15 +133,21 @@ def prior(experiment, params, key, samples):
 def _encode(experiment, params, x_BxP, key, key_training):
     """The Code and what is running in the encoder after this."""
     encoder = experiment.net.encoder(experiment.form.shape)
-    h_BxH, running = _through(encoder, params["encoder"], params, "encoder", x_BxP, key_training)
+    center = {"center": params["running"]["center"]} if experiment.net.center else {}
+    seen_BxP = x_BxP - center["center"][None, :] if center else x_BxP
+    h_BxH, running = _through(encoder, params["encoder"], params, "encoder", seen_BxP, key_training)
     carried = None if key_training is None else params["running"].get("bottleneck", {})
-    return to_code(experiment, params, h_BxH, key, carried), running
+    return to_code(experiment, params, h_BxH, key, carried), running | center
 
 
 def _decode(experiment, params, z_BxZ, key_training):
     """The logits and what is running in the decoder after this."""
     h_BxH, layers = from_code(experiment, params, z_BxZ), decoder_layers(experiment.net, params)
-    return _through(experiment.net.decoder(experiment.form.shape), layers, params, "decoder", h_BxH, key_training)
+    decoder = experiment.net.decoder(experiment.form.shape)
+    logits_BxP, running = _through(decoder, layers, params, "decoder", h_BxH, key_training)
+    if experiment.net.center:
+        logits_BxP += experiment.likelihood.logits(params["running"]["center"])[None, :]
+    return logits_BxP, running
 
 
 def _through(module, own, params, name, h, key_training):

@@ -47,6 +47,8 @@ class Layerwise:
             raise InputError(f"pretrain={kind}: needs fully connected layers, as net=mlp; net={told} has others")
         if not net.widths:
             raise InputError(f"pretrain={kind}: needs hidden layers, and net.widths=[] has none")
+        if net.center:
+            raise InputError(f"pretrain={kind}: layers that learn alone see examples as they are; not net.center=true")
         if net.norm != "none" or net.residual:
             setting = "net.residual=true" if net.residual else f"net.norm={net.norm}"
             raise InputError(f"pretrain={kind}: layers that learn alone have no norm and no shortcut, not {setting}")

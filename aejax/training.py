@@ -11,6 +11,7 @@ from jax import lax
 
 from aejax import model
 from aejax.chunks import summed
+from aejax.fit import mean_example
 from aejax.loss import objective
 from aejax.pretrain import is_trained
 from aejax.random import Purpose, key_for
@@ -51,6 +52,9 @@ def segments(experiment):
 def init(experiment, data, width):
     """The State before the first step; `width` is the number of code units, masked ones included."""
     params = model.init(experiment, width)
+    if experiment.net.center:
+        center_P = mean_example(data.train, experiment.form)
+        params = params | {"running": params["running"] | {"center": center_P}}
     params = experiment.model.fit.start(params, data.train, experiment.form)
     given = experiment.batch_size == experiment.form.examples or experiment.form.streamed
     return State(

@@ -8,7 +8,7 @@ from conftest import evaluated, job, run, trained
 from flax import struct
 from scipy import stats
 
-from aejax import model
+from aejax import model, training
 from aejax.data import Dataset, Split
 from aejax.errors import InputError
 from aejax.lanes import lane
@@ -114,6 +114,26 @@ def test_a_residual_net_adds_what_it_had(net):
         assert np.abs(h).max() > 0
     deep = [f"net={net}", "net.widths=[6,6]", *FEW[1:]]
     assert np.isfinite(trained(job("net.residual=true", *deep))[1][-1]["train/loss"]).all()
+
+
+@pytest.mark.parametrize("likelihood", ["linear", "bernoulli"])
+@pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
+def test_a_centred_net_sees_and_gives_what_examples_differ_in_from_their_mean(net, likelihood):
+    words = [f"net={net}", "net.widths=[6]", f"likelihood={likelihood}", "data=emoji", "data.color=grey", *FEW[1:]]
+    plain, centred = job(*words), job(*words, "net.center=true")
+    data = centred.dataset.arrays()
+    x_NxP, mean_P = data.train / 255.0, (data.train / 255.0).mean(axis=0)
+    params = training.init(centred.experiment, data, 2).params
+    np.testing.assert_allclose(params["running"]["center"], mean_P, atol=1e-6)
+    z_NxZ = model.encode(centred.experiment, params, x_NxP).mean
+    apart_NxP = x_NxP - mean_P[None, :]
+    np.testing.assert_allclose(z_NxZ, model.encode(plain.experiment, params, apart_NxP).mean, atol=1e-5)
+    silent = params | {name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("from_code", "decoder")}
+    given_NxP = model.reconstruct(centred.experiment, silent, x_NxP)
+    bounds = (-np.inf, np.inf) if likelihood == "linear" else (1 / 256, 255 / 256)
+    np.testing.assert_allclose(given_NxP[:2], np.tile(np.clip(mean_P, *bounds), (2, 1)), atol=1e-6)
+    state, _ = trained(centred)
+    np.testing.assert_allclose(lane(state.params, 0)["running"]["center"], mean_P, atol=1e-6)
 
 
 def test_tied_weights_are_the_encoders():
@@ -272,6 +292,8 @@ def test_what_is_learned_and_what_runs_is_recorded(tmp_path):
     [
         (["net.tied=true", "net.residual=true"], r"net\.tied=true: a residual net cannot be tied; must be false"),
         (["model=pca", "net.tied=true"], r"net\.tied=true: principal components are tied already; must be false"),
+        (["model=pca", "net.center=true"], r"net\.center=true: principal components are centred already; must be"),
+        (["pretrain=greedy", "net.center=true"], r"pretrain=greedy: layers that learn alone see examples as they are"),
         (["net.dropout=1"], r"net\.dropout=1: must be a number at least 0 and at most 0\.99 or null"),
         (["net.norm=group"], r"net\.norm=group: must be one of none, layer, batch"),
         (["net.init=zeros"], r"net\.init=zeros: must be one of glorot_normal"),

@@ -27,7 +27,8 @@ class Net:
     `norm` is none, layer (Ba et al. 2016; over a layer's units, in convolutions over a pixel's channels) or batch
     (Ioffe & Szegedy 2015); `dropout` the share of hidden units that a step leaves out, null for none (Srivastava et
     al. 2014); `residual` adds to each hidden layer its input (He et al. 2016), through a linear map where the widths
-    differ. The layers next to the code are the bottleneck's and start as it says.
+    differ. With `center` the encoder is given what an example differs in from the mean training example, and the
+    decoder's output is added to that. The layers next to the code are the bottleneck's and start as it says.
     """
 
     activation: str = choice(*ACTIVATIONS)
@@ -35,6 +36,7 @@ class Net:
     norm: str = choice("none", "layer", "batch")
     dropout: Number | None = number(0, 0.99, optional=True)
     residual: bool = flag()
+    center: bool = flag()
 
     is_linear: ClassVar[bool] = False  # whether nothing but linear maps stands between data and code
     tied: ClassVar[bool] = False  # whether the decoder's weights are the encoder's
