@@ -143,7 +143,7 @@ ROWS = {  # name: commands of the runs, what is told of them
     ),
     "topk": (
         {
-            "topk_ae 784-1000, k=25": "model=topk_ae data=mnist net.widths=[] latent_dim=1000 model.k=25 "
+            "topk_ae 784-1000, k=25": "model=topk_ae data=mnist net.widths=[] net.tied=true latent_dim=1000 model.k=25 "
             f"epochs=30 {PROBED}"
         },
         probes("2.0 %; 1.35 % (reference 14)"),
@@ -151,7 +151,7 @@ ROWS = {  # name: commands of the runs, what is told of them
     "sparse": (
         {
             f"sparse_ae 784-196, rho={rho}": f"model=sparse_ae data=mnist net.widths=[] latent_dim=196 epochs=20 "
-            f"model.rho={rho} {CLEAN}"
+            f"model.rho={rho} model.weight=100 {CLEAN}"
             for rho in (0.05, 0.1)
         },
         rate,
