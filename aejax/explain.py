@@ -25,7 +25,9 @@ def explained(error, words):
         return f"{group}={choice}: no such choice; {near(choice, error.options)}"
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown:
-        return f"{unknown[1]}: no such key; {matches(unknown[1], _keys(unknown[1], words))}--cfg job prints all of them"
+        owners = ", ".join(_owners(unknown[1], words))
+        told = f"only with {owners}; " if owners else matches(unknown[1], _keys(unknown[1], words))
+        return f"{unknown[1]}: no such key; {told}--cfg job prints all of them"
     if isinstance(error, InputError | OSError):
         return error
     told = str(error).split("full_key:")[0]
@@ -41,6 +43,14 @@ def check_axes(config):
             raise InputError(f"{word}: the sweep varies {key} itself; must be {key}=..., which replaces its values")
         if key == "sweep" and key not in config.hydra.runtime.choices:
             raise InputError(f"{word}: must name one file, several of them with -m one after another")
+
+
+def _owners(unknown, words):
+    """The choices of the unknown key's group with which there is such a key, as net=mlp."""
+    group = unknown.split(".")[0]
+    others = [word for word in words if not word.startswith(f"{group}=")]
+    choices = sorted(f"{group}={path.stem}" for path in (CONF / group).glob("*.yaml"))
+    return [choice for choice in choices if unknown in _keys(unknown, [*others, choice])]
 
 
 def _keys(unknown, words):

@@ -33,6 +33,7 @@ WRONG = {
     "optim.rl=1": "optim.rl: no such key; did you mean optim.lr",
     "+optim.momentun=1": "optim.momentun: no such key; known: b1, b2, clip, lr, schedule, warmup",
     "+depth=1": "depth: no such key",
+    "net.kernel=3": "net.kernel: no such key; only with net=conv; --cfg job prints all of them",
     # no number, or not a finite one
     "latent_dim=two": "latent_dim=two: must be a whole number at least 1 and at most 65,536",
     "optim.lr=fast": "optim.lr=fast: must be a number above 0",
