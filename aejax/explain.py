@@ -1,5 +1,6 @@
 """What Hydra says of a wrong command line, as one line with what the user may have meant. Imports no jax."""
 
+import functools
 import re
 from pathlib import Path
 
@@ -25,8 +26,9 @@ def explained(error, words):
         return f"{group}={choice}: no such choice; {near(choice, error.options)}"
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown:
-        owners = ", ".join(_owners(unknown[1], words))
-        told = f"only with {owners}; " if owners else matches(unknown[1], _keys(unknown[1], words))
+        chosen = _choices(words)
+        owners = ", ".join(_owners(unknown[1], chosen))
+        told = f"only with {owners}; " if owners else matches(unknown[1], _keys(chosen))
         return f"{unknown[1]}: no such key; {told}--cfg job prints all of them"
     if isinstance(error, InputError | OSError):
         return error
@@ -45,25 +47,31 @@ def check_axes(config):
             raise InputError(f"{word}: must name one file, several of them with -m one after another")
 
 
-def _owners(unknown, words):
-    """The choices of the unknown key's group with which there is such a key, as net=mlp."""
+def _owners(unknown, chosen):
+    """The choices of the unknown key's group with which there is such a key, as net=mlp, beside those `chosen`."""
     group = unknown.split(".")[0]
-    others = [word for word in words if not word.startswith(f"{group}=")]
+    others = [word for word in chosen if not word.startswith(f"{group}=")]
     choices = sorted(f"{group}={path.stem}" for path in (CONF / group).glob("*.yaml"))
-    return [choice for choice in choices if unknown in _keys(unknown, [*others, choice])]
+    return [choice for choice in choices if unknown in _keys((*others, choice))]
 
 
-def _keys(unknown, words):
-    """The keys that there are with the overrides among the `words` of a command line, but for the unknown one."""
-    overrides = [word for word in words if "=" in word and not word.lstrip("+~").startswith(unknown)]
+def _choices(words):
+    """The choices of groups among words of a command line, of several the first: they decide what keys there are."""
+    split = [word.lstrip("+").split("=", 1) for word in words if "=" in word and not word.startswith("hydra")]
+    return tuple(f"{key}={value.split(',')[0]}" for key, value in split if (CONF / key).is_dir())
+
+
+@functools.cache
+def _keys(chosen):
+    """The keys that there are with these choices of groups."""
     before = Singleton.get_state()
     try:
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = OmegaConf.to_container(hydra.compose("config", overrides), resolve=False)
+            config = OmegaConf.to_container(hydra.compose("config", list(chosen)), resolve=False)
             parts = [name.split(".") for name, _ in dotted(config)]
             return sorted({".".join(each[:length]) for each in parts for length in range(1, len(each) + 1)})
-    except HydraException:  # more than one is unknown
+    except HydraException:  # somebody's own choice
         return []
     finally:
         Singleton.set_state(before)

@@ -56,7 +56,7 @@ class PrincipalComponents:
 
 
 def mean_example(stored_NxP, form):
-    """The mean [P] of stored examples of this `form`."""
+    """The mean [P] of stored examples of this `form`, scaled."""
     return summed(lambda part: jnp.sum(form.scaled(part), axis=0), stored_NxP) / stored_NxP.shape[0]
 
 

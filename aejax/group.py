@@ -42,7 +42,7 @@ def run_group(jobs, places, layout, clock, report):
         try:
             plan = pieces(training.segments(jobs[0].experiment), jobs[0], layout.count)
             experiments = layout.stack([job.experiment for job in jobs])
-            data = layout.share(jobs[0].dataset.arrays())
+            data = layout.share(jobs[0].dataset.arrays(mean=jobs[0].experiment.net.center))
             with clock.measure("compile"):
                 state, programs = _compile(lanes, layout, experiments, data, plan)
             with clock.measure("track"):

@@ -26,7 +26,7 @@ from aejax.files import locked, remove_parts
 from aejax.group import run_group
 from aejax.job import Job
 from aejax.record import Clock, NotBegun, Place
-from aejax.runs import Before, Run, check_folder, discard
+from aejax.runs import SETTINGS, Before, Run, check_folder, discard
 from aejax.settings import without_hydra
 from aejax.sweep import Ledger
 from aejax.terminal import SweepReport
@@ -216,8 +216,7 @@ def _read(task, hydra_context, config, name, loaded):
 def _train_group(tasks, layout, folder, hydra_context, task_function, report):
     waiting = [task for task in tasks if task.finished is None]
     for task in tasks:
-        if task.finished is None or not task.finished.has_settings:
-            _write_yaml(task)
+        _write_yaml(task)
     for task in waiting:
         hydra_context.callbacks.on_job_start(config=task.config, task_function=task_function)
     places, runs = [Place(task.folder, folder, folder.name) for task in tasks], []
@@ -243,14 +242,17 @@ def _train_group(tasks, layout, folder, hydra_context, task_function, report):
 def _copy_twin(task):
     task.error = task.twin.error
     if not task.error:
+        _write_yaml(task)
         if task.finished is None:
-            _write_yaml(task)
             task.twin.finished.copy(task.folder)
         task.end(task.finished)
 
 
 def _write_yaml(task):
-    write_yaml(task.folder / task.config.hydra.output_subdir, task.config)
+    """Leaves what Hydra leaves of a job, unless the run is finished and has it."""
+    folder = task.config.hydra.output_subdir
+    if folder and (task.finished is None or (folder == SETTINGS and not task.finished.has_settings)):
+        write_yaml(task.folder / folder, task.config)
 
 
 def _one_by_one(hydra_context, task_function, config, job_overrides, initial_job_idx):

@@ -1,4 +1,4 @@
-"""The run folder: the only reader and writer of it. Every file is whole or not there."""
+"""The run folder: the only reader and writer of it. A killed process leaves every file whole or not there."""
 
 import contextlib
 import csv
@@ -25,6 +25,7 @@ from aejax.nested import dotted
 
 FINISHED = ("completed", "diverged")
 FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
+SETTINGS = ".hydra"  # the folder of what Hydra leaves of a job
 MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast
 SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&B files
@@ -165,12 +166,12 @@ class Run:
     @property
     def settings(self):
         """.hydra/config.yaml as plain containers, without its interpolations resolved; raises ValueError, OSError."""
-        return _mapping((self.path / ".hydra" / "config.yaml").read_text())
+        return _mapping((self.path / SETTINGS / "config.yaml").read_text())
 
     @property
     def choices(self):
         """The choice of each group, from .hydra/hydra.yaml, of which only that part is parsed: it is long."""
-        text = (self.path / ".hydra" / "hydra.yaml").read_text()
+        text = (self.path / SETTINGS / "hydra.yaml").read_text()
         found = re.search(r"^    choices:\n((?:      .*\n?)+)", text, re.M)
         choices = _mapping(found[1]) if found else {}
         return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
@@ -179,7 +180,7 @@ class Run:
     def has_settings(self):
         """Whether what Hydra leaves of a job is there and can be read."""
         try:
-            return bool(self.settings and self.choices and (self.path / ".hydra" / "overrides.yaml").read_text())
+            return bool(self.settings and self.choices and (self.path / SETTINGS / "overrides.yaml").read_text())
         except (OSError, ValueError):
             return False
 
@@ -189,7 +190,7 @@ class Run:
         from aejax.settings import differences
 
         try:
-            own = OmegaConf.to_container(OmegaConf.load(self.path / ".hydra" / "config.yaml"), resolve=True)
+            own = OmegaConf.to_container(OmegaConf.load(self.path / SETTINGS / "config.yaml"), resolve=True)
         except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError):
             return "its .hydra/config.yaml cannot be read"
         found = differences(decisive(own), decisive(settings))
@@ -289,7 +290,7 @@ def check_space(path, told):
 def discard(path, before):
     """Removes what a run that has not begun left in `path`, and nothing that was there `before`."""
     path = Path(path)
-    for name in {".hydra", "wandb", "run.json", LOCK} - set(before.names):
+    for name in {SETTINGS, "wandb", "run.json", LOCK} - set(before.names):
         if (path / name).is_dir():
             shutil.rmtree(path / name, ignore_errors=True)
         else:

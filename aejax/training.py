@@ -53,7 +53,8 @@ def init(experiment, data, width):
     """The State before the first step; `width` is the number of code units, masked ones included."""
     params = model.init(experiment, width)
     if experiment.net.center:
-        center_P = mean_example(data.train, experiment.form)
+        form = experiment.form
+        center_P = mean_example(data.train, form) if data.mean is None else form.scaled(data.mean)
         params = params | {"running": params["running"] | {"center": center_P}}
     params = experiment.model.fit.start(params, data.train, experiment.form)
     given = experiment.batch_size == experiment.form.examples or experiment.form.streamed

@@ -267,7 +267,25 @@ def test_jobs_may_lie_in_folders_of_folders(command, tmp_path):
     assert all((tmp_path / "s" / job["folder"] / "metrics.json").exists() for job in jobs)
 
 
+def test_settings_go_where_hydra_is_told_and_finished_ones_are_left(command, tmp_path):
+    words = ["-m", "seed=0,0,1", "steps=2", *SWEEP[4:], "track=off", "hydra.sweep.dir=s", "log_points=1"]
+    assert command(*words)[0] == 0
+    for number in "01":  # one and its twin
+        (tmp_path / "s" / number / ".hydra" / "config.yaml").write_text("")
+    assert command(*words)[0] == 0
+    assert all((tmp_path / "s" / number / ".hydra" / "config.yaml").read_text() for number in "01")
+    words[-2] = "hydra.sweep.dir=t"
+    assert command(*words, "hydra.output_subdir=asked")[0] == 0
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "t").glob("*/asked/*")}
+    assert len(kept) == 9 and command(*words, "hydra.output_subdir=asked")[0] == 0
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    words[-2] = "hydra.sweep.dir=u"
+    assert command(*words, "hydra.output_subdir=null")[::2] == (0, "")
+    assert not list((tmp_path / "u").glob("*/**/*.yaml"))
+
+
 WRONG = {
+    "net=conv net.tied=true seed=1,2": "net.tied: no such key; only with net=deep, net=linear, net=mlp; --cfg",
     "seed=range(0)": "seed=range(0): makes no job; must make 1 to 10,000 in a sweep",
     "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; must make 1 to 10,000 in a sweep",
     "seed=range(101) latent_dim=range(1,101)": "latent_dim=range(1,101): makes more than 10,000 jobs",

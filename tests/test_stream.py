@@ -13,9 +13,9 @@ WORDS += ["evaluate.what=[reconstruction]"]
 SMALL = "data.device_bytes=60000"  # of 115,008 bytes
 
 
-@pytest.mark.parametrize("select", ["last", "best"])
-def test_a_streamed_run_is_the_run_that_it_would_be(tmp_path, select):
-    words = [*WORDS, f"select={select}"]
+@pytest.mark.parametrize("word", ["select=last", "select=best", "net.center=true"])
+def test_a_streamed_run_is_the_run_that_it_would_be(tmp_path, word):
+    words = [*WORDS, word]
     resident, streamed = run(tmp_path / "a", *words), run(tmp_path / "b", *words, SMALL)
     told = streamed.record["data"]
     assert told["streamed"] and 10 < told["train_examples_in_evaluation"] < told["examples"]["train"] / 2

@@ -88,7 +88,10 @@ class Split:
 
 @struct.dataclass
 class Arrays:
-    """A Dataset on the device: x [N, P] as stored, y [N] int32 or None, of the splits; valid is None without one."""
+    """A Dataset on the device: x [N, P] as stored, y [N] int32 or None, of the splits; valid is None without one.
+
+    `mean` [P] is that of all training examples, as stored, where those here are a part of them and it was asked for.
+    """
 
     train: jax.Array
     valid: jax.Array | None
@@ -96,6 +99,7 @@ class Arrays:
     y_train: jax.Array | None
     y_test: jax.Array | None
     y_valid: jax.Array | None = None
+    mean: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -246,10 +250,10 @@ class Dataset:
         told |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
         return told | ({"warnings": list(self.warnings)} if self.warnings else {})
 
-    def arrays(self):
+    def arrays(self, mean=False):
         """The data on the device, as Arrays; a split that is another split's array is there once.
 
-        Of streamed training examples those are there that evaluation looks at.
+        Of streamed training examples those are there that evaluation looks at, and their `mean` if that is wanted.
         """
         placed = {}
 
@@ -265,4 +269,10 @@ class Dataset:
         if self._kept is not None:
             train, y = train[self._kept], None if y is None else y[self._kept]
         x = [place(each, flatten=True) for each in (train, valid, self.test.x)]
-        return Arrays(*x, place(y), place(self.test.y), None if self.valid is None else place(self.valid.y))
+        y = [place(each) for each in (y, self.test.y, None if self.valid is None else self.valid.y)]
+        return Arrays(*x, *y, place(self._mean()) if mean and self._kept is not None else None)
+
+    def _mean(self):
+        """The mean [P] of the training examples as stored."""
+        total = sum(part.reshape(len(part), -1).sum(axis=0, dtype=np.float64) for part in in_parts(self.train.x))
+        return (total / len(self.train.x)).astype(np.float32)
