@@ -18,7 +18,7 @@ from conftest import job, stack, trained
 from sets import load, pairs, refused, train_of
 
 from aejax import model
-from aejax.data import cache, originals
+from aejax.data import Split, cache, originals
 from aejax.errors import InputError
 
 ORIGINALS = os.environ.get("AEJAX_ORIGINALS")
@@ -67,6 +67,23 @@ def test_another_state_of_the_prepared_set_is_decoded_again(mnist, tmp_path):
     os.utime(record, (1, 1))
     load(tmp_path)
     assert len(list((tmp_path / "mnist" / "3.0.1" / "aejax").iterdir())) == 3
+
+
+def test_what_another_process_has_kept_meanwhile_is_left_to_its_readers(tmp_path):
+    place, splits = tmp_path / "kept", {"train": Split(np.ones((4, 3), np.float32), np.arange(4, dtype=np.int32))}
+    first = []
+
+    def make():
+        cache.kept([place], lambda: (splits, {}))  # the other one
+        first.extend(sorted((path.name, path.stat().st_ino) for path in place.iterdir()))
+        return splits, {}
+
+    found, _ = cache.kept([place], make)
+    assert isinstance(found["train"].x, np.memmap) and found["train"].y.tolist() == [0, 1, 2, 3]
+    assert first and sorted((path.name, path.stat().st_ino) for path in place.iterdir()) == first
+    (place / "train.y.npy").unlink()
+    assert cache.kept([place], lambda: (splits, {}))[0]["train"].y.tolist() == [0, 1, 2, 3]
+    assert (place / "train.y.npy").exists()
 
 
 def test_a_disk_that_is_full_keeps_nothing_and_the_run_goes_on(mnist, tmp_path, monkeypatch):

@@ -49,11 +49,10 @@ def kept(places, make):
 def _read(place):
     try:
         told = json.loads((place / "about.json").read_text())
-        splits = {}
+        splits, labelled = {}, told.pop("labelled")
         for name, digest in told.pop("digests").items():
-            x, y, prints = (_mapped(place / f"{name}.{part}.npy") for part in ("x", "y", "prints"))
-            if x is None or prints is None:
-                return None
+            x, prints = (_mapped(place / f"{name}.{part}.npy") for part in ("x", "prints"))
+            y = _mapped(place / f"{name}.y.npy") if name in labelled else None
             splits[name] = Split(x, None if y is None else np.array(y), digest, None, np.array(prints))
         return splits, told
     except (OSError, ValueError, KeyError):  # not there, or not whole
@@ -61,7 +60,7 @@ def _read(place):
 
 
 def _mapped(path):
-    return np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
+    return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
 def _write(place, splits, told):
@@ -79,10 +78,11 @@ def _write(place, splits, told):
             for letter, array in (("x", split.x), ("y", split.y), ("prints", split.prints)):
                 if array is not None:
                     _synced(part / f"{name}.{letter}.npy", lambda file, array=array: np.save(file, array))
-        text = json.dumps(told | {"digests": digests}).encode()
+        labelled = [name for name, split in splits.items() if split.y is not None]
+        text = json.dumps(told | {"digests": digests, "labelled": labelled}).encode()
         _synced(part / "about.json", lambda file: file.write(text))
         part.chmod(0o755)
-        if place.exists():  # what is there could not be read
+        if place.exists() and _read(place) is None:  # else another process has been quicker, and others read it
             shutil.rmtree(place, ignore_errors=True)
         with contextlib.suppress(FileExistsError, OSError):
             os.rename(part, place)
