@@ -64,7 +64,7 @@ def test_a_terminated_sweep_goes_on_to_the_same_bits(tmp_path, whole):
     words = [sys.executable, "-c", slow, "-m", *SWEEP, "hydra.sweep.dir=s"]
     running = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
-        while running.poll() is None and not (tmp_path / "s" / "0" / "metrics.json").exists():
+        while running.poll() is None and not (tmp_path / "s" / "2" / "run.json").exists():  # of the second program
             time.sleep(0.05)
         time.sleep(1)
         running.send_signal(signal.SIGTERM)
