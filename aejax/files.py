@@ -14,7 +14,7 @@ LOCK = ".lock"
 def write_whole(path, content, lasting=True):
     """Writes text or bytes to `path`: under another name first, so that the file is whole or what it was.
 
-    That holds when the process is killed; where it is `lasting`, also when the machine loses power, for a millisecond.
+    That holds when the process is killed; where it is `lasting`, which costs a millisecond, also when the power fails.
     """
     path = Path(path)
     part = f"{path.parent}/.{path.name}.{os.getpid()}.part"

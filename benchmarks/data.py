@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 IMAGES, SIDE = 5000, 64
-REPEATS = 3
+REPEATS = 6  # of an epoch; single ones vary by a tenth
 WEIGHTS = 2 * (784 * 256 + 256 * 128 + 128 * 32) + 128 * 32  # of the encoder with its two heads, and the decoder
 STREAMED = 30_000_000  # bytes of the device for data, of the 42 million that the training images have
 PRODUCT = """
