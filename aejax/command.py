@@ -112,7 +112,7 @@ def run(config):
     Check.wandb_lost |= "wandb_lost" in run.record
     if _ended(run) and alone:
         raise SystemExit(1)
-    return run.score(job.objective)
+    return run.score(job.objective, job.experiment.select)
 
 
 def _ended(run, told=None):

@@ -63,7 +63,7 @@ class Task:
         """Takes in the finished Run; one without the objective has failed to give it."""
         self.run = run
         try:
-            self.returned.return_value = run.score(self.job.objective)
+            self.returned.return_value = run.score(self.job.objective, self.job.experiment.select)
         except InputError as error:
             self.error = str(error)
         else:

@@ -48,7 +48,9 @@ class Layerwise:
         if not net.widths:
             raise InputError(f"pretrain={kind}: needs hidden layers, and net.widths=[] has none")
         if net.center:
-            raise InputError(f"pretrain={kind}: layers that learn alone see examples as they are; not net.center=true")
+            raise InputError(
+                f"net.center=true: with pretrain={kind} layers learn alone and see examples as they are; must be false"
+            )
         if net.norm != "none" or net.residual:
             setting = "net.residual=true" if net.residual else f"net.norm={net.norm}"
             raise InputError(f"pretrain={kind}: layers that learn alone have no norm and no shortcut, not {setting}")

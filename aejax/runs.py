@@ -93,13 +93,13 @@ class Run:
         """metrics.json: {name: a finite number or None}."""
         return json.loads((self.path / "metrics.json").read_text())
 
-    def score(self, name):
-        """The metric `name`, else the last value of that column of the history; None for nan, inf and a diverged run.
+    def score(self, name, select="last"):
+        """The metric `name`, else that of the history where the parameters were kept; None if not finite or diverged.
 
         Raises InputError where there is neither.
         """
-        last = self.history[-1]
-        known = self.metrics | {key: value for key, value in last.items() if key != "step"}
+        kept = self.kept(select)
+        known = self.metrics | {key: value for key, value in kept.items() if key != "step"}
         if name not in known and name.startswith("valid/") and not any(key.startswith("valid/") for key in known):
             return None  # there are no validation examples
         if name not in known:
@@ -118,6 +118,13 @@ class Run:
         """history.csv: one dict of floats a log point."""
         with open(self.path / "history.csv", newline="") as file:
             return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+
+    def kept(self, select):
+        """The row of the history at which the parameters were kept, by the experiment's `select`."""
+        rows = self.history
+        if select == "best":
+            return min(rows, key=lambda row: (math.isnan(row["valid/mse"]), row["valid/mse"]))
+        return rows[-1]
 
     def write_history(self, rows):
         """Writes history.csv, one row a log point; nan and inf stay as they are."""

@@ -78,8 +78,7 @@ def section(folder, data):
         took = seconds.get((row["model"], row["latent_dim"]))
         shown = "-" if took is None else f"{took:.1f}"
         lines.append(f"| {row['model']} | {row['latent_dim']} | {' | '.join(cells)} | {shown} | {row['recon/mse n']} |")
-    told = [note for note in found.attrs["notes"] if not note.startswith("each mean is over")]  # a model's own parts
-    return [*lines, *("\n" + note.replace(f"{folder}/", "") for note in told)]
+    return [*lines, *("\n" + note.replace(f"{folder}/", "") for note in found.attrs["notes"])]
 
 
 def interval(row, name):

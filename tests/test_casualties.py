@@ -80,7 +80,7 @@ def test_the_index_is_rebuilt_when_it_is_stale(broken, monkeypatch):
     assert read([broken]) == first
     monkeypatch.undo()
     (broken / "0" / "metrics.json").write_text('{"recon/mse": 0.75}')
-    assert {entry.path: entry.metrics for entry in read([broken])}[f"{broken}/0"] == {MSE: 0.75}
+    assert {entry.path: entry.metrics for entry in read([broken])}[f"{broken}/0"][MSE] == 0.75
     (broken / INDEX).write_text("[1")
     assert [entry.status for entry in read([broken])] == [entry.status for entry in first]
     json.loads((broken / INDEX).read_text())
@@ -114,6 +114,7 @@ def test_one_run_alone_has_a_report_whatever_has_become_of_its_codes(tmp_path, t
 DAMAGE = {  # file: what is in it
     "metrics.json": ["Infinity", '{"recon/mse": 1e999}', '{"recon/mse": 1' + "0" * 400 + "}", "[" * 100_000,
                      '{"model": 1}', '{"n": 1, "seed": 2}', '{"recon/mse": "x"}', "\x00"],
+    "history.csv": ["", "step,valid/mse\n", "step,valid/mse\n10,x\n", "step,valid/mse\n10\n", "\x00"],
     "run.json": ['{"status": "completed", "data": "x"}', '{"status": "completed", "versions": "x"}', "{}",
                  '{"status": ["completed"]}', '{"status": "completed", "id": []}',
                  '{"status": "completed", "data": {"fingerprint": []}}'],

@@ -243,3 +243,28 @@ def test_a_wrong_input_gets_one_line(words, line, told, tmp_path, monkeypatch):
 def test_reading_needs_no_jax(grid):
     script = "import sys, aejax.compare as c; c.table(sys.argv[1]); sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script, grid]).returncode == 0
+
+
+def test_validation_errors_are_compared_as_the_parameters_were_kept(tmp_path, told):
+    runs = {"last": ({MSE: 0.1}, {}), "best": ({MSE: 0.1}, {"select": "best"}), "without": ({MSE: 0.1}, {"seed": 1})}
+    folder = make_sweep(tmp_path / "s", runs)
+    for name in ("last", "best"):
+        (folder / name / "history.csv").write_text("step,train/loss,valid/mse\n10,3,0.25\n20,2,nan\n30,1,0.5\n")
+    (folder / "without" / "history.csv").unlink()
+    found = {entry.path: entry.metrics for entry in read([folder])}
+    assert found[f"{folder}/last"] == {MSE: 0.1, "valid/mse": 0.5}
+    assert found[f"{folder}/best"] == {MSE: 0.1, "valid/mse": 0.25}
+    assert found[f"{folder}/without"] == {MSE: 0.1}
+    out = told(folder, "select=best", "--metrics", "valid/mse", "--json")[1]
+    assert json.loads(out)["rows"][0]["valid/mse"]["mean"] == 0.25
+
+
+def test_what_was_averaged_over_is_told_and_what_comes_with_a_row_is_not(tmp_path, told):
+    runs = {
+        f"{model}{seed}": ({MSE: 0.1}, {"model": model, "net": net, "seed": seed, "optim__lr": 0.001 * (1 + seed)})
+        for model, net in (("ae", "mlp"), ("vae", "conv"))
+        for seed in range(2)
+    }
+    out = told(make_sweep(tmp_path / "s", runs), "--rows", "model")[1]
+    assert "each mean is over 2 values of optim.lr: 0.001, 0.002" in out and "values of net" not in out
+    assert "each mean is over 2 values of net: mlp, conv" in told(tmp_path / "s", "--rows", "data")[1]

@@ -85,7 +85,7 @@ def test_separation_is_fitted_on_training_codes_and_scored_on_test_codes(vae):
 
 def test_kl_is_that_of_the_posterior(vae):
     each, params, metrics, _ = vae
-    x = each.dataset.test.x
+    x = each.dataset.test.x - np.asarray(params["running"]["center"])[None, :]
     layer = {name: np.asarray(value) for name, value in params["encoder"]["Dense_0"].items()}
     hidden = np.asarray(jax.nn.gelu(x @ layer["kernel"] + layer["bias"]))
     heads = jax.tree.map(np.asarray, params["to_code"])

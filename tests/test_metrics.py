@@ -112,6 +112,7 @@ def test_the_elbo_of_a_linear_gaussian_model_is_below_its_likelihood_and_near_it
         "data.color=grey",
         "model=vae",
         "net=linear",
+        "net.center=false",
         "likelihood=linear",
         "likelihood.variance=0.02",
         "latent_dim=2",

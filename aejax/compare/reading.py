@@ -6,6 +6,7 @@ An index in the sweep's folder keeps what was read; an entry of it counts while 
 import contextlib
 import dataclasses
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -20,9 +21,10 @@ from aejax.runs import Run
 
 INDEX = ".compare.json"
 LEDGER = "sweep.json"
-FORMAT = 1  # of the index; another is read anew
-READ = ("run.json", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml")  # the files that an Entry comes from
-REST = ("history.csv", "params.safetensors", "codes.npz")  # what else tells that a folder was a run's
+FORMAT = 2  # of the index; another is read anew
+# The files that an Entry comes from.
+READ = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml")
+REST = ("params.safetensors", "codes.npz")  # what else tells that a folder was a run's
 UNREAD = {"wandb", "figures", ".hydra"}  # folders that hold no runs
 WHOLE = ("completed", "diverged")  # the statuses of runs that ended and have all their files
 TAKEN = {  # columns of a table, which no metric can be named by
@@ -38,7 +40,7 @@ class Entry:
 
     `status` is that of run.json, or `planned`, `failed` (of a job without a run), `missing` (its folder is gone),
     `half-deleted` (some of its files are), `damaged` (one cannot be read); `reason` says why it is not whole.
-    `settings` are by dotted name, `choices` by group.
+    `settings` are by dotted name, `choices` by group; `metrics` are those of metrics.json, and the validation error.
     """
 
     path: str
@@ -73,7 +75,7 @@ def read(folders):
 def _below(folder):
     """The Entries of a folder: of the run that it is, or of the runs and sweeps in it."""
     names = {each.name for each in os.scandir(folder)}
-    if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
+    if "run.json" in names or (LEDGER not in names and names & {".hydra", "history.csv", *REST}):
         yield _entry(Run(folder))
     elif LEDGER in names or "multirun.yaml" in names:
         yield from _sweep(folder)
@@ -206,6 +208,11 @@ def _entry(run, sweep=None):
             entry.status, entry.reason = "half-deleted", "no metrics.json"
         except FAULTS as error:
             entry.status, entry.reason = "damaged", f"metrics.json cannot be read ({_first(error)})"
+    if entry.status in WHOLE:
+        try:
+            entry.metrics = _validation(run, entry.settings.get("select")) | entry.metrics
+        except (*FAULTS, KeyError, IndexError, TypeError) as error:
+            entry.status, entry.reason = "damaged", f"history.csv cannot be read ({_first(error)})"
     if told and entry.status in WHOLE:
         entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
     return entry
@@ -224,6 +231,14 @@ def _metrics(run):
         if value is not None and not abs(value) <= sys.float_info.max:
             raise ValueError(f"{name} is no finite number")
     return metrics
+
+
+def _validation(run, select):
+    """{valid/…: the validation errors of the parameters that were kept}, nothing where there is no history."""
+    if not (run.path / "history.csv").exists():
+        return {}
+    found = {name: value for name, value in run.kept(select).items() if name.startswith("valid/")}
+    return {name: value if math.isfinite(value) else None for name, value in found.items()}
 
 
 def _found(path):

@@ -118,8 +118,8 @@ def notes(runs: Runs, rows):
     """What a reader of the table must know: what was averaged over, mixed, left out."""
     told, done = list(runs.notes), runs.completed
     for key in runs.varying:
-        if key not in rows:
-            values = [str(value) for value in dict.fromkeys(runs.frame[key].dropna())]
+        if key not in rows and _is_averaged(done, rows, key):
+            values = [str(value) for value in dict.fromkeys(done[key].dropna())]
             told.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
     versions = {}
     for entry in runs.entries:
@@ -143,6 +143,12 @@ def notes(runs: Runs, rows):
     if len(twice):
         told.append(f"warning: {len(twice)} runs share settings and seed with another, as {twice['path'].iloc[0]}")
     return told
+
+
+def _is_averaged(done, rows, key):
+    """Whether some row of the table is a mean over runs that differ in the setting `key`."""
+    values, row = done[key].map(repr), done[rows].map(repr).agg(" ".join, axis=1) if rows else "all"
+    return (values.groupby(pd.Series(row, done.index)).nunique() > 1).any()
 
 
 def runs_of(count):
