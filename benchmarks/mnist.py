@@ -1,6 +1,6 @@
 """What models reach on MNIST and Fashion-MNIST, beside published numbers, floors and each other.
 
-    python benchmarks/mnist.py DIR                  trains what is missing in DIR, an hour on 2 cores; prints the table
+    python benchmarks/mnist.py DIR                  trains what is missing in DIR, two hours on 2 busy cores, and prints
     python benchmarks/mnist.py DIR deep_ae vae      these rows only
 
 Needs the sets prepared (python -m aejax.data prepare data=mnist data.manual_dir=FOLDER). Runs that are finished in DIR
