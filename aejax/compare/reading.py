@@ -24,7 +24,7 @@ LEDGER = "sweep.json"
 FORMAT = 2  # of the index; another is read anew
 # The files that an Entry comes from.
 READ = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml")
-REST = ("params.safetensors", "codes.npz")  # what else tells that a folder was a run's
+REST = ("history.csv", "params.safetensors", "codes.npz")  # what alone tells that a folder was a run's
 UNREAD = {"wandb", "figures", ".hydra"}  # folders that hold no runs
 WHOLE = ("completed", "diverged")  # the statuses of runs that ended and have all their files
 TAKEN = {  # columns of a table, which no metric can be named by
@@ -75,7 +75,7 @@ def read(folders):
 def _below(folder):
     """The Entries of a folder: of the run that it is, or of the runs and sweeps in it."""
     names = {each.name for each in os.scandir(folder)}
-    if "run.json" in names or (LEDGER not in names and names & {".hydra", "history.csv", *REST}):
+    if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
         yield _entry(Run(folder))
     elif LEDGER in names or "multirun.yaml" in names:
         yield from _sweep(folder)
