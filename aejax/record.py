@@ -20,7 +20,7 @@ from aejax.bottleneck import trim
 from aejax.errors import InputError
 from aejax.evaluate import findings
 from aejax.job import Job
-from aejax.runs import Run, flat
+from aejax.runs import FORMAT, Run, flat
 from aejax.track import Mirror
 
 SAVE_SECONDS = 10  # between two writings of an unfinished run's history
@@ -92,6 +92,7 @@ class Lane:
         self.mirror = job.track.start(self.place.home, job.run_id, job.name, told, self.place.sweep)
         told = self.run.clear()
         self.run.note(
+            format=FORMAT,
             id=job.run_id,
             name=job.name,
             status="running",

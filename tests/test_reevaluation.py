@@ -101,7 +101,7 @@ def _break(name):
     "broken, told",
     [
         ("missing", "holds no params.safetensors; must be the whole folder of a run"),
-        ("damaged", "params.safetensors cannot be read"),
+        ("damaged", "params.safetensors: cannot be read"),
         ("unfinished", "its status is running; must be completed or diverged"),
         ("older", "is of aejax 0.0.1; must be of"),
         ("other_data", "its data are no longer what they were"),
