@@ -77,7 +77,10 @@ class Checkpoint:
             self._refuse("is damaged")
         try:
             arrays = archive.from_npz(io.BytesIO(content[DIGEST:]))
-        except ValueError:
+            ids, done, seconds = tuple(arrays["ids"]), int(arrays["done"]), float(arrays["seconds"])
+            columns = {name.removeprefix("points/"): array for name, array in arrays.items() if "points/" in name}
+            points = [{name: column[at] for name, column in columns.items()} for at in range(done)]
+        except (KeyError, IndexError, TypeError, ValueError):
             self._refuse("is damaged")
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
         kept = [arrays.get(f"state{jax.tree_util.keystr(path)}") for path, _ in leaves]
@@ -85,13 +88,10 @@ class Checkpoint:
             old is not None and (old.shape, old.dtype) == (new.shape, new.dtype)
             for old, (_, new) in zip(kept, leaves, strict=True)
         )
-        if tuple(arrays["ids"]) != self.ids or not fits:
+        if ids != self.ids or not fits:
             self._refuse("is of other runs")
         placed = [jax.device_put(old, new.sharding) for old, (_, new) in zip(kept, leaves, strict=True)]
-        columns = {name.removeprefix("points/"): array for name, array in arrays.items() if name.startswith("points/")}
-        done = int(arrays["done"])
-        points = [{name: column[at] for name, column in columns.items()} for at in range(done)]
-        return Progress(done, jax.tree.unflatten(structure, placed), points, float(arrays["seconds"]))
+        return Progress(done, jax.tree.unflatten(structure, placed), points, seconds)
 
     def remove(self):
         """Removes the file, which a finished training needs no more."""
