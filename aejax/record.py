@@ -118,7 +118,8 @@ class Lane:
         metrics, self.run.record["evaluation"] = found(self.job, metrics, z_NxZ, details)
         self.run.write_metrics(metrics)
         self.run.write_params(trim(params, latent_dim))
-        self.run.write_codes(z_NxZ[:, :latent_dim], self.job.dataset.test.y)
+        test = self.job.dataset.test
+        self.run.write_codes(z_NxZ[:, :latent_dim], test.y, test.index, test.names)
         self.run.record["parameters"] = sum(array.size for array in flat(model.trained(self.run.params)).values())
 
     def end(self, status, clock, **fields):

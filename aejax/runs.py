@@ -149,7 +149,7 @@ class Run:
 
     @property
     def codes(self):
-        """codes.npz: z [N, latent_dim], index [N]; where there are labels or names of files, y [N] and name [N]."""
+        """codes.npz: z [N, latent_dim], index [N] in the source; where there are labels, files, y [N], name [N]."""
         return contents.codes(self.path / "codes.npz")
 
     def write_codes(self, z_NxZ, y_N=None, index_N=None, name_N=None):

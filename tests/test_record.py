@@ -134,6 +134,13 @@ def test_without_pictures_the_record_is_otherwise_the_same(tmp_path):
     assert not any(name.startswith("restore/") for name in finished.metrics)
 
 
+def test_codes_carry_their_places_in_the_source(tmp_path):
+    codes = run(tmp_path, *QUICK, "data.classes=[z,c,a]").codes
+    assert codes["index"].tolist() == [0, 2, 26]
+    assert codes["y"].tolist() == [2, 1, 0]
+    assert "name" not in codes
+
+
 def test_pca_leaves_the_same_record(tmp_path):
     finished = run(tmp_path, "model=pca", "latent_dim=4")
     assert files(tmp_path) == ["codes.npz", "history.csv", "metrics.json", "params.safetensors", "run.json"]
