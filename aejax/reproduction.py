@@ -15,7 +15,7 @@ from aejax.record import found
 SMOOTH = ("recon/", "restore/", "elbo", "nll", "likelihood/", "code/")  # metrics that move as little as parameters do,
 SHARES = {"exact", "at_most_one_wrong", "sparsity", "correlation"}  # but for shares of what is at a threshold
 CLOSE, CLOSE_SHARE = (1e-2, 1e-5), (5e-2, 2e-2)  # relative and absolute: another device rounds its products to 10 bits
-NAMED = 4  # metrics in a line
+NAMED = 6  # metrics in a line
 
 
 class Trained:
@@ -92,8 +92,9 @@ def _difference(each, metrics, z_NxZ, details):
 
 
 def _place(name):
-    """Where a metric stands in the order of SMOOTH, the others after those, by name."""
-    return next((place for place, prefix in enumerate(SMOOTH) if name.startswith(prefix)), len(SMOOTH)), name
+    """Where a metric stands in a line: the squared error first, then in the order of SMOOTH, then by name."""
+    place = next((place for place, prefix in enumerate(SMOOTH) if name.startswith(prefix)), len(SMOOTH))
+    return name != "recon/mse", place, name
 
 
 def is_close(name, old, new):
