@@ -8,12 +8,16 @@ import pytest
 from conftest import CONF, job
 from rich.console import Console
 
+from aejax.checkpoint import Checkpoint, Progress
+from aejax.data import Dataset, Split
+from aejax.data.cache import kept
 from aejax.evaluate import evaluate
 from aejax.group import run_group
 from aejax.lanes import Layout
 from aejax.record import Clock, Place
 from aejax.runs import FORMAT
 from aejax.terminal import Report
+from aejax.track import _code_table
 
 QUICK = ["log_points=1", "evaluate.what=[reconstruction,code]", "figures=false", "track=off"]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -62,3 +66,43 @@ def test_saved_parameters_give_the_saved_numbers_of_each_model(tmp_path, model):
 @pytest.mark.parametrize("words", [["net.tied=true", "net.center=false"], ["net.norm=batch"], ["select=best"]])
 def test_saved_parameters_give_the_saved_numbers_with_other_nets(tmp_path, words):
     reads_back(tmp_path, "model=ae", *words)
+
+
+# Views in other places where arrays leave the program
+
+WIDE = np.random.default_rng(0).integers(0, 256, (30, 8, 12), np.uint8)
+VIEWS = {"columns": WIDE[..., 2:8], "transposed": WIDE.transpose(0, 2, 1), "backwards": WIDE[::-1, ::2, ::-1]}
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_a_view_of_data_is_the_same_data(tmp_path, name):
+    view, y = VIEWS[name], np.arange(60, dtype=np.int32)[::2] % 3
+    splits, _ = kept([tmp_path / "kept"], lambda: ({"train": Split(view, y)}, {}))
+    np.testing.assert_array_equal(splits["train"].x, view)
+    np.testing.assert_array_equal(splits["train"].y, y)
+    ours, copies = (Dataset("a", "grey", (x, labels)) for x, labels in ((view, y), (view.copy("C"), y.copy())))
+    assert ours.fingerprint == copies.fingerprint
+    ours = Dataset("a", "grey", (view, y), test=(view, y))
+    np.testing.assert_array_equal(np.asarray(ours.arrays().train), view.reshape(30, -1))
+
+
+def test_views_in_a_checkpoint_are_read_back(tmp_path):
+    wide = np.random.default_rng(0).normal(size=(4, 6, 5)).astype(np.float32)
+    state = {"narrow": wide[:, :, :2], "turned": wide.transpose(2, 1, 0), "one": wide[1, 2, 3]}
+    points = [{"train/loss": wide[:, 0, at], "alive": np.ones(4, bool)} for at in range(3)]
+    checkpoint = Checkpoint(tmp_path / "kept", ("a", "b"), 0)
+    checkpoint.save(Progress(3, state, points, 1.5))
+    progress = checkpoint.load(jax.device_put(state))
+    assert (progress.done, progress.seconds) == (3, 1.5)
+    for name, view in state.items():
+        np.testing.assert_array_equal(progress.state[name], view)
+    np.testing.assert_array_equal([point["train/loss"] for point in progress.points], wide[:, 0, :3].T)
+
+
+def test_codes_that_are_a_view_are_tabled_as_they_are():
+    z_NxZ, names = WIDE[:, 0, 4:6].astype(np.float32), np.array([f"{row}.png" for row in range(30)])[::-1]
+    codes = {"z": z_NxZ, "index": np.arange(60)[::2], "y": np.arange(30)[::-1] % 3, "name": names}
+    columns, rows = _code_table(codes, ("a", "b", "c"))
+    assert columns == ["index", "label", "z0", "z1", "name"]
+    assert rows[1] == [2, "b", *z_NxZ[1].tolist(), "28.png"]
+    assert [row[2:4] for row in rows] == z_NxZ.tolist()

@@ -60,7 +60,7 @@ def by_numpy(run, x_NxP):
 
     center_P = leaf["running.center"]
     z_NxZ = dense("to_code.mean", gelu(dense("encoder.Dense_0", x_NxP - center_P)))
-    share_P = np.clip(center_P, 1e-6, 1 - 1e-6)
+    share_P = np.clip(center_P, 1 / 256, 1 - 1 / 256)
     logits_NxP = dense("decoder.Dense_0", gelu(dense("from_code", z_NxZ))) + np.log(share_P / (1 - share_P))
     return z_NxZ, 1 / (1 + np.exp(-logits_NxP))
 
