@@ -90,7 +90,7 @@ def preview(overrides, asked):
 
     from aejax.evaluate import SEED
     from aejax.figures import preview as drawn
-    from aejax.random import Purpose, key_for
+    from aejax.keys import Purpose, key_for
 
     loaded = {}
     job = _job([*overrides, "noise=none"], loaded)

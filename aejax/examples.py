@@ -5,9 +5,9 @@ import jax.numpy as jnp
 from aejax import model
 from aejax.chunks import mapped
 from aejax.evaluate import SEED, noisy_copies
+from aejax.keys import Purpose, key_for
 from aejax.metrics.neighbours import distances
 from aejax.noise import Clean
-from aejax.random import Purpose, key_for
 
 SHOWN = 128  # examples of a picture at the most
 SAMPLES = 28

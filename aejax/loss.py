@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.errors import InputError
+from aejax.keys import Purpose, key_for, normal_by_unit
 from aejax.model import Outputs, encode, forward
-from aejax.random import Purpose, key_for, normal_by_unit
 from aejax.settings import Number, count, number
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.bottleneck import Code, FromCode, ToCode, code_width, latent_mask
-from aejax.random import Purpose, key_for
+from aejax.keys import Purpose, key_for
 from aejax.settings import part
 
 

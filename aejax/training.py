@@ -12,9 +12,9 @@ from jax import lax
 from aejax import model
 from aejax.chunks import summed
 from aejax.fit import mean_example
+from aejax.keys import Purpose, key_for
 from aejax.loss import objective
 from aejax.pretrain import is_trained
-from aejax.random import Purpose, key_for
 
 
 @struct.dataclass

@@ -17,9 +17,9 @@ from aejax.evaluate import noisy_copies, robustness
 from aejax.examples import examples
 from aejax.figures import code_grid
 from aejax.figures.codes import moved_apart
+from aejax.keys import Purpose, key_for
 from aejax.lanes import lane
 from aejax.noise import Masking
-from aejax.random import Purpose, key_for
 
 
 @struct.dataclass

@@ -8,8 +8,8 @@ from aejax import model
 from aejax.chunks import mapped
 from aejax.evaluate.passes import negative_log
 from aejax.evaluate.protocol import ELBO_SAMPLES, SEED
+from aejax.keys import Purpose, key_for
 from aejax.metrics.reconstruction import bits_per_dimension
-from aejax.random import Purpose, key_for
 
 
 def bounds(experiment, params, x_NxP):
