@@ -1,5 +1,7 @@
 """Who trains, validates and tests: disjoint, stratified, the same whatever else is asked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import evaluated, job, run, trained
@@ -240,3 +242,21 @@ def test_normal_labels_train_and_validate_and_the_test_keeps_all(dataset):
     assert len(normal.train.y) + len(normal.valid.y) == others
     kept = splits(normal=(3,), classes=(3, 1))(dataset)
     assert kept.form.normal == (0,) and set(kept.train.y.tolist()) == {0}
+
+
+@pytest.mark.parametrize("changed", [{}, {"limit": 40, "classes": (2, 0)}, {"binarise": "dynamic"}, {"validation": 0}])
+def test_examples_know_their_rows_in_the_source(dataset, changed):
+    names = np.array([f"{row}.png" for row in range(1000)])
+    named = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, names=names))
+    for name, split in splits(**changed)(named).splits.items():
+        if changed.get("binarise") is None or name == "train":  # else pixels are drawn
+            assert split.index.tolist() == indices(split)
+        assert split.names.tolist() == [f"{row}.png" for row in split.index]
+    assert dataset.train.index.tolist() == list(range(1000))
+
+
+def test_standardised_examples_keep_their_rows(dataset):
+    values = Split(dataset.train.x.astype(np.float32), dataset.train.y)
+    source = Dataset("real", "real", values, label_names=dataset.label_names, fit=lambda x: lambda each: each - 1)
+    for split in splits()(source).splits.values():
+        assert split.index.tolist() == indices(Split(split.x + 1))

@@ -99,6 +99,10 @@ def test_sounds_become_log_mel_windows(here):
     assert loud.min() > -10
     assert loud.max() < -5.5
     assert job(*words).dataset.fingerprint == dataset.fingerprint
+    names = [str(name) for split in dataset.splits.values() for name in split.names]  # of files, and the window in each
+    assert sorted(names) == sorted(
+        f"{'low' if index % 6 < 3 else 'high'}/{index}.wav#{window}" for index in range(12) for window in range(windows)
+    )
 
 
 def test_the_windows_of_a_sound_are_never_in_two_splits(here):

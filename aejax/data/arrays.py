@@ -1,11 +1,11 @@
 """A user's own arrays, from .npz or .npy files; nothing that would have to be unpickled."""
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
 from flax import struct
 
+from aejax import archive
 from aejax.data.dataset import Dataset
 from aejax.data.storage import KINDS
 from aejax.errors import InputError
@@ -78,10 +78,9 @@ def _arrays(key, path):
     try:
         with open(path, "rb") as file:
             if file.read(2) == b"PK":  # a zip archive
-                file.seek(0)
-                return dict(np.load(file, allow_pickle=False))
+                return archive.from_npz(file)
         return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
-    except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+    except (ValueError, EOFError, OSError) as error:
         objects = "bject" in str(error) or "pickle" in str(error)
         what = "holds Python objects, or is no array file" if objects else f"cannot be read ({error})"
         raise InputError(f"{key}={path}: {what}; must be a whole .npy or .npz file of plain arrays") from None

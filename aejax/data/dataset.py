@@ -64,7 +64,8 @@ class Split:
 
     `digest` stands for the contents in the fingerprint, where they are known to be those of a file that was digested
     before, and `prints` [N] are numbers that are equal where examples are (`splits.prints_of`); None computes them.
-    Examples of one number in `groups` [N] never come into two splits.
+    Examples of one number in `groups` [N] never come into two splits. `rows` [N] are the examples' places in the split
+    of the source that they come from, None where they are all of it in its order, and `names` [N] their files' names.
     """
 
     x: np.ndarray
@@ -72,6 +73,13 @@ class Split:
     digest: str | None = None
     groups: np.ndarray | None = None
     prints: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    names: np.ndarray | None = None
+
+    @property
+    def index(self):
+        """The place [N] of each example in the source, by which it can be found again."""
+        return np.arange(len(self.x)) if self.rows is None else self.rows
 
     @functools.cached_property
     def contents(self):

@@ -44,6 +44,10 @@ class Folder:
         numbers = {name: label for label, name in enumerate(names)}
         return cls(path, tuple(files), np.array([numbers[name] for name in classes], np.int32), tuple(names))
 
+    def named(self, places):
+        """The names of the files at `places`, relative to the folder, an array of texts."""
+        return np.array([self.files[place].relative_to(self.path).as_posix() for place in places])
+
     def key(self, *settings):
         """16 hex digits of the state of all files and of what is asked of them."""
         digest = hashlib.sha256(repr((str(self.path.absolute()), settings)).encode())

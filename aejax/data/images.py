@@ -1,5 +1,6 @@
 """A folder of images; class folders are labels."""
 
+import dataclasses
 from collections import Counter
 
 import numpy as np
@@ -13,6 +14,7 @@ from aejax.data.pixels import GREY, pixels
 from aejax.errors import InputError
 from aejax.settings import choice, counts, flag, words
 
+KEPT = 2  # raise it where what is told of decoded images changes
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -36,8 +38,10 @@ class Images:
             folders["test"] = Folder.read(self.test_path, ENDINGS, "data.test_path")
             if folders["test"].names != folders["train"].names:
                 raise InputError(f"data.test_path={self.test_path}: must have the class folders of data.path")
-        key = "-".join(each.key(self.color, self.size, self.fit, self.skip_broken) for each in folders.values())
+        key = "-".join(each.key(KEPT, self.color, self.size, self.fit, self.skip_broken) for each in folders.values())
         splits, told = kept([own_folder() / key], lambda: self._read(folders))
+        for name, folder in folders.items():
+            splits[name] = dataclasses.replace(splits[name], names=folder.named(told["places"][name]))
         warnings = tuple(told["warnings"])
         return Dataset(
             folders["train"].path.name, told["kind"], label_names=folders["train"].names, warnings=warnings, **splits
@@ -47,7 +51,7 @@ class Images:
         headers = {name: read_all(folder.files, _header)[0] for name, folder in folders.items()}
         modes = {header[0] for found in headers.values() for header in found if header}
         kind = self.color if self.color != "auto" else "grey" if modes <= set(GREY) else "rgb"
-        splits, warnings = {}, []
+        splits, warnings, places = {}, [], {}
         for name, folder in folders.items():
             key = "data.path" if name == "train" else "data.test_path"
             if self.size is None:
@@ -66,9 +70,10 @@ class Images:
             whole = [place for place, each in enumerate(made) if each is not None]
             if not whole:
                 raise InputError(f"{key}={folder.path}: no image can be read; must hold some")
+            places[name] = whole
             labels = None if folder.labels is None else folder.labels[whole]
             splits[name] = Split(np.stack([made[place] for place in whole]), labels)
-        return splits, {"kind": kind, "warnings": warnings}
+        return splits, {"kind": kind, "warnings": warnings, "places": places}
 
     def _pixels(self, path, kind):
         with Image.open(path) as image:

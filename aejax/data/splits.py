@@ -94,7 +94,8 @@ class Splits:
         splits = {id(part): self._split(part, part is parts["train"], labels) for part in parts.values()}
         if dataset.fit is not None:
             apply = dataset.fit(splits[id(parts["train"])].x)
-            splits = {key: Split(apply(split.x), split.y) for key, split in splits.items()}
+            fitted = {"digest": None, "groups": None, "prints": None}  # of what the examples were before
+            splits = {key: dataclasses.replace(split, x=apply(split.x), **fitted) for key, split in splits.items()}
         return dataclasses.replace(
             dataset,
             kind=dataset.kind if self.binarise == "none" else "binary",
@@ -157,7 +158,8 @@ class Splits:
         if whole.digest is not None:  # what has been made of it tells as much as what came out
             recipe = repr((whole.digest, self.binarise, training, labels, part.stream)).encode()
             digest = hashlib.sha256(recipe + part.rows.tobytes()).hexdigest()
-        return Split(x, y, digest)
+        names = None if whole.names is None else whole.names[part.rows]
+        return Split(x, y, digest, rows=whole.index[part.rows], names=names)
 
 
 def hashed(rows_N, seed):
