@@ -234,6 +234,7 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
     ("overrides", "told"),
     [
         (["model=vae", "model.beta=100"], "posterior collapse: the code carries"),
+        (["model=vae", "optim.lr=1e-7"], "the decoder does not use the code: it carries"),
         (["model=topk_ae", "model.k=1", "latent_dim=40", "model.boost=0"], "of 40 code units are dead; usual remedies"),
         (["optim.lr=1e-7"], "the code is not used: reconstructions explain less than 1 % of the variance"),
         ([], None),

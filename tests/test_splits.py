@@ -211,9 +211,16 @@ def test_near_twins_are_no_twins():
 
 def test_letters_are_the_same_in_all_splits_and_no_duplicates_are_told():
     assert job("data=letters").dataset.warnings == ()
-    few = job("data=letters", "data.limit=9").dataset
-    assert few.train is few.valid is few.test
-    assert len(few.train.x) == 9
+
+
+def test_a_limit_leaves_a_test_on_the_training_examples_whole():
+    whole, few = job("data=letters").dataset, job("data=letters", "data.limit=9").dataset
+    assert few.valid is few.test and len(few.train.x) == 9
+    np.testing.assert_array_equal(few.test.x, whole.test.x)
+    known = {letter.tobytes() for letter in whole.test.x}
+    assert all(letter.tobytes() in known for letter in few.train.x)
+    assert few.warnings == ("9 of 27 test examples are training examples too",
+                            "9 of 27 validation examples are training examples too")  # fmt: skip
 
 
 def test_without_validation_examples_there_is_no_validation_error(tmp_path):

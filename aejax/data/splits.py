@@ -2,7 +2,7 @@
 
 An example's place is decided by a hash of its index in the source and `split_seed`: those with the smallest hashes of
 each class test (where the source has no test set of its own), the next validate, the next train. So validation does
-not depend on `limit`, nor the test on `validation`.
+not depend on `limit`, nor the test on `limit` or `validation`.
 """
 
 import dataclasses
@@ -86,8 +86,7 @@ class Splits:
                     raise InputError(f"data.{key}={share}: leaves less than two training examples; must leave more")
         whole = parts["train"]
         if self.limit is not None and self.limit < len(whole.rows):
-            few, _ = whole.cut(self.limit, self.split_seed)
-            parts = {name: few if part is whole else part for name, part in parts.items()}
+            parts["train"], _ = whole.cut(self.limit, self.split_seed)  # a test or validation on the same stays whole
         for name, part in parts.items():
             if not len(part.rows):
                 raise InputError(f"data.classes={list(self.classes)}: leave no {name} examples")

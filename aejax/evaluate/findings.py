@@ -2,9 +2,12 @@
 
 import numpy as np
 
+from aejax.evaluate.likelihood import stored_levels
 from aejax.evaluate.protocol import LABELS, NEIGHBOURS
 from aejax.evaluate.separation import MAIN, NAMES
+from aejax.metrics.code import COLLAPSED_SHARE
 from aejax.metrics.separation import confused_pairs
+from aejax.noise import Clean
 
 PAIRS = 10  # of classes, the most confused
 BINS = 30  # of the histogram of anomaly scores
@@ -59,6 +62,11 @@ def remarks(experiment, metrics):
     """What is wrong with the use of the code, and the usual remedy, a line each."""
     dead, units = metrics.get("code/dead_units") or 0, int(experiment.latent_dim)
     has_prior = experiment.model.bottleneck.has_prior
+    if has_prior and metrics.get("code/collapsed") == 0 and metrics.get("recon/explained", 1) < COLLAPSED_SHARE:
+        return [
+            f"the decoder does not use the code: it carries {metrics['code/kl']:.2g} nats, but reconstructions explain "
+            "less than 1 % of the variance; usual remedies: more steps, another optim.lr"
+        ]
     if metrics.get("code/collapsed"):
         if has_prior:
             return [
@@ -81,6 +89,10 @@ def _asked(experiment):
     """The names that the groups asked for would give whatever the data and the model are."""
     what = experiment.evaluate.what
     names = [f"separation/{name}" for group in NAMES if group in what for name in NAMES[group]]
+    if "reconstruction" in what:
+        names.append("recon/psnr")
+    if "restoration" in what and not isinstance(experiment.noise, Clean):
+        names.append("restore/psnr")
     if "usefulness" in what:
         names += [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
     if "elbo" in what:
@@ -94,10 +106,17 @@ def _asked(experiment):
 
 def _reason(name, experiment, dataset):
     """Why a metric is missing for what the data or the model are, None where it is not for that."""
+    if name.endswith("/psnr"):
+        return "the data are real numbers, which have no peak" if experiment.form.kind == "real" else None
     if name.startswith(("elbo", "nll", "likelihood/", "generation/")):
         if not experiment.model.bottleneck.has_prior:
             return "the model has no prior"
-        return None if experiment.sample.is_prior(experiment) else "samples are not the prior's"
+        if name == "likelihood/bits_per_dim" and stored_levels(experiment) is None:
+            kind = "density" if experiment.likelihood.is_density else "Bernoulli likelihood"
+            return f"a {kind} does not say how probable {experiment.form.kind} values are"
+        if name.startswith("generation/") and not experiment.sample.is_prior(experiment):
+            return "samples are not the prior's"
+        return None
     if not dataset.label_names:
         return "the data have no labels"
     least = FITTED.get(name.removeprefix("separation/"))

@@ -14,6 +14,7 @@ RIVALS = {  # what stands beside what the run restores, in the order of the lege
     "input_mse": ("noisy input", "C7", "--"),
     "median_mse": ("median filter", "C0", "--"),
     "nearest_mse": ("nearest glyph", "C1", "--"),
+    "posterior_mse": ("posterior mean of glyphs", "C2", "--"),
 }
 SCORES = {"error": "squared error", "elbo": "-ELBO, nats", "code": "distance to normal codes"}
 
