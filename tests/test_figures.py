@@ -171,6 +171,11 @@ def test_real_images_are_scaled_to_be_seen():
     assert ((unit < 0) | (unit > 1)).mean() < 0.02 and unit.max() - unit.min() > 0.99
     pixels = job("data=digits").experiment.form
     assert unit_scale(pixels, clean)(0.25) == 0.25
+    rgb = job("data=emoji", "data.standardize=true")
+    x = job("data=emoji").dataset.test.x.reshape(96, -1) / 255
+    standardized = rgb.dataset.test.x.reshape(96, -1)
+    seen = np.clip(unit_scale(rgb.experiment.form, standardized)(standardized), 0, 1)
+    assert np.abs(seen - x).max() < 0.1  # their own colors
 
 
 # Formats

@@ -94,7 +94,7 @@ def _count(job, rows_N):
 
 
 def _of_samples(job):
-    return f"Samples, each above the training example at the smallest error, {job.name}"
+    return f"Samples, each with the training example at the smallest error, {job.name}"
 
 
 def _errors(form, shown, few_N):

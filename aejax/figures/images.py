@@ -9,11 +9,12 @@ SCALE = 4  # elements of a mosaic that a pixel is wide, so that gaps may be narr
 
 
 def unit_scale(form, clean_NxP):
-    """A function of values, any shape: real ones so that most of these clean examples are in [0, 1], pixels as is."""
+    """A function of values [N, P] that puts most real values of each channel into [0, 1]; pixels stay as they are."""
     if form.kind != "real":
-        return lambda x: x
-    low, high = np.percentile(clean_NxP, [0.5, 99.5])
-    return lambda x: (x - low) / max(high - low, 1e-9)
+        return lambda x_NxP: x_NxP
+    low_C, high_C = np.percentile(clean_NxP.reshape(-1, form.channels), [0.5, 99.5], axis=0)
+    low_P, range_P = (np.tile(each_C, form.pixels // form.channels) for each_C in (low_C, high_C - low_C))
+    return lambda x_NxP: (x_NxP - low_P) / np.maximum(range_P, 1e-9)
 
 
 def as_images(form, pixels_NxP):

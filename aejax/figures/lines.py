@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from aejax.figures.style import WIDTH, titled
 
-COLUMNS = 6
+COLUMNS = 7
 GRID = 8  # vectors of the decoded grid in a row
 LOOKS = {
     "original": {"color": "0.65", "linewidth": 2.2},
