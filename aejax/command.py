@@ -99,6 +99,7 @@ def run(config):
         job = Job.read(config, runtime.choices, Check.loaded)
         before = before or check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         with locked(folder):
+            report.data([job])
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except (InputError, OSError) as error:
         if isinstance(error, NotBegun):

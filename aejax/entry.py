@@ -36,6 +36,7 @@ def train(dataset, *overrides):
     try:
         with locked(folder):
             write_yaml(folder / config.hydra.output_subdir, config)
+            report.data([job])
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except NotBegun:
         discard(folder, before)

@@ -14,7 +14,8 @@ from aejax.data import Dataset, Splits
 from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
 from aejax.lanes import Lanes
-from aejax.settings import Build, declared, flag, part, plain, without_hydra, words
+from aejax.runs import PICTURES
+from aejax.settings import Build, declared, formats, part, plain, without_hydra, words
 from aejax.track import Track
 
 
@@ -26,7 +27,7 @@ class Around:
     track: Track = part()
     lanes: Lanes = part()
     checkpoint: Checkpoints = part()
-    figures: bool = flag()
+    figures: tuple[str, ...] = formats(*PICTURES)
     objective: str = words()
 
 
@@ -46,7 +47,7 @@ class Job:
     track: Track
     lanes: Lanes
     checkpoint: Checkpoints
-    figures: bool
+    figures: tuple[str, ...]
     objective: str
     run_id: str
     name: str

@@ -107,6 +107,7 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
         report.say(broken)
     if ledger.devices > len(jax.devices()):
         report.say(f"begun on {ledger.devices} devices, goes on with {len(jax.devices())}: the last bits may differ")
+    report.data([task.job for task in good.values()])
     report.plan(sum(task.finished is not None for task in good.values()))
     if len(valid) > len(good):
         report.say(f"{len(valid) - len(good)} of {len(valid)} jobs have the configuration of another; trained once")

@@ -63,7 +63,7 @@ WRONG = {
     "seed=-1": "seed=-1: must be a whole number at least 0",
     "seed=4294967296": "seed=4294967296: must be a whole number at least 0 and at most 4,294,967,295",
     "select=first": "select=first: must be one of last, best",
-    "figures=maybe": "figures=maybe: must be true or false",
+    "figures=maybe": "figures=maybe: must be true (png), false, or a list of some of png, pdf, svg",
     "net.activation=reul": "net.activation=reul: must be one of",
     "data=emoji data.color=blue": "data.color=blue: must be one of rgb, grey",
     "track.timeout=60": "track.timeout=60: must be a number above 0 and at most 14",

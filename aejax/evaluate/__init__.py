@@ -79,7 +79,8 @@ def evaluate(experiment, params, data):
         metrics |= _prefixed("interpolation", interpolations(experiment, params, z_NxZ))
         metrics |= _prefixed("generation", generation(experiment, params, data))
     if "anomaly" in what:
-        scores, details["anomaly_score"] = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
+        scores, *found = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
+        details |= dict(zip(("anomaly_score", "anomaly_threshold"), found, strict=True))
         metrics |= _prefixed("anomaly", scores)
     return metrics, z_NxZ, details
 

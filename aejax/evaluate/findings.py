@@ -11,7 +11,7 @@ from aejax.noise import Clean
 
 PAIRS = 10  # of classes, the most confused
 BINS = 30  # of the histogram of anomaly scores
-ALARMS = 16  # false alarms that are listed
+MISTAKEN = 14  # false alarms that are listed, and misses
 FITTED = {"knn_accuracy": MAIN} | {f"knn{k}_accuracy": k for k in NEIGHBOURS if k != MAIN}
 
 
@@ -53,6 +53,8 @@ def told(details, dataset):
         normal_N = np.isin(dataset.test.y, dataset.normal)
         found["anomaly"] = {
             name.rstrip("_") or "error": _histogram(score_N, normal_N)
+            | _mistaken(score_N, normal_N)
+            | {"threshold": _rounded([details["anomaly_threshold"][name]])[0]}
             for name, score_N in details["anomaly_score"].items()
         }
     return found
@@ -147,8 +149,17 @@ def _histogram(score_N, normal_N):
     finite = score_N[np.isfinite(score_N)]
     edges = np.histogram_bin_edges(finite, BINS)
     counts = {name: np.histogram(score_N[kind], edges)[0].tolist() for name, kind in _kinds(normal_N)}
-    order = np.argsort(-np.where(normal_N, score_N, -np.inf), kind="stable")[: min(ALARMS, int(normal_N.sum()))]
-    return {"edges": _rounded(edges), **counts, "worst_false_alarms": order.tolist()}
+    return {"edges": _rounded(edges), **counts}
+
+
+def _mistaken(score_N, normal_N):
+    """Normal test examples with the highest scores and anomalies with the lowest: their indices and scores."""
+    found = {}
+    for name, kind_N, sign in (("false_alarms", normal_N, -1), ("misses", ~normal_N, 1)):
+        kind = np.flatnonzero(kind_N)
+        worst = kind[np.argsort(sign * score_N[kind], kind="stable")[:MISTAKEN]]
+        found |= {f"worst_{name}": worst.tolist(), f"worst_{name}_score": _rounded(score_N[worst])}
+    return found
 
 
 def _kinds(normal_N):
