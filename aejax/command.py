@@ -17,6 +17,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
+from aejax.confinement import check_inside
 from aejax.errors import STOP, InputError, JobFailed
 from aejax.explain import CONF, KNOWN, check_axes, explained
 from aejax.files import check_free, locked
@@ -44,9 +45,13 @@ class Check(Callback):
 
             if config.hydra.sweeper.get("params"):
                 raise InputError("+sweep: asks for more than one run; must come with -m")
-            job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
             folder = config.hydra.run.dir
+            check_inside(folder, "hydra.run.dir")
+            if config.hydra.output_subdir:
+                check_inside(Path(folder) / config.hydra.output_subdir, "hydra.output_subdir")
+            job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
             check_free(Path(folder).parent)  # it may be a sweep's
+            job.track.check()
             Check.before = check_folder(folder, job.run_id, job.settings)
             run = Run.finished(folder, job.run_id)
         except KNOWN as error:
@@ -65,6 +70,7 @@ class Check(Callback):
             check_axes(config)
             check_count(config)
             folder = Path(str(config.hydra.sweep.dir))
+            check_inside(folder, "hydra.sweep.dir")
             for each in (folder, *folder.parents):
                 if each.exists() and not each.is_dir():
                     what = "is a file" if each == folder else f"{each} is a file"

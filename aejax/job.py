@@ -10,6 +10,7 @@ from flax import struct
 
 import aejax
 from aejax.checkpoint import Checkpoints
+from aejax.confinement import OWN, is_confined
 from aejax.data import Dataset, Splits
 from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
@@ -58,10 +59,10 @@ class Job:
 
         A `dataset` that is given takes the place of the configuration's source. `loaded` {settings as text: Dataset}
         keeps what the jobs of a sweep have in common; `trusted` are the modules that the configuration may name, None
-        for all. Raises InputError, before anything is compiled.
+        for all, unless the process is confined. Raises InputError, before anything is compiled.
         """
         loaded = {} if loaded is None else loaded
-        build, settings = Build(config, trusted), plain(config)
+        build, settings = Build(config, OWN if is_confined() else trusted), plain(config)
         settings.pop("hydra", None)
         own = {kind: declared(kind) for kind in (Around, Experiment)}
         known = {name for names in own.values() for name in names}

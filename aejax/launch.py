@@ -19,6 +19,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax.compose import SweepLoader, write_yaml
+from aejax.confinement import NotTrusted, check_inside
 from aejax.device import cores
 from aejax.errors import InputError, JobFailed
 from aejax.explain import explained
@@ -203,11 +204,17 @@ def _read(task, hydra_context, config, name, loaded):
     returned.cfg = without_hydra(composed)
     returned.hydra_cfg = composed
     returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
+    check_inside(folder, "hydra.sweep.subdir")
+    if composed.hydra.output_subdir:
+        check_inside(folder / composed.hydra.output_subdir, "hydra.output_subdir")
     task.folder, task.config = folder, composed
     try:
         job = dataclasses.replace(Job.read(returned.cfg, composed.hydra.runtime.choices, loaded), name=name)
+        job.track.check()
         task.before = check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         task.job = job
+    except NotTrusted:
+        raise
     except (InputError, OSError) as error:  # a file of the data's, perhaps
         task.error = str(error)
     except OmegaConfBaseException as error:

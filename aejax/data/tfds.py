@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from flax import struct
 
+from aejax.confinement import check_trusted, is_inside
 from aejax.data import originals
 from aejax.data.cache import alone, kept, own_folder
 from aejax.data.dataset import Dataset, Split
@@ -51,6 +52,8 @@ class Tfds:
             folder = self._prepared(root)
         key = self._key(folder)
         places = [folder / "aejax" / key, own_folder() / key]
+        if self.dir is not None and not is_inside(places[0]):
+            places = places[1:]
         splits, told = kept(places, lambda: self._decoded(folder))
         return Dataset(
             self.name,
@@ -87,6 +90,8 @@ class Tfds:
                 f"data.name={self.name}: is not prepared in {root}; must be there, or prepared by "
                 "data.download=true or data.manual_dir=FOLDER of its original files in this or any other command"
             )
+        how = "data.download=true" if self.manual_dir is None else f"data.manual_dir={self.manual_dir}"
+        check_trusted(f"{how}: prepares {self.name} in {root}")
         if base not in originals.KNOWN and importlib.util.find_spec("tensorflow") is None:
             raise InputError(
                 f"data.name={self.name}: preparing this set needs TensorFlow; must have pip install 'aejax[tensorflow]'"
