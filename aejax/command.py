@@ -16,9 +16,10 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from aejax.errors import STOP, InputError, JobFailed
-from aejax.explain import CONF, KNOWN, check_axes, explained
+from aejax.explain import CONF, KNOWN, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
 
 STARTED = time.perf_counter()
@@ -44,6 +45,7 @@ class Check(Callback):
 
             if config.hydra.sweeper.get("params"):
                 raise InputError("+sweep: asks for more than one run; must come with -m")
+            check_lengths(config)
             job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
             folder = config.hydra.run.dir
             check_free(Path(folder).parent)  # it may be a sweep's
@@ -62,7 +64,11 @@ class Check(Callback):
         try:
             from aejax.compose import check_count
 
+            for name in ("launcher", "sweeper"):
+                if not OmegaConf.is_dict(node := config.hydra[name]) or "_target_" not in node:
+                    raise InputError(f"hydra.{name}={node}: must be a mapping of settings with a _target_")
             check_axes(config)
+            check_lengths(config)
             check_count(config)
             folder = Path(str(config.hydra.sweep.dir))
             for each in (folder, *folder.parents):
