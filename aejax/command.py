@@ -16,10 +16,9 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import OmegaConf
 
 from aejax.errors import STOP, InputError, JobFailed
-from aejax.explain import CONF, KNOWN, check_axes, check_lengths, explained
+from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
 
 STARTED = time.perf_counter()
@@ -38,19 +37,7 @@ class Check(Callback):
         Check.composed = True
         HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
         try:
-            with STOP.held():  # jaxlib's imports do not survive an exception
-                from aejax.job import Job
-            from aejax.runs import Run, check_folder
-            from aejax.settings import without_hydra
-
-            if config.hydra.sweeper.get("params"):
-                raise InputError("+sweep: asks for more than one run; must come with -m")
-            check_lengths(config)
-            job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
-            folder = config.hydra.run.dir
-            check_free(Path(folder).parent)  # it may be a sweep's
-            Check.before = check_folder(folder, job.run_id, job.settings)
-            run = Run.finished(folder, job.run_id)
+            Check.before, run = checked(config, Check.loaded)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
         except Exception:  # a defect, which Hydra would turn into a warning
@@ -64,9 +51,6 @@ class Check(Callback):
         try:
             from aejax.compose import check_count
 
-            for name in ("launcher", "sweeper"):
-                if not OmegaConf.is_dict(node := config.hydra[name]) or "_target_" not in node:
-                    raise InputError(f"hydra.{name}={node}: must be a mapping of settings with a _target_")
             check_axes(config)
             check_lengths(config)
             check_count(config)
@@ -85,6 +69,25 @@ class Check(Callback):
                 Check.lock.enter_context(locked(folder))
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
+
+
+def checked(config, loaded):
+    """What there is Before the composed run, and the Run itself if it is finished already; raises one of KNOWN.
+
+    `loaded` keeps the data {settings as text: Dataset}.
+    """
+    with STOP.held():  # jaxlib's imports do not survive an exception
+        from aejax.job import Job
+    from aejax.runs import Run, check_folder
+    from aejax.settings import without_hydra
+
+    if axes_of(config):
+        raise InputError("+sweep: asks for more than one run; must come with -m")
+    check_lengths(config)
+    job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
+    folder = config.hydra.run.dir
+    check_free(Path(folder).parent)  # it may be a sweep's
+    return check_folder(folder, job.run_id, job.settings), Run.finished(folder, job.run_id)
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")

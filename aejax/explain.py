@@ -4,13 +4,14 @@ import re
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax import hints
 from aejax.errors import InputError
 from aejax.menu import CONF, folders, groups
 
-__all__ = ["CONF", "KNOWN", "check_axes", "check_lengths", "composed", "explained"]
+__all__ = ["CONF", "KNOWN", "axes_of", "check_axes", "check_lengths", "composed", "explained"]
 KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
 ALL = "--cfg job prints all of them"
 
@@ -45,9 +46,18 @@ def explained(error, words):
     return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
 
 
+def axes_of(config):
+    """What a sweep varies that its file says, {key: values}; raises InputError where nothing could launch it."""
+    for name in ("launcher", "sweeper"):
+        node = config.hydra[name]
+        if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
+            raise InputError(f"hydra.{name}={node}: must be a mapping of settings with a _target_")
+    return config.hydra.sweeper.get("params") or {}
+
+
 def check_axes(config):
     """Raises InputError where a composed sweep would not vary what its file or its command line says."""
-    axes = config.hydra.sweeper.get("params") or {}
+    axes = axes_of(config)
     for word in config.hydra.overrides.task:
         prefix, key = re.match(r"([+~]*)([^=@]*)", word).groups()
         if prefix and key in axes:
@@ -59,7 +69,7 @@ def check_axes(config):
 def check_lengths(config):
     """Raises InputError where `steps` are given, and `epochs`, before which they would not count, are there too."""
     given = dict(word.lstrip("+").split("=", 1) for word in config.hydra.overrides.task if "=" in word)
-    axes = config.hydra.get("sweeper", {}).get("params") or {}
+    axes = axes_of(config)
     lengths = {key: given.get(key, axes.get(key)) for key in ("steps", "epochs")}
     if lengths["epochs"] is None:
         lengths["epochs"] = config.get("epochs")

@@ -1,5 +1,7 @@
 """What somebody may have meant by a key or a choice that there is not. Imports no jax."""
 
+import functools
+
 from aejax.errors import matches, near
 from aejax.menu import CONF, choice, common, defaults, groups
 
@@ -135,6 +137,7 @@ def _is_set(entry):
     return not entry.value.startswith("${")
 
 
+@functools.cache
 def _makers(places):
     """{key: the choices, as net=conv, with which there is such a key}."""
     makers = {}

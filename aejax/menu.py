@@ -38,7 +38,7 @@ def folders(words):
         name, _, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
             given += [value] if value else words[place + 1 : place + 2]
-    return (CONF, *(Path(folder) for folder in given))
+    return (CONF, *(Path(folder).absolute() for folder in given))
 
 
 def groups(places=(CONF,)):
