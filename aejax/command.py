@@ -19,7 +19,7 @@ from hydra.types import RunMode
 
 from aejax.confinement import check_inside
 from aejax.errors import STOP, InputError, JobFailed
-from aejax.explain import CONF, KNOWN, check_axes, explained
+from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
 
 STARTED = time.perf_counter()
@@ -38,22 +38,7 @@ class Check(Callback):
         Check.composed = True
         HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
         try:
-            with STOP.held():  # jaxlib's imports do not survive an exception
-                from aejax.job import Job
-            from aejax.runs import Run, check_folder
-            from aejax.settings import without_hydra
-
-            if config.hydra.sweeper.get("params"):
-                raise InputError("+sweep: asks for more than one run; must come with -m")
-            folder = config.hydra.run.dir
-            check_inside(folder, "hydra.run.dir")
-            if config.hydra.output_subdir:
-                check_inside(Path(folder) / config.hydra.output_subdir, "hydra.output_subdir")
-            job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
-            check_free(Path(folder).parent)  # it may be a sweep's
-            job.track.check()
-            Check.before = check_folder(folder, job.run_id, job.settings)
-            run = Run.finished(folder, job.run_id)
+            Check.before, run = checked(config, Check.loaded)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
         except Exception:  # a defect, which Hydra would turn into a warning
@@ -68,6 +53,7 @@ class Check(Callback):
             from aejax.compose import check_count
 
             check_axes(config)
+            check_lengths(config)
             check_count(config)
             folder = Path(str(config.hydra.sweep.dir))
             check_inside(folder, "hydra.sweep.dir")
@@ -85,6 +71,29 @@ class Check(Callback):
                 Check.lock.enter_context(locked(folder))
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
+
+
+def checked(config, loaded):
+    """What there is Before the composed run, and the Run itself if it is finished already; raises one of KNOWN.
+
+    `loaded` keeps the data {settings as text: Dataset}.
+    """
+    with STOP.held():  # jaxlib's imports do not survive an exception
+        from aejax.job import Job
+    from aejax.runs import Run, check_folder
+    from aejax.settings import without_hydra
+
+    if axes_of(config):
+        raise InputError("+sweep: asks for more than one run; must come with -m")
+    check_lengths(config)
+    folder = config.hydra.run.dir
+    check_inside(folder, "hydra.run.dir")
+    if config.hydra.output_subdir:
+        check_inside(Path(folder) / config.hydra.output_subdir, "hydra.output_subdir")
+    job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
+    check_free(Path(folder).parent)  # it may be a sweep's
+    job.track.check()
+    return check_folder(folder, job.run_id, job.settings), Run.finished(folder, job.run_id)
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")

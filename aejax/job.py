@@ -5,15 +5,16 @@ import json
 import sys
 from typing import Any
 
-import hydra
 from flax import struct
 
 import aejax
+from aejax import hints
 from aejax.checkpoint import Checkpoints
 from aejax.confinement import OWN, is_confined
 from aejax.data import Dataset, Splits
 from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
+from aejax.explain import composed
 from aejax.lanes import Lanes
 from aejax.runs import PICTURES
 from aejax.settings import Build, declared, formats, part, plain, without_hydra, words
@@ -24,10 +25,10 @@ from aejax.track import Track
 class Around:
     """The settings of a job that are not its experiment's."""
 
-    data: Any = part()
-    track: Track = part()
-    lanes: Lanes = part()
-    checkpoint: Checkpoints = part()
+    data: Any = part()  # with a load()
+    track: Track = part("mode", "start")
+    lanes: Lanes = part("how", "max", "settle")
+    checkpoint: Checkpoints = part("seconds")
     figures: tuple[str, ...] = formats(*PICTURES)
     objective: str = words()
 
@@ -68,7 +69,9 @@ class Job:
         known = {name for names in own.values() for name in names}
         for name in settings:
             if name not in known:
-                raise InputError(f"{name}: no such key; {near(name, known)}")
+                raise InputError(f"{name}: no such key; {hints.of_key(name, choices) or near(name, known)}")
+        if not isinstance(settings.get("data"), dict):
+            raise InputError("data: must be a group's choice or a mapping of settings with a _target_")
         common = {name: value for name, value in settings["data"].items() if name in declared(Splits)}
         source = {name: value for name, value in settings["data"].items() if name not in common}
         if dataset is not None:
@@ -86,20 +89,23 @@ class Job:
         dataset = loaded[key]
         experiment = experiment.settle(dataset.form)
         identity = run_id(settings, dataset.fingerprint, aejax.__version__)
-        noise = "" if choices["noise"] == "none" else f" noise={choices['noise']}"
-        name = f"{choices['model']} {choices['data']}{noise} d={experiment.latent_dim} s={experiment.seed}"
-        rest = {field: getattr(around, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")}
         chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+        model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
+        noise = "" if noise == "none" else f" noise={noise}"
+        name = f"{model} {data}{noise} d={experiment.latent_dim} s={experiment.seed}"
+        rest = {field: getattr(around, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")}
         return cls(settings, chosen, experiment, dataset, run_id=identity, name=name, **rest)
 
 
 def compose(overrides, loaded=None):
     """The Job of these overrides, where Hydra knows the folder of configurations; raises InputError."""
-    config = hydra.compose("config", list(overrides), return_hydra_config=True)
+    config = composed(overrides)
     return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
 
 
 def _loaded(source):
+    if not hasattr(source, "load"):
+        raise InputError(f"data._target_={type(source).__module__}.{type(source).__name__}: must have a method load")
     dataset = source.load()
     if not isinstance(dataset, Dataset):
         raise InputError(f"data: {type(source).__name__}.load() must return an aejax.data.Dataset")

@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
@@ -173,7 +172,7 @@ def names_of(job_overrides):
 
 def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
     """A Task for each job; raises InputError where the folder holds another sweep."""
-    before, names, loaded, tasks = Singleton.get_state(), names_of(job_overrides), {}, []
+    before, names, loaded, tasks = HydraConfig.instance().cfg, names_of(job_overrides), {}, []
     try:
         for place, overrides in enumerate(job_overrides):
             task = Task(initial_job_idx + place, JobReturn(overrides=list(overrides)))
@@ -181,7 +180,7 @@ def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
             ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)
             tasks.append(task)
     finally:
-        Singleton.set_state(before)
+        HydraConfig.instance().cfg = before
     return tasks
 
 

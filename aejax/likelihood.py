@@ -135,7 +135,7 @@ class Learned(Gaussian):
 
 
 @struct.dataclass
-class ByKind:
+class ByKind(Likelihood):
     """Bernoulli for binary data, Gaussian otherwise; `settle` decides before anything is compiled."""
 
     variance: Number = number(above=0)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.errors import InputError
-from aejax.settings import Number, number, part
+from aejax.settings import Number, number, parts
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 FEWEST = 1e-3  # level of shot noise below which a million photons a pixel and more are taken for infinitely many
@@ -197,7 +197,7 @@ class Grayscale(Noise):
 class Chain(Noise):
     """Several kinds one after another, in the alphabetical order of their names, each with draws of its own."""
 
-    parts: dict[str, Any] = part()
+    parts: dict[str, Any] = parts("check", "__call__")
 
     def check(self, experiment):
         if not self.parts:
