@@ -1,7 +1,10 @@
 """Is a difference real: intervals, pairs and what is said of them, against scipy, R and drawn data."""
 
+import sys
+
 import numpy as np
 import pytest
+from conftest import CONF
 from made import make_grid, make_sweep
 from scipy import stats
 from scipy.stats import mstats
@@ -10,6 +13,9 @@ import aejax.compare
 from aejax.compare import intervals, pairs
 from aejax.compare.frame import Runs
 from aejax.compare.reading import Entry
+
+sys.path.append(str(CONF.parent))  # where benchmarks/ is
+from benchmarks.significance import LAWS, claims  # noqa: E402
 
 MSE, KNN = "recon/mse", "separation/knn_accuracy"
 
@@ -51,6 +57,12 @@ def test_the_paired_test_equals_scipys_and_holm_rs():
     np.testing.assert_allclose(intervals.paired(a - b), stats.ttest_rel(a, b).pvalue)
     np.testing.assert_allclose(intervals.paired([a - b, [0] * 6, [0.5] * 6])[1:], [1, 2 / 4**6])
     assert np.isnan(intervals.paired([[0.5, 0.4, 0.6]])).all()
+    both = np.array([a - b, a + 0.3])
+    oracle = [
+        stats.permutation_test((each,), lambda x: abs(x.mean()), permutation_type="samples", alternative="greater")
+        for each in both
+    ]
+    np.testing.assert_allclose(intervals.sign_flips(both), [each.pvalue for each in oracle])
     # R: p.adjust(c(0.01, 0.04, 0.03, 0.005), "holm")
     np.testing.assert_allclose(intervals.holm([0.01, 0.04, np.nan, 0.03, 0.005]), [0.03, 0.06, np.nan, 0.06, 0.02])
     assert intervals.improvement([1, 2, 3], [2, 4], higher=False) == pytest.approx(
@@ -82,6 +94,29 @@ def test_equal_models_are_told_apart_in_5_percent_of_the_cases_at_the_most():
         assert len(found) == 45
         np.testing.assert_allclose(found["p_holm"], intervals.holm(p[place]))
         assert (found["verdict"] != "open").sum() == (intervals.holm(p[place]) < 0.05).sum()
+
+
+@pytest.mark.parametrize("name", LAWS)
+def test_equal_models_are_told_apart_in_5_percent_whatever_their_runs_are_drawn_from(name):
+    for models, trials in ((2, 4000), (4, 2000)):
+        for seeds in (3, 4, 5, 8, 16):
+            share = claims(LAWS[name], models, seeds, trials, seed=2)
+            assert share <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / trials), (models, seeds)
+            assert seeds > 3 or share == 0
+
+
+def test_differences_that_are_all_the_same_prove_little():
+    equal = Runs(entries_of([[0.0] * 4, [1.0] * 4]))
+    [found] = pairs.compared(equal, equal.rows, [MSE]).to_dict("records")
+    assert (found["p"], found["verdict"]) == (2 / 4**4, "better")
+    few = Runs(entries_of([[0.0] * 3, [1.0] * 3]))
+    assert pairs.compared(few, few.rows, [MSE])["verdict"].tolist() == ["n < 4: no claim"]
+    many = Runs(entries_of(np.arange(5)[:, None] + np.zeros((1, 4))))
+    both = pairs.compared(many, many.rows, [MSE])
+    assert set(both["verdict"]) == {"open"}
+    assert pairs.verdicts(both, [])[0].startswith(
+        "n = 4 can show no difference among 10 comparisons, however large: 5 se"
+    )
 
 
 def test_a_real_difference_is_found_and_few_seeds_make_no_claim():
