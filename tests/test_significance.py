@@ -15,7 +15,7 @@ from aejax.compare.frame import Runs
 from aejax.compare.reading import Entry
 
 sys.path.append(str(CONF.parent))  # where benchmarks/ is
-from benchmarks.significance import LAWS, claims  # noqa: E402
+from benchmarks.significance import LAWS, claims
 
 MSE, KNN = "recon/mse", "separation/knn_accuracy"
 

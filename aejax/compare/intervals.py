@@ -6,6 +6,7 @@ from scipy import stats
 LEVEL = 0.95
 LEAST = 3  # runs; fewer make no interval
 LEAST_PAIRS = 4  # fewer make no claim
+LEAST_FLIPS = 7  # pairs for a test by flips of signs, which could hardly reach 5 % with fewer
 
 
 def mean_interval(mean, std, n):
@@ -42,7 +43,7 @@ def paired(difference_Mxn):
     - 2 / 4^n. Where the runs of two equal models fall into clusters, as of those that are stuck and those that are not,
       all n differences can be close to the same number other than 0. The chance of that is at most 1/4 for each of
       them, whatever the clusters are (Motzkin & Straus 1965), so 2 / 4^n for either sign.
-    - that of the exact test by flips of signs (Fisher 1935), where n lets that one reach 5 % and it does not.
+    - that of the exact test by flips of signs (Fisher 1935), from n = 7 on, where that one does not reach 5 %.
 
     `python -m benchmarks.significance` measures the errors that this leaves.
     """
@@ -55,7 +56,7 @@ def paired(difference_Mxn):
         score_M = np.where(mean_M == 0, 0.0, mean_M / error_M)
     p_M = np.maximum(2 * stats.t.sf(np.abs(score_M), n - 1), least_p(n))
     claimed = np.flatnonzero(p_M < 1 - LEVEL)
-    if len(claimed) and 2.0 ** (1 - n) < 1 - LEVEL:
+    if len(claimed) and n >= LEAST_FLIPS:
         flipped = sign_flips(difference_Mxn[claimed])
         p_M[claimed] = np.where(flipped < 1 - LEVEL, p_M[claimed], flipped)
     return p_M
