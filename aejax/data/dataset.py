@@ -258,13 +258,20 @@ class Dataset:
             digest.update(f"{name} {split.contents}".encode())
         return digest.hexdigest()[:16]
 
+    @functools.cached_property
+    def test_fingerprint(self):
+        """16 hex digits that change when any test example or label does, whatever a model is trained on."""
+        told = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
     @property
     def described(self):
         """What the record says of the data."""
         form = self.form
         sizes = {"train": form.examples, "valid": form.valid, "test": len(self.test.x)}
         told = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
-        told |= {"fingerprint": form.fingerprint, "note": self.note, "licence": self.licence}
+        told |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
+        told |= {"note": self.note, "licence": self.licence}
         told |= {"standardized": True} if self.standardized else {}
         if form.streamed:
             told |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
