@@ -66,6 +66,8 @@ class SweepLoader:
             config = self._compose(master_config, sweep_overrides)
         except (HydraException, OmegaConfBaseException) as error:
             config = error
+        except (ValueError, TypeError, AttributeError) as error:  # of a choice that is no text, as model=2
+            config = HydraException(str(error))
         self.composed.setdefault(tuple(sweep_overrides), []).append(config)
 
     def take(self, master_config, sweep_overrides):

@@ -11,7 +11,7 @@ from omegaconf import open_dict, read_write
 
 from aejax.compose import write_yaml
 from aejax.errors import InputError
-from aejax.explain import CONF, KNOWN, explained
+from aejax.explain import CONF, KNOWN, check_lengths, composed, explained
 from aejax.files import locked
 from aejax.group import run_group
 from aejax.job import Job
@@ -36,6 +36,7 @@ def train(dataset, *overrides):
     try:
         with locked(folder):
             write_yaml(folder / config.hydra.output_subdir, config)
+            report.data([job])
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except NotBegun:
         discard(folder, before)
@@ -53,7 +54,8 @@ def _job(dataset, overrides):
     try:
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = hydra.compose("config", list(overrides), return_hydra_config=True)
+            config = composed(overrides)
+            check_lengths(config)
         with open_dict(config):
             config.hydra.runtime.choices.data = dataset.name
         HydraConfig.instance().set_config(config)

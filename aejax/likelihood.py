@@ -1,6 +1,7 @@
 """Likelihoods: how pixels are distributed around what the decoder says; per example, in nats."""
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ EDGE = 1 / 256  # of a mean in [0, 1], so that its logit is finite
 @struct.dataclass
 class Likelihood:
     """How pixels are distributed around what the decoder says; the base of the kinds."""
+
+    is_density: ClassVar[bool] = True  # of real values; otherwise a probability of 0 and 1
 
     def settle(self, form):
         """The kind for data of this `form`."""
@@ -47,6 +50,8 @@ class Likelihood:
 @struct.dataclass
 class Bernoulli(Likelihood):
     """Independent pixels that are 1 with probability sigmoid(logit); cross-entropy (Kingma & Welling 2014, C.1)."""
+
+    is_density: ClassVar[bool] = False
 
     def check(self, experiment):
         if experiment.form.kind == "real":
@@ -130,7 +135,7 @@ class Learned(Gaussian):
 
 
 @struct.dataclass
-class ByKind:
+class ByKind(Likelihood):
     """Bernoulli for binary data, Gaussian otherwise; `settle` decides before anything is compiled."""
 
     variance: Number = number(above=0)

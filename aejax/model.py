@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.bottleneck import Code, FromCode, ToCode, code_width, latent_mask
-from aejax.random import Purpose, key_for
-from aejax.settings import part
+from aejax.keys import Purpose, key_for
+from aejax.settings import part, parts
 
 
 @struct.dataclass
@@ -18,9 +18,9 @@ class Autoencoder:
     `terms` {name: term} are added to the reconstruction term, each with its own weight.
     """
 
-    bottleneck: Any = part()
-    terms: dict[str, Any] = part()
-    fit: Any = part()
+    bottleneck: Any = part("heads", "has_prior", "start")
+    terms: dict[str, Any] = parts("check", "added")
+    fit: Any = part("closed_form", "start")
 
     def check(self, experiment):
         """Raises InputError where a part does not fit the rest of the experiment."""

@@ -101,6 +101,7 @@ class Lane:
             device=jax.devices()[0].device_kind,
             lanes=dataclasses.asdict(layout),
             data=job.dataset.described,
+            likelihood=type(job.experiment.likelihood).__name__.lower(),  # what auto has settled on
             protocol=job.experiment.evaluate.described | {"binarise": job.settings["data"]["binarise"]},
             wandb_id=self.mirror.run_id,
             started=_now(),

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from aejax.command import fail
+from aejax.confinement import confined
 from aejax.errors import InputError
 from aejax.explain import CONF, KNOWN, explained
 from aejax.files import locked
@@ -47,7 +48,9 @@ def main(words=None):
     )
     parser.add_argument("words", nargs="+", metavar="RUN | key=value", help="folders of runs, and settings")
     parser.add_argument("--across", action="store_true", help="also the error of each run on the data of the others")
-    parser.add_argument("--trust", action="store_true", help="read classes that are not aejax's own, as first time")
+    parser.add_argument(
+        "--trust", action="store_true", help="read classes that are not aejax's own, prepare or download data"
+    )
     asked = parser.parse_intermixed_args(words)
     folders = [Path(word) for word in asked.words if "=" not in word or Path(word).exists()]
     overrides = [word for word in asked.words if Path(word) not in folders]
@@ -56,8 +59,10 @@ def main(words=None):
             raise InputError("no run is named; must be at least one folder of a run")
         settings = _settings(overrides)
         _use_cores(len(folders))
-        trained = _read_all(folders, settings, asked.trust)
         with contextlib.ExitStack() as stack:
+            if not asked.trust:
+                stack.enter_context(confined(*folders))
+            trained = _read_all(folders, settings, asked.trust)
             for each in trained:
                 stack.enter_context(locked(each.run.path))
             sound = _reproduced(trained)

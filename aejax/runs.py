@@ -25,6 +25,7 @@ from aejax.nested import dotted
 FORMAT = 2  # of what a run leaves. 1, without the number: encoders of lanes narrower than their program are scrambled
 FINISHED = ("completed", "diverged")
 FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
+PICTURES = ("png", "pdf", "svg")  # the formats of figures/
 SETTINGS = ".hydra"  # the folder of what Hydra leaves of a job
 SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&B files
 
@@ -167,9 +168,14 @@ class Run:
             more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
             raise OSError(f"{self.path / name}: does not read back as it was written ({differing[0]}{more})")
 
-    def write_figure(self, name, png):
-        """Writes figures/<name>.png."""
-        self._write(f"figures/{name}.png", png)
+    def write_figure(self, name, picture):
+        """Writes the bytes of a picture as figures/<name>; the name's ending is its format."""
+        self._write(f"figures/{name}", picture)
+
+    @property
+    def figures(self):
+        """The paths of all pictures, by name."""
+        return sorted(path for path in (self.path / "figures").glob("*") if path.suffix[1:] in PICTURES)
 
     def _write(self, name, content, lasting=True):
         write_whole(self.path / name, content, lasting)
@@ -208,7 +214,7 @@ class Run:
     def copy(self, path):
         """A Run in `path` with the files of this finished one; its record says whose they are."""
         other = Run(path)
-        for name in (*FILES[1:], *(f"figures/{each.name}" for each in (self.path / "figures").glob("*.png"))):
+        for name in (*FILES[1:], *(f"figures/{each.name}" for each in self.figures)):
             if (self.path / name).exists():
                 other._write(name, (self.path / name).read_bytes())
         other.note(**self.record, same_as=str(self.path))
@@ -230,7 +236,7 @@ class Run:
         remove_parts(self.path / "figures")
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
-        for picture in (self.path / "figures").glob("*.png"):
+        for picture in self.figures:
             picture.unlink()
         return told
 

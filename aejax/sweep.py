@@ -75,6 +75,8 @@ def _check(content):
     programs, numbers = content["programs"], [job["number"] for job in content["jobs"]]
     numbers += [number for program in programs for number in program["jobs"]]
     numbers += [program["devices"] for program in programs]
+    if not all(program["devices"] <= len(program["jobs"]) for program in programs):
+        raise ValueError("a program has no more devices than jobs")
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("numbers of jobs and devices are whole")
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):

@@ -11,6 +11,7 @@ from typing import Any
 import platformdirs
 from flax import struct
 
+from aejax.confinement import check_trusted
 from aejax.errors import InputError
 from aejax.settings import amount, choice, flag, words
 
@@ -33,6 +34,11 @@ class Track:
     def patience(self):
         """Seconds to wait at the end of a run; offline no server is slow, but the machine may be busy."""
         return self.finish_timeout if self.mode == "online" else OFFLINE_PATIENCE
+
+    def check(self):
+        """Raises NotTrusted where a command that is confined would send something."""
+        if self.mode == "online":
+            check_trusted(f"track=online: sends to W&B's {self.entity or 'default entity'}/{self.project}")
 
     def start(self, folder, run_id, name, settings, sweep=None):
         """A Mirror whose files go to `folder`/wandb, in the group of a `sweep`.

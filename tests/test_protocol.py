@@ -188,6 +188,11 @@ def test_anomalies_are_found_by_three_scores():
     assert sum(told["error"]["normal"]) == (~positive).sum() and sum(told["error"]["anomalous"]) == positive.sum()
     first = told["error"]["worst_false_alarms"][0]
     assert not positive[first] and score[first] == pytest.approx(score[~positive].max())
+    assert told["error"]["worst_false_alarms_score"][0] == pytest.approx(score[first], rel=1e-5)
+    missed = told["error"]["worst_misses"]
+    assert positive[missed].all() and score[missed[0]] == pytest.approx(score[positive].min())
+    assert told["error"]["worst_misses_score"] == sorted(told["error"]["worst_misses_score"])
+    assert told["error"]["threshold"] == pytest.approx(threshold, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +228,7 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
     levels = (0.1, 0.2, 0.3)
     metrics = {f"robust/{kind}/{level}/{name}": level * (1 + place) for kind in ("flip", "masking") for level in levels
                for place, name in enumerate(names)}  # fmt: skip
-    figure = robustness(metrics | {"recon/mse": 0.5})
+    figure = robustness(metrics | {"recon/mse": 0.5}, "noises")
     assert [axes.get_title() for axes in figure.axes] == ["flip", "masking"]
     for axes in figure.axes:
         assert [line.get_label() for line in axes.lines] == ["this run", "noisy input", "median filter"]
@@ -234,6 +239,7 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
     ("overrides", "told"),
     [
         (["model=vae", "model.beta=100"], "posterior collapse: the code carries"),
+        (["model=vae", "optim.lr=1e-7"], "the decoder does not use the code: it carries"),
         (["model=topk_ae", "model.k=1", "latent_dim=40", "model.boost=0"], "of 40 code units are dead; usual remedies"),
         (["optim.lr=1e-7"], "the code is not used: reconstructions explain less than 1 % of the variance"),
         ([], None),

@@ -1,9 +1,6 @@
 """Vega-Lite charts of a comparison, as plain specifications; what a click on a run's mark opens is its `id`."""
 
 import numpy as np
-import pandas as pd
-
-from aejax.compare.formats import word
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
 CONFIG = {
@@ -191,15 +188,6 @@ def mean_rows(frame, by, metric, half_of):
         named = dict(zip(by, key, strict=True))
         rows.append(named | {"mean": mean, "low": low, "high": high, "n": len(values), "told": told})
     return rows
-
-
-def series(frame: pd.DataFrame, keys, bare=("model", "data")):
-    """A name for each row by the settings `keys`, with the `bare` ones by their value alone: `vae noise=flip`."""
-    lines = []
-    for values in frame[keys].to_numpy().tolist():
-        told = [(key, word(value)) for key, value in zip(keys, values, strict=True)]
-        lines.append(" ".join(value if key in bare else f"{key}={value}" for key, value in told if value != "-"))
-    return lines
 
 
 def _field(name):

@@ -20,8 +20,9 @@ import vl_convert
 from PIL import Image
 
 from aejax.compare import charts, formats
-from aejax.compare.frame import better
+from aejax.compare.directions import better
 from aejax.compare.intervals import mean_interval
+from aejax.compare.labels import names
 from aejax.files import write_whole
 from aejax.runs import Run
 
@@ -198,10 +199,10 @@ def _charts(found, entries):
     noises = [key for key in free if key.partition(".")[0] == "noise"]
     models = ["model", *(key for key in free if key not in ("model", "latent_dim", *noises))]
     frame = frame.assign(
-        series=charts.series(frame, models),
-        train=charts.series(frame, ["noise", *(key for key in noises if key != "noise")], ["noise"]),
+        series=names(frame, models),
+        train=names(frame, ["noise", *(key for key in noises if key != "noise")], ["noise"]),
     )
-    frame = frame.assign(both=charts.series(frame, [*models, *noises]))
+    frame = frame.assign(both=names(frame, [*models, *noises]))
     specs, figures = [], []
 
     def add(title, spec, remark=""):
@@ -210,7 +211,7 @@ def _charts(found, entries):
         caption = f"<figcaption><h4>{html.escape(title)}</h4><p>{html.escape(remark)}</p></figcaption>"
         figures.append(f'<figure>{caption}<div class="chart" id="{name}"></div></figure>')
 
-    sets = charts.series(frame, ["data", *(key for key in runs.varying if key.startswith("data."))])
+    sets = names(frame, ["data", *(key for key in runs.varying if key.startswith("data."))])
     for data, part in frame.groupby(pd.Series(sets, frame.index, dtype=object)):
         figures.append(f'<h3 class="data">{html.escape(data)}</h3><div class="figures">')
         error = ERROR if ERROR in part and part[ERROR].notna().any() else None

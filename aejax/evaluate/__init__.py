@@ -79,7 +79,8 @@ def evaluate(experiment, params, data):
         metrics |= _prefixed("interpolation", interpolations(experiment, params, z_NxZ))
         metrics |= _prefixed("generation", generation(experiment, params, data))
     if "anomaly" in what:
-        scores, details["anomaly_score"] = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
+        scores, *found = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
+        details |= dict(zip(("anomaly_score", "anomaly_threshold"), found, strict=True))
         metrics |= _prefixed("anomaly", scores)
     return metrics, z_NxZ, details
 
@@ -88,7 +89,9 @@ def reconstructions(form, clean_NxP, predicted_NxP):
     """How far reconstructions are from the clean examples, {name: scalar}; SSIM for images only."""
     metrics = reconstruction(clean_NxP, predicted_NxP, form.kind == "binary")
     metrics["explained"] = explained_variance(clean_NxP, predicted_NxP)
-    if form.kind != "real" and len(form.shape) == 3:
+    if form.kind == "real":  # without a largest value there is no peak
+        del metrics["psnr"]
+    elif len(form.shape) == 3:
         metrics["ssim"] = jnp.mean(ssim(clean_NxP, predicted_NxP, form.shape))
     return metrics
 

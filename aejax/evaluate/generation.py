@@ -16,8 +16,8 @@ from aejax.evaluate.protocol import (
     TWO_SAMPLES,
 )
 from aejax.fit import principal_components
+from aejax.keys import Purpose, key_for
 from aejax.metrics import generation as metrics
-from aejax.random import Purpose, key_for
 
 
 def generation(experiment, params, data):

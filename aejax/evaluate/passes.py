@@ -7,8 +7,8 @@ import numpy as np
 from aejax import model
 from aejax.chunks import mapped
 from aejax.evaluate.protocol import COPIES, COPY_FLIP, COPY_STD, RESTORED, SEED
+from aejax.keys import Purpose, key_for
 from aejax.noise import Flip, Gaussian
-from aejax.random import Purpose, key_for
 
 
 def passed(experiment, params, x_NxP):

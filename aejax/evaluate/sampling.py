@@ -9,8 +9,8 @@ from aejax.bottleneck import code_width, latent_mask
 from aejax.errors import InputError
 from aejax.evaluate.passes import codes_of_stored, spread
 from aejax.evaluate.protocol import DENSITY
+from aejax.keys import normal_by_unit
 from aejax.metrics.clusters import k_means
-from aejax.random import normal_by_unit
 from aejax.settings import choice, count
 
 EM_STEPS = 100

@@ -5,10 +5,10 @@ import jax.numpy as jnp
 
 from aejax.evaluate.passes import spread
 from aejax.evaluate.protocol import LABELS, NEIGHBOURS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
+from aejax.keys import Purpose, key_for
 from aejax.metrics import clusters, separation
 from aejax.metrics.neighbours import nearest, trustworthiness, vote
 from aejax.metrics.probe import linear_probe
-from aejax.random import Purpose, key_for
 
 GEOMETRY = ("silhouette", "davies_bouldin", "calinski_harabasz", "fisher_ratio")
 NAMES = {  # of the metrics that need labels, by group
