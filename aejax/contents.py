@@ -24,6 +24,7 @@ FIELDS = {  # of run.json: the kinds that a field may be of, where it is there; 
     "device": (str,),
     "lanes": (dict,),
     "data": (dict,),
+    "likelihood": (str,),
     "protocol": (dict,),
     "wandb_id": (str, None),
     "wandb_lost": (str,),

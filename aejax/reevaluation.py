@@ -67,7 +67,7 @@ def main(words=None):
                 stack.enter_context(locked(each.run.path))
             sound = _reproduced(trained)
             _evaluate_all(sound)
-            if asked.across:
+            if asked.across and sound:
                 _across(sound)
             if len(sound) < len(trained):
                 sys.exit(1)
@@ -105,20 +105,31 @@ def _read_all(folders, settings, trust):
 
 
 def _read(folder, settings, trust, loaded):
+    from aejax.runs import FORMAT, Run
+
+    run = Run.read(folder)
+    if run.format > FORMAT:
+        raise InputError(f"{folder}: its files are of format {run.format}; must be {FORMAT} or less")
+    try:
+        return _trained(run, folder, settings, trust, loaded)
+    except InputError as error:
+        if run.format < FORMAT:
+            raise InputError(f"{error}; {OLD}") from None
+        raise
+
+
+def _trained(run, folder, settings, trust, loaded):
     import aejax
     from aejax.job import Job
     from aejax.reproduction import Trained
-    from aejax.runs import FINISHED, FORMAT, Run
+    from aejax.runs import FINISHED
 
-    run = Run.read(folder)
-    record, old = run.record, f"; {OLD}" if run.format < FORMAT else ""
+    record = run.record
     if record["status"] not in FINISHED:
         raise InputError(f"{folder}: its status is {record['status']}; must be {' or '.join(FINISHED)}")
     version = record.get("versions", {}).get("aejax")
     if version != aejax.__version__:
-        raise InputError(f"{folder}: is of aejax {version}; must be of {aejax.__version__}, as this one is{old}")
-    if run.format > FORMAT:
-        raise InputError(f"{folder}: its files are of format {run.format}; must be {FORMAT} or less")
+        raise InputError(f"{folder}: is of aejax {version}; must be of {aejax.__version__}, as this one is")
     for name in ("params.safetensors", "codes.npz", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml"):
         if not (run.path / name).exists():
             raise InputError(f"{folder}: holds no {name}; must be the whole folder of a run")

@@ -11,10 +11,10 @@ from rich.console import Console
 from aejax.checkpoint import Checkpoint, Progress
 from aejax.data import Dataset, Split
 from aejax.data.cache import kept
-from aejax.evaluate import evaluate
 from aejax.group import run_group
 from aejax.lanes import Layout
 from aejax.record import Clock, Place
+from aejax.reproduction import Trained, measured
 from aejax.runs import FORMAT
 from aejax.terminal import Report
 from aejax.track import _code_table
@@ -44,7 +44,7 @@ def reads_back(folder, *words):
     """Asserts that parameters from disk give metrics.json and codes.npz, for a narrow lane and the widest."""
     for each, run in zip(*group(folder, "steps=8", "net.widths=[5]", *words), strict=True):
         assert run.record["format"] == FORMAT
-        metrics, z_NxZ, _ = jax.device_get(jax.jit(evaluate)(each.experiment, run.params, each.dataset.arrays()))
+        metrics, z_NxZ, _ = measured([Trained(run, each, each)], [each.experiment])[0]
         np.testing.assert_allclose(run.codes["z"], z_NxZ, rtol=1e-5, atol=1e-5)
         assert run.metrics["recon/mse"] > 0
         for name, value in run.metrics.items():

@@ -108,6 +108,9 @@ def test_a_run_of_the_first_format_is_named(again):
     assert status == 1
     assert err.count("format 1") == 1 and "must be trained again" in err and f"({place / 'a'})" in err
     assert f"({place / 'b'}): is of format 1, and its parameters give its numbers" in out
+    _set(place / "a" / "run.json", versions={"aejax": "0.0.1"})
+    status, _, err = evaluate(place / "a", "what=[clusters]")
+    assert status == 2 and "is of aejax 0.0.1" in err and "format 1" in err and err.count("\n") == 1
 
 
 def test_small_differences_of_another_device_are_no_others():
