@@ -43,24 +43,28 @@ def npz(arrays):
     return data.getvalue()
 
 
-def from_npz(file):
-    """{name: array} of an open .npz file; raises ValueError where it is damaged or holds less than it announces."""
+def from_npz(file, packed=False):
+    """{name: array} of an open .npz file; raises ValueError where it is damaged or holds less than it announces.
+
+    Only one that may be `packed`, which a run's never are, can take more memory than it is long.
+    """
     try:
         size = file.seek(0, io.SEEK_END)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if sum(member.compress_size for member in members) > size:
                 raise ValueError(f"its parts are longer than its {size:,} bytes")
-            return {member.filename.removesuffix(".npy"): _array(archive, member) for member in members}
+            return {member.filename.removesuffix(".npy"): _array(archive, member, packed) for member in members}
     except DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from None
 
 
-def _array(archive, member):
+def _array(archive, member, packed):
     """The array of one member of a zip archive whose length is checked first."""
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise ValueError(f"{member.filename} is neither stored nor deflated")
-    most = member.compress_size * (1 if member.compress_type == zipfile.ZIP_STORED else DEFLATED)
+    growth = {zipfile.ZIP_STORED: 1} | ({zipfile.ZIP_DEFLATED: DEFLATED} if packed else {})
+    if member.compress_type not in growth:
+        raise ValueError(f"{member.filename} is compressed")
+    most = member.compress_size * growth[member.compress_type]
     with archive.open(member) as file:
         version = np.lib.format.read_magic(file)
         if version not in HEADERS:

@@ -5,9 +5,10 @@ import time
 import jax
 import numpy as np
 import pytest
-from conftest import CONF, job
+from conftest import CONF, job, run
 from rich.console import Console
 
+from aejax import archive
 from aejax.checkpoint import Checkpoint, Progress
 from aejax.data import Dataset, Split
 from aejax.data.cache import kept
@@ -15,7 +16,7 @@ from aejax.group import run_group
 from aejax.lanes import Layout
 from aejax.record import Clock, Place
 from aejax.reproduction import Trained, measured
-from aejax.runs import FORMAT
+from aejax.runs import FORMAT, Run
 from aejax.terminal import Report
 from aejax.track import _code_table
 
@@ -42,12 +43,12 @@ def group(folder, *words, units=(2, 4)):
 
 def reads_back(folder, *words):
     """Asserts that parameters from disk give metrics.json and codes.npz, for a narrow lane and the widest."""
-    for each, run in zip(*group(folder, "steps=8", "net.widths=[5]", *words), strict=True):
-        assert run.record["format"] == FORMAT
-        metrics, z_NxZ, _ = measured([Trained(run, each, each)], [each.experiment])[0]
-        np.testing.assert_allclose(run.codes["z"], z_NxZ, rtol=1e-5, atol=1e-5)
-        assert run.metrics["recon/mse"] > 0
-        for name, value in run.metrics.items():
+    for each, left in zip(*group(folder, "steps=8", "net.widths=[5]", *words), strict=True):
+        assert left.record["format"] == FORMAT
+        metrics, z_NxZ, _ = measured([Trained(left, each, each)], [each.experiment])[0]
+        np.testing.assert_allclose(left.codes["z"], z_NxZ, rtol=1e-5, atol=1e-5)
+        assert left.metrics["recon/mse"] > 0
+        for name, value in left.metrics.items():
             assert value == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-5), name
 
 
@@ -66,6 +67,16 @@ def test_saved_parameters_give_the_saved_numbers_of_each_model(tmp_path, model):
 @pytest.mark.parametrize("words", [["net.tied=true", "net.center=false"], ["net.norm=batch"], ["select=best"]])
 def test_saved_parameters_give_the_saved_numbers_with_other_nets(tmp_path, words):
     reads_back(tmp_path, "model=ae", *words)
+
+
+def test_a_run_whose_files_do_not_read_back_has_failed(tmp_path, monkeypatch):
+    read = archive.from_tensors
+    monkeypatch.setattr(archive, "from_tensors", lambda data: {name: array * 2 for name, array in read(data).items()})
+    with pytest.raises(OSError, match=r"params\.safetensors: does not read back as it was written \(decoder"):
+        run(tmp_path, *QUICK, "steps=2", "net.widths=[3]")
+    failed = Run.read(tmp_path).record
+    assert failed["status"] == "failed"
+    assert "does not read back as it was written" in failed["error"]
 
 
 # Views in other places where arrays leave the program

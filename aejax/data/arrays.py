@@ -78,7 +78,7 @@ def _arrays(key, path):
     try:
         with open(path, "rb") as file:
             if file.read(2) == b"PK":  # a zip archive
-                return archive.from_npz(file)
+                return archive.from_npz(file, packed=True)
         return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
     except (ValueError, EOFError, OSError) as error:
         objects = "bject" in str(error) or "pickle" in str(error)
