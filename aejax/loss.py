@@ -8,7 +8,7 @@ from flax import struct
 
 from aejax.errors import InputError
 from aejax.keys import Purpose, key_for, normal_by_unit
-from aejax.model import Outputs, encode, forward
+from aejax.model import Outputs, code_weights, encode, forward
 from aejax.settings import Number, count, number
 
 
@@ -83,10 +83,16 @@ class KL(Term):
 
 @struct.dataclass
 class L1(Term):
-    """The sum of the code units' absolute values."""
+    """The sum of the code units' absolute values, each times the length of its weights in the decoder.
+
+    It is the L1 norm of a code whose decoder has rows of length 1 (Conerly et al. 2024), so that smaller codes and
+    larger weights do not escape it. A decoder with hidden layers can still let later layers do so.
+    """
 
     def __call__(self, seen):
-        return jnp.sum(jnp.abs(seen.outputs.code.z), axis=1)
+        weights_ZxH = code_weights(seen.experiment, seen.params)
+        length_Z = jnp.sqrt(jnp.sum(weights_ZxH**2, axis=1) + TINY**2)  # the root has no gradient at 0
+        return jnp.abs(seen.outputs.code.z) @ length_Z
 
 
 @struct.dataclass

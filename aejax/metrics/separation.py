@@ -84,8 +84,8 @@ def fisher_ratio(z_NxZ, y_N, classes):
     apart_NxZ = z_NxZ - mean_CxZ[y_N]
     std_Z = jnp.std(apart_NxZ, axis=0)
     live_Z = std_Z > ZERO * largest_Z  # not the rounding error of a constant
-    # In units of each unit's own scatter, and by singular values: eigenvalues of a scatter matrix are known to a millionth
-    # of the largest only, so that directions with a thousandth of the spread would be lost.
+    # In units of each unit's own scatter, and by singular values: eigenvalues of a scatter matrix are known to a
+    # millionth of the largest only, so that directions with a thousandth of the spread would be lost.
     scale_Z = jnp.where(live_Z, 1 / jnp.where(live_Z, std_Z, 1), 0)
     _, spread_K, direction_KxZ = jnp.linalg.svd(apart_NxZ * scale_Z[None, :], full_matrices=False)
     kept_K = spread_K > FLAT * jnp.max(spread_K)
