@@ -165,7 +165,8 @@ def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
 def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
     (tmp_path / "run" / "figures").mkdir(parents=True)
     (tmp_path / "run" / "run.json").write_text(f'{{"status": "running", "id": "{job(*QUICK).run_id}"}}')
-    (tmp_path / "run" / "figures" / "restored.png").write_bytes(b"old")
+    for name in ("restored.png", "restored.pdf"):
+        (tmp_path / "run" / "figures" / name).write_bytes(b"old")
     assert command(*QUICK, "hydra.run.dir=run")[0] == 0
     assert not list((tmp_path / "run" / "figures").iterdir())
 

@@ -143,6 +143,8 @@ def test_points_have_a_key_of_colors_and_names_only_where_none_covers_another():
     assert len(space(codes).axes[0].texts) == 3  # far from each other
     near = space(codes | {"z": RNG.normal(size=(300, 2))})
     assert not near.axes[0].texts and len(near.legends[0].texts) == 3
+    diverged = space(codes | {"z": np.full((300, 2), np.nan)})
+    assert diverged.get_suptitle() == "Codes of 0 of 300 test examples, name" and not diverged.legends
 
 
 def test_glyphs_stand_at_their_own_codes(monkeypatch):

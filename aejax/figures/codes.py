@@ -99,7 +99,7 @@ def code_space(form, codes, label_names, grid, pixels_NxP, name):
     axes.scatter(
         *at_Nx2[finite].T, c=colors[labels], s=np.clip(3000 / max(1, len(finite)), 4, 14), alpha=0.6, linewidths=0
     )
-    if label_names:
+    if label_names and len(finite):
         _name_classes(figure, axes, at_Nx2[finite], labels, label_names, colors)
     return figure
 
