@@ -42,6 +42,7 @@ class Check(Callback):
                 from aejax.job import Job
             from aejax.runs import Run, check_folder
             from aejax.settings import without_hydra
+            from aejax.sweep import check_memory
 
             if config.hydra.sweeper.get("params"):
                 raise InputError("+sweep: asks for more than one run; must come with -m")
@@ -52,6 +53,7 @@ class Check(Callback):
             job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
             check_free(Path(folder).parent)  # it may be a sweep's
             job.track.check()
+            check_memory(job)
             Check.before = check_folder(folder, job.run_id, job.settings)
             run = Run.finished(folder, job.run_id)
         except KNOWN as error:

@@ -8,6 +8,7 @@ from flax import struct
 
 from aejax.data.dataset import Dataset
 from aejax.data.storage import KINDS
+from aejax.device import check_memory
 from aejax.errors import InputError
 from aejax.settings import choice, words
 
@@ -79,8 +80,13 @@ def _arrays(key, path):
         with open(path, "rb") as file:
             if file.read(2) == b"PK":  # a zip archive
                 file.seek(0)
+                with zipfile.ZipFile(file) as archive:
+                    check_memory(sum(each.file_size for each in archive.infolist()), f"{key}={path}", "smaller")
+                file.seek(0)
                 return dict(np.load(file, allow_pickle=False))
         return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
+    except InputError:
+        raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         objects = "bject" in str(error) or "pickle" in str(error)
         what = "holds Python objects, or is no array file" if objects else f"cannot be read ({error})"
