@@ -82,6 +82,7 @@ def checked(config, loaded):
         from aejax.job import Job
     from aejax.runs import Run, check_folder
     from aejax.settings import without_hydra
+    from aejax.sweep import check_memory
 
     if axes_of(config):
         raise InputError("+sweep: asks for more than one run; must come with -m")
@@ -93,6 +94,7 @@ def checked(config, loaded):
     job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
     check_free(Path(folder).parent)  # it may be a sweep's
     job.track.check()
+    check_memory(job)
     return check_folder(folder, job.run_id, job.settings), Run.finished(folder, job.run_id)
 
 

@@ -28,7 +28,7 @@ from aejax.job import Job
 from aejax.record import Clock, NotBegun, Place
 from aejax.runs import SETTINGS, Before, Run, check_folder, discard
 from aejax.settings import without_hydra
-from aejax.sweep import Ledger
+from aejax.sweep import Ledger, check_memory
 from aejax.terminal import SweepReport
 from aejax.training import segments
 
@@ -181,7 +181,25 @@ def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
             tasks.append(task)
     finally:
         HydraConfig.instance().cfg = before
+    _check_memory(tasks)
     return tasks
+
+
+def _check_memory(tasks):
+    """Jobs that the machine cannot hold have failed, each with the reason; equal ones are looked at once."""
+    errors = {}
+    for task in tasks:
+        if task.job is None:
+            continue
+        key = jax.tree.structure(task.job.experiment), int(task.job.experiment.latent_dim)
+        if key not in errors:
+            errors[key] = None
+            try:
+                check_memory(task.job)
+            except InputError as error:
+                errors[key] = str(error)
+        if errors[key]:
+            task.error, task.job = errors[key], None
 
 
 def _read(task, hydra_context, config, name, loaded):

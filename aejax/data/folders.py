@@ -1,6 +1,5 @@
 """Folders of a user's files: what is there, with class folders as labels."""
 
-import contextlib
 import dataclasses
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -58,12 +57,18 @@ class Folder:
 
 
 def read_all(files, read):
-    """What `read` gives for each file, on as many threads as there are cores, and the files that it cannot read."""
+    """What `read` gives for each file, on as many threads as there are cores, and the files that it cannot read.
+
+    Raises InputError where `read` does: of a file that is whole, and yet cannot be used.
+    """
 
     def attempt(path):
-        with contextlib.suppress(OSError, SyntaxError, ValueError, EOFError):
+        try:
             return read(path)
-        return None
+        except InputError:
+            raise
+        except (OSError, SyntaxError, ValueError, EOFError):
+            return None
 
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(attempt, files))

@@ -22,6 +22,7 @@ from aejax.data.cache import alone, kept, own_folder
 from aejax.data.dataset import Dataset, Split
 from aejax.data.pixels import decoded, kind_of_image
 from aejax.data.storage import KINDS, stored
+from aejax.device import check_memory
 from aejax.errors import InputError, near
 from aejax.settings import choice, flag, words
 
@@ -181,6 +182,8 @@ class Tfds:
             for record in source.__getitems__(range(start, min(start + PART, len(source)))):
                 value = read(record[self.feature])
                 if x is None:
+                    told = f"data.name={self.name}: {len(source):,} examples of {list(value.shape)}"
+                    check_memory(len(source) * value.nbytes, told, "fewer, as data.split=train[:10%]")
                     x = np.empty((len(source), *value.shape), value.dtype)
                 if value.shape != x.shape[1:]:
                     sizes = " and ".join(" x ".join(map(str, each[:2])) for each in (x.shape[1:], value.shape))
