@@ -133,7 +133,7 @@ def _read(path):
     for name, key, value in _nodes(root):
         if name == "defaults":
             listed = yaml.load(text, _LOADER)["defaults"] or []
-            listed = listed if "_self_" in listed else ["_self_", *listed]
+            listed = listed if "_self_" in listed else [*listed, "_self_"]  # as Hydra takes it
         elif not name.startswith("defaults."):
             is_mapping = isinstance(value, yaml.MappingNode) and value.value
             written = "" if is_mapping else _written(text, value)

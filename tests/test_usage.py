@@ -21,14 +21,19 @@ def differences(group, name):
     composed = OmegaConf.to_container(compose("config", [f"{group}={name}"]), resolve=False)
     for key, entry in menu.choice(group, name).settings.items():
         there = OmegaConf.select(OmegaConf.create(composed), key) if "${" not in entry.value else None
-        if entry.value and "${" not in entry.value and there != yaml.safe_load(entry.value):
+        if entry.value not in ("", "???") and "${" not in entry.value and there != yaml.safe_load(entry.value):
             yield f"{group}={name} {key}", there, entry.value
 
 
 @pytest.mark.parametrize(
     "some",
     [
-        {"model": ("beta_vae", "sparse_ae", "conv_vae"), "noise": ("chain",), "data": ("mnist",), "optim": ("adamw",)},
+        {
+            "model": ("beta_vae", "sparse_ae", "conv_vae"),
+            "noise": ("chain",),
+            "data": ("mnist",),
+            "evaluate": ("full",),
+        },
         pytest.param(menu.groups(), marks=pytest.mark.slow),
     ],
     ids=["some", "all"],
