@@ -152,6 +152,7 @@ def _makers(places):
 def all_chosen(chosen, places=(CONF,)):
     """{group: choice} with these `chosen`, what they choose of others, and conf/config.yaml's defaults."""
     known, made = groups(places), {}
+    chosen = {group: name for group, name in dict(chosen).items() if isinstance(name, str)}  # Hydra also takes lists
     for group, name in chosen.items():
         if name in known.get(group, ()):
             made |= choice(group, name, places).chosen

@@ -64,9 +64,8 @@ def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
     """Else W&B runs of the user's own write into the run's folder, and JAX keeps his programs in aejax's cache."""
     monkeypatch.delenv("WANDB_DATA_DIR")
     cache = "jax_persistent_cache_min_compile_time_secs"
-    request.addfinalizer(
-        lambda kept=jax.config.jax_persistent_cache_min_compile_time_secs: jax.config.update(cache, kept)
-    )
+    kept = getattr(jax.config, cache)
+    request.addfinalizer(lambda: jax.config.update(cache, kept))
     jax.config.update(cache, 7.0)
     logging.getLogger("wandb").setLevel(logging.INFO)
     before = dict(os.environ)
