@@ -4,6 +4,7 @@ Imports no jax, so that --help and --cfg answer at once.
 """
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -151,7 +152,14 @@ def main():
     STOP.clear()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
+    words = sys.argv[1:]
     try:
+        if answered(words):
+            return
+        if any(word.partition("=")[0] in ("--cfg", "-c") for word in words):
+            return show_configuration()
+        if not sys.flags.safe_path and os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # where `python -m aejax` finds modules, and the script would not
         with Check.lock:
             run()
     except SystemExit as stop:
@@ -166,6 +174,34 @@ def main():
             raise
         fail(explained(error, sys.argv[1:]))
     _leave(0)
+
+
+def answered(words):
+    """Whether these words ask for nothing that has to be composed, and then the answer is printed."""
+    from aejax import completion, usage  # which a run does without
+
+    shell = [word for word in words if word in ("install=bash", "uninstall=bash", "query=bash")]
+    if "--version" in words:
+        text = usage.version()
+    elif {"--help", "-h"} & set(words):
+        text = usage.shown(words)
+    elif {"--shell-completion", "-sc"} & set(words) and shell:
+        text = completion.answer(shell[0].split("=")[0], os.environ.get("COMP_LINE", "aejax "))
+    else:
+        return False
+    print(text, end="")
+    return True
+
+
+def show_configuration():
+    """What Hydra prints for --cfg, with the comments of conf/."""
+    from aejax.menu import folders
+    from aejax.usage import commented
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        run()
+    chosen = HydraConfig.get().runtime.choices
+    print(commented(printed.getvalue(), dict(chosen), folders(sys.argv[1:])), end="")
 
 
 def _interrupt(number, frame):

@@ -66,8 +66,6 @@ class SweepLoader:
             config = self._compose(master_config, sweep_overrides)
         except (HydraException, OmegaConfBaseException) as error:
             config = error
-        except (ValueError, TypeError, AttributeError) as error:  # of a choice that is no text, as model=2
-            config = HydraException(str(error))
         self.composed.setdefault(tuple(sweep_overrides), []).append(config)
 
     def take(self, master_config, sweep_overrides):
@@ -79,6 +77,14 @@ class SweepLoader:
         return config
 
     def _compose(self, master_config, sweep_overrides):
+        try:
+            return self._applied(master_config, sweep_overrides)
+        except (ValueError, TypeError, AttributeError) as error:  # Hydra's, of a choice that is no text, as model=2
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            raise HydraException(str(error)) from None
+
+    def _applied(self, master_config, sweep_overrides):
         parsed = [self.parsed(word) for word in sweep_overrides]
         groups = [each for each in parsed if self.loader.repository.group_exists(each.key_or_group)]
         plain = [each for each in parsed if each not in groups]

@@ -3,12 +3,15 @@
 import re
 
 import hydra
-from hydra.errors import HydraException, MissingConfigException
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax import hints
-from aejax.errors import InputError
+from aejax.errors import InputError, near
 from aejax.menu import CONF, folders, groups
 
 __all__ = ["CONF", "KNOWN", "axes_of", "check_axes", "check_lengths", "composed", "explained"]
@@ -36,22 +39,25 @@ def explained(error, words):
     unknown = re.search(r"Could not override '([^']+)'", str(error))
     if unknown:
         return f"{unknown[1]}: no such key; {hints.of_key(unknown[1], _choices(words, known), places)}{ALL}"
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        return f"{error.override}: must be key=value{hints.of_word(error.override)}"
     for word in words:
         group, equals, choice = word.lstrip("+~").partition("=")
         if equals and group in known and "Config group override" in str(error):  # as model=2, ~noise=1e3
             return f"{word}: no such choice; {hints.of_choice(group, choice, known[group])}"
-        if not equals and not word.startswith(("-", "~")) and word in str(error):
-            return f"{word}: must be key=value{hints.of_word(word)}"
     message = str(error).split("full_key:")[0]
     return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
 
 
 def axes_of(config):
     """What a sweep varies that its file says, {key: values}; raises InputError where nothing could launch it."""
-    for name in ("launcher", "sweeper"):
+    for name, kind in (("launcher", Launcher), ("sweeper", Sweeper)):
         node = config.hydra[name]
         if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
             raise InputError(f"hydra.{name}={node}: must be a mapping of settings with a _target_")
+        plugins = [f"{cls.__module__}.{cls.__qualname__}" for cls in Plugins.instance().discover(kind)]
+        if node._target_ not in plugins:
+            raise InputError(f"hydra.{name}._target_={node._target_}: no such plugin; {near(node._target_, plugins)}")
     return config.hydra.sweeper.get("params") or {}
 
 

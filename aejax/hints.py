@@ -97,7 +97,7 @@ def of_word(word):
 def of_key(unknown, chosen=(), places=(CONF,)):
     """The clause that names what an `unknown` key may have meant, with these {group: choice} of a command line."""
     makers, known = _makers(places), groups(places)
-    now = _now(dict(chosen), places)
+    now = keys(chosen, places)
     if unknown in makers:
         return f"only with {', '.join(makers[unknown])}; "
     every = dict.fromkeys((*now, *makers, "hydra.run.dir"))
@@ -132,9 +132,9 @@ def _named(name):
     return next((key for key, names in KEYS.items() if name.lower() in names), None)
 
 
-def _is_set(entry):
+def _is_set(key, entry):
     """Whether a user sets it: what refers to another setting is set there."""
-    return not entry.value.startswith("${")
+    return not entry.value.startswith("${") and not key.endswith("_target_")
 
 
 @functools.cache
@@ -144,20 +144,28 @@ def _makers(places):
     for group, names in groups(places).items():
         for name in names:
             for key, entry in choice(group, name, places).settings.items():
-                if key.startswith(f"{group}.") and _is_set(entry):
+                if key.startswith(f"{group}.") and _is_set(key, entry):
                     makers.setdefault(key, []).append(f"{group}={name}")
     return makers
 
 
-def _now(chosen, places):
-    """The keys that there are with the `chosen` groups, and conf/config.yaml's choices of the others."""
-    keys = [key for key, entry in common().items() if _is_set(entry)]
+def all_chosen(chosen, places=(CONF,)):
+    """{group: choice} with these `chosen`, what they choose of others, and conf/config.yaml's defaults."""
     known, made = groups(places), {}
+    chosen = {group: name for group, name in dict(chosen).items() if isinstance(name, str)}  # Hydra also takes lists
     for group, name in chosen.items():
         if name in known.get(group, ()):
             made |= choice(group, name, places).chosen
-    for group, name in (defaults() | made | chosen).items():
-        keys.append(group)
+    return defaults() | made | chosen
+
+
+def keys(chosen, places=(CONF,)):
+    """The settings that a user may give with these {group: choice}, and the groups."""
+    names = [key for key, entry in common().items() if _is_set(key, entry)]
+    known = groups(places)
+    for group, name in all_chosen(chosen, places).items():
+        names.append(group)
         if name in known.get(group, ()):
-            keys += [key for key, entry in choice(group, name, places).settings.items() if _is_set(entry)]
-    return list(dict.fromkeys(keys))
+            settings = choice(group, name, places).settings
+            names += [key for key, entry in settings.items() if _is_set(key, entry)]
+    return list(dict.fromkeys(names))

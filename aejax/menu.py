@@ -24,7 +24,7 @@ class Entry:
 
 @dataclasses.dataclass(frozen=True)
 class Choice:
-    """One file of a group: its first comment, its settings by dotted name, what it chooses of other groups."""
+    """One file of a group: its first comment, its settings by dotted name, its choices of other groups."""
 
     title: str
     settings: dict[str, Entry]
@@ -128,17 +128,26 @@ def _read(path):
     lines = text.splitlines()
     head = [line for line in lines[: root.start_mark.line if root else None] if line.startswith("#")]
     package = next((line.split()[2] for line in head if re.match(r"# @package \S", line)), None)
-    title = " ".join(line[1:].strip() for line in head if not line.startswith("# @package"))
+    title = "\n".join(line[1:].strip() for line in head if not line.startswith("# @package"))
     listed, settings = ["_self_"], {}
     for name, key, value in _nodes(root):
         if name == "defaults":
             listed = yaml.load(text, _LOADER)["defaults"] or []
-            listed = listed if "_self_" in listed else ["_self_", *listed]
+            listed = listed if "_self_" in listed else [*listed, "_self_"]  # as Hydra takes it
         elif not name.startswith("defaults."):
-            written = text[value.start_mark.index : value.end_mark.index].strip()
             is_mapping = isinstance(value, yaml.MappingNode) and value.value
-            settings[name] = Entry("" if is_mapping else written, _beside(lines, key if is_mapping else value))
+            written = "" if is_mapping else _written(text, value)
+            settings[name] = Entry(written, _beside(lines, key if is_mapping else value))
     return _File(title, "" if package == "_global_" else package, listed, settings)
+
+
+def _written(text, node):
+    """The value as one would give it on the command line."""
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style:
+        return f"[{', '.join(_written(text, entry) for entry in node.value)}]"
+    if isinstance(node, yaml.ScalarNode) and node.style:
+        return node.value
+    return " ".join(text[node.start_mark.index : node.end_mark.index].split())
 
 
 def _nodes(node, prefix=""):

@@ -223,13 +223,16 @@ class Run:
     def clear(self):
         """Removes what an unfinished run left here; returns lines to tell.
 
-        A run.json that cannot be read gets another name, and so does what is damaged of a finished run.
+        A run.json that cannot be read gets another name, and so does what is damaged of a finished run. Raises
+        InputError, with nothing removed, where the run is finished and whole.
         """
         found, broken = Run.found(self.path), []
         if found is None:
             broken = ["run.json"]
         elif found.record.get("status") in FINISHED:
             broken = found.damaged
+            if not broken:
+                raise InputError(f"{self.path}: holds a finished run, which is kept; must be another folder")
         broken = [self.path / name for name in broken if (self.path / name).exists()]
         told = [f"{path}: is damaged; set aside as {set_aside(path).name}, the run is trained again" for path in broken]
         remove_parts(self.path)

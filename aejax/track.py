@@ -1,5 +1,6 @@
 """Weights & Biases: a mirror of what the run folder holds, never the truth."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -86,6 +87,28 @@ class Track:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"track={self.mode}: {reason}; must be offline or off without the server") from None
         return Mirror(run, self)
+
+
+@contextlib.contextmanager
+def apart():
+    """What a run inside leaves of W&B in this process is gone afterwards: its variables, its service, its log level.
+
+    A W&B that the process had before stays as it is; what was lost has its own thread, and is not waited for.
+    """
+    before, level = dict(os.environ), logging.getLogger("wandb").level
+    try:
+        yield
+    finally:
+        if "WANDB_SERVICE" in os.environ and "WANDB_SERVICE" not in before:
+            import wandb
+
+            ending = threading.Thread(target=wandb.teardown, daemon=True)  # waits for a server, if there is one
+            ending.start()
+            ending.join(OFFLINE_PATIENCE)
+        for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if name.startswith("WANDB_")})
+        logging.getLogger("wandb").setLevel(level)
 
 
 class Mirror:

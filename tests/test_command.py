@@ -98,6 +98,7 @@ WRONG = {
     # what other programs call it
     "lr=0.1": "lr: no such key; did you mean optim.lr? --cfg job prints all of them",
     "noise=gaussian noise.std=0.1": "noise.std: no such key; did you mean noise.level? --cfg",
+    "--config-dir nowhere": "Additional config directory",
     "VAE": "VAE: must be key=value; did you mean model=vae?",
     "model=denoising": "model=denoising: no such choice; did you mean noise=gaussian, with which any model denoises?",
     # data

@@ -11,7 +11,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from aejax import menu
+from aejax import hints, menu
 from aejax.command import checked
 from aejax.compose import SweepLoader
 from aejax.explain import KNOWN, explained
@@ -41,7 +41,7 @@ def keys():
 
 def word(draw, known, groups):
     """One override, mostly of a key that there is, by one of VALUES; or letters at random."""
-    key = draw.choice(groups) if draw.random() < 0.1 else draw.choice(known)
+    key = draw.choice(draw.choices([groups, hints.keys({}), known], [1, 5, 4])[0])
     kind, value = draw.random(), draw.choice(VALUES)
     if kind < 0.08:
         return draw.choice([f"~{key}", f"~{key}", f"~{key}={value}"])

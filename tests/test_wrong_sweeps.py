@@ -35,6 +35,7 @@ WRONG = {
     "epochs=1,2 steps=4": "steps=4 epochs=1,2: must be one of the two; epochs=null takes the steps",
     "+sweep=mnist_lr steps=4": "steps=4 epochs=10: must be one of the two; epochs=null takes the steps",
     "seed=1,2 hydra.launcher=2": "hydra.launcher=2: must be a mapping of settings with a _target_",
+    "seed=1,2 hydra.launcher._target_=os.getcwd": "hydra.launcher._target_=os.getcwd: no such plugin; known: ",
     "hydra.verbose=true,false": "Sweeping over Hydra's configuration is not supported",
 }
 

@@ -1,5 +1,6 @@
 """A user's own arrays, from .npz or .npy files; nothing that would have to be unpickled."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
