@@ -165,7 +165,7 @@ def test_a_problem_is_the_same_for_equal_aspects():
 
 def test_metrics_are_better_when_larger_when_smaller_or_neither():
     neutral = ["floor/pca_mse", "baseline/untrained_knn_accuracy", "code/kl", "usefulness/pixels_accuracy",
-               "robust/flip/0.1/median_mse", "generation/nearest_train", "interpolation/length", "likelihood/rate"]  # fmt: skip
+               "robust/flip/0.1/median_mse", "generation/nearest_train", "interpolation/length"]  # fmt: skip
     assert [direction(name) for name in neutral] == [0] * len(neutral)
     assert direction("somebody/else") is None and better("somebody/else") == 0
     up = ["anomaly/auroc", "anomaly/elbo_average_precision", "anomaly/code_f1", "recon/explained", "recon/psnr", "elbo",
