@@ -19,8 +19,8 @@ from aejax.compare.reading import FORMAT, INDEX, _digest, read
 
 RUNS, DAMAGED = 6, "3"
 TRIALS, PAGES = 480, 16  # one page in so many trials, because it takes longest
-VALUES = [None, True, False, 0, -1, 3, 2**70, 10**400, 1e308, -0.5, float("nan"), float("inf"), "", "x", "\ud800", "\x1b[2J",
-          "=1+1", "<b>", "completed", "running", [], [[]], [None], {}, {"a": 1}, {"": {"": None}}, ["x"] * 50]  # fmt: skip
+VALUES = [None, True, False, 0, -1, 3, 2**70, 10**400, 1e308, -0.5, float("nan"), float("inf"), "", "x", "\ud800",
+          "\x1b[2J",           "=1+1", "<b>", "completed", "running", [], [[]], [None], {}, {"a": 1}, {"": {"": None}}, ["x"] * 50]  # fmt: skip
 TEXT = ["", "\x00", "[", "{", "[]", "null", "3", '"x"', "[" * 100_000, "{}", "a: [", "*a", "a: &a [*a]", "1: 2", "? [1]\n: 2",
         "2026-13-45", "- 1", "step\n", "step,valid/mse\n1", "a,a\n1,2\n", '"', "step,valid/mse\n1,2,3\n", "\ufeff{}"]  # fmt: skip
 FILES = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml", "codes.npz")
