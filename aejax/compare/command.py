@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
 def parser():
     """The options."""
     made = Parser(prog="python -m aejax.compare", description=__doc__)
+    made.set_defaults(argv=None)  # the words of the command, those of the process where they are not given
     made.add_argument("words", nargs="*", metavar="DIR|CONDITION", help="folders, and conditions such as latent_dim<=8")
     made.add_argument("--metrics", nargs="+", metavar="NAME", help="columns, as recon/mse 'robust/*/0.3/mse'")
     made.add_argument("--rows", nargs="+", metavar="KEY", help="settings that make a row; all that varies")
@@ -70,6 +71,7 @@ class Comparison:
     verdicts: list
     notes: list
     iqm: bool
+    words: list | None  # of the command, None for the process's own
 
     @classmethod
     def of(cls, given):
@@ -92,7 +94,18 @@ class Comparison:
             table = summary.ordered(table, given.sort)
         both = pairs.compared(runs, rows + cols, metrics, given.compare)
         told = pairs.verdicts(both, pairs.question(runs, rows + cols, given.compare)[1])
-        return cls(runs, rows, cols, metrics, table, both, told, summary.notes(runs, rows + cols, metrics), given.iqm)
+        return cls(
+            runs,
+            rows,
+            cols,
+            metrics,
+            table,
+            both,
+            told,
+            summary.notes(runs, rows + cols, metrics),
+            given.iqm,
+            given.argv,
+        )
 
     @property
     def caption(self):
@@ -189,6 +202,7 @@ def check(given):
 def main(words=None):
     """The command; exit status 0, 2 for a wrong input."""
     given = parser().parse_intermixed_args(words)
+    given.argv = words
     try:
         check(given)
         run(given)

@@ -8,7 +8,8 @@ BARE = ("model", "data")
 def names(frame, keys, bare=BARE):
     """A name for each row by the settings `keys`: `vae beta=4`; rows have equal names where all of these are equal.
 
-    A setting is named only where the model, and what is named before it, leave it open.
+    A setting is named only where the model, and what is named before it, leave it open. Those in `bare` are named by
+    their value alone, and always where they come first.
     """
     keys = sorted(keys, key=lambda key: key != "model")
     rows = [tuple(map(_plain, values)) for values in frame[list(keys)].to_numpy().tolist()]
@@ -22,7 +23,7 @@ def names(frame, keys, bare=BARE):
             short = short.removeprefix(f"{shown}.")
         for number, row in enumerate(rows):
             is_open = len(values[before[number]]) > 1
-            if is_open or (not place and key == "model"):
+            if is_open or (not place and key in bare):
                 told = "null" if row[place] is None else word(row[place])
                 parts[number].append(told if key in bare else f"{short}={told}")
         before = [(*known, row[place]) for known, row in zip(before, rows, strict=True)]
