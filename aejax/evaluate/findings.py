@@ -4,7 +4,7 @@ import numpy as np
 
 from aejax.evaluate.likelihood import stored_levels
 from aejax.evaluate.protocol import LABELS, NEIGHBOURS
-from aejax.evaluate.separation import MAIN, NAMES
+from aejax.evaluate.separation import MAIN, NAMES, UNTRAINED
 from aejax.metrics.code import COLLAPSED_SHARE
 from aejax.metrics.separation import confused_pairs
 from aejax.noise import Clean
@@ -28,10 +28,13 @@ def absent(experiment, dataset, metrics, z_NxZ):
         separating = [name for name in of_codes if not name.startswith("code/")]
         reasons |= dict.fromkeys(separating, "the codes are all the same")
     one = _one_class(dataset)
-    reasons |= {name: one[_split_of(name)] for name in of_codes if _split_of(name) in one}
+    of_labels = [name for name in metrics if name.startswith(("separation/", "baseline/", "usefulness/"))]
+    reasons |= {name: one[_split_of(name)] for name in of_labels if _split_of(name) in one}
     for name, value in metrics.items():
         if not np.isfinite(value) and not reasons.get(name):
-            reasons[name] = "it is infinite" if np.isinf(value) else "it is not defined for these examples and codes"
+            of_samples = name.startswith("generation/") and "/prior_" not in name
+            undefined = "the samples are not finite" if of_samples else "it is not defined for these examples and codes"
+            reasons[name] = "it is infinite" if np.isinf(value) else undefined
     return reasons
 
 
@@ -95,8 +98,11 @@ def _asked(experiment):
         names.append("recon/psnr")
     if "restoration" in what and not isinstance(experiment.noise, Clean):
         names.append("restore/psnr")
+    if "separation" in what:
+        names += [f"baseline/untrained_{name}" for name in UNTRAINED]
     if "usefulness" in what:
-        names += [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
+        of_mean = [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
+        names += [*of_mean, *(f"{name}_half_interval" for name in of_mean)]
     if "elbo" in what:
         names += ["elbo", "likelihood/rate", "likelihood/distortion"]
     if "nll" in what:
@@ -121,10 +127,12 @@ def _reason(name, experiment, dataset):
         return None
     if not dataset.label_names:
         return "the data have no labels"
-    least = FITTED.get(name.removeprefix("separation/"))
+    least = FITTED.get(_measured(name))
     if least and len(dataset.train.x) < least:
         return f"there are fewer than {least} training examples"
-    return f"a class has fewer than {name.split('_')[-2]} labels" if name.startswith("usefulness/") else None
+    if not name.startswith("usefulness/"):
+        return None
+    return f"a class has fewer than {name.removesuffix('_half_interval').split('_')[-2]} labels"
 
 
 def _one_class(dataset):
@@ -139,10 +147,15 @@ def _one_class(dataset):
 
 def _split_of(name):
     """The split whose classes a metric depends on."""
-    name = name.split("/")[1]
+    name = _measured(name)
     if name in FITTED or name.startswith("probe_accuracy"):
         return "train"
     return "test" if name in (*NAMES["separation"], *NAMES["clusters"]) else None
+
+
+def _measured(name):
+    """What a metric measures, whether of a trained net or of one that is not."""
+    return name.split("/")[-1].removeprefix("untrained_")
 
 
 def _histogram(score_N, normal_N):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from aejax.errors import InputError
-from aejax.evaluate.passes import is_alone, noisy_copies, passed
+from aejax.evaluate.passes import is_alone, noisy_copies, passed, picked_rows
 from aejax.evaluate.protocol import GRID, ROBUST_EXAMPLES, ROBUST_KNN
 from aejax.metrics.neighbours import knn_accuracy, nearest
 from aejax.metrics.reconstruction import reconstruction, squared_error
@@ -48,9 +48,10 @@ def robustness(experiment, params, data, known):
                     mean_MxP = jnp.matmul(jax.nn.softmax(posterior, axis=1), train_NxP, precision="highest")
                     found["posterior_mse"] = _mse(clean_MxP, mean_MxP)
             if known is not None and known["fit"][0].shape[0] >= ROBUST_KNN:
-                label_M = jnp.tile(data.y_test, clean_MxP.shape[0] // data.y_test.shape[0])[:ROBUST_EXAMPLES]
-                z_MxZ = there["mean"][:ROBUST_EXAMPLES]
-                found["knn_accuracy"] = knn_accuracy(*known["fit"], z_MxZ, label_M, form.classes, ROBUST_KNN)
+                row_K = picked_rows(clean_MxP.shape[0], ROBUST_EXAMPLES)
+                label_K = data.y_test[row_K % data.y_test.shape[0]]
+                codes_KxZ = there["mean"][row_K]
+                found["knn_accuracy"] = knn_accuracy(*known["fit"], codes_KxZ, label_K, form.classes, ROBUST_KNN)
             return found
 
         rows = lax.map(scores, jnp.array(levels, jnp.float32))
