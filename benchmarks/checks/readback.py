@@ -75,7 +75,7 @@ def check_saved_parameters_give_the_reported_numbers():
         reported = json.loads((run / "metrics.json").read_text())["recon/mse"]
         errors.append(abs(((predicted_NxP - x_NxP) ** 2).mean() / reported - 1))
     told = f"4 runs: codes differ by {max(apart):.1e} of their deviation, the error by {max(errors):.1e}"
-    return told, max(apart) < 1e-4 and max(errors) < 1e-4
+    return told, bool(max(apart) < 1e-4 and max(errors) < 1e-4)
 
 
 def check_evaluation_adds_nothing_to_a_run_that_does_not_reproduce():
@@ -119,7 +119,8 @@ def check_a_code_is_traced_to_its_picture():
     x_NxP = np.stack([np.asarray(Image.open(folder / name)).ravel() / 255 for name in codes["name"]])
     z_NxZ, *_ = by_numpy(place() / "pictured", x_NxP)
     apart = np.abs(z_NxZ - codes["z"]).max()
-    return f"{len(x_NxP)} pictures, codes at most {apart:.1e} apart", apart < 1e-4 * codes["z"].std() + 1e-6
+    told = f"{len(x_NxP)} pictures, codes at most {apart:.1e} apart"
+    return told, bool(apart < 1e-4 * codes["z"].std() + 1e-6)
 
 
 def check_errors_across_data_have_a_key_for_each_data_set():
