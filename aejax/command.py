@@ -19,7 +19,7 @@ from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
 from aejax.confinement import check_inside
-from aejax.errors import STOP, InputError, JobFailed
+from aejax.errors import STOP, InputError, JobFailed, NoSpace, is_full
 from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
 
@@ -124,6 +124,11 @@ def run(config):
             discard(folder, before)
         if not alone:  # the others go on
             raise
+        if is_full(error) and not isinstance(error, NotBegun):
+            name = getattr(error, "filename", None) or folder
+            fail(
+                f"no space left on the disk ({name}); to go on: python -m aejax.resume {folder}, once there is some", 1
+            )
         fail(error)  # Hydra would add lines of its own
     except KeyboardInterrupt:
         report.say(f"interrupted; to go on: python -m aejax.resume {folder}")
@@ -146,7 +151,7 @@ def _ended(run, told=None):
 
 
 def main():
-    """The command; exit status 0, 1 for a run that diverged, 2 for a wrong input, 130 for an interrupted run."""
+    """The command; exit status 0, 1 for a divergence or a full disk, 2 for a wrong input, 130 for an interrupt."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
     Check.composed, Check.before, Check.wandb_lost, Check.loaded = False, None, False, {}
     STOP.clear()
@@ -169,6 +174,8 @@ def main():
         sys.exit(130)
     except JobFailed:
         sys.exit(1)
+    except NoSpace as error:
+        fail(error, 1)
     except Exception as error:
         if Check.composed and not isinstance(error, KNOWN):
             raise
@@ -220,7 +227,7 @@ def _leave(status):
         os._exit(status)
 
 
-def fail(message):
-    """One line on stderr, and exit status 2."""
+def fail(message, status=2):
+    """One line on stderr, and the exit status."""
     print(f"aejax: {' '.join(str(message).split())}", file=sys.stderr)
-    raise SystemExit(2)
+    raise SystemExit(status)

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import errno
 import threading
 
 
@@ -33,6 +34,16 @@ STOP = Stop()
 
 class InputError(ValueError):
     """Something the user gave cannot be used; the message names the key, the value and what is allowed."""
+
+
+class NoSpace(InputError):
+    """A disk is full; the message says what is kept, and how to go on."""
+
+
+def is_full(error):
+    """Whether an exception tells of a full disk or a used-up quota, itself or by what it was raised from."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or isinstance(error, NoSpace) or (error.__cause__ is not None and is_full(error.__cause__))
 
 
 def matches(word, known):

@@ -109,7 +109,7 @@ def _begin(lanes, layout):
             if not each.ended:
                 told += each.begin(layout)
     except (InputError, OSError) as error:
-        raise NotBegun(str(error)) from None
+        raise NotBegun(str(error)) from error
     return told
 
 

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from aejax.compose import SweepLoader, write_yaml
 from aejax.confinement import NotTrusted, check_inside
 from aejax.device import cores
-from aejax.errors import InputError, JobFailed
+from aejax.errors import InputError, JobFailed, NoSpace, is_full
 from aejax.explain import explained
 from aejax.files import locked, remove_parts
 from aejax.group import run_group
@@ -31,6 +31,20 @@ from aejax.settings import without_hydra
 from aejax.sweep import Ledger, check_memory
 from aejax.terminal import SweepReport
 from aejax.training import segments
+
+
+class Returned(JobReturn):
+    """A JobReturn; one of a failed job raises why, without the line that Hydra would write: the summary has told it."""
+
+    @property
+    def return_value(self):
+        if self.status == JobStatus.FAILED:
+            raise self._return_value
+        return self._return_value
+
+    @return_value.setter
+    def return_value(self, value):
+        self._return_value = value
 
 
 @dataclasses.dataclass
@@ -112,26 +126,21 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
     if len(valid) > len(good):
         report.say(f"{len(valid) - len(good)} of {len(valid)} jobs have the configuration of another; trained once")
     ledger.note_plan(config.hydra.overrides.task, planned)
-    _note(ledger, tasks)
-    try:
+    with _cut_off(folder, good, report, lambda: _note(ledger, tasks)):
+        _note(ledger, tasks)
         with report.running():
             for numbers, layout in planned:
                 group = [good[number] for number in numbers]
                 with report.group():
                     _train_group(group, layout, folder, hydra_context, task_function, report)
                 _note(ledger, tasks)
-    except KeyboardInterrupt:
+        for task in valid:
+            if task.twin is not task:
+                _copy_twin(task)
+        for task in tasks:
+            if task.error:
+                task.returned.status, task.returned.return_value = JobStatus.FAILED, JobFailed(task.error)
         _note(ledger, tasks)
-        finished = sum(task.finished is not None for task in good.values())
-        report.say(f"interrupted; {finished} of {len(good)} runs finished; to go on: python -m aejax.resume {folder}")
-        raise
-    for task in valid:
-        if task.twin is not task:
-            _copy_twin(task)
-    for task in tasks:
-        if task.error:
-            task.returned.status, task.returned.return_value = JobStatus.FAILED, JobFailed(task.error)
-    _note(ledger, tasks)
     report.summary(
         folder,
         [task.folder for task in valid if not task.error],
@@ -139,6 +148,29 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
         time.perf_counter() - started,
     )
     return [task.returned for task in tasks]
+
+
+@contextlib.contextmanager
+def _cut_off(folder, tasks, report, note):
+    """Tells how a sweep that is interrupted, or whose disk is full, goes on; raises NoSpace for the latter."""
+
+    def told():
+        finished = sum(task.finished is not None for task in tasks.values())
+        return f"{finished} of {len(tasks)} runs finished; to go on: python -m aejax.resume {folder}"
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        note()
+        report.say(f"interrupted; {told()}")
+        raise
+    except (OSError, InputError) as error:
+        if not is_full(error):
+            raise
+        while error.__cause__ is not None:
+            error = error.__cause__
+        where = (error.filename or folder) if isinstance(error, OSError) else error
+        raise NoSpace(f"no space left on the disk ({where}); {told()}, once there is some") from None
 
 
 def _note(ledger, tasks):
@@ -175,7 +207,7 @@ def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
     before, names, loaded, tasks = HydraConfig.instance().cfg, names_of(job_overrides), {}, []
     try:
         for place, overrides in enumerate(job_overrides):
-            task = Task(initial_job_idx + place, JobReturn(overrides=list(overrides)))
+            task = Task(initial_job_idx + place, Returned(overrides=list(overrides)))
             _read(task, hydra_context, config, names[place], loaded)
             ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)
             tasks.append(task)
@@ -251,7 +283,11 @@ def _train_group(tasks, layout, folder, hydra_context, task_function, report):
         for task in waiting:
             discard(task.folder, task.before)
             task.error = str(error)
+        if is_full(error):  # for the groups that follow, too
+            raise
     except Exception as error:  # a defect or a machine's limit in one group; the others go on
+        if is_full(error):
+            raise
         if not isinstance(error, OSError):
             traceback.print_exc()
         for task in waiting:

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 
 from aejax import archive, contents
-from aejax.errors import InputError, near
+from aejax.errors import InputError, NoSpace, near
 from aejax.files import LOCK, remove_parts, set_aside, write_whole
 from aejax.nested import dotted
 
@@ -288,10 +288,10 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
 
 
 def check_space(path, told):
-    """Raises InputError where the disk that holds the folder `path` has no space for a run; `told` begins the line."""
+    """Raises NoSpace where the disk that holds the folder `path` has no space for a run; `told` begins the line."""
     free = shutil.disk_usage(path).free
     if free < SPACE:
-        raise InputError(f"{told}: no space left, {free / 2**20:.1f} MiB; must have {SPACE / 2**20:.0f} MiB")
+        raise NoSpace(f"{told}: no space left, {free / 2**20:.1f} MiB; must have {SPACE / 2**20:.0f} MiB")
 
 
 def discard(path, before):

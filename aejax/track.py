@@ -86,6 +86,8 @@ class Track:
         except wandb.Error as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"track={self.mode}: {reason}; must be offline or off without the server") from None
+        for handler in logging.getLogger("wandb").handlers:
+            handler.handleError = lambda record: None  # a log that a full disk does not take is no news
         return Mirror(run, self)
 
 

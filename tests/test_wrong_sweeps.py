@@ -56,8 +56,7 @@ def test_a_fuller_disk_ends_no_other_program_half(command, tmp_path, monkeypatch
         return usage if os.path.exists("s/1/run.json") else shutil._ntuple_diskusage(2**40, 0, 2**40)
 
     monkeypatch.setattr("aejax.runs.shutil.disk_usage", filled)
-    status, out, _ = command("-m", "model=ae,vae", "seed=0,1", *QUICK, "hydra.sweep.dir=s")
-    assert status == 1
-    assert "2 completed, 2 failed" in out
-    assert "failed, 2 jobs: s: no space left, 0.0 MiB; must have 16 MiB" in out
+    status, _, err = command("-m", "model=ae,vae", "seed=0,1", *QUICK, "hydra.sweep.dir=s")
+    assert (status, err.count("\n")) == (1, 1)
+    assert err.startswith("aejax: no space left on the disk (s: no space left, 0.0 MiB; must have 16 MiB); 2 of 4 runs")
     assert sorted(path.name for path in (tmp_path / "s").glob("[0-9]")) == ["0", "1"]
