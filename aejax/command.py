@@ -18,6 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
+from aejax.confinement import check_inside
 from aejax.errors import STOP, InputError, JobFailed
 from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
@@ -56,6 +57,7 @@ class Check(Callback):
             check_lengths(config)
             check_count(config)
             folder = Path(str(config.hydra.sweep.dir))
+            check_inside(folder, "hydra.sweep.dir")
             for each in (folder, *folder.parents):
                 if each.exists() and not each.is_dir():
                     what = "is a file" if each == folder else f"{each} is a file"
@@ -81,13 +83,19 @@ def checked(config, loaded):
         from aejax.job import Job
     from aejax.runs import Run, check_folder
     from aejax.settings import without_hydra
+    from aejax.sweep import check_memory
 
     if axes_of(config):
         raise InputError("+sweep: asks for more than one run; must come with -m")
     check_lengths(config)
-    job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
     folder = config.hydra.run.dir
+    check_inside(folder, "hydra.run.dir")
+    if config.hydra.output_subdir:
+        check_inside(Path(folder) / config.hydra.output_subdir, "hydra.output_subdir")
+    job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
     check_free(Path(folder).parent)  # it may be a sweep's
+    job.track.check()
+    check_memory(job)
     return check_folder(folder, job.run_id, job.settings), Run.finished(folder, job.run_id)
 
 
@@ -109,6 +117,7 @@ def run(config):
         job = Job.read(config, runtime.choices, Check.loaded)
         before = before or check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         with locked(folder):
+            report.data([job])
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except (InputError, OSError) as error:
         if isinstance(error, NotBegun):

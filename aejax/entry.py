@@ -22,7 +22,7 @@ from aejax.job import Job
 from aejax.record import Clock, NotBegun, Place
 from aejax.runs import check_folder, discard
 from aejax.settings import without_hydra
-from aejax.sweep import layout_of
+from aejax.sweep import check_memory, layout_of
 from aejax.terminal import Report
 
 CACHE = (  # of compiled programs: what run_group sets in JAX
@@ -40,12 +40,14 @@ def train(dataset, *overrides):
     """
     clock = Clock(time.perf_counter())
     job, config = _job(dataset, overrides)
+    check_memory(job)
     folder = Path(str(config.hydra.run.dir))
     before, report = check_folder(folder, job.run_id, job.settings), Report()
     config.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
     try:
         with _as_before(), locked(folder):
             write_yaml(folder / config.hydra.output_subdir, config)
+            report.data([job])
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except NotBegun:
         discard(folder, before)

@@ -10,12 +10,14 @@ from flax import struct
 import aejax
 from aejax import hints
 from aejax.checkpoint import Checkpoints
+from aejax.confinement import OWN, is_confined
 from aejax.data import Dataset, Splits
 from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
 from aejax.explain import composed
 from aejax.lanes import Lanes
-from aejax.settings import Build, declared, flag, part, plain, without_hydra, words
+from aejax.runs import PICTURES
+from aejax.settings import Build, declared, formats, part, plain, without_hydra, words
 from aejax.track import Track
 
 
@@ -27,7 +29,7 @@ class Around:
     track: Track = part("mode", "start")
     lanes: Lanes = part("how", "max", "settle")
     checkpoint: Checkpoints = part("seconds")
-    figures: bool = flag()
+    figures: tuple[str, ...] = formats(*PICTURES)
     objective: str = words()
 
 
@@ -47,7 +49,7 @@ class Job:
     track: Track
     lanes: Lanes
     checkpoint: Checkpoints
-    figures: bool
+    figures: tuple[str, ...]
     objective: str
     run_id: str
     name: str
@@ -58,10 +60,10 @@ class Job:
 
         A `dataset` that is given takes the place of the configuration's source. `loaded` {settings as text: Dataset}
         keeps what the jobs of a sweep have in common; `trusted` are the modules that the configuration may name, None
-        for all. Raises InputError, before anything is compiled.
+        for all, unless the process is confined. Raises InputError, before anything is compiled.
         """
         loaded = {} if loaded is None else loaded
-        build, settings = Build(config, trusted), plain(config)
+        build, settings = Build(config, OWN if is_confined() else trusted), plain(config)
         settings.pop("hydra", None)
         own = {kind: declared(kind) for kind in (Around, Experiment)}
         known = {name for names in own.values() for name in names}

@@ -130,6 +130,20 @@ def choices(*options):
     return _field(False, parse, f"a list of some of {', '.join(options)}")
 
 
+def formats(*options):
+    """Some of these formats, a tuple that is structure: true means the first, false none, else a word or a list."""
+
+    def parse(value):
+        if isinstance(value, bool):
+            return options[:1] if value else ()
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, (list, tuple)) or any(entry not in options for entry in given):
+            raise ValueError
+        return tuple(option for option in options if option in given)
+
+    return _field(False, parse, f"true ({options[0]}), false, or a list of some of {', '.join(options)}")
+
+
 def flag():
     """true or false; structure."""
 

@@ -13,8 +13,13 @@ VERSIONS = {"aejax": "0.1.0", "jax": "0.10.2"}
 GROUPS = {"model": "ae", "data": "letters", "noise": "none", "net": "mlp"}
 
 
-def make_run(path, metrics, status="completed", versions=VERSIONS, fingerprint="f00d", hydra=True, **settings):
-    """A run with these settings, a dot in a name written as two underlines: model="vae", noise__level=0.1."""
+def make_run(
+    path, metrics, status="completed", versions=VERSIONS, fingerprint="f00d", hydra=True, record=None, **settings
+):
+    """A run with these settings, a dot in a name written as two underlines: model="vae", noise__level=0.1.
+
+    `record` are more fields of run.json; those of `data` are added to the usual ones.
+    """
     run = Run(path)
     groups = GROUPS | {name: settings.pop(name) for name in GROUPS if name in settings}
     values = {"latent_dim": 2, "seed": 0, "steps": 20} | settings
@@ -28,9 +33,11 @@ def make_run(path, metrics, status="completed", versions=VERSIONS, fingerprint="
         choices = {"hydra": {"runtime": {"choices": groups | {"hydra/launcher": "vmap"}}}}
         (run.path / ".hydra" / "hydra.yaml").write_text(yaml.safe_dump(choices))
     name = f"{groups['model']} {groups['data']} d={values['latent_dim']} s={values['seed']}"
-    own = json.dumps([groups, values, versions, fingerprint], sort_keys=True)
+    own = json.dumps([groups, values, versions, fingerprint, record], sort_keys=True)
     data = {"name": groups["data"], "fingerprint": fingerprint, "shape": [2, 2, 1], "kind": "binary"}
-    run.note(id=own, name=name, status=status, error=None, versions=versions, data=data, parameters=9)
+    record = record or {}
+    own_record = {"versions": versions, "parameters": 9} | record | {"data": data | record.get("data", {})}
+    run.note(**{"id": own, "name": name, "status": status, "error": None} | own_record)
     if status in ("completed", "diverged"):
         run.write_metrics(metrics)
         run.write_history([{"step": step, "valid/mse": 1.0 / step} for step in (10, 20)])

@@ -63,7 +63,7 @@ WRONG = {
     "seed=-1": "seed=-1: must be a whole number at least 0",
     "seed=4294967296": "seed=4294967296: must be a whole number at least 0 and at most 4,294,967,295",
     "select=first": "select=first: must be one of last, best",
-    "figures=maybe": "figures=maybe: must be true or false",
+    "figures=maybe": "figures=maybe: must be true (png), false, or a list of some of png, pdf, svg",
     "net.activation=reul": "net.activation=reul: must be one of",
     "data=emoji data.color=blue": "data.color=blue: must be one of rgb, grey",
     "track.timeout=60": "track.timeout=60: must be a number above 0 and at most 14",
@@ -166,7 +166,8 @@ def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
 def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
     (tmp_path / "run" / "figures").mkdir(parents=True)
     (tmp_path / "run" / "run.json").write_text(f'{{"status": "running", "id": "{job(*QUICK).run_id}"}}')
-    (tmp_path / "run" / "figures" / "restored.png").write_bytes(b"old")
+    for name in ("restored.png", "restored.pdf"):
+        (tmp_path / "run" / "figures" / name).write_bytes(b"old")
     assert command(*QUICK, "hydra.run.dir=run")[0] == 0
     assert not list((tmp_path / "run" / "figures").iterdir())
 

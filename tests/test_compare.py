@@ -17,7 +17,7 @@ from scipy import stats
 
 import aejax.compare
 from aejax.compare import formats, summary
-from aejax.compare.frame import better
+from aejax.compare.directions import better
 from aejax.compare.reading import read
 from aejax.errors import InputError
 
@@ -65,7 +65,8 @@ def test_a_pattern_names_all_metrics_that_it_fits(tmp_path, told):
 def test_rows_columns_conditions_and_order(grid):
     runs = aejax.compare.load(grid, "model=vae latent_dim<=2 noise!=flip seed>0")
     assert len(runs.frame) == 3
-    assert aejax.compare.table(grid, where="noise=flip,none model=ae").model.unique().tolist() == ["ae"]
+    chosen = aejax.compare.table(grid, where="noise=flip,none model=ae")
+    assert chosen.columns[:2].tolist() == ["noise", "latent_dim"] and len(chosen) == 4
     crossed = aejax.compare.table(grid, rows=["model", "latent_dim"], cols=["noise"])
     assert crossed[MSE].columns.tolist() == ["flip", "none"]
     assert crossed.shape[0] == 4
@@ -91,9 +92,9 @@ def test_what_varies_is_found(tmp_path):
 
 def test_a_setting_that_some_runs_do_not_have_makes_a_row(tmp_path, told):
     limits = ({}, {"data__limit": 100})
-    runs = {str(each): ({MSE: 0.1}, {"seed": each // 2} | limits[each % 2]) for each in range(6)}
+    runs = {str(each): ({MSE: 0.1}, {"seed": each // 2} | limits[each % 2]) for each in range(8)}
     status, out, err = told(make_sweep(tmp_path / "s", runs))
-    assert (status, err) == (0, "") and "6 runs: 6 completed" in out
+    assert (status, err) == (0, "") and "8 runs: 8 completed" in out
     assert "no difference between data.limit=null and data.limit=100 is shown" in out
 
 
@@ -138,14 +139,14 @@ def test_numbers_of_latex_and_json_agree_and_latex_compiles(grid, told, tmp_path
     lines = [line.split(" & ") for line in text.splitlines() if line.startswith(("ae", "vae"))]
     assert len(lines) == len(found) == 8
     for line, row in zip(lines, found, strict=True):
-        assert line[:4] == [row["model"], row["data"], row["noise"], str(row["latent_dim"])]
-        for cell, name in ((line[4], MSE), (line[5], KNN)):
+        assert line[:3] == [row["model"], row["noise"], str(row["latent_dim"])]
+        for cell, name in ((line[3], MSE), (line[4], KNN)):
             mean, half = re.fullmatch(r"\$(?:\\mathbf\{)?([\d.]+)\}? \\pm ([\d.]+)\$", cell).groups()
             places = len(mean.partition(".")[2])
             assert float(mean) == round(row[name]["mean"], places)
             assert float(half) == round(row[name]["high"] - row[name]["mean"], places)
-        assert line[8:] == [str(row["n"]), str(row["diverged"]), f"{row['missing']} \\\\"]
-    assert sum("mathbf" in line[4] for line in lines) == sum("mathbf" in line[5] for line in lines) == 1
+        assert line[7:] == [str(row["n"]), str(row["diverged"]), f"{row['missing']} \\\\"]
+    assert sum("mathbf" in line[3] for line in lines) == sum("mathbf" in line[4] for line in lines) == 1
     assert formats.escaped("[1] naïve Ångström 漢") == r"{[}1{]} na\"{i}ve \r{A}ngstr\"{o}m U+6F22"
     if shutil.which("pdflatex") is None:
         pytest.skip("pdflatex is not installed")
@@ -191,14 +192,16 @@ def test_the_best_of_each_data_set_is_bold(tmp_path):
     runs = aejax.compare.load(make_grid(tmp_path / "s", noises=("none",), data=("emoji", "letters")))
     table = summary.summarise(runs, runs.rows, [MSE, KNN])
     found = {
-        (table.data[place], table.model[place], name) for place, name in summary.best(table, runs.rows, [MSE, KNN])
+        (table.data[place], table.model[place], name)
+        for place, name in summary.best(runs, table, runs.rows, [], [MSE, KNN])
     }
     assert found == {
         (data, model, name) for data in ("emoji", "letters") for model, name in (("ae", MSE), ("vae", KNN))
     }
     assert (better("restore/mse"), better("code/kl"), better("separation/davies_bouldin")) == (-1, 0, -1)
     console = Console(record=True, width=300, force_terminal=True)
-    console.print(formats.terminal(*formats.cells(table, runs.rows, [], [MSE]), 4))
+    good = summary.best(runs, table, runs.rows, [], [MSE])
+    console.print(formats.terminal(*formats.cells(table, runs.rows, [], [MSE], good), 2))
     assert console.export_text(styles=True).count("\x1b[1m0.0") == 2
 
 

@@ -19,11 +19,12 @@ from aejax.resume import command_of
 RNG = np.random.default_rng(0)
 
 
-def test_a_data_set_of_ones_own_is_trained_on(here):
+def test_a_data_set_of_ones_own_is_trained_on(here, capsys):
     x = RNG.random((60, 5))
     y = np.array(["up", "down"] * 30)
     words = ["model=vae", "steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off"]
     left = aejax.train(Dataset(train=(x, y)), *words, "data.limit=20", "hydra.run.dir=run")
+    assert capsys.readouterr()[0].startswith("data own: 20 train, 5 valid, 6 test examples of 5, kind real, likelihood")
     assert left.record["data"]["examples"] == {"train": 20, "valid": 5, "test": 6}
     assert left.record["data"]["name"] == "own"
     assert left.codes["y"].shape == (6,)

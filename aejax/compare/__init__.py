@@ -21,7 +21,7 @@ def table(folders, metrics=None, rows=None, cols=None, where=(), sort=None, iqm=
         found = summary.ordered(found, sort)
     if cols:
         found = found.pivot(index=rows, columns=cols) if rows else found.set_index(cols).T
-    found.attrs["notes"] = summary.notes(runs, rows + cols) + summary.casualties(runs)
+    found.attrs["notes"] = summary.notes(runs, rows + cols, chosen) + summary.casualties(runs)
     return found
 
 

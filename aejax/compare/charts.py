@@ -1,9 +1,9 @@
 """Vega-Lite charts of a comparison, as plain specifications; what a click on a run's mark opens is its `id`."""
 
-import numpy as np
-import pandas as pd
+import colorsys
+import itertools
 
-from aejax.compare.formats import word
+import numpy as np
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
 CONFIG = {
@@ -18,8 +18,38 @@ CONFIG = {
 }  # fmt: skip
 PICK = {"name": "pick", "select": {"type": "point", "fields": ["series"]}, "bind": "legend"}
 DIM = {"condition": {"param": "pick", "value": 1, "empty": True}, "value": 0.12}
+HUES = ["#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d", "#eeca3b", "#ff9da6", "#439894"]
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 2, 1, 2]]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
 MOST_SERIES = 12  # of training curves; more are told in the caption
+
+
+def model_colors(models):
+    """{model: its color}, the same in all charts of a page."""
+    wheel = (_hue(0.11 + 0.618034 * number, 0.36, 0.65) for number in itertools.count())
+    return dict(zip(models, itertools.chain(HUES, wheel), strict=False))
+
+
+def class_colors(classes):
+    """{class: its color}, evenly around the wheel, none of them a model's."""
+    return {each: _hue(number / len(classes), 0.62, 0.6) for number, each in enumerate(classes)}
+
+
+def _hue(hue, lightness, saturation):
+    return "#" + "".join(f"{round(255 * part):02x}" for part in colorsys.hls_to_rgb(hue % 1, lightness, saturation))
+
+
+def _scale(colors, rows):
+    """The color of each model that these rows have, as a channel."""
+    shown = list(dict.fromkeys(row["series"] for row in rows))
+    scale = {"domain": shown, "range": [colors[name] for name in shown]}
+    return {"field": "series", "type": "nominal", "title": "model", "scale": scale, "legend": {"symbolOpacity": 1}}
+
+
+def _dash(rows):
+    noises = list(dict.fromkeys(row["noise"] for row in rows))
+    made = {"field": "noise", "type": "nominal", "title": "noise", "scale": {"domain": noises, "range": DASHES}}
+    return made | ({} if len(noises) > 1 else {"legend": None})
 
 
 def chart(title, values, height=300, **more):
@@ -61,8 +91,11 @@ def front(points, error, score):
     return kept
 
 
-def tradeoff(points, error, score, lower):
-    """Each run by its error and its separation, with the Pareto front; `lower`: whether a small score is better."""
+def tradeoff(points, error, score, lower, colors, baselines=None):
+    """Each run by its error and its separation, with the Pareto front; `lower`: whether a small score is better.
+
+    `baselines` {name: score} are dotted.
+    """
     facing = [point | {"_score": -point[score] if lower else point[score]} for point in points]
     edge = [{name: point[name] for name in (error, score)} for point in front(facing, error, "_score")]
     x = quantitative(_field(error), error, [point[error] for point in points])
@@ -73,7 +106,7 @@ def tradeoff(points, error, score, lower):
         "encoding": {
             "x": x,
             "y": y,
-            "color": {"field": "series", "type": "nominal", "title": None},
+            "color": _scale(colors, points),
             "shape": {"field": "noise", "type": "nominal", "title": "noise", "scale": {"range": SHAPES}},
             "opacity": DIM,
             "tooltip": [{"field": "name", "title": "run"}, *({"field": _field(each), "title": each, "format": ".4g"}
@@ -92,19 +125,33 @@ def tradeoff(points, error, score, lower):
         },
         "encoding": {"x": x, "y": y},
     }
-    return chart(f"{error} against {score} of each run, and the Pareto front", points, layer=[line, marks])
+    rules = _rules([{"series": name, score: value} for name, value in (baselines or {}).items()], y, score)
+    return chart(f"{error} against {score} of each run, and the Pareto front", points, layer=[*rules, line, marks])
 
 
-def by_code_size(rows, floors, metric):
+def _rules(baselines, y, field):
+    """Layers of dotted lines across a chart, each with its name."""
+    if not baselines:
+        return []
+    data, text = {"values": baselines}, {"type": "text", "align": "left", "dy": -6, "fontSize": 11, "x": 4}
+    rule = {"type": "rule", "strokeDash": [2, 3], "color": "#888", "strokeWidth": 1.5}
+    y = {name: value for name, value in y.items() if name != "axis"} | {"field": _field(field)}
+    return [
+        {"data": data, "mark": rule, "encoding": {"y": y}},
+        {"data": data, "mark": text, "encoding": {"y": y, "text": {"field": "series"}}},
+    ]
+
+
+def by_code_size(rows, floors, metric, colors):
     """Mean and interval against the code size; `floors` {name: [(latent_dim, value)]} are dashed."""
     values = [row["mean"] for row in rows] + [value for each in floors.values() for _, value in each]
     sizes = sorted({row["latent_dim"] for row in rows})
     x = quantitative("latent_dim", "latent_dim: code units", sizes if sizes[-1] >= 4 * sizes[0] else None)
     x["axis"] = {"values": sizes, "format": "d"}
-    y = quantitative("mean", f"{metric}, mean and 95 % interval", values)
-    color = {"field": "series", "type": "nominal", "title": None}
-    shared = {"x": x, "y": y, "color": color, "opacity": DIM}
-    tips = [{"field": name} for name in ("series", "latent_dim", "told", "n")]
+    y = quantitative("mean", f"{metric}, mean and 95 % interval", values if metric.endswith("/mse") else None)
+    color = _scale(colors, rows)
+    shared = {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": _dash(rows)}
+    tips = [{"field": name} for name in ("series", "noise", "latent_dim", "told", "n")]
     lines = [{"series": name, "latent_dim": d, "mean": value} for name, each in floors.items() for d, value in each]
     dashed = {"type": "line", "strokeDash": [6, 4], "color": "#888", "strokeWidth": 1.5}
     ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color, "opacity": DIM}
@@ -133,16 +180,35 @@ def heat_map(cells, metric):
     tips = [{"field": name} for name in ("train", "test", "told", "n")]
     color = {"field": "mean", "type": "quantitative", "title": metric, "scale": scale,
              "legend": {"orient": "right", "gradientLength": 120}}  # fmt: skip
-    marks = {"mark": "rect", "encoding": {"x": x, "y": y, "color": color, "tooltip": tips}}
-    return chart(f"{metric} by train noise and test noise", cells, height=max(60, 30 * len(down)), **marks)
+    means = [cell["mean"] for cell in cells]
+    middle = float(np.sqrt(min(means) * max(means)) if log else (min(means) + max(means)) / 2)
+    ink = {"condition": {"test": f"datum.mean > {middle!r}", "value": "#fff"}, "value": "#111"}  # dark is worse
+    number = {"field": "short", "type": "nominal"}
+    layers = [
+        {"mark": "rect", "encoding": {"x": x, "y": y, "color": color, "tooltip": tips}},
+        {
+            "name": "numbers",
+            "mark": {"type": "text", "fontSize": 11},
+            "encoding": {"x": x, "y": y, "text": number, "color": ink},
+        },
+    ]
+    cells = [cell | {"short": f"{cell['mean']:.2g}"} for cell in cells]
+    return chart(f"{metric} by train noise and test noise", cells, height=max(60, 30 * len(down)), layer=layers)
 
 
-def curves(rows, name):
+def curves(rows, name, colors):
     """Means over seeds along the training, with a band from the least to the largest of the seeds."""
     values = [row["mean"] for row in rows]
     x, y = quantitative("step", "step"), quantitative("mean", f"{name}, mean over seeds", values)
-    size = {"field": "latent_dim", "type": "ordinal"}
-    color = {"field": "series", "type": "nominal", "title": None, "legend": {"symbolOpacity": 1}}
+    sizes = sorted({row["latent_dim"] for row in rows}, key=str)
+    size = {"field": "latent_dim", "type": "nominal"}
+    width = {**size, "title": "latent_dim", "scale": {"domain": sizes, "range": [1.2, 3.5]}}
+    if len(sizes) > 1:
+        width["scale"]["range"] = np.linspace(1.2, 3.5, len(sizes)).round(2).tolist()
+    else:
+        width["legend"] = None
+    color = _scale(colors, rows)
+    tips = [{"field": each} for each in ("series", "noise", "latent_dim", "step", "told", "n")]
     few = len({row["step"] for row in rows}) <= 12
     layers = [
         {
@@ -153,31 +219,31 @@ def curves(rows, name):
                 "y": {**y, "field": "low"},
                 "y2": {"field": "high"},
                 "color": color,
-                "detail": size,
+                "detail": [size, {"field": "noise"}],
             },
         },
         {
             "params": [PICK],
-            "mark": {"type": "line", "strokeWidth": 2, "point": few},
-            "encoding": {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": size | {"title": "latent_dim"},
-                         "tooltip": [{"field": each} for each in ("series", "latent_dim", "step", "told", "n")]},
+            "mark": {"type": "line", "point": few},
+            "encoding": {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": _dash(rows),
+                         "strokeWidth": width, "tooltip": tips},
         },
     ]  # fmt: skip
     return chart(f"{name} along the training", rows, layer=layers)
 
 
 def codes():
-    """The codes of one run; its points are set by the page."""
+    """The codes of one run; its points, axes and classes are set by the page."""
     points = {
-        "mark": {"type": "circle", "size": 30, "opacity": 0.75},
+        "mark": {"type": "circle", "size": 45, "opacity": 0.8, "stroke": "#555", "strokeWidth": 0.4},
         "encoding": {
             "x": quantitative("x", None),
             "y": quantitative("y", None),
-            "color": {"field": "label", "type": "nominal", "legend": None, "scale": {"scheme": "tableau20"}},
-            "tooltip": [{"field": "label"}],
+            "color": {"field": "label", "type": "nominal", "title": "class", "legend": {"symbolType": "circle"}},
+            "tooltip": [{"field": "label", "title": "class"}],
         },
     }
-    return chart("codes of the test examples, coloured by label", [], height=260, **points)
+    return chart("codes of test examples, colored by class", [], height=280, **points)
 
 
 def mean_rows(frame, by, metric, half_of):
@@ -191,15 +257,6 @@ def mean_rows(frame, by, metric, half_of):
         named = dict(zip(by, key, strict=True))
         rows.append(named | {"mean": mean, "low": low, "high": high, "n": len(values), "told": told})
     return rows
-
-
-def series(frame: pd.DataFrame, keys, bare=("model", "data")):
-    """A name for each row by the settings `keys`, with the `bare` ones by their value alone: `vae noise=flip`."""
-    lines = []
-    for values in frame[keys].to_numpy().tolist():
-        told = [(key, word(value)) for key, value in zip(keys, values, strict=True)]
-        lines.append(" ".join(value if key in bare else f"{key}={value}" for key, value in told if value != "-"))
-    return lines
 
 
 def _field(name):

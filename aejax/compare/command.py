@@ -35,6 +35,7 @@ class Parser(argparse.ArgumentParser):
 def parser():
     """The options."""
     made = Parser(prog="python -m aejax.compare", description=__doc__)
+    made.set_defaults(argv=None)  # the words of the command, those of the process where they are not given
     made.add_argument("words", nargs="*", metavar="DIR|CONDITION", help="folders, and conditions such as latent_dim<=8")
     made.add_argument("--metrics", nargs="+", metavar="NAME", help="columns, as recon/mse 'robust/*/0.3/mse'")
     made.add_argument("--rows", nargs="+", metavar="KEY", help="settings that make a row; all that varies")
@@ -70,6 +71,7 @@ class Comparison:
     verdicts: list
     notes: list
     iqm: bool
+    words: list | None  # of the command, None for the process's own
 
     @classmethod
     def of(cls, given):
@@ -92,20 +94,38 @@ class Comparison:
             table = summary.ordered(table, given.sort)
         both = pairs.compared(runs, rows + cols, metrics, given.compare)
         told = pairs.verdicts(both, pairs.question(runs, rows + cols, given.compare)[1])
-        return cls(runs, rows, cols, metrics, table, both, told, summary.notes(runs, rows + cols), given.iqm)
+        return cls(
+            runs,
+            rows,
+            cols,
+            metrics,
+            table,
+            both,
+            told,
+            summary.notes(runs, rows + cols, metrics),
+            given.iqm,
+            given.argv,
+        )
 
     @property
     def caption(self):
         """What the numbers are."""
         kind = "interquartile mean" if self.iqm else "mean"
-        told = f"{kind} ± half the 95 % interval (Student's t, from n = 3) over seeds; bold: best of each data set"
+        told = f"{kind} ± half the 95 % interval (Student's t, from n = 3) over seeds; "
+        told += "bold: the best in a column of what may be compared"
         floors = any(name in self.table and name not in self.metrics for name in FLOORS)
         return told + ("; mean image, PCA with as many units: mse" if floors else "")
 
     @property
+    def common(self):
+        """What all runs have in common, a line or none."""
+        return summary.common(self.runs, self.rows + self.cols)
+
+    @property
     def grid(self):
         """Headers and lines of Cells."""
-        return formats.cells(self.table, self.rows, self.cols, self.metrics)
+        good = summary.best(self.runs, self.table, self.rows, self.cols, self.metrics)
+        return formats.cells(self.table, self.rows, self.cols, self.metrics, good)
 
     def text(self, form):
         """The comparison as one of TEXTS."""
@@ -113,15 +133,16 @@ class Comparison:
             told = self.table, self.rows + self.cols, self.metrics, self.pairs, self.verdicts, self.notes
             return formats.as_json(*told, self.runs)
         if form == "csv":
-            return self.table.to_csv(index=False, lineterminator="\n")
+            return formats.sheet(self.table)
         if form == "markdown":
             return formats.markdown(*self.grid, len(self.rows))
-        return formats.latex(*self.grid, len(self.rows), [self.caption, *self.notes, *formats.told_runs(self.runs)])
+        remarks = [self.caption, *self.common, *self.notes, *formats.told_runs(self.runs)]
+        return formats.latex(*self.grid, len(self.rows), remarks)
 
     def show(self, console):
         """Prints all of it."""
         _show_table(console, formats.terminal(*self.grid, len(self.rows)))
-        say(console, ["", self.caption, *formats.told_runs(self.runs), *self.notes])
+        say(console, ["", self.caption, *self.common, *formats.told_runs(self.runs), *self.notes])
         if not self.verdicts:
             return
         say(console, ["", f"Is it real? {PAIRED}"])
@@ -181,6 +202,7 @@ def check(given):
 def main(words=None):
     """The command; exit status 0, 2 for a wrong input."""
     given = parser().parse_intermixed_args(words)
+    given.argv = words
     try:
         check(given)
         run(given)

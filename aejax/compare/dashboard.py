@@ -5,7 +5,8 @@ import logging
 import os
 
 from aejax.compare import formats
-from aejax.compare.reading import Entry, flat
+from aejax.compare.fields import Entry
+from aejax.compare.reading import flat
 from aejax.errors import InputError
 
 TIMEOUT = 15  # seconds that the server has for an answer

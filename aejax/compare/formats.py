@@ -3,14 +3,17 @@
 import dataclasses
 import json
 import math
+import re
 import unicodedata
 
 import numpy as np
 import pandas as pd
 from rich.table import Table
+from rich.text import Text
 
 from aejax.compare.frame import Runs
-from aejax.compare.summary import COUNT, COUNTS, FLOORS, HIGH, SHORT, best, casualties, pivoted, runs_of
+from aejax.compare.plain import cell, plain, word
+from aejax.compare.summary import COUNT, COUNTS, FLOORS, HIGH, SHORT, casualties, pivoted, runs_of
 
 PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
 
@@ -63,22 +66,13 @@ def number(mean, half=math.nan, **more):
     return Cell(mean=f"{mean:.{decimals}f}", width=width, exponent=exponent, **more)
 
 
-def word(value):
-    """A setting's value as a person reads it."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def cells(table, rows, cols, metrics):
-    """Headers and lines of Cells, with the settings `cols` across."""
+def cells(table, rows, cols, metrics, good=()):
+    """Headers and lines of Cells, with the settings `cols` across; the places (row, metric) in `good` are bold."""
     floors = [name for name in FLOORS if name in table and name not in metrics]
-    good = best(table, [*rows, *cols], metrics)
-    common = int(table["n"].max()) if len(table) else 0
 
-    def metric(place, name):
+    def metric(place, name, runs=None):
         mean, n = float(table.at[place, name]), int(table.at[place, name + COUNT])
-        remark = f" (n={n})" if n and (n != table.at[place, "n"] or (cols and n != common)) else ""
+        remark = f" (n={n})" if n and n != (table.at[place, "n"] if runs is None else runs) else ""
         return number(mean, float(table.at[place, name + HIGH]) - mean, remark=remark, bold=(place, name) in good)
 
     if not cols:
@@ -105,13 +99,14 @@ def cells(table, rows, cols, metrics):
 
     lines = []
     for values, places in down.items():
+        counts = {name: [int(table.at[each, name]) for each in places.values()] for name in COUNTS}
+        fewest, runs = min(counts["n"]), max(counts["n"])
         line = [Cell(word(value)) for value in values]
-        line += [metric(places[key], name) if key in places else Cell("-") for name in metrics for key in across]
+        line += [metric(places[key], name, runs) if key in places else Cell("-") for name in metrics for key in across]
         for name in floors:
             line += [floor(places, key, name) for key in ([next(iter(places))] if common_floors[name] else across)]
-        lines.append(
-            [*line, *(Cell(str(int(sum(table.at[each, name] for each in places.values())))) for name in COUNTS)]
-        )
+        line.append(Cell(str(runs) if fewest == runs else f"{fewest}-{runs}"))  # of a cell
+        lines.append([*line, *(Cell(str(sum(counts[name]))) for name in COUNTS[1:])])
     return headers, lines
 
 
@@ -120,7 +115,7 @@ def pair_cells(pairs):
     headers = ["metric", "where", "a", "b", "n", "a - b", "P(a better)", "Holm p", "a is"]
     lines = []
     for pair in pairs.to_dict("records"):
-        line = [Cell(pair[name]) for name in ("metric", "where", "a", "b")] + [Cell(str(pair["n"]))]
+        line = [Cell(plain(pair[name])) for name in ("metric", "where", "a", "b")] + [Cell(str(pair["n"]))]
         line.append(number(pair["difference"], pair["high"] - pair["difference"]))
         line += [Cell("-" if math.isnan(pair[name]) else f"{pair[name]:.2g}") for name in ("improvement", "p_holm")]
         lines.append([*line, Cell(pair["verdict"])])
@@ -131,26 +126,23 @@ def terminal(headers, lines, settings):
     """A rich Table; the first `settings` columns are words."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
-        told = _plain(header).replace("/", "/\n").replace("mean image", "mean\nimage")
-        table.add_column(told, justify="left" if place < settings else "right", no_wrap=True)
+        told = header.replace("/", "/\n").replace("mean image", "mean\nimage")
+        table.add_column(Text(told), justify="left" if place < settings else "right", no_wrap=True)
     for line in lines:
-        table.add_row(*(f"[bold]{_plain(cell.text)}[/bold]" if cell.bold else _plain(cell.text) for cell in line))
+        table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in line))
     return table
-
-
-def _plain(text):
-    return text.replace("[", r"\[")
 
 
 def markdown(headers, lines, settings):
     """A table in Markdown."""
-
-    def safe(text):
-        return text.replace("\\", "\\\\").replace("|", r"\|").replace("\n", " ")
-
-    told = [[f"**{safe(cell.text)}**" if cell.bold else safe(cell.text) for cell in line] for line in lines]
+    told = [[f"**{_marked(cell.text)}**" if cell.bold else _marked(cell.text) for cell in line] for line in lines]
     marks = ["---" if place < settings else "---:" for place in range(len(headers))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [[safe(each) for each in headers], marks, *told])
+    return "".join(f"| {' | '.join(line)} |\n" for line in [[_marked(each) for each in headers], marks, *told])
+
+
+def _marked(text):
+    """Text for Markdown: nothing in it is markup, HTML or the end of a cell; an underscore inside a word is none."""
+    return re.sub(r"([\\`*\[\]<>|&$~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", plain(text))
 
 
 SPECIAL = {
@@ -167,7 +159,7 @@ ACCENTS = dict(
 
 def escaped(text):
     """Text for LaTeX: letters with their accents; what its usual fonts lack by its number, as U+6F22."""
-    return "".join(SPECIAL.get(each) or _letter(each) for each in unicodedata.normalize("NFC", text))
+    return "".join(SPECIAL.get(each) or _letter(each) for each in unicodedata.normalize("NFC", plain(text)))
 
 
 def _letter(each):
@@ -188,11 +180,19 @@ def latex(headers, lines, settings, remarks=()):
     return "\n".join([*told, r"\bottomrule", r"\end{tabular}", ""])
 
 
+def sheet(table):
+    """The table as CSV; no text in it is a formula to a spreadsheet."""
+    made = table.rename(columns=cell)
+    for name in made.columns[[kind.kind == "O" for kind in made.dtypes]]:
+        made[name] = made[name].map(cell)
+    return made.to_csv(index=False, lineterminator="\n")
+
+
 def tidy(table):
     """The table with columns of one kind each, as parquet wants them."""
     settled = table.infer_objects()
     for name in settled.columns[[kind.kind == "O" for kind in settled.dtypes]]:
-        settled[name] = settled[name].map(lambda value: None if word(value) == "-" else str(value))
+        settled[name] = settled[name].map(lambda value: None if word(value) == "-" else plain(value))
     return settled
 
 
@@ -209,6 +209,7 @@ def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
     counts = runs.frame["status"].value_counts().to_dict()
     aside = runs.frame.loc[runs.frame["status"] != "completed", ["path", "name", "status", "reason"]]
     content = {
+        "in_all_runs": runs.common,
         "rows": lines,
         "comparisons": pairs.to_dict("records"),
         "verdicts": sentences,
@@ -222,10 +223,12 @@ def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
 def _bare(value):
     """Plain containers and numbers, null where there is none."""
     if isinstance(value, dict):
-        return {str(name): _bare(each) for name, each in value.items()}
+        return {plain(name): _bare(each) for name, each in value.items()}
     if isinstance(value, list | tuple):
         return [_bare(each) for each in value]
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, str):
+        return plain(value)
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return None if value is pd.NA else value

@@ -7,20 +7,14 @@ import re
 import numpy as np
 import pandas as pd
 
-from aejax.compare.reading import Entry, overridden
+from aejax.compare.comparability import aspects, difference, problem
+from aejax.compare.fields import Entry
+from aejax.compare.reading import overridden
 from aejax.errors import InputError, matches, near
 
-ALWAYS = ("model", "data", "noise", "latent_dim")  # the rows of the table, whether they vary or not
+MAIN = ("model", "data", "noise", "latent_dim")  # what a run is told by first
 ASIDE = ("hydra", "track", "lanes", "checkpoint", "figures", "evaluate", "objective", "experiment", "sweep", "seed")
 OWN = ("path", "name", "status", "reason", "id", "sweep")  # columns that are neither settings nor metrics
-HIGHER = {  # last parts of names; better when larger
-    "psnr", "ssim", "exact", "at_most_one_wrong", "knn_accuracy", "probe_accuracy", "silhouette", "nmi", "ari",
-    "calinski_harabasz", "accuracy", "purity", "trustworthiness", "continuity", "elbo",
-}  # fmt: skip
-LOWER = {  # better when smaller
-    "mse", "sse", "bce", "mae", "rmse", "lpips", "pixel_errors_mean", "pixel_errors_max", "davies_bouldin", "nll",
-    "bpd", "fid",
-}  # fmt: skip
 SIGNS = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -34,12 +28,6 @@ CONDITION = re.compile(r"([\w./+-]+?)(<=|>=|!=|==|=|<|>)(?!=)(.+)")
 BETWEEN = re.compile(r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))")  # conditions in one text; a value may have spaces
 
 
-def better(metric):
-    """1 where a larger value of this metric is better, -1 where a smaller one is, 0 where neither can be said."""
-    last = metric.rpartition("/")[2]
-    return int(last in HIGHER) - int(last in LOWER)
-
-
 class Runs:
     """All runs: `frame`, a row each; `metrics` and `settings`, the names of those columns; `notes`, what to tell."""
 
@@ -51,9 +39,10 @@ class Runs:
         own = pd.DataFrame([{name: getattr(entry, name) for name in OWN} for entry in entries])
         own["data_fingerprint"] = [entry.data.get("fingerprint") for entry in entries]
         own["parameters"] = [entry.parameters for entry in entries]
-        known = known.drop(columns=[name for name in known if name in own or name in metrics])
+        known = known.drop(columns=[name for name in known if name in own])
+        metrics = metrics.drop(columns=[name for name in metrics if name in own or name in known])
         self.frame = pd.concat([own, known, metrics], axis=1)
-        for name in (*ALWAYS, "seed"):
+        for name in (*MAIN, "seed"):
             if name not in self.frame:
                 self.frame[name] = pd.Series(None, self.frame.index, dtype=object)
         self.entries = entries
@@ -62,7 +51,19 @@ class Runs:
         told = "1 run is a copy of another" if copies == 1 else f"{copies} runs are copies of others"
         self.notes = [f"{told} and counted once"] if copies else []
         self._fill()
+        self._aspects = {id(entry): aspects(entry) for entry in entries}
         self.varying = self._varying()
+
+    def problems(self, metric):
+        """A number for each run, equal where the values of a metric may be compared, and {number: what it measures}."""
+        numbers = {}
+        codes = [numbers.setdefault(problem(self._aspects[id(entry)], metric), len(numbers)) for entry in self.entries]
+        return pd.Series(codes, self.frame.index, dtype=int), {code: each for each, code in numbers.items()}
+
+    def obstacle(self, metric, places):
+        """Why values of a metric in these rows of the frame are not comparable; None where they are."""
+        codes, known = self.problems(metric)
+        return difference([known[code] for code in dict.fromkeys(codes[places])])
 
     def where(self, words):
         """Keeps the runs that fulfil all conditions, as `model=vae latent_dim<=8`; raises InputError."""
@@ -86,7 +87,7 @@ class Runs:
         A setting of a group, as noise.level, counts where it differs among runs of the same choice of that group.
         """
         real = self.frame[[bool(entry.settings) for entry in self.entries]]
-        names = [name for name in (*ALWAYS, *self.groups, *sorted(self.settings)) if name in self.frame]
+        names = [name for name in (*MAIN, *self.groups, *sorted(self.settings)) if name in self.frame]
         found = []
         for name in dict.fromkeys(names):
             group = name.partition(".")[0]
@@ -103,14 +104,22 @@ class Runs:
 
     @property
     def rows(self):
-        """The keys that the rows of a table stand for by default."""
-        return [*ALWAYS, *(name for name in self.varying if name not in ALWAYS)]
+        """The keys that the rows of a table stand for by default: what varies, also among jobs without a run."""
+        main = [key for key in MAIN if key in self.varying or self.frame[key].dropna().map(repr).nunique() > 1]
+        return [*main, *(key for key in self.varying if key not in MAIN)] or ["model"]
+
+    @property
+    def common(self):
+        """{key: value} of the main settings that are the same in all runs."""
+        values = {key: self.frame[key].dropna() for key in MAIN}
+        return {key: value.iloc[0] for key, value in values.items() if value.map(repr).nunique() == 1}
 
     def check_keys(self, option, keys):
         """Raises InputError where one of the keys is no setting."""
         for key in keys:
-            if key not in self.settings and key not in ALWAYS:
-                raise InputError(f"--{option} {key}: no such setting; {_told(key, self.settings, self.rows)}")
+            if key not in self.settings and key not in MAIN:
+                known = list(dict.fromkeys([*self.rows, *MAIN]))
+                raise InputError(f"--{option} {key}: no such setting; {_told(key, self.settings, known)}")
 
     def metrics_of(self, patterns):
         """The metrics that names and patterns (robust/*/0.3/mse) stand for; raises InputError where one fits none."""
@@ -128,9 +137,9 @@ class Runs:
         for entry in self.entries:
             if entry.settings:
                 own = _settings(entry)
-                for name in (*ALWAYS, *self.groups, "seed"):
+                for name in (*MAIN, *self.groups, "seed"):
                     usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(own.get(name))] = own.get(name)
-        columns = set(self.settings) | {*ALWAYS, "seed"}
+        columns = set(self.settings) | {*MAIN, "seed"}
         for place, entry in enumerate(self.entries):
             if entry.settings or entry.sweep is None:
                 continue

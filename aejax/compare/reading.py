@@ -4,16 +4,20 @@ An index in the sweep's folder keeps what was read; an entry of it counts while 
 """
 
 import contextlib
+import csv
 import dataclasses
+import hashlib
 import json
 import math
 import os
-import sys
 from pathlib import Path
 
 import yaml
 
 from aejax import __version__
+from aejax.compare import fields
+from aejax.compare.fields import Entry
+from aejax.compare.plain import plain
 from aejax.errors import InputError
 from aejax.files import write_whole
 from aejax.nested import dotted
@@ -21,42 +25,14 @@ from aejax.runs import Run
 
 INDEX = ".compare.json"
 LEDGER = "sweep.json"
-FORMAT = 2  # of the index; another is read anew
+FORMAT = 3  # of the index; another is read anew
 # The files that an Entry comes from.
 READ = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml")
 REST = ("history.csv", "params.safetensors", "codes.npz")  # what alone tells that a folder was a run's
 UNREAD = {"wandb", "figures", ".hydra"}  # folders that hold no runs
 WHOLE = ("completed", "diverged")  # the statuses of runs that ended and have all their files
-TAKEN = {  # columns of a table, which no metric can be named by
-    "path", "name", "status", "reason", "id", "sweep", "data_fingerprint", "parameters", "model", "data", "noise",
-    "latent_dim", "seed", "n", "diverged", "missing",
-}  # fmt: skip
-FAULTS = (OSError, ValueError, RecursionError)  # of a file that cannot be read
-
-
-@dataclasses.dataclass
-class Entry:
-    """One run, or one job of which there is none.
-
-    `status` is that of run.json, or `planned`, `failed` (of a job without a run), `missing` (its folder is gone),
-    `half-deleted` (some of its files are), `damaged` (one cannot be read); `reason` says why it is not whole.
-    `settings` are by dotted name, `choices` by group; `metrics` are those of metrics.json, and the validation error.
-    """
-
-    path: str
-    name: str
-    status: str
-    reason: str | None = None
-    id: str | None = None
-    sweep: str | None = None
-    choices: dict = dataclasses.field(default_factory=dict)
-    settings: dict = dataclasses.field(default_factory=dict)
-    metrics: dict = dataclasses.field(default_factory=dict)
-    versions: dict = dataclasses.field(default_factory=dict)
-    data: dict = dataclasses.field(default_factory=dict)
-    protocol: dict = dataclasses.field(default_factory=dict)
-    parameters: int | None = None
-    overrides: list = dataclasses.field(default_factory=list)
+FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError, csv.Error)
+# What reading a file that is damaged, or somebody else's, may raise; InputError is a ValueError.
 
 
 def read(folders):
@@ -65,23 +41,30 @@ def read(folders):
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise InputError(f"{folder}: is no folder; must be that of a run or a sweep, or one above them")
-        found = list(_below(folder))
+        found = list(_below(folder, set()))
         if not found:
             raise InputError(f"{folder}: holds no runs; must be the folder of a run or a sweep, or one above them")
         entries |= {os.path.abspath(entry.path): entry for entry in found}
     return list(entries.values())
 
 
-def _below(folder):
-    """The Entries of a folder: of the run that it is, or of the runs and sweeps in it."""
+def _below(folder, seen, linked=False):
+    """The Entries of a folder: of the run that it is, or of the runs and sweeps in it.
+
+    `seen` are the folders that were read, because links may go round in circles; `linked` are those behind a link.
+    """
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
     names = {each.name for each in os.scandir(folder)}
     if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
         yield _entry(Run(folder))
     elif LEDGER in names or "multirun.yaml" in names:
-        yield from _sweep(folder)
+        yield from _sweep(folder, keep=not linked)
     else:
         for name in _inside(folder):
-            yield from _below(folder / name)
+            yield from _below(folder / name, seen, linked or (folder / name).is_symlink())
 
 
 def _inside(folder):
@@ -98,6 +81,8 @@ def _stamps(folder, above=""):
     """{name: stamp} of the runs in and below a sweep's folder; hydra.sweep.subdir may nest them."""
     found = {}
     for name in _inside(folder):
+        if folder.resolve().is_relative_to(os.path.realpath(folder / name)):
+            continue  # a link that goes round in a circle
         stamp = _stamp(folder / name)
         if any(stamp) or any((folder / name / each).exists() for each in REST):
             found[above + name] = stamp
@@ -106,42 +91,57 @@ def _stamps(folder, above=""):
     return found
 
 
-def _sweep(folder):
-    """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know."""
+def _sweep(folder, keep=True):
+    """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know.
+
+    The index is written where `keep`: not outside of what the command names.
+    """
     index, fresh, jobs, stamps = _index(folder), {}, {}, _stamps(folder)
     try:
         jobs = {job["folder"] or f"job {job['number']}": job for job in _jobs(folder)}
-    except (*FAULTS, KeyError, TypeError) as error:  # then the folders tell what there is
+    except FAULTS as error:  # then the folders tell what there is
         yield Entry(str(folder / LEDGER), LEDGER, "damaged", f"cannot be read ({_first(error)})")
     for name in [*stamps, *(name for name in jobs if name not in stamps)]:
         run, job = Run(folder / name), jobs.get(name, {})
         if name not in stamps:
             yield _unbegun(folder, name, job)
             continue
-        stamp, known = stamps[name], index.get(name)
-        fields = known[1] if known and known[0] == stamp else dataclasses.asdict(_entry(run, folder.name))
-        fresh[name] = [stamp, fields]
+        stamp, known = stamps[name], None
+        if name in index and index[name][0] == stamp:
+            known = index[name][1]
+        else:
+            known = dataclasses.asdict(_entry(run, folder.name))
+        fresh[name] = [stamp, known]
         here = {"path": str(run.path), "sweep": folder.name, "overrides": job.get("overrides", [])}
-        entry = Entry(**fields | here)
+        entry = Entry(**known | here)
         if job.get("status") == "failed" and entry.status != "completed":
             entry.status, entry.reason = "failed", job.get("error")
         yield entry
-    if fresh != index:
-        content = {"format": [FORMAT, __version__], "runs": fresh}
+    if fresh != index and keep:
+        text = json.dumps(fresh, separators=(",", ":"))
+        content = {"format": [FORMAT, __version__], "digest": _digest(text), "runs": text}
         with contextlib.suppress(OSError):  # the index is there for speed only, and the folder may be read-only
             write_whole(folder / INDEX, json.dumps(content, separators=(",", ":")))
 
 
 def _index(folder):
+    """{name of a run: [stamp, fields of its Entry]} of an index that is whole and of this version, else nothing."""
     try:
         content = json.loads((folder / INDEX).read_text())
-        if content["format"] != [FORMAT, __version__]:
+        if content["format"] != [FORMAT, __version__] or content["digest"] != _digest(content["runs"]):
             return {}
-        for _, fields in content["runs"].values():
-            Entry(**fields)
-        return content["runs"]
-    except (*FAULTS, KeyError, TypeError, AttributeError):  # none yet, or not ours: made anew
+        runs = json.loads(content["runs"])
+        for stamp, known in runs.values():
+            fields.check_all(known)
+            if not isinstance(stamp, list):
+                return {}
+        return runs
+    except (*FAULTS, AttributeError):  # none yet, or not ours: made anew
         return {}
+
+
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _jobs(folder):
@@ -151,7 +151,10 @@ def _jobs(folder):
     jobs = json.loads((folder / LEDGER).read_text())["jobs"]
     jobs = [{"folder": None, "overrides": [], "status": "planned"} | job for job in jobs]
     for job in jobs:
-        _check(job, folder=(str, None), overrides=(list,), status=(str,), id=(str, None), name=(str, None))
+        text = (str, None)
+        fields.check(job, folder=text, overrides=(list,), status=(str,), id=text, name=text, error=text)
+        fields.check_items("overrides", job["overrides"], (str,))
+        job |= {name: plain(job[name]) for name in ("id", "name", "status", "error") if job.get(name) is not None}
     return jobs
 
 
@@ -172,38 +175,38 @@ def _unbegun(folder, name, job):
     status, reason = job["status"], job.get("error")
     if status not in ("failed", "planned"):
         status, reason = "missing", "its folder is gone"
-    told = job.get("name") or " ".join(job["overrides"]) or name
+    told = job.get("name") or plain(" ".join(job["overrides"]) or name)
     return Entry(str(folder / name), told, status, reason, job.get("id"), folder.name, overrides=job["overrides"])
 
 
 def _entry(run, sweep=None):
     """The Entry of a folder that holds a run, or what is left of one."""
-    entry = Entry(str(run.path), run.path.name, "half-deleted", None, None, sweep)
+    entry = Entry(str(run.path), plain(run.path.name), "half-deleted", None, None, sweep)
     told = []  # what cannot be read
     try:
-        entry.settings = flat(run.settings)
-        entry.choices = run.choices
-        _check(entry.choices, **dict.fromkeys(entry.choices, (str, None)))
-        if not entry.choices:
+        settings = flat(run.settings)
+        choices = {plain(group): choice for group, choice in run.choices.items()}
+        fields.check(choices, **dict.fromkeys(choices, (str, None)))
+        if not choices:
             raise ValueError("hydra.yaml tells no choices")
+        entry.settings = settings
+        entry.choices = {group: None if choice is None else plain(choice) for group, choice in choices.items()}
     except FileNotFoundError:
         told.append("no .hydra")
     except FAULTS as error:
         told.append(f".hydra cannot be read ({_first(error)})")
-    found = _found(run.path)
-    if found is None:
+    try:
+        record = fields.of_record(Run.read(run.path).record)
+    except FAULTS as error:
         there = (run.path / "run.json").exists()
         entry.status = "damaged" if there else "half-deleted"
-        entry.reason = "run.json cannot be read" if there else "no run.json"
+        reason = _first(error).removeprefix(f"{run.path}: ")
+        entry.reason = f"run.json cannot be read ({reason})" if there else "no run.json"
         return entry
-    record = found.record
-    entry.id, entry.name = record.get("id"), record.get("name", entry.name)
-    entry.status, entry.reason = record["status"], record.get("error")
-    entry.versions, entry.data = record.get("versions") or {}, record.get("data") or {}
-    entry.protocol, entry.parameters = record.get("protocol") or {}, record.get("parameters")
+    entry = dataclasses.replace(entry, **record)
     if entry.status in WHOLE:
         try:
-            entry.metrics = _metrics(run)
+            entry.metrics = fields.of_metrics(run.metrics)
         except FileNotFoundError:
             entry.status, entry.reason = "half-deleted", "no metrics.json"
         except FAULTS as error:
@@ -211,26 +214,11 @@ def _entry(run, sweep=None):
     if entry.status in WHOLE:
         try:
             entry.metrics = _validation(run, entry.settings.get("select")) | entry.metrics
-        except (*FAULTS, KeyError, IndexError, TypeError) as error:
+        except FAULTS as error:
             entry.status, entry.reason = "damaged", f"history.csv cannot be read ({_first(error)})"
     if told and entry.status in WHOLE:
         entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
     return entry
-
-
-def _metrics(run):
-    """metrics.json, checked; raises ValueError where it is no {name: number or null}."""
-    metrics = run.metrics
-    if not isinstance(metrics, dict):
-        raise ValueError("is no mapping")
-    for name, value in metrics.items():
-        if name in TAKEN:
-            raise ValueError(f"{name} is no metric")
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int | float)):
-            raise ValueError(f"{name} is no number")
-        if value is not None and not abs(value) <= sys.float_info.max:
-            raise ValueError(f"{name} is no finite number")
-    return metrics
 
 
 def _validation(run, select):
@@ -238,47 +226,26 @@ def _validation(run, select):
     if not (run.path / "history.csv").exists():
         return {}
     found = {name: value for name, value in run.kept(select).items() if name.startswith("valid/")}
-    return {name: value if math.isfinite(value) else None for name, value in found.items()}
-
-
-def _found(path):
-    """The Run in `path`, None where there is none whose run.json can be read."""
-    try:
-        run = Run.found(path)
-        if run is not None:
-            told, kinds = (str, None), (dict, None)
-            _check({"status": None} | run.record, status=(str,), id=told, name=(str,), error=told)
-            _check(run.record, versions=kinds, data=kinds, protocol=kinds, parameters=(int, None))
-            _check(run.record.get("data") or {}, name=told, fingerprint=told)
-    except FAULTS:
-        return None
-    return run
-
-
-def _check(fields, **kinds):
-    """Raises ValueError where a field that is there is of none of its kinds, of which None is one."""
-    for name, known in kinds.items():
-        if name in fields and not any(
-            fields[name] is None if kind is None else isinstance(fields[name], kind) for kind in known
-        ):
-            raise ValueError(f"{name} is no {known[0].__name__}")
+    return fields.of_metrics({name: value if math.isfinite(value) else None for name, value in found.items()})
 
 
 def _first(error):
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    text = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return plain(text.splitlines()[0])[:200] if text else type(error).__name__
 
 
 def flat(settings):
     """Settings by dotted name; lists as text, so that they can be compared."""
-    plain = str | int | float | None
-    return {
-        name: json.dumps(value, default=str)
-        if isinstance(value, list)
-        else value
-        if isinstance(value, plain)
-        else str(value)
-        for name, value in dotted(settings)
-    }
+    return {plain(name): _scalar(value) for name, value in dotted(settings)}
+
+
+def _scalar(value):
+    """A setting's value as a number, a truth value, null or text."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else str(value)
+    return plain(json.dumps(value, default=str) if isinstance(value, list | dict) else value)
 
 
 def overridden(words):
@@ -288,7 +255,8 @@ def overridden(words):
         key, sign, value = word.partition("=")
         if sign:
             try:
-                found[key.lstrip("+")] = yaml.safe_load(value)
-            except yaml.YAMLError:
-                found[key.lstrip("+")] = value
-    return {key: json.dumps(value) if isinstance(value, list | dict) else value for key, value in found.items()}
+                value = yaml.safe_load(value)
+            except (yaml.YAMLError, *FAULTS):  # the text stands for itself
+                pass
+            found[plain(key.lstrip("+"))] = _scalar(value)
+    return found

@@ -8,7 +8,6 @@ import io
 import json
 import os
 import string
-import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata, resources
 from pathlib import Path
@@ -19,9 +18,13 @@ import platformdirs
 import vl_convert
 from PIL import Image
 
-from aejax.compare import charts, formats
-from aejax.compare.frame import better
+from aejax.compare import about, charts, formats
+from aejax.compare.directions import better
 from aejax.compare.intervals import mean_interval
+from aejax.compare.labels import names
+from aejax.compare.plain import plain
+from aejax.compare.points import points
+from aejax.compare.reading import FAULTS
 from aejax.files import write_whole
 from aejax.runs import Run
 
@@ -35,7 +38,8 @@ CURVE = "valid/mse"
 SHOWN = ("recon/mse", "recon/psnr", "separation/knn_accuracy", "separation/silhouette", "restore/mse", "elbo")
 
 TRADEOFF = "Each mark is a run: click it to open it below. Dashed: the Pareto front. Left and up is better. "
-TRADEOFF += "A click on the legend picks a series out."
+TRADEOFF += "A click on the legend picks a model out. Dotted: what takes no training (baseline/…)."
+SCORES = "Mean over seeds. Dashed: what takes no training (baseline/…)."
 FLOORS = "Dashed: PCA with as many units, and the mean image. An interval that reaches 0 ends at the bottom."
 NOISES = (
     "Mean over seeds and code sizes; dark is worse. Clean: recon/mse; own: restore/mse, under the run's own noise; "
@@ -47,7 +51,7 @@ def page(found, folder):
     """The page of a Comparison as text; links to runs are relative to `folder`."""
     files = resources.files("aejax.compare") / "assets"
     content, figures = payload(found, folder)
-    lines = formats.told_runs(found.runs)
+    lines = [*formats.told_runs(found.runs), *content.pop("damage")]
     parts = {
         "title": html.escape(f"{lines[0]}"),
         "style": (files / "page.css").read_text(),
@@ -55,6 +59,10 @@ def page(found, folder):
         "library": library().replace("</script", r"<\/script"),
         "content": json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False).replace(
             "<", "\\u003c"
+        ),
+        "about": "".join(
+            f"<dt>{html.escape(what)}</dt><dd>{html.escape(text)}</dd>"
+            for what, text in [*_common(found), *about.lines(found.runs, found.words)]
         ),
         "caption": html.escape(found.caption),
         "notes": "".join(f"<li>{html.escape(note)}</li>" for note in [*lines[1:], *found.notes]),
@@ -66,6 +74,10 @@ def page(found, folder):
         "runs": table(*_run_cells(found), 2, "runs", [run["id"] for run in content["runs"]]),
     }
     return string.Template((files / "page.html").read_text()).substitute(parts)
+
+
+def _common(found):
+    return [("In all runs", text.partition(": ")[2]) for text in found.common]
 
 
 def _first(lines, what):
@@ -115,8 +127,13 @@ def payload(found, folder):
     entries = list(runs.entries)
     own = [key for key in runs.settings if len({repr(entry.settings.get(key)) for entry in entries}) > 1]
     with ThreadPoolExecutor() as pool:
-        points = min(POINTS, POINTS * RUNS // max(len(entries), 1))
-        kept = list(pool.map(lambda entry: _left(entry.path, points), entries))
+        most = min(POINTS, POINTS * RUNS // max(len(entries), 1))
+        kept = list(pool.map(lambda entry: _left(entry.path, most), entries))
+    damage = [
+        f"damaged: {plain(entry.path)}/codes.npz ({left['fault']}); its codes are not drawn"
+        for entry, left in zip(entries, kept, strict=True)
+        if left["fault"]
+    ]
     shown, room, seeds = {}, PICTURES, runs.frame["seed"].map(str)
     for place in seeds.groupby(seeds).cumcount().sort_values(kind="stable").index:
         picture = kept[place]["picture"]
@@ -124,7 +141,7 @@ def payload(found, folder):
             shown[place], room = picture, room - len(picture)
     told = []
     for place, entry in enumerate(entries):
-        where = os.path.relpath(entry.path, folder)
+        where = plain(os.path.relpath(entry.path, folder))
         settings = {key: formats.word(value) for key, value in {**entry.choices, **entry.settings}.items()}
         told.append({
             "id": str(place), "name": entry.name, "status": entry.status, "reason": entry.reason, "path": where,
@@ -135,12 +152,16 @@ def payload(found, folder):
         })  # fmt: skip
     specs, figures = _charts(found, entries)
     common = sum(1 for key in runs.settings if key not in own)
-    return {"runs": told, "charts": specs, "codes": charts.codes(), "common": common}, figures
+    classes = dict.fromkeys(label for left in kept if left["codes"] for label in left["codes"]["classes"])
+    colors = charts.class_colors(list(classes))
+    content = {"runs": told, "charts": specs, "codes": charts.codes(), "classes": colors, "common": common}
+    return content | {"damage": damage}, figures
 
 
-def _left(path, points):
-    """The codes and the picture of reconstructions that a run left: None for what is not there."""
-    return {"codes": _codes(Run(path), points), "picture": _picture(Path(path) / "figures" / "reconstructions.png")}
+def _left(path, most):
+    """The codes, why they cannot be read, and the picture of reconstructions of a run: None for what is not there."""
+    codes, fault = points(path, most)
+    return {"codes": codes, "fault": fault, "picture": _picture(Path(path) / "figures" / "reconstructions.png")}
 
 
 def _picture(path):
@@ -149,31 +170,9 @@ def _picture(path):
             picture.thumbnail((WIDTH, 4 * WIDTH))
             data = io.BytesIO()
             picture.convert("RGB").save(data, "webp", quality=70)
-    except OSError:  # no picture, or one that is not whole
+    except (*FAULTS, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning):  # not whole
         return None
     return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
-
-
-def _codes(run, points):
-    """Some codes in two coordinates, the principal ones where there are more: [[x, y, label], …]."""
-    try:
-        codes = run.codes
-        z_NxZ = codes["z"].astype(float)
-        examples, _ = z_NxZ.shape
-        labels = codes.get("y", np.zeros(examples, int)).astype(int).reshape(examples)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or not whole
-        return None
-    keep = np.flatnonzero(np.isfinite(z_NxZ).all(axis=1))
-    keep = keep[np.linspace(0, len(keep) - 1, min(points, len(keep))).astype(int)] if len(keep) else keep
-    if not len(keep):
-        return None
-    z_NxZ, labels = z_NxZ[keep], labels[keep]
-    if z_NxZ.shape[1] > 2:
-        centred = z_NxZ - z_NxZ.mean(axis=0)
-        z_NxZ = centred @ np.linalg.svd(centred, full_matrices=False)[2][:2].T
-    if z_NxZ.shape[1] == 1:
-        z_NxZ = np.column_stack([z_NxZ, np.arange(len(z_NxZ))])
-    return [[float(f"{x:.4g}"), float(f"{y:.4g}"), int(label)] for (x, y), label in zip(z_NxZ, labels, strict=True)]
 
 
 def _run_cells(found):
@@ -183,7 +182,7 @@ def _run_cells(found):
     for entry in found.runs.entries:
         numbers = [entry.metrics.get(name) for name in metrics]
         lines.append([
-            formats.Cell(entry.name), formats.Cell(entry.status), formats.Cell(entry.path),
+            formats.Cell(entry.name), formats.Cell(entry.status), formats.Cell(plain(entry.path)),
             *(formats.Cell("-") if value is None else formats.number(float(value)) for value in numbers),
         ])  # fmt: skip
     return headers, lines
@@ -198,10 +197,11 @@ def _charts(found, entries):
     noises = [key for key in free if key.partition(".")[0] == "noise"]
     models = ["model", *(key for key in free if key not in ("model", "latent_dim", *noises))]
     frame = frame.assign(
-        series=charts.series(frame, models),
-        train=charts.series(frame, ["noise", *(key for key in noises if key != "noise")], ["noise"]),
+        series=names(frame, models),
+        train=names(frame, ["noise", *(key for key in noises if key != "noise")], ["noise"]),
+        latent_dim=pd.to_numeric(frame["latent_dim"], errors="coerce"),
     )
-    frame = frame.assign(both=charts.series(frame, [*models, *noises]))
+    colors = charts.model_colors(dict.fromkeys(frame["series"]))
     specs, figures = [], []
 
     def add(title, spec, remark=""):
@@ -210,26 +210,33 @@ def _charts(found, entries):
         caption = f"<figcaption><h4>{html.escape(title)}</h4><p>{html.escape(remark)}</p></figcaption>"
         figures.append(f'<figure>{caption}<div class="chart" id="{name}"></div></figure>')
 
-    sets = charts.series(frame, ["data", *(key for key in runs.varying if key.startswith("data."))])
+    sets = names(frame, ["data", *(key for key in runs.varying if key.startswith("data."))])
     for data, part in frame.groupby(pd.Series(sets, frame.index, dtype=object)):
         figures.append(f'<h3 class="data">{html.escape(data)}</h3><div class="figures">')
         error = ERROR if ERROR in part and part[ERROR].notna().any() else None
         scored = part.dropna(subset=[ERROR, SCORE]) if error and SCORE in part else part.iloc[:0]
         if len(scored):
             columns = {"id": "id", "name": "name", "series": "series", "noise": "train", "latent_dim": "latent_dim"}
-            points = scored[[*columns.values(), ERROR, SCORE]].set_axis([*columns, ERROR, SCORE], axis=1)
-            spec = charts.tradeoff(points.to_dict("records"), ERROR, SCORE, better(SCORE) < 0)
+            marks = scored[[*columns.values(), ERROR, SCORE]].set_axis([*columns, ERROR, SCORE], axis=1)
+            marks["latent_dim"] = [None if np.isnan(size) else size for size in marks["latent_dim"]]
+            levels = {name: part[column].mean() for column, name in _baselines(part, SCORE).items()}
+            spec = charts.tradeoff(marks.to_dict("records"), ERROR, SCORE, better(SCORE) < 0, colors, levels)
             add("Reconstruction against separation", spec, TRADEOFF)
-        if error and part["latent_dim"].nunique() > 1:
-            rows = charts.mean_rows(part, ["both", "latent_dim"], ERROR, mean_interval)
-            rows = [{"series": row.pop("both"), **row} for row in rows]
-            means = part.groupby("latent_dim")
+        for metric, title, remark in (
+            (ERROR, "Error against code size", FLOORS),
+            (SCORE, "Separation against code size", SCORES),
+        ):
+            sized = part.dropna(subset=[metric, "latent_dim"]) if metric in part else part.iloc[:0]
+            if sized["latent_dim"].nunique() < 2:
+                continue
+            rows = charts.mean_rows(sized, ["series", "train", "latent_dim"], metric, mean_interval)
+            rows = [{"noise": row.pop("train"), **row} for row in rows]
+            means = sized.groupby("latent_dim")
             floors = {
-                told: sorted(means[name].mean().dropna().items())
-                for name, told in (("floor/pca_mse", "PCA"), ("floor/mean_mse", "mean image"))
-                if name in part and part[name].notna().any()
+                name: sorted(means[column].mean().dropna().items())
+                for column, name in _baselines(sized, metric).items()
             }
-            add("Error against code size", charts.by_code_size(rows, floors, ERROR), FLOORS)
+            add(title, charts.by_code_size(rows, floors, metric, colors), remark)
         cells = _noise_cells(part)
         if cells:
             add("Noise in training, noise in testing", charts.heat_map(cells, "mse"), NOISES)
@@ -238,11 +245,23 @@ def _charts(found, entries):
             more = f" {left_out} more series are left out." if left_out else ""
             add(
                 "Training",
-                charts.curves(rows, CURVE),
+                charts.curves(rows, CURVE, colors),
                 f"{CURVE} at the log points, mean over seeds, band: from the least to the largest of them.{more}",
             )
         figures.append("</div>")
     return specs, figures
+
+
+def _baselines(part, metric):
+    """{column: name} of the floors and baselines of a metric that there are: baseline/untrained_knn_accuracy."""
+    last = metric.rpartition("/")[2]
+    found = {"floor/pca_mse": "PCA", "floor/mean_mse": "mean image"} if last == "mse" else {}
+    found |= {
+        column: column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
+        for column in map(str, part.columns)
+        if column.startswith("baseline/") and column.endswith(f"_{last}")
+    }
+    return {column: name for column, name in found.items() if column in part and part[column].notna().any()}
 
 
 def _noise_cells(part):
@@ -264,24 +283,26 @@ def _noise_cells(part):
 def _curve_rows(part, entries):
     """Rows of the training curves of the first series by code size, and how many series are left out."""
     rows = []
-    named = pd.Series(list(zip(part["both"], part["latent_dim"], strict=True)), part.index)
+    part = part[part["latent_dim"].notna()]
+    named = pd.Series(
+        list(zip(part["series"], part["train"], part["latent_dim"], strict=True)), part.index, dtype=object
+    )
     names = list(dict.fromkeys(named))
-    for name, size in names[: charts.MOST_SERIES]:
-        for number in part.index[(part["both"] == name) & (part["latent_dim"] == size)]:
+    for key in names[: charts.MOST_SERIES]:
+        for number in named.index[[each == key for each in named]]:
             try:
                 history = Run(entries[number].path).history
-            except (OSError, ValueError, TypeError):  # none, or not whole
+            except FAULTS:  # none, or not whole
                 continue
+            told = dict(zip(("series", "noise", "latent_dim"), key, strict=True))
             rows += [
-                {"series": name, "latent_dim": size, "step": row["step"], CURVE: row[CURVE]}
-                for row in history
-                if CURVE in row
+                told | {"step": row["step"], CURVE: row[CURVE]} for row in history if CURVE in row and "step" in row
             ]
     if not rows:
         return [], 0
     frame = pd.DataFrame(rows)
-    frame = frame[np.isfinite(frame[CURVE])]
-    by = ["series", "latent_dim", "step"]
+    frame = frame[np.isfinite(frame[CURVE]) & np.isfinite(frame["step"])]
+    by = ["series", "noise", "latent_dim", "step"]
     spread = frame.groupby(by, sort=False)[CURVE].agg(["mean", "min", "max", "size"]).reset_index()
     spread = spread.set_axis([*by, "mean", "low", "high", "n"], axis=1)
     spread["told"] = spread["mean"].map("{:.4g}".format)

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 
-from aejax.compare.frame import Runs, better
+from aejax.compare.directions import better
+from aejax.compare.frame import Runs
 from aejax.compare.intervals import interquartile, mean_interval
+from aejax.compare.plain import plain, word
 from aejax.errors import InputError, near
 
 DEFAULT = ("recon/mse", "separation/knn_accuracy")
@@ -24,14 +26,14 @@ def chosen_metrics(runs: Runs, asked=None):
 def summarise(runs: Runs, rows, metrics, iqm=False):
     """A DataFrame with a row for each combination of the settings `rows`, ordered by them.
 
-    Columns: `rows`, then of each metric its mean, low, high and n, the floors' means, and n, diverged, missing runs.
-    Raises InputError where a row would be a mean over different data.
+    Columns: `rows`, then of each metric its mean, low, high and n, the floors' means, and n, diverged, missing runs. A
+    mean over values that are not comparable is nan. Raises InputError where a row would be one over different data.
     """
     _check_data(runs, rows)
     frame, status = runs.frame, runs.frame["status"]
     whole, diverged = status == "completed", status == "diverged"
     counts = pd.DataFrame({"n": whole, "diverged": diverged, "missing": ~whole & ~diverged})
-    keys = list(zip(*([_ordered(value) for value in frame[name]] for name in rows), strict=True)) or [()] * len(frame)
+    keys = _keys(frame, rows)
     places = {key: place for place, key in enumerate(sorted(set(keys)))}
     group = pd.Series([places[key] for key in keys], frame.index)
     table = frame.loc[~group.duplicated(), rows].set_axis(group[~group.duplicated()]).sort_index()
@@ -48,6 +50,7 @@ def summarise(runs: Runs, rows, metrics, iqm=False):
         else:
             mean = values.mean().reindex(table.index)
             half = mean_interval(mean, values.std().reindex(table.index), count)
+        mean = mean.where(~mean.index.isin(_mixed(runs, done, group, name)))
         table[name], table[name + LOW], table[name + HIGH], table[name + COUNT] = mean, mean - half, mean + half, count
     for name in floors:
         if name not in metrics:
@@ -59,6 +62,18 @@ def summarise(runs: Runs, rows, metrics, iqm=False):
         table["n"] > 0
     )  # a run of which nothing is known is told below the table
     return (table[known] if rows else table).reset_index(drop=True)
+
+
+def _keys(frame, rows):
+    """What tells the rows of a table, for each line of a frame; it sorts."""
+    return list(zip(*([_ordered(value) for value in frame[name]] for name in rows), strict=True)) or [()] * len(frame)
+
+
+def _mixed(runs, done, group, metric):
+    """The rows of a table, numbered by `group`, whose values of a metric do not all measure the same."""
+    there = done.index[done[metric].notna()]
+    kinds = runs.problems(metric)[0][there].groupby(group.loc[there]).nunique()
+    return kinds.index[kinds > 1]
 
 
 def _ordered(value):
@@ -91,15 +106,27 @@ def ordered(table, word):
     return table.loc[places].reset_index(drop=True)
 
 
-def best(table, rows, metrics):
-    """The places (row, metric) of the best mean in each column, for each data set by itself."""
+def best(runs: Runs, table, rows, cols, metrics):
+    """The places (row, metric) of the best mean in each column: among rows that differ in what is compared only.
+
+    What is not comparable, as other data or another likelihood, and each of the settings `cols` that go across, have
+    a best one of their own.
+    """
+    done, found = runs.completed, set()
+    keys = pd.Series(_keys(done, [*rows, *cols]), done.index, dtype=object)
     data = [name for name in rows if name.partition(".")[0] == "data"]
-    of_data = table[data].map(str).agg(" ".join, axis=1) if data else pd.Series("", table.index)
-    found = set()
-    for places in of_data.groupby(of_data).groups.values():
-        for name in metrics:
-            values = table.loc[places, name].astype(float) * better(name)
-            if better(name) and values.notna().sum() > 1:
+    blocks = _keys(table, [*data, *cols])
+    for name in metrics:
+        if not better(name):
+            continue
+        codes = runs.problems(name)[0][done.index[done[name].notna()]]
+        measured = dict(zip(keys[codes.index], codes, strict=True))
+        places = {}  # {what may be compared: its rows of the table}
+        for place, key, block in zip(table.index, _keys(table, [*rows, *cols]), blocks, strict=True):
+            places.setdefault((block, measured.get(key)), []).append(place)
+        for block in places.values():
+            values = table.loc[block, name].astype(float) * better(name)
+            if values.notna().sum() > 1:
                 found |= {(place, name) for place in values.index[values == values.max()]}
     return found
 
@@ -114,12 +141,24 @@ def pivoted(table, rows, cols, metrics):
     return list(across), down
 
 
-def notes(runs: Runs, rows):
+def common(runs: Runs, rows):
+    """A line of the main settings that all runs have in common and that are no rows, none where there is no such."""
+    told = [f"{key}={word(value)}" for key, value in runs.common.items() if key not in rows]
+    return [f"in all runs: {', '.join(told)}"] if told else []
+
+
+def notes(runs: Runs, rows, metrics=()):
     """What a reader of the table must know: what was averaged over, mixed, left out."""
     told, done = list(runs.notes), runs.completed
+    group = pd.Series(_keys(done, rows), done.index, dtype=object)
+    for name in metrics:
+        mixed = _mixed(runs, done, group, name)
+        if len(mixed):
+            reason = runs.obstacle(name, done.index[group.isin(mixed) & done[name].notna()])
+            told.append(f"{name}: no mean of {len(mixed)} of {group.nunique()} rows, whose runs have {reason}")
     for key in runs.varying:
         if key not in rows and _is_averaged(done, rows, key):
-            values = [str(value) for value in dict.fromkeys(done[key].dropna())]
+            values = [word(value) for value in dict.fromkeys(done[key].dropna())]
             told.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
     versions = {}
     for entry in runs.entries:
@@ -128,20 +167,25 @@ def notes(runs: Runs, rows):
                 versions.setdefault(name, {}).setdefault(version, []).append(entry.path)
     for name, found in versions.items():
         if len(found) > 1:
-            each = ", ".join(f"{version} ({runs_of(len(paths))}, as {paths[0]})" for version, paths in found.items())
+            each = ", ".join(
+                f"{version} ({runs_of(len(paths))}, as {plain(paths[0])})" for version, paths in found.items()
+            )
             told.append(f"warning: versions of {name} are mixed: {each}")
     keys = ["data", *(key for key in runs.varying if key.startswith("data."))]
     for values, part in done.groupby([done[key].map(str) for key in keys]):
         prints = part.groupby("data_fingerprint")["path"]
         if prints.ngroups > 1:
-            each = ", ".join(f"{name} ({runs_of(len(paths))}, as {paths.iloc[0]})" for name, paths in prints)
+            each = ", ".join(f"{name} ({runs_of(len(paths))}, as {plain(paths.iloc[0])})" for name, paths in prints)
             told.append(f"warning: data={' '.join(values)} has different fingerprints: {each}")
     protocols = {str(sorted(entry.protocol.items())): entry for entry in runs.entries if entry.status == "completed"}
     if len(protocols) > 1:
-        told.append(f"warning: protocols of evaluation are mixed: {', as '.join(e.path for e in protocols.values())}")
+        paths = ", as ".join(plain(entry.path) for entry in protocols.values())
+        told.append(f"warning: protocols of evaluation are mixed: as {paths}")
     twice = done[done.duplicated([*runs.varying, "seed"], keep=False)] if len(done) else done
     if len(twice):
-        told.append(f"warning: {len(twice)} runs share settings and seed with another, as {twice['path'].iloc[0]}")
+        told.append(
+            f"warning: {len(twice)} runs share settings and seed with another, as {plain(twice['path'].iloc[0])}"
+        )
     return told
 
 
@@ -161,7 +205,7 @@ def casualties(runs: Runs):
     lines = []
     for status, part in runs.frame[runs.frame["status"] != "completed"].groupby("status"):
         named = [
-            f"{path}{f' ({reason})' if reason and status != 'diverged' else ''}"
+            f"{plain(path)}{f' ({reason})' if reason and status != 'diverged' else ''}"
             for path, reason in zip(part["path"], part["reason"].fillna(""), strict=True)
         ]
         lines.append(f"{len(part)} {status}: {', '.join(named)}")

@@ -82,9 +82,18 @@ function show(side) {
   target.append(list);
   if (run.codes) {
     const chart = element("div", undefined, { className: "chart", id: `codes-${side}` });
-    target.append(element("h4", "Codes of the test examples"), chart);
-    const values = run.codes.map(([x, y, label]) => ({ x, y, label }));
-    vegaEmbed(chart, { ...content.codes, data: { values } }, options);
+    const { points, of, axes, classes } = run.codes;
+    const caption = `${points.length.toLocaleString("en")} of ${of.toLocaleString("en")} test examples. Colors are classes, the same in both charts; no model has any of them.`;
+    target.append(element("h4", "Codes of the test examples"), element("p", caption, { className: "caption" }), chart);
+    const spec = structuredClone(content.codes);
+    spec.data = { values: points.map(([x, y, label]) => ({ x, y, label })) };
+    spec.encoding.x.title = axes[0];
+    spec.encoding.y.title = axes[1];
+    if (classes.length) {
+      spec.encoding.color.scale = { domain: classes, range: classes.map((name) => content.classes[name]) };
+      spec.encoding.color.legend.columns = Math.max(1, Math.min(9, Math.floor(chart.clientWidth / (7 * Math.max(...classes.map((name) => name.length)) + 34))));
+    } else spec.encoding.color = { value: "#888" };
+    vegaEmbed(chart, spec, options);
   }
   target.append(element("h4", "Reconstructions"));
   if (run.picture) target.append(element("img", undefined, { src: run.picture, alt: `Test examples and their reconstructions by ${run.name}` }));

@@ -1,0 +1,38 @@
+"""Text and numbers from files of anybody, as every terminal, file and page can show them."""
+
+import math
+
+
+def plain(text):
+    """The text with escapes for what is not printable: line ends, terminal codes, lone surrogates, marks of direction.
+
+    So nothing that a name holds moves a cursor, breaks a line or cannot be encoded.
+    """
+    text = str(text)
+    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def word(value):
+    """A setting's value as a person reads it."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "-"
+    return f"{value:.12g}" if isinstance(value, float) else plain(value)
+
+
+FORMULA = ("=", "+", "-", "@")
+
+
+def cell(value):
+    """A value of a table for spreadsheets: text that they would take for a formula begins with an apostrophe."""
+    if not isinstance(value, str):
+        return value
+    text = plain(value)
+    return f"'{text}" if text.startswith(FORMULA) and not _is_number(text) else text
+
+
+def _is_number(text):
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
