@@ -27,7 +27,8 @@ VALUES = [
 ]
 TEXT = [
     "", "\x00", "[", "{", "[]", "null", "3", '"x"', "[" * 100_000, "{}", "a: [", "*a", "a: &a [*a]", "1: 2",
-    "? [1]\n: 2", "2026-13-45", "- 1", "step\n", "step,valid/mse\n1", "a,a\n1,2\n", '"', "step,valid/mse\n1,2,3\n", "\ufeff{}",
+    "? [1]\n: 2", "2026-13-45", "- 1", "step\n", "step,valid/mse\n1", "a,a\n1,2\n", '"', "step,valid/mse\n1,2,3\n",
+    "\ufeff{}",
 ]
 # fmt: on
 FILES = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml", "codes.npz")
