@@ -12,7 +12,7 @@ from flax import linen as nn
 from flax import struct
 
 from aejax.errors import InputError
-from aejax.random import normal_by_unit
+from aejax.keys import normal_by_unit
 from aejax.settings import Number, choice, flag, integer, number
 
 

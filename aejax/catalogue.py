@@ -89,13 +89,15 @@ def preview(overrides, asked):
     import numpy as np
 
     from aejax.evaluate import SEED
+    from aejax.examples import picked
     from aejax.figures import preview as drawn
-    from aejax.random import Purpose, key_for
+    from aejax.keys import Purpose, key_for
 
     loaded = {}
     job = _job([*overrides, "noise=none"], loaded)
-    form = job.experiment.form
-    clean_NxP = np.asarray(form.scaled(job.dataset.test.x[:EXAMPLES].reshape(-1, form.pixels)))
+    form, test = job.experiment.form, job.dataset.test
+    chosen = test.x[picked(len(test.x), EXAMPLES, test.y)]
+    clean_NxP = np.asarray(form.scaled(chosen.reshape(-1, form.pixels)))
     rows, unfit = {"clean": clean_NxP}, []
     for kind in sorted(path.stem for path in (CONF / "noise").glob("*.yaml") if path.stem != "none"):
         try:
@@ -107,7 +109,7 @@ def preview(overrides, asked):
         for name, noise in noises:
             rows[name] = np.asarray(noise(key_for(SEED, Purpose.RESTORE), clean_NxP, form.shape))
     path = Path(asked.output or f"preview_{job.dataset.name.replace('/', '_')}.png")
-    path.write_bytes(drawn(form, rows))
+    path.write_bytes(drawn(form, rows, f"{len(clean_NxP)} of {len(test.x):,} test examples of {job.dataset.name}"))
     print(f"{path}: {len(clean_NxP)} test examples" + (f"; not for these data: {', '.join(unfit)}" if unfit else ""))
 
 

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 from flax import struct
 
+from aejax import archive
 from aejax.errors import InputError
 from aejax.files import set_aside, write_whole
 from aejax.settings import amount
@@ -57,10 +58,8 @@ class Checkpoint:
         arrays = {f"state{jax.tree_util.keystr(path)}": leaf for path, leaf in leaves}
         for name in progress.points[0] if progress.points else ():
             arrays[f"points/{name}"] = np.stack([point[name] for point in progress.points])
-        file = io.BytesIO()
         numbers = {"done": np.int64(progress.done), "seconds": np.float64(progress.seconds)}
-        np.savez(file, ids=np.array(self.ids), **numbers, **arrays)
-        content = file.getvalue()
+        content = archive.npz({"ids": np.array(self.ids)} | numbers | arrays)
         self.saved = time.perf_counter()  # also where it cannot be written: not to try at every log point
         write_whole(self.path, hashlib.sha256(content).digest() + content)
 
@@ -76,21 +75,23 @@ class Checkpoint:
         content = self.path.read_bytes()
         if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
             self._refuse("is damaged")
-        with np.load(io.BytesIO(content[DIGEST:]), allow_pickle=False) as file:
-            arrays = dict(file)
+        try:
+            arrays = archive.from_npz(io.BytesIO(content[DIGEST:]))
+            ids, done, seconds = tuple(arrays["ids"]), int(arrays["done"]), float(arrays["seconds"])
+            columns = {name.removeprefix("points/"): array for name, array in arrays.items() if "points/" in name}
+            points = [{name: column[at] for name, column in columns.items()} for at in range(done)]
+        except (KeyError, IndexError, TypeError, ValueError):
+            self._refuse("is damaged")
         leaves, structure = jax.tree_util.tree_flatten_with_path(state)
         kept = [arrays.get(f"state{jax.tree_util.keystr(path)}") for path, _ in leaves]
         fits = all(
             old is not None and (old.shape, old.dtype) == (new.shape, new.dtype)
             for old, (_, new) in zip(kept, leaves, strict=True)
         )
-        if tuple(arrays["ids"]) != self.ids or not fits:
+        if ids != self.ids or not fits:
             self._refuse("is of other runs")
         placed = [jax.device_put(old, new.sharding) for old, (_, new) in zip(kept, leaves, strict=True)]
-        columns = {name.removeprefix("points/"): array for name, array in arrays.items() if name.startswith("points/")}
-        done = int(arrays["done"])
-        points = [{name: column[at] for name, column in columns.items()} for at in range(done)]
-        return Progress(done, jax.tree.unflatten(structure, placed), points, float(arrays["seconds"]))
+        return Progress(done, jax.tree.unflatten(structure, placed), points, seconds)
 
     def remove(self):
         """Removes the file, which a finished training needs no more."""

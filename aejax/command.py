@@ -4,6 +4,7 @@ Imports no jax, so that --help and --cfg answer at once.
 """
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -17,8 +18,9 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
+from aejax.confinement import check_inside
 from aejax.errors import STOP, InputError, JobFailed
-from aejax.explain import CONF, KNOWN, check_axes, explained
+from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
 
 STARTED = time.perf_counter()
@@ -37,18 +39,7 @@ class Check(Callback):
         Check.composed = True
         HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
         try:
-            with STOP.held():  # jaxlib's imports do not survive an exception
-                from aejax.job import Job
-            from aejax.runs import Run, check_folder
-            from aejax.settings import without_hydra
-
-            if config.hydra.sweeper.get("params"):
-                raise InputError("+sweep: asks for more than one run; must come with -m")
-            job = Job.read(without_hydra(config), config.hydra.runtime.choices, Check.loaded)
-            folder = config.hydra.run.dir
-            check_free(Path(folder).parent)  # it may be a sweep's
-            Check.before = check_folder(folder, job.run_id, job.settings)
-            run = Run.finished(folder, job.run_id)
+            Check.before, run = checked(config, Check.loaded)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
         except Exception:  # a defect, which Hydra would turn into a warning
@@ -63,8 +54,10 @@ class Check(Callback):
             from aejax.compose import check_count
 
             check_axes(config)
+            check_lengths(config)
             check_count(config)
             folder = Path(str(config.hydra.sweep.dir))
+            check_inside(folder, "hydra.sweep.dir")
             for each in (folder, *folder.parents):
                 if each.exists() and not each.is_dir():
                     what = "is a file" if each == folder else f"{each} is a file"
@@ -79,6 +72,31 @@ class Check(Callback):
                 Check.lock.enter_context(locked(folder))
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
+
+
+def checked(config, loaded):
+    """What there is Before the composed run, and the Run itself if it is finished already; raises one of KNOWN.
+
+    `loaded` keeps the data {settings as text: Dataset}.
+    """
+    with STOP.held():  # jaxlib's imports do not survive an exception
+        from aejax.job import Job
+    from aejax.runs import Run, check_folder
+    from aejax.settings import without_hydra
+    from aejax.sweep import check_memory
+
+    if axes_of(config):
+        raise InputError("+sweep: asks for more than one run; must come with -m")
+    check_lengths(config)
+    folder = config.hydra.run.dir
+    check_inside(folder, "hydra.run.dir")
+    if config.hydra.output_subdir:
+        check_inside(Path(folder) / config.hydra.output_subdir, "hydra.output_subdir")
+    job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
+    check_free(Path(folder).parent)  # it may be a sweep's
+    job.track.check()
+    check_memory(job)
+    return check_folder(folder, job.run_id, job.settings), Run.finished(folder, job.run_id)
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
@@ -99,6 +117,7 @@ def run(config):
         job = Job.read(config, runtime.choices, Check.loaded)
         before = before or check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         with locked(folder):
+            report.data([job])
             run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
     except (InputError, OSError) as error:
         if isinstance(error, NotBegun):
@@ -133,7 +152,14 @@ def main():
     STOP.clear()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
+    words = sys.argv[1:]
     try:
+        if answered(words):
+            return
+        if any(word.partition("=")[0] in ("--cfg", "-c") for word in words):
+            return show_configuration()
+        if not sys.flags.safe_path and os.getcwd() not in sys.path:
+            sys.path.insert(0, os.getcwd())  # where `python -m aejax` finds modules, and the script would not
         with Check.lock:
             run()
     except SystemExit as stop:
@@ -148,6 +174,34 @@ def main():
             raise
         fail(explained(error, sys.argv[1:]))
     _leave(0)
+
+
+def answered(words):
+    """Whether these words ask for nothing that has to be composed, and then the answer is printed."""
+    from aejax import completion, usage  # which a run does without
+
+    shell = [word for word in words if word in ("install=bash", "uninstall=bash", "query=bash")]
+    if "--version" in words:
+        text = usage.version()
+    elif {"--help", "-h"} & set(words):
+        text = usage.shown(words)
+    elif {"--shell-completion", "-sc"} & set(words) and shell:
+        text = completion.answer(shell[0].split("=")[0], os.environ.get("COMP_LINE", "aejax "))
+    else:
+        return False
+    print(text, end="")
+    return True
+
+
+def show_configuration():
+    """What Hydra prints for --cfg, with the comments of conf/."""
+    from aejax.menu import folders
+    from aejax.usage import commented
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        run()
+    chosen = HydraConfig.get().runtime.choices
+    print(commented(printed.getvalue(), dict(chosen), folders(sys.argv[1:])), end="")
 
 
 def _interrupt(number, frame):

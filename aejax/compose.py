@@ -77,6 +77,14 @@ class SweepLoader:
         return config
 
     def _compose(self, master_config, sweep_overrides):
+        try:
+            return self._applied(master_config, sweep_overrides)
+        except (ValueError, TypeError, AttributeError) as error:  # Hydra's, of a choice that is no text, as model=2
+            if isinstance(error, OmegaConfBaseException):
+                raise
+            raise HydraException(str(error)) from None
+
+    def _applied(self, master_config, sweep_overrides):
         parsed = [self.parsed(word) for word in sweep_overrides]
         groups = [each for each in parsed if self.loader.repository.group_exists(each.key_or_group)]
         plain = [each for each in parsed if each not in groups]

@@ -35,14 +35,14 @@ class Experiment:
     batch_size: int = count(1, optional=True)
     log_points: int = count(1, 100_000, optional=True)
     select: str = choice("last", "best")
-    model: Any = part()
-    likelihood: Any = part()
-    net: Any = part()
-    noise: Any = part()
-    optim: Any = part()
-    pretrain: Any = part()
-    evaluate: Any = part()
-    sample: Any = part()
+    model: Any = part("bottleneck", "terms", "fit", "check")
+    likelihood: Any = part("settle", "negative_log")
+    net: Any = part("encoder", "features", "decoder", "check")
+    noise: Any = part("check", "__call__")
+    optim: Any = part("settle", "transformation")
+    pretrain: Any = part("check", "phases")
+    evaluate: Any = part("check", "what")
+    sample: Any = part("check", "codes", "images")
     form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
 
     def settle(self, form):

@@ -1,44 +1,69 @@
 """What Hydra says of a wrong command line, as one line with what the user may have meant. Imports no jax."""
 
-import functools
 import re
-from pathlib import Path
 
 import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.singleton import Singleton
-from hydra.errors import HydraException, MissingConfigException
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aejax.errors import InputError, matches, near
-from aejax.nested import dotted
+from aejax import hints
+from aejax.errors import InputError, near
+from aejax.menu import CONF, folders, groups
 
-PACKAGE = Path(__file__).parent
-CONF = next(folder for folder in (PACKAGE / "conf", PACKAGE.parent / "conf") if folder.is_dir())
+__all__ = ["CONF", "KNOWN", "axes_of", "check_axes", "check_lengths", "composed", "explained"]
 KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
+ALL = "--cfg job prints all of them"
+
+
+def composed(words):
+    """Hydra's configuration of these words, where it knows the folder of configurations; raises InputError."""
+    try:
+        return hydra.compose("config", list(words), return_hydra_config=True)
+    except Exception as error:  # Hydra's own, and what it lets through: ValueError, TypeError
+        raise InputError(str(explained(error, list(words)))) from None
 
 
 def explained(error, words):
     """What Hydra has to say, in one line, with what the user may have meant."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: no such choice; {near(choice, error.options)}"
-    unknown = re.search(r"Could not override '([^']+)'", str(error))
-    if unknown:
-        chosen = _choices(words)
-        owners = ", ".join(_owners(unknown[1], chosen))
-        told = f"only with {owners}; " if owners else matches(unknown[1], _keys(chosen))
-        return f"{unknown[1]}: no such key; {told}--cfg job prints all of them"
+        return f"{group}={choice}: no such choice; {hints.of_choice(group, choice, error.options)}"
     if isinstance(error, InputError | OSError):
         return error
-    told = str(error).split("full_key:")[0]
-    return told if any(word in told for word in words) else f"{told} (in: {' '.join(words)})"
+    places = folders(words)
+    known = groups(places)
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    if unknown:
+        return f"{unknown[1]}: no such key; {hints.of_key(unknown[1], _choices(words, known), places)}{ALL}"
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        return f"{error.override}: must be key=value{hints.of_word(error.override)}"
+    for word in words:
+        group, equals, choice = word.lstrip("+~").partition("=")
+        if equals and group in known and "Config group override" in str(error):  # as model=2, ~noise=1e3
+            return f"{word}: no such choice; {hints.of_choice(group, choice, known[group])}"
+    message = str(error).split("full_key:")[0]
+    return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
+
+
+def axes_of(config):
+    """What a sweep varies that its file says, {key: values}; raises InputError where nothing could launch it."""
+    for name, kind in (("launcher", Launcher), ("sweeper", Sweeper)):
+        node = config.hydra[name]
+        if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
+            raise InputError(f"hydra.{name}={node}: must be a mapping of settings with a _target_")
+        plugins = [f"{cls.__module__}.{cls.__qualname__}" for cls in Plugins.instance().discover(kind)]
+        if node._target_ not in plugins:
+            raise InputError(f"hydra.{name}._target_={node._target_}: no such plugin; {near(node._target_, plugins)}")
+    return config.hydra.sweeper.get("params") or {}
 
 
 def check_axes(config):
     """Raises InputError where a composed sweep would not vary what its file or its command line says."""
-    axes = config.hydra.sweeper.get("params") or {}
+    axes = axes_of(config)
     for word in config.hydra.overrides.task:
         prefix, key = re.match(r"([+~]*)([^=@]*)", word).groups()
         if prefix and key in axes:
@@ -47,31 +72,19 @@ def check_axes(config):
             raise InputError(f"{word}: must name one file, several of them with -m one after another")
 
 
-def _owners(unknown, chosen):
-    """The choices of the unknown key's group with which there is such a key, as net=mlp, beside those `chosen`."""
-    group = unknown.split(".")[0]
-    others = [word for word in chosen if not word.startswith(f"{group}=")]
-    choices = sorted(f"{group}={path.stem}" for path in (CONF / group).glob("*.yaml"))
-    return [choice for choice in choices if unknown in _keys((*others, choice))]
+def check_lengths(config):
+    """Raises InputError where `steps` are given, and `epochs`, before which they would not count, are there too."""
+    given = dict(word.lstrip("+").split("=", 1) for word in config.hydra.overrides.task if "=" in word)
+    axes = axes_of(config)
+    lengths = {key: given.get(key, axes.get(key)) for key in ("steps", "epochs")}
+    if lengths["epochs"] is None:
+        lengths["epochs"] = config.get("epochs")
+    if all(value not in (None, "null") for value in lengths.values()):
+        told = " ".join(f"{key}={value}" for key, value in lengths.items())
+        raise InputError(f"{told}: must be one of the two; epochs=null takes the steps")
 
 
-def _choices(words):
+def _choices(words, known):
     """The choices of groups among words of a command line, of several the first: they decide what keys there are."""
-    split = [word.lstrip("+").split("=", 1) for word in words if "=" in word and not word.startswith("hydra")]
-    return tuple(f"{key}={value.split(',')[0]}" for key, value in split if (CONF / key).is_dir())
-
-
-@functools.cache
-def _keys(chosen):
-    """The keys that there are with these choices of groups."""
-    before = Singleton.get_state()
-    try:
-        GlobalHydra.instance().clear()
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = OmegaConf.to_container(hydra.compose("config", list(chosen)), resolve=False)
-            parts = [name.split(".") for name, _ in dotted(config)]
-            return sorted({".".join(each[:length]) for each in parts for length in range(1, len(each) + 1)})
-    except HydraException:  # somebody's own choice
-        return []
-    finally:
-        Singleton.set_state(before)
+    split = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
+    return {group: choice.split(",")[0] for group, choice in split if group in known}

@@ -1,6 +1,7 @@
 """Files that are whole or not there, and folders that one process at a time is at work in."""
 
 import contextlib
+import errno
 import fcntl
 import itertools
 import os
@@ -35,10 +36,12 @@ def write_whole(path, content, lasting=True):
 def _opened(path):
     """A new file, in a folder that is made where it is missing: one call of the system where it is not."""
     try:
-        return open(path, "wb")
+        return open(path, "xb")
     except FileNotFoundError:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        return open(path, "wb")
+    except FileExistsError:  # of a killed process, or a link that somebody made
+        Path(path).unlink()
+    return open(path, "xb")
 
 
 def remove_parts(folder):
@@ -75,7 +78,12 @@ def locked(folder):
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
     while True:
-        file = open(path, "w")  # noqa: SIM115, closed below
+        try:  # neither through a link nor cut off, because the folder may be somebody's
+            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), "rb+", 0)
+        except OSError as error:
+            if error.errno != errno.ELOOP:
+                raise
+            raise InputError(f"{path}: is a link; must be removed, if nobody is at work in {folder}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

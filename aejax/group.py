@@ -16,7 +16,7 @@ from aejax.bottleneck import code_width
 from aejax.checkpoint import Checkpoint, Progress
 from aejax.errors import STOP, InputError
 from aejax.evaluate import evaluate
-from aejax.examples import examples
+from aejax.examples import SHOWN, examples, picked
 from aejax.lanes import Layout, lane
 from aejax.record import SAVE_SECONDS, Lane, NotBegun, tidy
 from aejax.runs import check_space
@@ -151,8 +151,9 @@ def _prepare(lanes, layout, experiments, params, data):
     from aejax.figures import GRID_SIDE  # takes half a second to import
 
     grid = jax.ShapeDtypeStruct((GRID_SIDE**2, code_width(params)), np.float32)
+    rows = jax.ShapeDtypeStruct((min(SHOWN, data.test.shape[0]),), np.int32)
     one = [_shapes(tree, lanes=1) for tree in (experiments, params)]
-    return evaluation, Layout(1, "map").compiled(examples, 2, *one, _shapes(data), grid)
+    return evaluation, Layout(1, "map").compiled(examples, 2, *one, _shapes(data), grid, rows)
 
 
 def _train(lanes, layout, plan, programs, experiments, progress, data, checkpoint, report):
@@ -271,11 +272,13 @@ def _draw(each, picture, params, data):
     codes, alone = each.run.codes, Layout(1, "map")
     grid = figures.code_grid(codes["z"])
     grid_GxZ = np.pad(grid.z, ((0, 0), (0, code_width(params) - grid.z.shape[1])))
-    one = [alone.stack([each.job.experiment]), alone.stack([params]), alone.share(data), grid_GxZ]
-    shown = lane(jax.device_get(picture(*one)), 0)
+    test = each.job.dataset.test
+    rows_N = picked(len(test.x), SHOWN, test.y)
+    one = [alone.stack([each.job.experiment]), alone.stack([params]), alone.share(data), grid_GxZ, rows_N]
+    shown = lane(jax.device_get(picture(*one)), 0) | {"rows": rows_N}
     findings = each.run.record["evaluation"]
-    for name, png in figures.draw(each.job, each.rows, each.run.metrics, findings, codes, grid, shown):
-        each.run.write_figure(name, png)
+    for name, content in figures.draw(each.job, each.rows, each.run.metrics, findings, codes, grid, shown):
+        each.run.write_figure(name, content)
 
 
 def _shapes(tree, lanes=None, sharded=False):

@@ -5,16 +5,19 @@ import json
 import sys
 from typing import Any
 
-import hydra
 from flax import struct
 
 import aejax
+from aejax import hints
 from aejax.checkpoint import Checkpoints
+from aejax.confinement import OWN, is_confined
 from aejax.data import Dataset, Splits
 from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
+from aejax.explain import composed
 from aejax.lanes import Lanes
-from aejax.settings import Build, declared, flag, part, plain, without_hydra, words
+from aejax.runs import PICTURES
+from aejax.settings import Build, declared, formats, part, plain, without_hydra, words
 from aejax.track import Track
 
 
@@ -22,11 +25,11 @@ from aejax.track import Track
 class Around:
     """The settings of a job that are not its experiment's."""
 
-    data: Any = part()
-    track: Track = part()
-    lanes: Lanes = part()
-    checkpoint: Checkpoints = part()
-    figures: bool = flag()
+    data: Any = part()  # with a load()
+    track: Track = part("mode", "start")
+    lanes: Lanes = part("how", "max", "settle")
+    checkpoint: Checkpoints = part("seconds")
+    figures: tuple[str, ...] = formats(*PICTURES)
     objective: str = words()
 
 
@@ -46,7 +49,7 @@ class Job:
     track: Track
     lanes: Lanes
     checkpoint: Checkpoints
-    figures: bool
+    figures: tuple[str, ...]
     objective: str
     run_id: str
     name: str
@@ -57,16 +60,18 @@ class Job:
 
         A `dataset` that is given takes the place of the configuration's source. `loaded` {settings as text: Dataset}
         keeps what the jobs of a sweep have in common; `trusted` are the modules that the configuration may name, None
-        for all. Raises InputError, before anything is compiled.
+        for all, unless the process is confined. Raises InputError, before anything is compiled.
         """
         loaded = {} if loaded is None else loaded
-        build, settings = Build(config, trusted), plain(config)
+        build, settings = Build(config, OWN if is_confined() else trusted), plain(config)
         settings.pop("hydra", None)
         own = {kind: declared(kind) for kind in (Around, Experiment)}
         known = {name for names in own.values() for name in names}
         for name in settings:
             if name not in known:
-                raise InputError(f"{name}: no such key; {near(name, known)}")
+                raise InputError(f"{name}: no such key; {hints.of_key(name, choices) or near(name, known)}")
+        if not isinstance(settings.get("data"), dict):
+            raise InputError("data: must be a group's choice or a mapping of settings with a _target_")
         common = {name: value for name, value in settings["data"].items() if name in declared(Splits)}
         source = {name: value for name, value in settings["data"].items() if name not in common}
         if dataset is not None:
@@ -84,20 +89,23 @@ class Job:
         dataset = loaded[key]
         experiment = experiment.settle(dataset.form)
         identity = run_id(settings, dataset.fingerprint, aejax.__version__)
-        noise = "" if choices["noise"] == "none" else f" noise={choices['noise']}"
-        name = f"{choices['model']} {choices['data']}{noise} d={experiment.latent_dim} s={experiment.seed}"
-        rest = {field: getattr(around, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")}
         chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+        model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
+        noise = "" if noise == "none" else f" noise={noise}"
+        name = f"{model} {data}{noise} d={experiment.latent_dim} s={experiment.seed}"
+        rest = {field: getattr(around, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")}
         return cls(settings, chosen, experiment, dataset, run_id=identity, name=name, **rest)
 
 
 def compose(overrides, loaded=None):
     """The Job of these overrides, where Hydra knows the folder of configurations; raises InputError."""
-    config = hydra.compose("config", list(overrides), return_hydra_config=True)
+    config = composed(overrides)
     return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
 
 
 def _loaded(source):
+    if not hasattr(source, "load"):
+        raise InputError(f"data._target_={type(source).__module__}.{type(source).__name__}: must have a method load")
     dataset = source.load()
     if not isinstance(dataset, Dataset):
         raise InputError(f"data: {type(source).__name__}.load() must return an aejax.data.Dataset")

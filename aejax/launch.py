@@ -12,13 +12,13 @@ from typing import Any
 
 import jax
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax.compose import SweepLoader, write_yaml
+from aejax.confinement import NotTrusted, check_inside
 from aejax.device import cores
 from aejax.errors import InputError, JobFailed
 from aejax.explain import explained
@@ -28,7 +28,7 @@ from aejax.job import Job
 from aejax.record import Clock, NotBegun, Place
 from aejax.runs import SETTINGS, Before, Run, check_folder, discard
 from aejax.settings import without_hydra
-from aejax.sweep import Ledger
+from aejax.sweep import Ledger, check_memory
 from aejax.terminal import SweepReport
 from aejax.training import segments
 
@@ -107,6 +107,7 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
         report.say(broken)
     if ledger.devices > len(jax.devices()):
         report.say(f"begun on {ledger.devices} devices, goes on with {len(jax.devices())}: the last bits may differ")
+    report.data([task.job for task in good.values()])
     report.plan(sum(task.finished is not None for task in good.values()))
     if len(valid) > len(good):
         report.say(f"{len(valid) - len(good)} of {len(valid)} jobs have the configuration of another; trained once")
@@ -171,7 +172,7 @@ def names_of(job_overrides):
 
 def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
     """A Task for each job; raises InputError where the folder holds another sweep."""
-    before, names, loaded, tasks = Singleton.get_state(), names_of(job_overrides), {}, []
+    before, names, loaded, tasks = HydraConfig.instance().cfg, names_of(job_overrides), {}, []
     try:
         for place, overrides in enumerate(job_overrides):
             task = Task(initial_job_idx + place, JobReturn(overrides=list(overrides)))
@@ -179,8 +180,26 @@ def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
             ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)
             tasks.append(task)
     finally:
-        Singleton.set_state(before)
+        HydraConfig.instance().cfg = before
+    _check_memory(tasks)
     return tasks
+
+
+def _check_memory(tasks):
+    """Jobs that the machine cannot hold have failed, each with the reason; equal ones are looked at once."""
+    errors = {}
+    for task in tasks:
+        if task.job is None:
+            continue
+        key = jax.tree.structure(task.job.experiment), int(task.job.experiment.latent_dim)
+        if key not in errors:
+            errors[key] = None
+            try:
+                check_memory(task.job)
+            except InputError as error:
+                errors[key] = str(error)
+        if errors[key]:
+            task.error, task.job = errors[key], None
 
 
 def _read(task, hydra_context, config, name, loaded):
@@ -202,11 +221,17 @@ def _read(task, hydra_context, config, name, loaded):
     returned.cfg = without_hydra(composed)
     returned.hydra_cfg = composed
     returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
+    check_inside(folder, "hydra.sweep.subdir")
+    if composed.hydra.output_subdir:
+        check_inside(folder / composed.hydra.output_subdir, "hydra.output_subdir")
     task.folder, task.config = folder, composed
     try:
         job = dataclasses.replace(Job.read(returned.cfg, composed.hydra.runtime.choices, loaded), name=name)
+        job.track.check()
         task.before = check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         task.job = job
+    except NotTrusted:
+        raise
     except (InputError, OSError) as error:  # a file of the data's, perhaps
         task.error = str(error)
     except OmegaConfBaseException as error:

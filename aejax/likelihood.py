@@ -1,6 +1,7 @@
 """Likelihoods: how pixels are distributed around what the decoder says; per example, in nats."""
 
 import math
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +16,8 @@ EDGE = 1 / 256  # of a mean in [0, 1], so that its logit is finite
 @struct.dataclass
 class Likelihood:
     """How pixels are distributed around what the decoder says; the base of the kinds."""
+
+    is_density: ClassVar[bool] = True  # of real values; otherwise a probability of 0 and 1
 
     def settle(self, form):
         """The kind for data of this `form`."""
@@ -39,6 +42,10 @@ class Likelihood:
         """-log p(x) in nats, summed over pixels, [B]; `own` are the kind's own parameters."""
         raise NotImplementedError
 
+    def draw(self, key, logits_BxP, own):
+        """Examples x_BxP drawn from p(x) at these logits."""
+        raise NotImplementedError
+
     def learned(self, own):
         """What its own parameters say, {name: scalar}."""
         return {}
@@ -47,6 +54,8 @@ class Likelihood:
 @struct.dataclass
 class Bernoulli(Likelihood):
     """Independent pixels that are 1 with probability sigmoid(logit); cross-entropy (Kingma & Welling 2014, C.1)."""
+
+    is_density: ClassVar[bool] = False
 
     def check(self, experiment):
         if experiment.form.kind == "real":
@@ -63,6 +72,9 @@ class Bernoulli(Likelihood):
 
     def negative_log(self, x_BxP, logits_BxP, own):
         return jnp.sum(jax.nn.softplus(logits_BxP) - x_BxP * logits_BxP, axis=1)
+
+    def draw(self, key, logits_BxP, own):
+        return jax.random.bernoulli(key, self.mean(logits_BxP)).astype(jnp.float32)
 
 
 @struct.dataclass
@@ -90,6 +102,9 @@ class Gaussian(Likelihood):
     def negative_log(self, x_BxP, logits_BxP, own):
         squared_B = jnp.sum((x_BxP - self.mean(logits_BxP)) ** 2, axis=1)
         return 0.5 * (squared_B / self.variance + x_BxP.shape[1] * jnp.log(2 * math.pi * self.variance))
+
+    def draw(self, key, logits_BxP, own):
+        return self.mean(logits_BxP) + jnp.sqrt(self.variance) * jax.random.normal(key, logits_BxP.shape)
 
 
 @struct.dataclass
@@ -121,6 +136,10 @@ class Learned(Gaussian):
         nats_BxP = squared_BxP * jnp.exp(-log_variance_P)[None, :] + (math.log(2 * math.pi) + log_variance_P)[None, :]
         return 0.5 * jnp.sum(nats_BxP, axis=1)
 
+    def draw(self, key, logits_BxP, own):
+        std_P = jnp.broadcast_to(jnp.exp(0.5 * self._log_variance(own)), logits_BxP.shape[1:])
+        return self.mean(logits_BxP) + std_P[None, :] * jax.random.normal(key, logits_BxP.shape)
+
     def learned(self, own):
         return {"variance": jnp.mean(jnp.exp(self._log_variance(own)))}
 
@@ -130,7 +149,7 @@ class Learned(Gaussian):
 
 
 @struct.dataclass
-class ByKind:
+class ByKind(Likelihood):
     """Bernoulli for binary data, Gaussian otherwise; `settle` decides before anything is compiled."""
 
     variance: Number = number(above=0)

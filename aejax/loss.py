@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.errors import InputError
-from aejax.model import Outputs, encode, forward
-from aejax.random import Purpose, key_for, normal_by_unit
+from aejax.keys import Purpose, key_for, normal_by_unit
+from aejax.model import Outputs, code_weights, encode, forward
 from aejax.settings import Number, count, number
 
 
@@ -16,7 +16,8 @@ from aejax.settings import Number, count, number
 class Seen:
     """What a term may look at: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
 
-    `progress` is the share of the training that is over, 0 to 1; `key` is for what a term draws, None in evaluation.
+    `progress` is the share of the steps after pretraining that is over, 0 to 1; `key` is for what a term draws, None in
+    evaluation.
     """
 
     experiment: Any
@@ -53,8 +54,9 @@ class KL(Term):
         weight * ramp * |sum_j max(free_bits, mean_B KL_j) - capacity * min(1, progress / growth)|
 
     The ramp rises from 0 to 1 over the share `anneal` of each of `cycles` equal cycles of the training, once for linear
-    annealing (Bowman et al. 2016), several times for a cyclical one (Fu et al. 2019, eq. 6). free_bits, in nats a unit:
-    Kingma et al. 2016, eq. 15. The capacity, in nats: Burgess et al. 2018, eq. 8.
+    annealing (Bowman et al. 2016), several times for a cyclical one (Fu et al. 2019, eq. 6). The training here is what
+    follows pretraining. free_bits, in nats a unit: Kingma et al. 2016, eq. 15. The capacity, in nats: Burgess et al.
+    2018, eq. 8.
     """
 
     anneal: Number = number(0, 1)
@@ -81,10 +83,16 @@ class KL(Term):
 
 @struct.dataclass
 class L1(Term):
-    """The sum of the code units' absolute values."""
+    """The sum of the code units' absolute values, each times the length of its weights in the decoder.
+
+    It is the L1 norm of a code whose decoder has rows of length 1 (Conerly et al. 2024), so that smaller codes and
+    larger weights do not escape it. A decoder with hidden layers can still let later layers do so.
+    """
 
     def __call__(self, seen):
-        return jnp.sum(jnp.abs(seen.outputs.code.z), axis=1)
+        weights_ZxH = code_weights(seen.experiment, seen.params)
+        length_Z = jnp.sqrt(jnp.sum(weights_ZxH**2, axis=1) + TINY**2)  # the root has no gradient at 0
+        return jnp.abs(seen.outputs.code.z) @ length_Z
 
 
 @struct.dataclass
@@ -156,7 +164,8 @@ def objective(experiment, params, clean_BxP, input_BxP, at=None):
     outputs = forward(
         experiment, params, input_BxP, key_posterior if experiment.model.bottleneck.sampling else None, key_training
     )
-    progress = jnp.float32(1.0) if at is None else at / experiment.steps
+    pretraining = sum(experiment.pretrain.phases(experiment))  # steps before the whole model trains
+    progress = jnp.float32(1.0) if at is None else (at - pretraining) / (experiment.steps - pretraining)
     seen = Seen(experiment, params, input_BxP, outputs, progress, key_penalty)
     nats_B = experiment.likelihood.negative_log(clean_BxP, outputs.logits, params["likelihood"])
     terms = {"reconstruction": jnp.mean(nats_B)}

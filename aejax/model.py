@@ -7,8 +7,8 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.bottleneck import Code, FromCode, ToCode, code_width, latent_mask
-from aejax.random import Purpose, key_for
-from aejax.settings import part
+from aejax.keys import Purpose, key_for
+from aejax.settings import part, parts
 
 
 @struct.dataclass
@@ -18,9 +18,9 @@ class Autoencoder:
     `terms` {name: term} are added to the reconstruction term, each with its own weight.
     """
 
-    bottleneck: Any = part()
-    terms: dict[str, Any] = part()
-    fit: Any = part()
+    bottleneck: Any = part("heads", "has_prior", "start")
+    terms: dict[str, Any] = parts("check", "added")
+    fit: Any = part("closed_form", "start")
 
     def check(self, experiment):
         """Raises InputError where a part does not fit the rest of the experiment."""
@@ -105,10 +105,13 @@ def to_code(experiment, params, h_BxH, key=None, carried=None):
 
 def from_code(experiment, params, z_BxZ):
     """The decoder's first hidden units h_BxH, before their activation."""
-    net, own = experiment.net, params["from_code"]
-    if net.tied:
-        own = own | {"kernel": params["to_code"]["mean"]["kernel"].T}
-    return FromCode(net.features(experiment.form.shape)).apply({"params": own}, z_BxZ, _mask(experiment, params))
+    net, layer = experiment.net, params["from_code"] | {"kernel": code_weights(experiment, params)}
+    return FromCode(net.features(experiment.form.shape)).apply({"params": layer}, z_BxZ, _mask(experiment, params))
+
+
+def code_weights(experiment, params):
+    """The decoder's weights of each code unit, [Z, H]; the encoder's, transposed, where weights are tied."""
+    return params["to_code"]["mean"]["kernel"].T if experiment.net.tied else params["from_code"]["kernel"]
 
 
 def decoder_layers(net, params):

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.errors import InputError
-from aejax.settings import Number, number, part
+from aejax.settings import Number, number, parts
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 FEWEST = 1e-3  # level of shot noise below which a million photons a pixel and more are taken for infinitely many
@@ -24,6 +24,10 @@ class Noise:
 
     def check(self, experiment):
         """Raises InputError where this kind makes no sense on the experiment's data."""
+
+    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+        """log p(noisy | clean) up to a constant of the noisy example, [M, G]; None where it has no simple form."""
+        return None
 
 
 @struct.dataclass
@@ -42,6 +46,10 @@ class Gaussian(Noise):
 
     def __call__(self, key, x_BxP, shape):
         return x_BxP + self.level * jax.random.normal(key, x_BxP.shape)
+
+    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+        products_MxG = jnp.matmul(noisy_MxP, clean_GxP.T, precision="highest")
+        return (products_MxG - 0.5 * jnp.sum(clean_GxP**2, axis=1)[None, :]) / self.level**2
 
 
 @struct.dataclass
@@ -80,6 +88,10 @@ class SaltPepper(Noise):
         u_BxP = _uniform_by_pixel(key, x_BxP.shape[0], shape)
         return jnp.where(u_BxP < self.level, (u_BxP < 0.5 * self.level).astype(x_BxP.dtype), x_BxP)
 
+    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+        kept, black, white = 1 - self.level, 0.5 * self.level, 0.5 * self.level
+        return _replacing(noisy_MxP, clean_GxP, shape, kept, {0: black, 1: white})
+
 
 @struct.dataclass
 class Flip(Noise):
@@ -94,6 +106,10 @@ class Flip(Noise):
     def __call__(self, key, x_BxP, shape):
         return jnp.where(_uniform_by_pixel(key, x_BxP.shape[0], shape) < self.level, 1 - x_BxP, x_BxP)
 
+    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+        # A flip is a pixel that is replaced by black or white, at twice the level.
+        return _replacing(noisy_MxP, clean_GxP, shape, 1 - 2 * self.level, {0: self.level, 1: self.level})
+
 
 @struct.dataclass
 class Masking(Noise):
@@ -103,6 +119,9 @@ class Masking(Noise):
 
     def __call__(self, key, x_BxP, shape):
         return jnp.where(_uniform_by_pixel(key, x_BxP.shape[0], shape) < self.level, 0.0, x_BxP)
+
+    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+        return _replacing(noisy_MxP, clean_GxP, shape, 1 - self.level, {0: self.level})
 
 
 @struct.dataclass
@@ -178,7 +197,7 @@ class Grayscale(Noise):
 class Chain(Noise):
     """Several kinds one after another, in the alphabetical order of their names, each with draws of its own."""
 
-    parts: dict[str, Any] = part()
+    parts: dict[str, Any] = parts("check", "__call__")
 
     def check(self, experiment):
         if not self.parts:
@@ -196,6 +215,21 @@ def _uniform_by_pixel(key, examples, shape):
     """Uniform draws in [0, 1), [B, P], equal for the channels of a pixel."""
     channels = shape[2] if len(shape) == 3 else 1
     return jnp.repeat(jax.random.uniform(key, (examples, math.prod(shape) // channels)), channels, axis=1)
+
+
+def _replacing(noisy_MxP, clean_GxP, shape, kept, replaced):
+    """log p(noisy | clean), [M, G]: each pixel stays with probability `kept` or is one of {value: probability}."""
+    channels = shape[2] if len(shape) == 3 else 1
+    clean_GxNxC = clean_GxP.reshape(clean_GxP.shape[0], -1, channels)
+
+    def of_one(noisy_P):
+        noisy_NxC = noisy_P.reshape(-1, channels)
+        probability_GxN = kept * jnp.all(noisy_NxC[None] == clean_GxNxC, axis=2)  # a pixel's channels go together
+        for value, probability in replaced.items():
+            probability_GxN += probability * jnp.all(noisy_NxC == value, axis=1)[None, :]
+        return jnp.sum(jnp.log(probability_GxN), axis=1)
+
+    return jax.lax.map(of_one, noisy_MxP, batch_size=64)
 
 
 def _needs_images(name, experiment):

@@ -13,8 +13,8 @@ from flax import struct
 from aejax import model
 from aejax.bottleneck import latent_mask
 from aejax.errors import InputError
+from aejax.keys import Purpose, key_for, normal_by_unit
 from aejax.nets import Mlp
-from aejax.random import Purpose, key_for, normal_by_unit
 from aejax.settings import Number, amount, count, number
 
 

@@ -20,7 +20,7 @@ from aejax.bottleneck import trim
 from aejax.errors import InputError
 from aejax.evaluate import findings
 from aejax.job import Job
-from aejax.runs import Run, flat
+from aejax.runs import FORMAT, Run, flat
 from aejax.track import Mirror
 
 SAVE_SECONDS = 10  # between two writings of an unfinished run's history
@@ -92,6 +92,7 @@ class Lane:
         self.mirror = job.track.start(self.place.home, job.run_id, job.name, told, self.place.sweep)
         told = self.run.clear()
         self.run.note(
+            format=FORMAT,
             id=job.run_id,
             name=job.name,
             status="running",
@@ -118,7 +119,8 @@ class Lane:
         metrics, self.run.record["evaluation"] = found(self.job, metrics, z_NxZ, details)
         self.run.write_metrics(metrics)
         self.run.write_params(trim(params, latent_dim))
-        self.run.write_codes(z_NxZ[:, :latent_dim], self.job.dataset.test.y)
+        test = self.job.dataset.test
+        self.run.write_codes(z_NxZ[:, :latent_dim], test.y, test.index, test.names)
         self.run.record["parameters"] = sum(array.size for array in flat(model.trained(self.run.params)).values())
 
     def end(self, status, clock, **fields):

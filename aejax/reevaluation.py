@@ -2,9 +2,11 @@
 
 import argparse
 import contextlib
+import copy
 import datetime
 import math
 import os
+import sys
 from pathlib import Path
 
 import hydra
@@ -15,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from aejax.command import fail
+from aejax.confinement import confined
 from aejax.errors import InputError
 from aejax.explain import CONF, KNOWN, explained
 from aejax.files import locked
@@ -23,12 +26,20 @@ USE = """all that there is:       python -m aejax.evaluate RUN RUN2
 some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* what=[nll,generation] samples=5000
 error on others' data:   python -m aejax.evaluate RUN RUN2 --across
 
-Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full. What metrics.json already holds stays."""
+Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full. What metrics.json already holds stays.
+First each run's own numbers are computed again; one whose parameters do not give them is left as it is."""
+OLD = (
+    "it is of format 1, which scrambled the saved encoders of lanes narrower than their program: as a part of a sweep "
+    "over latent_dim it must be trained again"
+)
 SAME = 1e-4  # relative difference up to which two evaluations of one run agree
 
 
 def main(words=None):
-    """The command; exit status 0, or 2 for a wrong input, before anything is compiled or written."""
+    """The command; exit status 0, 1 for a run that does not give its own numbers, 2 for a wrong input.
+
+    A wrong input ends it before anything is compiled or written.
+    """
     parser = argparse.ArgumentParser(
         "python -m aejax.evaluate",
         description=__doc__,
@@ -37,7 +48,9 @@ def main(words=None):
     )
     parser.add_argument("words", nargs="+", metavar="RUN | key=value", help="folders of runs, and settings")
     parser.add_argument("--across", action="store_true", help="also the error of each run on the data of the others")
-    parser.add_argument("--trust", action="store_true", help="read classes that are not aejax's own, as first time")
+    parser.add_argument(
+        "--trust", action="store_true", help="read classes that are not aejax's own, prepare or download data"
+    )
     asked = parser.parse_intermixed_args(words)
     folders = [Path(word) for word in asked.words if "=" not in word or Path(word).exists()]
     overrides = [word for word in asked.words if Path(word) not in folders]
@@ -46,29 +59,22 @@ def main(words=None):
             raise InputError("no run is named; must be at least one folder of a run")
         settings = _settings(overrides)
         _use_cores(len(folders))
-        trained = _read_all(folders, settings, asked.trust)
         with contextlib.ExitStack() as stack:
+            if not asked.trust:
+                stack.enter_context(confined(*folders))
+            trained = _read_all(folders, settings, asked.trust)
             for each in trained:
                 stack.enter_context(locked(each.run.path))
-            _evaluate_all(trained)
-            if asked.across:
-                _across(trained)
+            sound = _reproduced(trained)
+            _evaluate_all(sound)
+            if asked.across and sound:
+                _across(sound)
+            if len(sound) < len(trained):
+                sys.exit(1)
     except KNOWN as error:
         fail(explained(error, overrides))
     except OSError as error:
         fail(error)
-
-
-class Trained:
-    """A finished run, its Job with the new settings of evaluation, and its parameters."""
-
-    def __init__(self, run, job, params):
-        self.run, self.job, self.params = run, job, params
-
-    @property
-    def name(self):
-        """Its name and where it is."""
-        return f"{self.run.record['name']} ({self.run.path})"
 
 
 def _settings(overrides):
@@ -99,81 +105,98 @@ def _read_all(folders, settings, trust):
 
 
 def _read(folder, settings, trust, loaded):
-    import aejax
-    from aejax.job import Job
-    from aejax.runs import FINISHED, Run
+    from aejax.runs import FORMAT, Run
 
     run = Run.read(folder)
+    if run.format > FORMAT:
+        raise InputError(f"{folder}: its files are of format {run.format}; must be {FORMAT} or less")
+    try:
+        return _trained(run, folder, settings, trust, loaded)
+    except InputError as error:
+        if run.format < FORMAT:
+            raise InputError(f"{error}; {OLD}") from None
+        raise
+
+
+def _trained(run, folder, settings, trust, loaded):
+    import aejax
+    from aejax.job import Job
+    from aejax.reproduction import Trained
+    from aejax.runs import FINISHED
+
     record = run.record
-    if record.get("status") not in FINISHED:
-        raise InputError(f"{folder}: its status is {record.get('status')}; must be {' or '.join(FINISHED)}")
+    if record["status"] not in FINISHED:
+        raise InputError(f"{folder}: its status is {record['status']}; must be {' or '.join(FINISHED)}")
     version = record.get("versions", {}).get("aejax")
     if version != aejax.__version__:
         raise InputError(f"{folder}: is of aejax {version}; must be of {aejax.__version__}, as this one is")
-    for name in ("params.safetensors", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml"):
+    for name in ("params.safetensors", "codes.npz", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml"):
         if not (run.path / name).exists():
             raise InputError(f"{folder}: holds no {name}; must be the whole folder of a run")
     try:
         config = OmegaConf.load(run.path / ".hydra" / "config.yaml")
         runtime = OmegaConf.load(run.path / ".hydra" / "hydra.yaml").hydra.runtime
-        choices = dict(runtime.choices)
-        config.evaluate = settings
+        choices, cwd = dict(runtime.choices), Path(runtime.cwd)
+        asked = copy.deepcopy(config)
+        asked.evaluate = settings
         sourceless = "_target_" not in config.data
-    except (OSError, ValueError, YAMLError, OmegaConfBaseException, AttributeError) as error:
+    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException, AttributeError) as error:
         raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
     if sourceless:
         raise InputError(f"{folder}: was trained on a Dataset of a program; must have data that a configuration names")
     here = Path.cwd()
-    if Path(runtime.cwd).is_dir():  # relative paths in the configuration start there
-        os.chdir(runtime.cwd)
+    if cwd.is_dir():  # relative paths in the configuration start there
+        os.chdir(cwd)
     try:
-        job = Job.read(config, choices, loaded, trusted=None if trust else ("aejax",))
+        job, asked = (
+            Job.read(each, choices, loaded, trusted=None if trust else ("aejax",)) for each in (config, asked)
+        )
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     finally:
         os.chdir(here)
-    if job.dataset.fingerprint != record["data"]["fingerprint"]:
+    if job.dataset.fingerprint != record.get("data", {}).get("fingerprint"):
         raise InputError(f"{folder}: its data are no longer what they were; must be those it was trained on")
-    try:
-        params = run.params
-    except Exception as error:  # safetensors has an exception of its own for each kind of damage
-        raise InputError(f"{folder}: params.safetensors cannot be read ({error})") from None
-    return Trained(run, job, params)
+    return Trained(run, job, asked)
+
+
+def _reproduced(trained):
+    """The runs whose parameters give the numbers that they report; of the others a line says what differs."""
+    from aejax.reproduction import differences
+    from aejax.runs import FORMAT
+
+    sound = []
+    for each, difference in zip(trained, differences(trained), strict=True):
+        old = each.run.format < FORMAT
+        if difference is None:
+            sound.append(each)
+            if old:
+                print(f"{each.name}: is of format {each.run.format}, and its parameters give its numbers")
+            continue
+        told = f"aejax: {each.name}: its parameters do not give the numbers that it reports, so nothing is added"
+        print(f"{told}: {difference}{f'; {OLD}' if old else ''}", file=sys.stderr)
+    return sound
 
 
 def _evaluate_all(trained):
-    """Measures runs of equal structure in one program, and adds what is found to each run's record."""
-    import jax
-
-    from aejax.evaluate import evaluate
+    """Measures runs by the settings that are asked for, and adds what is found to each run's files."""
     from aejax.evaluate.usefulness import usefulness
-    from aejax.lanes import Layout, lane
+    from aejax.reproduction import measured
 
-    groups, kept = {}, {}
-    for each in trained:
-        shapes = tuple((leaf.shape, leaf.dtype.str) for leaf in jax.tree.leaves(each.params))
-        groups.setdefault((jax.tree.structure((each.job.experiment, each.params)), shapes), []).append(each)
-    for group in groups.values():
-        layout = Layout(len(group), "map")
-        experiments = layout.stack([each.job.experiment for each in group])
-        params = layout.stack([each.params for each in group])
-        arrays = group[0].job.dataset.arrays()
-        data = layout.share(arrays)
-        program = layout.compiled(evaluate, 2, experiments, params, data)
-        metrics, z, details = jax.device_get(program(experiments, params, data))
-        for index, each in enumerate(group):
-            useful = None
-            experiment = each.job.experiment
-            if "usefulness" in experiment.evaluate.what and experiment.form.classes > 1:
-                useful = usefulness(experiment, each.params, arrays, kept)
-            _add(each, lane(metrics, index), z[index], lane(details, index), useful)
+    kept = {}
+    results = measured(trained, [each.asked.experiment for each in trained])
+    for each, (metrics, z_NxZ, details) in zip(trained, results, strict=True):
+        experiment, useful = each.asked.experiment, None
+        if "usefulness" in experiment.evaluate.what and experiment.form.classes > 1:
+            useful = usefulness(experiment, each.params, each.asked.dataset.arrays(), kept)
+        _add(each, metrics, z_NxZ, details, useful)
 
 
 def _add(each, metrics, z_NxZ, details, useful):
     """Adds metrics and findings to a run's files; what is there stays, and is told where it differs."""
     from aejax.record import found
 
-    new, evaluation = found(each.job, metrics, z_NxZ, details)
+    new, evaluation = found(each.asked, metrics, z_NxZ, details)
     if useful is not None:
         evaluation["usefulness"] = useful
         for name, values in useful.items():
@@ -193,8 +216,9 @@ def _write(each, new, evaluation):
     before = run.record.get("evaluation", {})
     reasons = {name: why for name, why in evaluation.pop("absent", {}).items() if name in added}
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
+    merged |= {key: before.get(key, {}) | evaluation[key] for key in ("specificity",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    again = {"at": now, "added": len(added), **each.job.experiment.evaluate.described}
+    again = {"at": now, "added": len(added), **each.asked.experiment.evaluate.described}
     run.note(evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
     print(f"{each.name}: {len(added)} metrics added, {len(old)} were there")
 
@@ -211,15 +235,23 @@ def _across(trained):
 
     from aejax.evaluate.passes import reconstructed
 
-    sets = {each.job.dataset.fingerprint: each.job.dataset for each in trained}
+    sets = {dataset_key(each.job.dataset): each.job.dataset for each in trained}
     error = jax.jit(lambda experiment, params, x: ((reconstructed(experiment, params, x) - x) ** 2).mean())
-    names = [dataset.name for dataset in sets.values()]
-    print("\nmean squared error, test examples of " + ", ".join(names))
+    print("\nmean squared error, test examples of")
+    for key, dataset in sets.items():
+        labels = f", labels {', '.join(dataset.label_names)}" if dataset.label_names else ""
+        print(f"  {key}: {len(dataset.test.x):,} examples{labels}")
     for each in trained:
         form, row = each.job.experiment.form, {}
-        for dataset in sets.values():
+        for key, dataset in sets.items():
             if dataset.form.shape == form.shape and (dataset.kind == "real") == (form.kind == "real"):
                 x_NxP = dataset.form.scaled(dataset.test.x.reshape(len(dataset.test.x), -1))
-                row[dataset.name] = float(str(np.float32(error(each.job.experiment, each.params, x_NxP))))
-        print("  ".join(f"{row[name]:10.5f}" if name in row else f"{'-':>10}" for name in names) + f"  {each.name}")
-        _write(each, {f"specificity/{name}_mse": value for name, value in row.items()}, {})
+                row[key] = float(str(np.float32(error(each.job.experiment, each.params, x_NxP))))
+        print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {each.name}")
+        told = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
+        _write(each, {f"specificity/{key}_mse": value for key, value in row.items()}, {"specificity": told})
+
+
+def dataset_key(dataset):
+    """A name for a data set, and the beginning of its fingerprint: the same letters with other labels are others."""
+    return f"{dataset.name}-{dataset.fingerprint[:8]}"

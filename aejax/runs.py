@@ -7,7 +7,6 @@ import io
 import json
 import math
 import os
-import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -17,17 +16,17 @@ import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
-from safetensors import numpy as safetensors
 
+from aejax import archive, contents
 from aejax.errors import InputError, near
 from aejax.files import LOCK, remove_parts, set_aside, write_whole
 from aejax.nested import dotted
 
+FORMAT = 2  # of what a run leaves. 1, without the number: encoders of lanes narrower than their program are scrambled
 FINISHED = ("completed", "diverged")
 FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
+PICTURES = ("png", "pdf", "svg")  # the formats of figures/
 SETTINGS = ".hydra"  # the folder of what Hydra leaves of a job
-MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast
 SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&B files
 
 
@@ -40,13 +39,11 @@ class Run:
 
     @classmethod
     def read(cls, path):
-        """The run that `path` holds; raises InputError where there is none."""
+        """The run that `path` holds; raises InputError where there is none, or where its run.json is damaged."""
         run = cls(path)
         try:
-            run.record = json.loads((run.path / "run.json").read_text())
-            if not isinstance(run.record, dict):
-                raise ValueError("run.json is no record")
-        except (OSError, ValueError) as error:
+            run.record = contents.record(run.path / "run.json")
+        except OSError as error:
             raise InputError(f"{path}: holds no run that can be read ({error})") from None
         return run
 
@@ -71,7 +68,7 @@ class Run:
             if name == "codes.npz":  # whose list of contents stands at its end
                 return zipfile.is_zipfile(self.path / name)
             return bool(self.metrics if name == "metrics.json" else self.history)
-        except (OSError, ValueError, TypeError, SafetensorError):
+        except (OSError, ValueError, SafetensorError):
             return False
 
     @classmethod
@@ -89,9 +86,14 @@ class Run:
         self._write("run.json", text, lasting=self.record["status"] != "running")
 
     @property
+    def format(self):
+        """The FORMAT that its files are written in."""
+        return self.record.get("format", 1)
+
+    @property
     def metrics(self):
-        """metrics.json: {name: a finite number or None}."""
-        return json.loads((self.path / "metrics.json").read_text())
+        """metrics.json: {name: a finite number or None}; raises InputError where it is damaged, as all files here."""
+        return contents.metrics(self.path / "metrics.json")
 
     def score(self, name, select="last"):
         """The metric `name`, else that of the history where the parameters were kept; None if not finite or diverged.
@@ -116,12 +118,13 @@ class Run:
     @property
     def history(self):
         """history.csv: one dict of floats a log point."""
-        with open(self.path / "history.csv", newline="") as file:
-            return [{name: float(value) for name, value in row.items()} for row in csv.DictReader(file)]
+        return contents.history(self.path / "history.csv")
 
     def kept(self, select):
         """The row of the history at which the parameters were kept, by the experiment's `select`."""
         rows = self.history
+        if not rows or (select == "best" and "valid/mse" not in rows[0]):
+            raise InputError(f"{self.path / 'history.csv'}: tells no step whose parameters were kept")
         if select == "best":
             return min(rows, key=lambda row: (math.isnan(row["valid/mse"]), row["valid/mse"]))
         return rows[-1]
@@ -137,51 +140,55 @@ class Run:
     @property
     def params(self):
         """params.safetensors as a dict by module and layer."""
-        tree = {name: {} for name in MODULES}  # some have no parameters
-        for name, array in safetensors.load((self.path / "params.safetensors").read_bytes()).items():
-            *modules, leaf = name.split(".")
-            node = tree
-            for module in modules:
-                node = node.setdefault(module, {})
-            node[leaf] = array
-        return tree
+        return contents.params(self.path / "params.safetensors")
 
     def write_params(self, params):
-        """Writes params.safetensors; names are module.layer.leaf."""
-        self._write("params.safetensors", safetensors.save(flat(params)))
+        """Writes params.safetensors; names are module.layer.leaf. Raises OSError where it reads back as another."""
+        arrays = flat(params)
+        self._write("params.safetensors", archive.tensors(arrays))
+        self._compare("params.safetensors", arrays, flat(self.params))
 
     @property
     def codes(self):
-        """codes.npz: z [N, latent_dim], index [N] and, where there are labels, y [N]."""
-        with np.load(self.path / "codes.npz", allow_pickle=False) as file:
-            return dict(file)
+        """codes.npz: z [N, latent_dim], index [N] in the source; where there are labels, files, y [N], name [N]."""
+        return contents.codes(self.path / "codes.npz")
 
-    def write_codes(self, z_NxZ, y_N=None):
-        """Writes codes.npz."""
-        arrays = {"z": z_NxZ, "index": np.arange(len(z_NxZ))} | ({} if y_N is None else {"y": y_N})
-        data = io.BytesIO()
-        np.savez(data, **arrays)
-        self._write("codes.npz", data.getvalue())
+    def write_codes(self, z_NxZ, y_N=None, index_N=None, name_N=None):
+        """Writes codes.npz; None: no labels, the source's rows in their order, no names. Raises OSError as above."""
+        index_N = np.arange(len(z_NxZ)) if index_N is None else index_N
+        arrays = {"z": z_NxZ, "index": index_N, "y": y_N, "name": name_N}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        self._write("codes.npz", archive.npz(arrays))
+        self._compare("codes.npz", arrays, self.codes)
 
-    def write_figure(self, name, png):
-        """Writes figures/<name>.png."""
-        self._write(f"figures/{name}.png", png)
+    def _compare(self, name, written, read):
+        """Raises OSError where what was `read` back is not what was to be `written`."""
+        differing = archive.differing(written, read)
+        if differing:
+            more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+            raise OSError(f"{self.path / name}: does not read back as it was written ({differing[0]}{more})")
+
+    def write_figure(self, name, picture):
+        """Writes the bytes of a picture as figures/<name>; the name's ending is its format."""
+        self._write(f"figures/{name}", picture)
+
+    @property
+    def figures(self):
+        """The paths of all pictures, by name."""
+        return sorted(path for path in (self.path / "figures").glob("*") if path.suffix[1:] in PICTURES)
 
     def _write(self, name, content, lasting=True):
         write_whole(self.path / name, content, lasting)
 
     @property
     def settings(self):
-        """.hydra/config.yaml as plain containers, without its interpolations resolved; raises ValueError, OSError."""
-        return _mapping((self.path / SETTINGS / "config.yaml").read_text())
+        """.hydra/config.yaml as plain containers, without its interpolations resolved."""
+        return contents.mapping(self.path / SETTINGS / "config.yaml")
 
     @property
     def choices(self):
-        """The choice of each group, from .hydra/hydra.yaml, of which only that part is parsed: it is long."""
-        text = (self.path / SETTINGS / "hydra.yaml").read_text()
-        found = re.search(r"^    choices:\n((?:      .*\n?)+)", text, re.M)
-        choices = _mapping(found[1]) if found else {}
-        return {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+        """The choice of each group, from .hydra/hydra.yaml."""
+        return contents.choices(self.path / SETTINGS / "hydra.yaml")
 
     @property
     def has_settings(self):
@@ -207,7 +214,7 @@ class Run:
     def copy(self, path):
         """A Run in `path` with the files of this finished one; its record says whose they are."""
         other = Run(path)
-        for name in (*FILES[1:], *(f"figures/{each.name}" for each in (self.path / "figures").glob("*.png"))):
+        for name in (*FILES[1:], *(f"figures/{each.name}" for each in self.figures)):
             if (self.path / name).exists():
                 other._write(name, (self.path / name).read_bytes())
         other.note(**self.record, same_as=str(self.path))
@@ -216,32 +223,25 @@ class Run:
     def clear(self):
         """Removes what an unfinished run left here; returns lines to tell.
 
-        A run.json that cannot be read gets another name, and so does what is damaged of a finished run.
+        A run.json that cannot be read gets another name, and so does what is damaged of a finished run. Raises
+        InputError, with nothing removed, where the run is finished and whole.
         """
         found, broken = Run.found(self.path), []
         if found is None:
             broken = ["run.json"]
         elif found.record.get("status") in FINISHED:
             broken = found.damaged
+            if not broken:
+                raise InputError(f"{self.path}: holds a finished run, which is kept; must be another folder")
         broken = [self.path / name for name in broken if (self.path / name).exists()]
         told = [f"{path}: is damaged; set aside as {set_aside(path).name}, the run is trained again" for path in broken]
         remove_parts(self.path)
         remove_parts(self.path / "figures")
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
-        for picture in (self.path / "figures").glob("*.png"):
+        for picture in self.figures:
             picture.unlink()
         return told
-
-
-def _mapping(text):
-    try:
-        content = yaml.load(text, _LOADER)
-    except yaml.YAMLError as error:
-        raise ValueError(" ".join(str(error).split())) from None
-    if not isinstance(content, dict):
-        raise ValueError("is no mapping")
-    return content
 
 
 def flat(params):

@@ -130,6 +130,20 @@ def choices(*options):
     return _field(False, parse, f"a list of some of {', '.join(options)}")
 
 
+def formats(*options):
+    """Some of these formats, a tuple that is structure: true means the first, false none, else a word or a list."""
+
+    def parse(value):
+        if isinstance(value, bool):
+            return options[:1] if value else ()
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, (list, tuple)) or any(entry not in options for entry in given):
+            raise ValueError
+        return tuple(option for option in options if option in given)
+
+    return _field(False, parse, f"true ({options[0]}), false, or a list of some of {', '.join(options)}")
+
+
 def flag():
     """true or false; structure."""
 
@@ -167,14 +181,19 @@ def entries(*, optional=False):
     return _field(False, parse, "a list of names or whole numbers, as [a,3]" + (" or null" if optional else ""))
 
 
-def part():
-    """A component, whose `_target_` names its class, or a mapping of names to components."""
-    return struct.field(metadata={"part": True})
+def part(*attributes):
+    """A component, whose `_target_` names its class, which must have these attributes."""
+    return struct.field(metadata={"part": attributes})
+
+
+def parts(*attributes):
+    """A mapping of names to components, whose classes must have these attributes."""
+    return struct.field(metadata={"parts": attributes})
 
 
 def declared(cls):
     """The names of the settings and parts of a class."""
-    return [field.name for field in dataclasses.fields(cls) if field.metadata.keys() & {"setting", "part"}]
+    return [field.name for field in dataclasses.fields(cls) if field.metadata.keys() & {"setting", "part", "parts"}]
 
 
 class Build:
@@ -189,13 +208,27 @@ class Build:
         self.raw = OmegaConf.to_container(config, resolve=False)
         self.referred = set(re.findall(r"\$\{([\w.]+)\}", json.dumps(self.raw)))
 
-    def component(self, node, key):
-        """What the mapping `node`, which stands at `key`, describes; raises InputError."""
+    def component(self, node, key, attributes=()):
+        """What the mapping `node`, which stands at `key`, describes; raises InputError.
+
+        Its class must have these `attributes`.
+        """
         if not isinstance(node, dict):
             raise InputError(f"{key}={_shown(node)}: must be a mapping of settings with a _target_")
         if "_target_" not in node:
-            return {name: self.component(entry, f"{key}.{name}") for name, entry in node.items()}
-        return self.instance(self._class(node["_target_"], f"{key}._target_"), node, key)
+            raise InputError(f"{key}._target_: is missing; must name a dataclass")
+        cls = self._class(node["_target_"], f"{key}._target_")
+        has = {name for base in cls.__mro__ for name in vars(base)} | {field.name for field in dataclasses.fields(cls)}
+        if not has.issuperset(attributes):
+            needed = ", ".join(attributes)
+            raise InputError(f"{key}._target_={node['_target_']}: must name a dataclass that has {needed}")
+        return self.instance(cls, node, key)
+
+    def components(self, node, key, attributes=()):
+        """What a mapping of names to components describes; raises InputError."""
+        if not isinstance(node, dict):
+            raise InputError(f"{key}={_shown(node)}: must be a mapping of names to components")
+        return {name: self.component(entry, f"{key}.{name}", attributes) for name, entry in node.items()}
 
     def instance(self, cls, node, key=""):
         """An instance of the dataclass `cls` with the fields in `node`; raises InputError."""
@@ -218,10 +251,12 @@ class Build:
         if setting is not None:
             try:
                 return setting.parse(value)
-            except ValueError:
+            except (ValueError, OverflowError):  # also a whole number that no float holds
                 raise InputError(f"{self._origin(key)}={_shown(value)}: must be {setting.allowed}") from None
-        if field.metadata.get("part"):
-            return self.component(value, key)
+        if "part" in field.metadata:
+            return self.component(value, key, field.metadata["part"])
+        if "parts" in field.metadata:
+            return self.components(value, key, field.metadata["parts"])
         return np.float32(value) if isinstance(value, float) else value  # a foreign class with plain fields
 
     def _origin(self, key):
@@ -234,6 +269,8 @@ class Build:
 
     def _class(self, target, key):
         module, _, name = str(target).rpartition(".")
+        if not all(word.isidentifier() for word in str(target).split(".")) or not module:
+            raise InputError(f"{key}={_shown(target)}: must name a dataclass by its module, as aejax.noise.Gaussian")
         if self.trusted is not None and str(target).split(".")[0] not in self.trusted:
             raise InputError(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
         try:

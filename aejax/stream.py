@@ -7,8 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+from aejax.keys import Purpose, key_for
 from aejax.lanes import cut_evenly
-from aejax.random import Purpose, key_for
 
 SHARE = 8  # of the memory for data that the batches of one piece take at the most; two pieces are there at a time
 

@@ -9,13 +9,21 @@ import numpy as np
 import yaml
 
 from aejax import model
-from aejax.device import memory
+from aejax.device import memory, size
 from aejax.errors import InputError
 from aejax.files import set_aside, write_whole
+from aejax.fit import SVD_EXAMPLES
 from aejax.lanes import Layout, cut_evenly, tree_bytes, value_bytes
 from aejax.loss import objective
 
 LEDGER = "sweep.json"
+SMALLER = {  # what to change where most of the memory goes there
+    "data": "data.limit or data.device_bytes",
+    "parameters": "net.widths or latent_dim",
+    "a training step": "batch_size or net.widths",
+    "codes": "latent_dim",
+    "principal components": "the examples' size, or evaluate.what without floors",
+}
 
 
 def groups(jobs):
@@ -60,6 +68,42 @@ def most_lanes(jobs):
     return max(1, (free - len(jax.devices()) * computed) // kept)
 
 
+def check_memory(job):
+    """Raises InputError, with the numbers, where the device cannot hold what a job takes at the very least.
+
+    The data, the parameters, and the most of what comes one after another: a step's batch, gradients and moments; the
+    codes of the test examples and their covariance; the covariance of pixels, or the decomposition of few examples.
+    How much more a program takes only its compilation tells.
+    """
+    experiment, form, params = job.experiment, job.experiment.form, _params([job])
+    what, pixels, width = experiment.evaluate.what, form.pixels, int(experiment.latent_dim)
+    stored = sum({id(split.x): split.x.nbytes for split in job.dataset.splits.values()}.values())
+    needs = {
+        "data": min(stored, job.dataset.budget),
+        "parameters": tree_bytes(params) * (1 if experiment.select == "last" else 2),
+    }
+    optim = jax.eval_shape(experiment.optim.transformation(experiment.steps).init, model.trained(params))
+    floats = {
+        "a training step": 2 * experiment.batch_size * pixels + tree_bytes((model.trained(params), optim)) // 4,
+        "codes": len(job.dataset.test.x) * width + (width**2 if "code" in what else 0),
+        "principal components": 0,
+    }
+    if "floors" in what or experiment.model.fit.closed_form:
+        few = form.examples <= SVD_EXAMPLES and not form.dynamic
+        floats["principal components"] = 2 * pixels * (form.examples if few else pixels)
+    most = max(floats, key=floats.get)
+    needs[most] = 4 * floats[most]
+    on_cpu = jax.default_backend() == "cpu"
+    free = memory() if on_cpu else memory() // len(jax.devices())
+    if sum(needs.values()) > free:
+        told = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
+        must = SMALLER[max(needs, key=needs.get)]
+        raise InputError(
+            f"takes {size(sum(needs.values()))} of memory at the least ({told}), and there are {size(free)}; "
+            f"must be less: {must}"
+        )
+
+
 def _params(jobs):
     """The shapes of one lane's parameters in a program of these jobs."""
     width = max(int(job.experiment.latent_dim) for job in jobs)
@@ -75,6 +119,8 @@ def _check(content):
     programs, numbers = content["programs"], [job["number"] for job in content["jobs"]]
     numbers += [number for program in programs for number in program["jobs"]]
     numbers += [program["devices"] for program in programs]
+    if not all(program["devices"] <= len(program["jobs"]) for program in programs):
+        raise ValueError("a program has no more devices than jobs")
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("numbers of jobs and devices are whole")
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):

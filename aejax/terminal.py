@@ -46,6 +46,23 @@ class Report:
     def __init__(self, console=None):
         self.console = console or Console(file=Stream(sys.stdout), highlight=False, soft_wrap=True)
 
+    def data(self, jobs):
+        """One line for each data set of the jobs: how many examples of what, and as what they are taken."""
+        likelihoods, datasets = {}, {}
+        for job in jobs:
+            datasets[id(job.dataset)] = job.dataset
+            name = type(job.experiment.likelihood).__name__.lower()
+            likelihoods.setdefault(id(job.dataset), {})[name] = None
+        for key, dataset in datasets.items():
+            told = dataset.described
+            sizes = ", ".join(f"{count:,} {name}" for name, count in told["examples"].items())
+            shape = "x".join(map(str, told["shape"]))
+            kind = told["kind"] + ", drawn at each step" * dataset.dynamic + ", standardized" * dataset.standardized
+            self.say(
+                f"data {told['name']}: {sizes} examples of {shape}, kind {kind}, "
+                f"likelihood {' or '.join(likelihoods[key])}"
+            )
+
     @contextlib.contextmanager
     def training(self, steps, name, done=0):
         """A function (step, loss, phase) that shows how far a training has come; `done` steps were before."""

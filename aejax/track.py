@@ -1,5 +1,6 @@
 """Weights & Biases: a mirror of what the run folder holds, never the truth."""
 
+import contextlib
 import logging
 import os
 import shutil
@@ -11,6 +12,7 @@ from typing import Any
 import platformdirs
 from flax import struct
 
+from aejax.confinement import check_trusted
 from aejax.errors import InputError
 from aejax.settings import amount, choice, flag, words
 
@@ -33,6 +35,11 @@ class Track:
     def patience(self):
         """Seconds to wait at the end of a run; offline no server is slow, but the machine may be busy."""
         return self.finish_timeout if self.mode == "online" else OFFLINE_PATIENCE
+
+    def check(self):
+        """Raises NotTrusted where a command that is confined would send something."""
+        if self.mode == "online":
+            check_trusted(f"track=online: sends to W&B's {self.entity or 'default entity'}/{self.project}")
 
     def start(self, folder, run_id, name, settings, sweep=None):
         """A Mirror whose files go to `folder`/wandb, in the group of a `sweep`.
@@ -80,6 +87,28 @@ class Track:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"track={self.mode}: {reason}; must be offline or off without the server") from None
         return Mirror(run, self)
+
+
+@contextlib.contextmanager
+def apart():
+    """What a run inside leaves of W&B in this process is gone afterwards: its variables, its service, its log level.
+
+    A W&B that the process had before stays as it is; what was lost has its own thread, and is not waited for.
+    """
+    before, level = dict(os.environ), logging.getLogger("wandb").level
+    try:
+        yield
+    finally:
+        if "WANDB_SERVICE" in os.environ and "WANDB_SERVICE" not in before:
+            import wandb
+
+            ending = threading.Thread(target=wandb.teardown, daemon=True)  # waits for a server, if there is one
+            ending.start()
+            ending.join(OFFLINE_PATIENCE)
+        for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
+            del os.environ[name]
+        os.environ.update({name: value for name, value in before.items() if name.startswith("WANDB_")})
+        logging.getLogger("wandb").setLevel(level)
 
 
 class Mirror:
@@ -160,11 +189,11 @@ def _reason(error):
 
 
 def _code_table(codes, label_names):
-    """Columns and rows: index, label, and one column a code unit."""
-    z_NxZ, labels = codes["z"][:TABLE_ROWS], codes.get("y")
+    """Columns and rows: index in the source, label, one column a code unit, and the file's name where there is one."""
+    z_NxZ, names = codes["z"][:TABLE_ROWS], codes.get("name")
+    labels = [label_names[label] for label in codes["y"]] if "y" in codes else [""] * len(codes["z"])
     columns = ["index", "label", *(f"z{unit}" for unit in range(z_NxZ.shape[1]))]
-    rows = [
-        [int(index), label_names[labels[row]] if labels is not None else "", *z.tolist()]
-        for row, (index, z) in enumerate(zip(codes["index"], z_NxZ, strict=False))
-    ]
-    return columns, rows
+    rows = [[int(index), label, *z.tolist()] for index, label, z in zip(codes["index"], labels, z_NxZ, strict=False)]
+    if names is None:
+        return columns, rows
+    return [*columns, "name"], [[*row, str(name)] for row, name in zip(rows, names, strict=False)]

@@ -12,9 +12,9 @@ from jax import lax
 from aejax import model
 from aejax.chunks import summed
 from aejax.fit import mean_example
+from aejax.keys import Purpose, key_for
 from aejax.loss import objective
 from aejax.pretrain import is_trained
-from aejax.random import Purpose, key_for
 
 
 @struct.dataclass
@@ -186,13 +186,33 @@ def validation_mse(experiment, params, data):
 
 
 def _objective(experiment, params, stored_NxP):
-    """The objective and its terms over all training examples, in expectation where they are drawn, without a noise."""
+    """The objective and its terms over all training examples, without a noise, of a model in closed form.
 
-    def weighed(part):
-        x_BxP = experiment.form.scaled(part)
-        return jax.tree.map(lambda value: value * len(part), objective(experiment, params, x_BxP, x_BxP)[:2])
+    Where pixels are drawn it is the expectation over the draws: the objective is quadratic in the pixels, so that each
+    adds half its second derivative times its variance m (1 - m).
+    """
 
-    return jax.tree.map(lambda total: total / stored_NxP.shape[0], summed(weighed, stored_NxP))
+    def at(x_BxP):
+        return objective(experiment, params, x_BxP, x_BxP)[:2]
+
+    def mean(function):
+        weighed = summed(lambda part: jax.tree.map(lambda value: value * len(part), function(part)), stored_NxP)
+        return jax.tree.map(lambda total: total / stored_NxP.shape[0], weighed)
+
+    expected = mean(lambda part: at(experiment.form.scaled(part)))
+    if not experiment.form.dynamic:
+        return expected
+    x_1xP = mean(lambda part: jnp.mean(experiment.form.scaled(part), axis=0, keepdims=True))
+    variance_P = mean(lambda part: jnp.mean(experiment.form.scaled(part) * (1 - experiment.form.scaled(part)), axis=0))
+
+    def curvature(direction_P):
+        return jax.jacfwd(jax.jacfwd(lambda step: at(x_1xP + step * direction_P[None, :])))(0.0)
+
+    curvatures_P = lax.map(curvature, jnp.eye(variance_P.shape[0]), batch_size=DIRECTIONS)
+    return jax.tree.map(lambda value, second_P: value + 0.5 * second_P @ variance_P, expected, curvatures_P)
+
+
+DIRECTIONS = 64  # along which second derivatives are taken at a time
 
 
 def _training_metrics(total, terms):

@@ -41,6 +41,7 @@ from aejax.data.images import Images
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started, used = time.perf_counter(), time.process_time()
 given = dict(device_bytes=None, limit=None, classes=None, normal=None, binarise="none")
+given |= dict(test_limit=None, standardize=False)
 dataset = Splits(validation=0.1, test=0.1, split_seed=0, **given)({source}.load())
 dataset.fingerprint
 seconds, used = time.perf_counter() - started, time.process_time() - used
@@ -63,7 +64,7 @@ def main(originals):
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for name in ("mnist", "fashion_mnist"):
-            common = f"'train', 'test', 'image', 'label', {str(folder / 'sets')!r}"
+            common = f"'train', 'test', 'image', 'label', 'auto', {str(folder / 'sets')!r}"
             seconds, used, above = started(folder, f"Tfds({name!r}, {common}, {originals!r}, False)")
             print(f"| {name}: prepared from its files | {seconds:.1f} s ({used:.1f} s), {above:.1f} x the arrays |")
             again = [started(folder, f"Tfds({name!r}, {common}, None, False)") for _ in range(5)]

@@ -106,11 +106,11 @@ def forget():
     os.environ.pop("WANDB_SERVICE", None)  # a command would share W&B's process, where a lost run still is in use
 
 
-def job(*overrides):
-    """The job that these overrides compose."""
+def job(*overrides, loaded=None):
+    """The job that these overrides compose; `loaded` keeps the data that jobs have in common."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(overrides)
+        return compose(overrides, loaded)
 
 
 def refused(told, *overrides):

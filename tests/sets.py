@@ -30,8 +30,8 @@ def infos(folder, base):
 
 
 def load(root, name="mnist", **changed):
-    settings = {"split": "train", "test_split": "test", "feature": "image", "label": "label", "manual_dir": None}
-    return Tfds(name=name, dir=str(root), **settings | {"download": False} | changed).load()
+    settings = {"split": "train", "test_split": "test", "feature": "image", "label": "label", "kind": "auto"}
+    return Tfds(name=name, dir=str(root), **settings | {"manual_dir": None, "download": False} | changed).load()
 
 
 def pairs(x, y):

@@ -63,7 +63,7 @@ WRONG = {
     "seed=-1": "seed=-1: must be a whole number at least 0",
     "seed=4294967296": "seed=4294967296: must be a whole number at least 0 and at most 4,294,967,295",
     "select=first": "select=first: must be one of last, best",
-    "figures=maybe": "figures=maybe: must be true or false",
+    "figures=maybe": "figures=maybe: must be true (png), false, or a list of some of png, pdf, svg",
     "net.activation=reul": "net.activation=reul: must be one of",
     "data=emoji data.color=blue": "data.color=blue: must be one of rgb, grey",
     "track.timeout=60": "track.timeout=60: must be a number above 0 and at most 14",
@@ -74,8 +74,33 @@ WRONG = {
     "noise._target_=os.getcwd": "noise._target_=os.getcwd: must name a dataclass",
     "latent_dim=${nothing}": "Interpolation key 'nothing' not found",
     "latent_dim=1,2": "Ambiguous value for argument 'latent_dim=1,2'",
-    "data=null": "Config group override must be a string or a list. Got NoneType (in: data=null)",
+    "data=null": "data=null: no such choice; known: arrays, audio",
+    "model=2": "model=2: no such choice; known: ae, beta_vae",
+    "track=1e309": "track=1e309: no such choice; known: off, offline, online",
+    "~noise=1e3": "~noise=1e3: no such choice; known: chain",
     "steps==3": "Error parsing override 'steps==3'",
+    "data='a\0b'": "embedded null byte (in: data='a\0b')",
+    # parts without a class, or with one that is something else
+    "~model._target_": "model._target_: is missing; must name a dataclass",
+    "~model.fit._target_": "model.fit._target_: is missing; must name a dataclass",
+    "~data._target_": "data._target_: is missing; must name a dataclass",
+    "data=[]": "data._target_: is missing; must name a dataclass",
+    "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass by its module",
+    "net._target_=aejax.noise.Clean": "net._target_=aejax.noise.Clean: must name a dataclass that has encoder",
+    "data._target_=aejax.noise.Clean": "data._target_=aejax.noise.Clean: must have a method load",
+    "model.terms=3": "model.terms=3: must be a mapping of names to components",
+    # whole numbers that no float holds
+    f"optim.lr={'9' * 300}": f"optim.lr={'9' * 300}: must be a number above 0",
+    f"seed={'9' * 300}": f"seed={'9' * 300}: must be a whole number at least 0",
+    f"latent_dim={'9' * 400}": f"latent_dim={'9' * 400}: must be a whole number at least 1",
+    # two where one counts
+    "epochs=5 steps=4": "steps=4 epochs=5: must be one of the two; epochs=null takes the steps",
+    # what other programs call it
+    "lr=0.1": "lr: no such key; did you mean optim.lr? --cfg job prints all of them",
+    "noise=gaussian noise.std=0.1": "noise.std: no such key; did you mean noise.level? --cfg",
+    "--config-dir nowhere": "Additional config directory",
+    "VAE": "VAE: must be key=value; did you mean model=vae?",
+    "model=denoising": "model=denoising: no such choice; did you mean noise=gaussian, with which any model denoises?",
     # data
     "data=arrays": "data.path=???: must be given",
     "data=arrays data.path=none.npz": "data.path=none.npz: is no file; must be an .npy or .npz file",
@@ -141,7 +166,8 @@ def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
 def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
     (tmp_path / "run" / "figures").mkdir(parents=True)
     (tmp_path / "run" / "run.json").write_text(f'{{"status": "running", "id": "{job(*QUICK).run_id}"}}')
-    (tmp_path / "run" / "figures" / "restored.png").write_bytes(b"old")
+    for name in ("restored.png", "restored.pdf"):
+        (tmp_path / "run" / "figures" / name).write_bytes(b"old")
     assert command(*QUICK, "hydra.run.dir=run")[0] == 0
     assert not list((tmp_path / "run" / "figures").iterdir())
 

@@ -1,7 +1,14 @@
 """aejax.train: a Dataset of a program and overrides -> a run."""
 
+import logging
+import os
+import shutil
+
+import jax
 import numpy as np
 import pytest
+import wandb
+from conftest import state_of
 from omegaconf import OmegaConf
 
 import aejax
@@ -12,11 +19,12 @@ from aejax.resume import command_of
 RNG = np.random.default_rng(0)
 
 
-def test_a_data_set_of_ones_own_is_trained_on(here):
+def test_a_data_set_of_ones_own_is_trained_on(here, capsys):
     x = RNG.random((60, 5))
     y = np.array(["up", "down"] * 30)
     words = ["model=vae", "steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off"]
     left = aejax.train(Dataset(train=(x, y)), *words, "data.limit=20", "hydra.run.dir=run")
+    assert capsys.readouterr()[0].startswith("data own: 20 train, 5 valid, 6 test examples of 5, kind real, likelihood")
     assert left.record["data"]["examples"] == {"train": 20, "valid": 5, "test": 6}
     assert left.record["data"]["name"] == "own"
     assert left.codes["y"].shape == (6,)
@@ -51,3 +59,34 @@ def test_the_record_says_that_the_data_were_a_programs(here):
     with pytest.raises(InputError, match="was trained on a Dataset of a program; must be given to that program again"):
         command_of(here / "run")
     assert aejax.train(dataset, *words).record == left.record  # it was finished
+
+
+def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
+    """Else W&B runs of the user's own write into the run's folder, and JAX keeps his programs in aejax's cache."""
+    monkeypatch.delenv("WANDB_DATA_DIR")
+    cache = "jax_persistent_cache_min_compile_time_secs"
+    kept = getattr(jax.config, cache)
+    request.addfinalizer(lambda: jax.config.update(cache, kept))
+    jax.config.update(cache, 7.0)
+    logging.getLogger("wandb").setLevel(logging.INFO)
+    before = dict(os.environ)
+    words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "hydra.run.dir=run"]
+    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]", "track=offline")
+    assert list(left.path.glob("wandb/offline-run-*/*.wandb"))
+    assert dict(os.environ) == before
+    assert jax.config.jax_persistent_cache_min_compile_time_secs == 7.0
+    assert logging.getLogger("wandb").level == logging.INFO
+    shutil.rmtree("run")
+    own = wandb.init(mode="offline", project="mine", settings=wandb.Settings(silent=True))
+    own.log({"table": wandb.Table(columns=["a"], data=[[1]])})
+    own.finish()
+    assert list(here.glob("wandb/offline-run-*/*.wandb")) and not (here / "run").exists()
+
+
+def test_a_finished_run_is_not_cleared(here):
+    words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "hydra.run.dir=run"]
+    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]")
+    files = state_of(left.path)
+    with pytest.raises(InputError, match="run: holds a finished run, which is kept; must be another folder"):
+        left.clear()
+    assert state_of(left.path) == files

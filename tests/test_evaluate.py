@@ -17,9 +17,9 @@ from aejax.evaluate import noisy_copies, robustness
 from aejax.examples import examples
 from aejax.figures import code_grid
 from aejax.figures.codes import moved_apart
+from aejax.keys import Purpose, key_for
 from aejax.lanes import lane
 from aejax.noise import Masking
-from aejax.random import Purpose, key_for
 
 
 @struct.dataclass
@@ -110,7 +110,7 @@ def test_the_grid_of_test_noises_is_the_same_whatever_the_run_was_trained_with()
     robust = {name: float(value) for name, value in metrics.items() if name.startswith("robust/")}
     kinds = {name.split("/")[1] for name in robust}
     assert kinds == {"gaussian", "salt_pepper", "flip", "masking", "speckle", "shot", "occlusion", "downsample"}
-    assert len(robust) == len(kinds) * 5 * 7
+    assert len(robust) == len(kinds) * 5 * 9 + 4 * 5  # of four kinds there is the posterior mean
     for name in ("mse", "at_most_one_wrong"):  # its own noise is one of the grid
         assert robust[f"robust/flip/0.15/{name}"] == pytest.approx(float(metrics[f"restore/{name}"]), rel=1e-5)
     for level in (0.05, 0.1, 0.2, 0.25):  # salt and pepper at twice the level is the same on binary pixels
@@ -121,6 +121,18 @@ def test_the_grid_of_test_noises_is_the_same_whatever_the_run_was_trained_with()
             value for name, value in robust.items() if name.startswith(f"robust/{kind}/") and name.endswith("/mse")
         ]
         assert errors == sorted(errors)
+    letters = flip.dataset.test.x.reshape(27, 35).astype(np.float64)
+    copies = noisy_copies(flip.experiment, flip.dataset.arrays())
+    apart = np.abs(np.asarray(copies["input"])[:, None] - letters[None]).sum(axis=2)
+    weight = np.exp(apart * np.log(0.15 / 0.85))
+    posterior = weight @ letters / weight.sum(axis=1, keepdims=True)
+    exact = (letters[apart.argmin(axis=1)] == np.asarray(copies["clean"])).all(axis=1).mean()
+    error = ((posterior - np.asarray(copies["clean"])) ** 2).mean()
+    assert robust["robust/flip/0.15/posterior_mse"] == pytest.approx(error, rel=1e-4)
+    assert robust["robust/flip/0.15/nearest_exact"] == pytest.approx(exact, abs=1e-6)
+    for name in (name for name in robust if name.endswith("/posterior_mse")):
+        rivals = [robust[name.replace("posterior", rival)] for rival in ("nearest", "median", "input")]
+        assert robust[name] <= min(*rivals, robust[name.replace("posterior_", "")])
     clean = job("evaluate.noise=grid", *words)
     state, _ = trained(clean)
     other = lane(evaluated(state, clean)[0], 0)
@@ -168,12 +180,13 @@ def test_posterior_noise_is_fresh_at_each_step():
 def test_samples_come_with_the_nearest_training_example_and_the_grid_as_asked(vae):
     each, params, _, _ = vae
     z = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
-    shown = jax.jit(examples)(each.experiment, params, each.dataset.arrays(), z)
+    rows = np.arange(0, len(each.dataset.test.x), 2)[::-1]
+    shown = jax.jit(examples)(each.experiment, params, each.dataset.arrays(), z, rows)
     train = each.dataset.train.x
     apart = ((np.asarray(shown["samples"])[:, None] - train[None]) ** 2).sum(axis=2)
     np.testing.assert_array_equal(shown["nearest"], train[apart.argmin(axis=1)])
     np.testing.assert_allclose(shown["grid"], jax.jit(model.decode)(each.experiment, params, z), rtol=1e-5)
-    np.testing.assert_array_equal(shown["clean"], each.dataset.test.x)
+    np.testing.assert_array_equal(shown["clean"], each.dataset.test.x[rows])
 
 
 def test_the_grid_runs_from_the_upper_left_over_the_codes():

@@ -1,11 +1,25 @@
 """Principal components against an independent numpy PCA, and the floors against the published ones."""
 
+import jax
 import numpy as np
 import pytest
 from conftest import evaluated, job, trained
+from flax import struct
+from sklearn.decomposition import PCA
 
 from aejax import chunks, fit
-from aejax.data import Dataset
+from aejax.data import Dataset, Split
+from aejax.lanes import lane
+
+
+@struct.dataclass
+class Greys:
+    """A few grey images of random intensities."""
+
+    def load(self):
+        rng = np.random.default_rng(0)
+        return Dataset("greys", "grey", *(Split(rng.integers(0, 256, (n, 3, 4, 1), np.uint8)) for n in (40, 8, 8)))
+
 
 PUBLISHED = {
     "data=letters": {2: 0.129, 5: 0.072, 10: 0.028, 12: 0.0185},
@@ -56,3 +70,48 @@ def test_many_examples_take_another_way_to_the_same_components(monkeypatch):
     np.testing.assert_allclose(other, components, atol=1e-3)
     np.testing.assert_allclose(other_mean, mean, atol=1e-5)
     np.testing.assert_allclose(components @ components.T, np.eye(5), atol=1e-5)
+
+
+def with_rank(case):
+    """Training examples [N, P] whose rank is known, as far from full as data are: (x, its rank)."""
+    rng = np.random.default_rng(4)
+    if case == "repeated":
+        return np.repeat(rng.random((8, 30)), 20, axis=0), 7
+    if case == "constant":  # with a mean far from 0
+        return np.concatenate([rng.normal(size=(90, 10)), np.full((90, 8), 40.0)], axis=1), 10
+    if case == "one_hot":  # which sum to 1
+        return np.concatenate([np.eye(6)[rng.integers(0, 6, 200)], rng.normal(size=(200, 3))], axis=1), 8
+    return rng.random((5, 40)), 4  # fewer examples than pixels
+
+
+@pytest.mark.parametrize("way", ["svd", "eigh"])
+@pytest.mark.parametrize("case", ["repeated", "constant", "one_hot", "few"])
+def test_components_beyond_the_rank_of_the_data_are_0(monkeypatch, case, way):
+    if way == "eigh":
+        monkeypatch.setattr(fit, "SVD_EXAMPLES", 0)
+    x_NxP, rank = with_rank(case)
+    x_NxP = x_NxP.astype(np.float32)
+    units = x_NxP.shape[1] + 2
+    mean_P, components_KxP = map(
+        np.asarray, fit.principal_components(x_NxP, Dataset(train=x_NxP, test=x_NxP).form, units)
+    )
+    assert (np.abs(components_KxP).sum(axis=1) > 0).sum() == rank
+    oracle = PCA(rank).fit(x_NxP.astype(np.float64))
+    other_NxP = np.random.default_rng(5).normal(size=(50, x_NxP.shape[1])).astype(np.float32)  # outside their span
+    projected = (other_NxP - mean_P) @ components_KxP.T @ components_KxP + mean_P
+    expected = oracle.inverse_transform(oracle.transform(other_NxP.astype(np.float64)))
+    np.testing.assert_allclose(projected, expected, atol=2e-3 if case == "constant" else 2e-4)
+
+
+def test_the_loss_of_pca_is_the_expectation_over_binarised_draws():
+    """Against many draws of the training examples, and not the error of their probabilities, which is smaller."""
+    each = job("model=pca", "latent_dim=3", "data.binarise=dynamic", f"data._target_={__name__}.Greys")
+    state, rows = trained(each)
+    params, form = lane(state.params, 0), each.experiment.form
+    draws = [np.asarray(form.drawn(jax.random.key(seed), each.dataset.train.x)) for seed in range(400)]
+    x_BxP = np.concatenate(draws).reshape(-1, form.pixels).astype(np.float64)
+    mean_P, kernel = np.asarray(params["from_code"]["bias"]), np.asarray(params["from_code"]["kernel"])
+    residual = x_BxP - mean_P - (x_BxP - mean_P) @ kernel.T @ kernel
+    nats = 0.5 * ((residual**2).sum(axis=1) / 0.03 + form.pixels * np.log(2 * np.pi * 0.03))
+    assert float(rows[-1]["train/loss"][0]) == pytest.approx(nats.mean(), rel=2e-3)
+    assert float(rows[-1]["train/reconstruction"][0]) == pytest.approx(nats.mean(), rel=2e-3)

@@ -78,6 +78,18 @@ def test_fisher_ratio_is_the_sum_of_the_discriminants_and_ignores_linear_maps_an
     np.testing.assert_allclose(lda.explained_variance_ratio_[:4], eigen / eigen.sum(), rtol=1e-6)
 
 
+def test_fisher_ratio_keeps_directions_of_a_small_spread(blobs):
+    z, y = (part[:300] for part in blobs)
+    z = (z - z.mean(axis=0)).astype(float)
+    expected = float(separation.fisher_ratio(z.astype(np.float32), y, 6))
+    narrow = z * np.array([1, 3e-4, 1e-6, 1])  # by unit,
+    oblique = z @ np.array([[1, 1, 0, 0], [1, 1.0006, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]])  # and by direction
+    for mapped in (narrow, oblique):
+        assert float(separation.fisher_ratio(mapped.astype(np.float32), y, 6)) == pytest.approx(expected, rel=5e-3)
+    collinear = np.concatenate([z, z[:, :1] + z[:, 1:2]], axis=1).astype(np.float32)  # a direction without any scatter
+    assert float(separation.fisher_ratio(collinear, y, 6)) == pytest.approx(expected, rel=1e-3)
+
+
 @pytest.mark.parametrize("name", ["silhouette", "davies_bouldin", "calinski_harabasz", "fisher_ratio"])
 def test_one_class_alone_separates_nothing(blobs, name):
     z, _ = blobs
@@ -287,6 +299,7 @@ def test_use_of_code_units():
     assert [int(each) for each in verdicts] == [0, 1, 1]
     assert int(code.collapsed(0.5, np.full((3, 2), 0.01))) == 1
     assert int(code.collapsed(0.5, np.full((3, 2), 1.0))) == 0
+    assert int(code.collapsed(0.001, np.full((3, 2), 0.55))) == 0  # untrained: a code that no decoder uses yet
 
 
 @pytest.mark.slow

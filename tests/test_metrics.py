@@ -70,7 +70,7 @@ def test_the_maximum_likelihood_decoder_scores_as_published_on_these_copies():
 
 def test_separation_of_letters_is_that_of_noisy_copies():
     """kNN of PCA codes equals scikit-learn's on codes of copies that are drawn here once more."""
-    from aejax.random import Purpose, key_for
+    from aejax.keys import Purpose, key_for
 
     each = job("model=pca", "latent_dim=5")
     state, _ = trained(each)

@@ -159,6 +159,34 @@ def test_l1_makes_codes_sparse():
     assert sparsity[0] < 0.7 < 0.8 < sparsity[1]
 
 
+@pytest.mark.parametrize("tied", [False, True])
+def test_l1_is_not_escaped_by_smaller_codes_and_larger_weights(tied):
+    words = ["net=linear", "net.tied=true"] if tied else ["net.widths=[6]"]
+    each = job("model=l1_ae", "latent_dim=3", *words)
+    params = model.init(each.experiment, 5)  # two units are masked
+    x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
+
+    @jax.jit
+    def measured(params):
+        compute = lambda params: objective(each.experiment, params, x_BxP, x_BxP, jnp.int32(0))[:2]  # noqa: E731
+        (_, terms), gradient = jax.value_and_grad(compute, has_aux=True)(params)
+        return model.encode(each.experiment, params, x_BxP).mean, terms, gradient
+
+    z_BxZ, terms, gradient = measured(params)
+    weights_ZxH = params["to_code"]["mean"]["kernel"].T if tied else params["from_code"]["kernel"]
+    expected = (np.abs(np.asarray(z_BxZ)) * np.linalg.norm(np.asarray(weights_ZxH), axis=1)).sum(axis=1).mean()
+    assert float(terms["l1"]) == pytest.approx(expected, rel=1e-5) and expected > 0.1
+    assert all(bool(jnp.isfinite(leaf).all()) for leaf in jax.tree.leaves(gradient))
+    if tied:
+        return
+    small = jax.tree.map(lambda leaf: 0.1 * leaf, params["to_code"])
+    large = params["from_code"] | {"kernel": 10 * params["from_code"]["kernel"]}
+    scaled_BxZ, scaled, _ = measured(params | {"to_code": small, "from_code": large})
+    np.testing.assert_allclose(scaled_BxZ, 0.1 * z_BxZ, rtol=1e-5)
+    for name in ("l1", "reconstruction"):
+        assert float(scaled[name]) == pytest.approx(float(terms[name]), rel=1e-5)
+
+
 @pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_the_contraction_is_the_jacobian_of_autodiff(net):
     each = job("model=contractive_ae", f"net={net}", "net.widths=[4,5]", "net.norm=batch", "latent_dim=3", "noise=flip")

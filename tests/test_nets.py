@@ -39,38 +39,62 @@ def images(height, width, channels):
     return [f"data._target_={__name__}.Images", *(f"+data.{name}={value}" for name, value in size.items())]
 
 
-def net(stride):
-    return job("net=conv", f"net.stride={stride}", "net.widths=[1]").experiment.net
+def net(kernel, stride):
+    return job("net=conv", f"net.kernel={kernel}", f"net.stride={stride}", "net.widths=[1]").experiment.net
 
 
-def ordinary(kernel, taps, stride, channels):
-    """The weights of a Convolution as a kernel [side, side, in, out]."""
-    kernel = kernel.reshape(taps, taps, stride, stride, channels, -1).transpose(0, 2, 1, 3, 4, 5)
-    return kernel.reshape(taps * stride, taps * stride, channels, -1)
+# (kernel, stride): multiples of the stride, others, and kernels smaller than it.
+KERNELS = [(4, 2), (3, 1), (3, 2), (3, 2), (5, 2), (2, 1), (5, 3), (7, 4), (1, 2), (2, 3)]
+LAYERS = [(*kernel, SIZES[place % len(SIZES)]) for place, kernel in enumerate(KERNELS)]
 
 
-@pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize(("taps", "stride"), [(2, 2), (3, 1), (1, 3)])
-def test_a_convolution_is_laxs(shape, taps, stride):
-    maps, layer = jax.random.normal(KEY, (2, *shape)), Convolution(net(stride), 4, taps)
-    found, variables = layer.init_with_output(KEY, maps)
-    kernel = ordinary(variables["params"]["Dense_0"]["kernel"], taps, stride, shape[2])
+def ordinary(kernel, side, stride, channels):
+    """The weights [features, out] of a Convolution as a kernel [side, side, in, out]."""
+    ordered, begin = np.zeros((side, side, channels, kernel.shape[1]), np.float32), 0
+    for row in range(0, side, stride):
+        for column in range(0, side, stride):
+            part = ordered[row : row + stride, column : column + stride]
+            end = begin + part[..., 0].size
+            part[:] = np.asarray(kernel[begin:end]).reshape(part.shape)
+            begin = end
+    assert begin == len(kernel)  # no weight is left over
+    return ordered
+
+
+@pytest.mark.parametrize(("side", "stride", "shape"), LAYERS)
+def test_a_convolution_is_laxs(side, stride, shape):
+    maps, layer = jax.random.normal(KEY, (2, *shape)), Convolution(net(side, stride), 4, side)
+    result, variables = layer.init_with_output(KEY, maps)
+    kernel = ordinary(variables["params"]["Dense_0"]["kernel"], side, stride, shape[2])
     expected = jax.lax.conv_general_dilated(maps, kernel, (stride, stride), "SAME", dimension_numbers=LAYOUT)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("shape", SIZES)
-@pytest.mark.parametrize(("taps", "stride"), [(2, 2), (3, 1), (1, 3)])
-def test_a_transposed_convolution_is_the_transpose_of_one(shape, taps, stride):
+@pytest.mark.parametrize(("side", "stride", "shape"), LAYERS)
+def test_a_transposed_convolution_is_the_transpose_of_one(side, stride, shape):
     small = (2, -(-shape[0] // stride), -(-shape[1] // stride), 4)
-    maps, layer = jax.random.normal(KEY, small), Transposed(net(stride), shape, taps)
-    found, variables = layer.init_with_output(KEY, maps)
-    flipped = variables["params"]["Dense_0"]["kernel"].reshape(taps, taps, 4, stride * stride * shape[2])
-    kernel = ordinary(flipped[::-1, ::-1].transpose(0, 1, 3, 2), taps, stride, shape[2])
+    maps, layer = jax.random.normal(KEY, small), Transposed(net(side, stride), shape, side)
+    result, variables = layer.init_with_output(KEY, maps)
+    kernel, taps, channels = np.zeros((side, side, shape[2], 4), np.float32), -(-side // stride), shape[2]
+    rest = side - (taps - 1) * stride  # pixels of a stride that the last tap reaches, and those that it does not
+    parts = [(0, rest, taps), (rest, stride, taps - 1)] if rest < stride else [(0, stride, taps)]
+    weights = (leaf["kernel"] for name, leaf in sorted(variables["params"].items()) if "Dense" in name)
+    for top, bottom, down in parts:
+        for left, right, across in parts:
+            if not down * across:
+                continue
+            values = np.asarray(next(weights)).reshape(down, across, 4, bottom - top, right - left, channels)
+            for row in range(down):
+                for column in range(across):
+                    # The window's first place is that of the last tap.
+                    y, x = (down - 1 - row) * stride, (across - 1 - column) * stride
+                    part = values[row, column].transpose(1, 2, 3, 0)
+                    kernel[y + top : y + bottom, x + left : x + right] = part
+    assert next(weights, None) is None and (kernel != 0).all()  # each weight of the kernel is one of the layer's
     strides = (stride, stride)
     convolve = lambda x: jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=LAYOUT)  # noqa: E731
     expected = jax.linear_transpose(convolve, jnp.zeros((2, *shape)))(maps)[0]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(1, 1, 1), (2, 9, 3), (13, 6, 1), (5, 5, 3)])

@@ -170,3 +170,33 @@ def test_the_parts_of_a_chain_are_chosen_on_the_command_line():
 def test_a_noise_that_makes_no_sense_is_refused(overrides, told):
     with pytest.raises(InputError, match=f"^{told}"):
         job(*overrides)
+
+
+@pytest.mark.parametrize("kind", [Gaussian, SaltPepper, Flip, Masking])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_likelihood_of_a_noise_is_calibrated(kind, channels):
+    """Of draws of several images, the posterior is right where E[p(the true one)] is E[sum of p^2]; and only then."""
+    shape, level = (2, 3, channels), jnp.float32(0.7 if kind is Gaussian else 0.3)
+    rng = np.random.default_rng(0)
+    pixels_GxN = rng.integers(0, 2, (5, 6)) if kind is Flip or channels == 1 else rng.choice([0.0, 0.4, 1.0], (5, 6))
+    clean_GxP = np.repeat(pixels_GxN, channels, axis=1).astype(np.float32)
+    true_M = np.arange(20_000) % 5
+    noisy_MxP = kind(level)(KEY, clean_GxP[true_M], shape)
+
+    def scores(assumed):
+        posterior_MxG = jax.nn.softmax(kind(jnp.float32(assumed)).log_likelihood(noisy_MxP, clean_GxP, shape), axis=1)
+        gap_M = np.asarray(posterior_MxG)[np.arange(len(true_M)), true_M] - np.sum(
+            np.asarray(posterior_MxG) ** 2, axis=1
+        )
+        error = np.mean((posterior_MxG @ clean_GxP - clean_GxP[true_M]) ** 2)
+        return abs(gap_M.mean()) / (gap_M.std() / len(gap_M) ** 0.5), error
+
+    deviations, error = scores(level)
+    assert deviations < 3.5
+    for wrong in (0.6 * level, 1.5 * level):
+        assert scores(wrong)[0] > 5
+        assert scores(wrong)[1] > error  # no other weighting has a smaller squared error
+
+
+def test_noises_without_a_simple_likelihood_have_none(x):
+    assert Speckle(jnp.float32(0.1)).log_likelihood(x, x[:3], VECTOR) is None

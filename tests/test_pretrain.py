@@ -12,6 +12,7 @@ from scipy.special import logsumexp
 
 from aejax import model, training
 from aejax.errors import InputError
+from aejax.loss import objective
 from aejax.pretrain import Machine, is_trained
 from aejax.runs import flat
 
@@ -73,6 +74,25 @@ def test_the_decoder_of_a_stack_of_machines_is_its_encoder_transposed():
     np.testing.assert_array_equal(params["decoder"]["Dense_1"]["kernel"], params["encoder"]["Dense_0"]["kernel"].T)
     np.testing.assert_array_equal(params["decoder"]["Dense_0"]["kernel"], params["encoder"]["Dense_1"]["kernel"].T)
     np.testing.assert_array_equal(params["from_code"]["kernel"], params["to_code"]["mean"]["kernel"].T)
+
+
+@pytest.mark.parametrize(
+    ("words", "ramps"),
+    [
+        (["model.anneal=0.4"], (0, 0.25, 0.5, 1, 1)),
+        (["model.anneal=0.4", "model.cycles=2"], (0, 0.5, 1, 0, 1)),
+        (["model.capacity=3", "model.growth=0.5", "model.free_bits=0"], (0, 0.2, 0.4, 1, 1)),
+    ],
+)
+def test_annealing_and_capacity_begin_with_the_first_joint_step(words, ramps):
+    """40 steps, of which the layers take 20; the ramps at joint steps 0, 2, 4, 10 and 19, by their definition."""
+    each, [state] = after((*GREEDY, "model=vae", "pretrain=greedy", "latent_dim=3", "steps=40", "model.beta=2", *words))
+    x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
+    compute = jax.jit(lambda at: objective(each.experiment, state.params, x_BxP, x_BxP, at)[:2])
+    for at, ramp in zip((20, 22, 24, 30, 39), ramps, strict=True):
+        total, terms = jax.device_get(compute(np.int32(at)))
+        expected = 2 * abs(terms["kl"] - 3 * ramp) if "model.capacity=3" in words else 2 * ramp * terms["kl"]
+        assert total - terms["reconstruction"] == pytest.approx(expected, abs=2e-4), at
 
 
 # --- restricted Boltzmann machines ------------------------------------------------------------------------------------

@@ -1,6 +1,9 @@
 """What is measured of a run as asked by evaluate.what: known answers, and null with a reason where there is none."""
 
+from types import SimpleNamespace
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import evaluated, job, run, trained
@@ -15,8 +18,10 @@ from sklearn.neighbors import NearestNeighbors
 
 from aejax import model
 from aejax.data import Dataset, Split
+from aejax.data.dataset import Form
 from aejax.errors import InputError
 from aejax.evaluate import findings
+from aejax.evaluate.likelihood import stored_levels
 from aejax.evaluate.robustness import median_filter
 from aejax.figures.evaluation import robustness
 from aejax.lanes import lane
@@ -148,6 +153,7 @@ def test_a_metric_that_does_not_apply_is_null_with_the_reason(tmp_path, case, na
     assert absent["elbo"] == "the model has no prior"
     assert absent.keys() == {name for name, value in finished.metrics.items() if value is None}
     assert finished.metrics["recon/mse"] > 0
+    assert absent["recon/psnr"] == "the data are real numbers, which have no peak"
 
 
 def test_constant_codes_and_codes_that_are_not_finite_separate_nothing(vae):
@@ -188,6 +194,11 @@ def test_anomalies_are_found_by_three_scores():
     assert sum(told["error"]["normal"]) == (~positive).sum() and sum(told["error"]["anomalous"]) == positive.sum()
     first = told["error"]["worst_false_alarms"][0]
     assert not positive[first] and score[first] == pytest.approx(score[~positive].max())
+    assert told["error"]["worst_false_alarms_score"][0] == pytest.approx(score[first], rel=1e-5)
+    missed = told["error"]["worst_misses"]
+    assert positive[missed].all() and score[missed[0]] == pytest.approx(score[positive].min())
+    assert told["error"]["worst_misses_score"] == sorted(told["error"]["worst_misses_score"])
+    assert told["error"]["threshold"] == pytest.approx(threshold, rel=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +234,7 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
     levels = (0.1, 0.2, 0.3)
     metrics = {f"robust/{kind}/{level}/{name}": level * (1 + place) for kind in ("flip", "masking") for level in levels
                for place, name in enumerate(names)}  # fmt: skip
-    figure = robustness(metrics | {"recon/mse": 0.5})
+    figure = robustness(metrics | {"recon/mse": 0.5}, "noises")
     assert [axes.get_title() for axes in figure.axes] == ["flip", "masking"]
     for axes in figure.axes:
         assert [line.get_label() for line in axes.lines] == ["this run", "noisy input", "median filter"]
@@ -234,6 +245,7 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
     ("overrides", "told"),
     [
         (["model=vae", "model.beta=100"], "posterior collapse: the code carries"),
+        (["model=vae", "optim.lr=1e-7", "latent_dim=8"], "the decoder does not use the code: it carries"),
         (["model=topk_ae", "model.k=1", "latent_dim=40", "model.boost=0"], "of 40 code units are dead; usual remedies"),
         (["optim.lr=1e-7"], "the code is not used: reconstructions explain less than 1 % of the variance"),
         ([], None),
@@ -244,3 +256,30 @@ def test_what_is_wrong_with_the_use_of_the_code_is_told_with_its_remedy(override
     metrics = lane(evaluated(trained(each)[0], each)[0], 0)
     remarks = findings.remarks(each.experiment, metrics)
     assert [told in remark for remark in remarks] == ([True] if told else [])
+
+
+@pytest.mark.parametrize("kind", ["binary", "grey", "rgb", "real"])
+@pytest.mark.parametrize("name", ["bernoulli", "gaussian", "linear", "learned"])
+def test_bits_per_dimension_are_of_probabilities_of_the_stored_values(name, kind):
+    """They are where bins of the stored values, 1 wide or 1/256, have probabilities that sum to 1."""
+    likelihood = job("model=vae", f"likelihood={name}").experiment.likelihood
+    form = Form("made", kind, (1, 1, 1), 9, 0, 0, "f")
+    likelihood = likelihood.settle(form)
+    levels = stored_levels(SimpleNamespace(form=form, likelihood=likelihood))
+    if kind == "real":  # numbers without bins
+        assert levels is None
+        return
+    values = np.arange(2) if kind == "binary" else np.arange(256) / 255
+    middle = likelihood.logits(jnp.full((len(values), 1), 0.5))
+    nats = likelihood.negative_log(jnp.float32(values)[:, None], middle, likelihood.start(form))
+    sums = {bins: float(np.exp(-nats).sum() / bins) for bins in (1, 256)}
+    proper = [bins for bins, total in sums.items() if abs(total - 1) < 0.02 and (bins == 1) == (kind == "binary")]
+    assert ([] if levels is None else [levels]) == proper
+
+
+def test_a_bernoulli_of_grey_pixels_has_no_bits(tmp_path):
+    words = ["model=vae", "data=emoji", "data.color=grey", "likelihood=bernoulli", "net.widths=[4]", "steps=2"]
+    finished = run(tmp_path, *words, "evaluate.what=[nll]", "evaluate.samples=2")
+    assert finished.metrics["likelihood/bits_per_dim"] is None and finished.metrics["nll"] > 0
+    reason = "a Bernoulli likelihood does not say how probable grey values are"
+    assert finished.record["evaluation"]["absent"] == {"likelihood/bits_per_dim": reason}

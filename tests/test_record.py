@@ -11,11 +11,12 @@ import pytest
 from conftest import job, run
 from PIL import Image
 
+from aejax.contents import MODULES
 from aejax.data.letters import glyphs
 from aejax.errors import STOP, InputError
 from aejax.model import trained
 from aejax.record import Lane
-from aejax.runs import MODULES, Run, flat
+from aejax.runs import Run, flat
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]"]
 
@@ -133,6 +134,13 @@ def test_without_pictures_the_record_is_otherwise_the_same(tmp_path):
     assert not any(name.startswith("restore/") for name in finished.metrics)
 
 
+def test_codes_carry_their_places_in_the_source(tmp_path):
+    codes = run(tmp_path, *QUICK, "data.classes=[z,c,a]").codes
+    assert codes["index"].tolist() == [0, 2, 26]
+    assert codes["y"].tolist() == [2, 1, 0]
+    assert "name" not in codes
+
+
 def test_pca_leaves_the_same_record(tmp_path):
     finished = run(tmp_path, "model=pca", "latent_dim=4")
     assert files(tmp_path) == ["codes.npz", "history.csv", "metrics.json", "params.safetensors", "run.json"]
@@ -176,7 +184,7 @@ def test_reading_a_folder_without_a_run_is_told(tmp_path):
     with pytest.raises(InputError, match="holds no run"):
         Run.read(tmp_path)
     (tmp_path / "run.json").write_text("{")
-    with pytest.raises(InputError, match="holds no run"):
+    with pytest.raises(InputError, match=r"run\.json: cannot be read \(Expecting property name"):
         Run.read(tmp_path)
 
 

@@ -8,7 +8,8 @@ import pytest
 from conftest import called
 
 from aejax import command, reevaluation
-from aejax.runs import Run
+from aejax.reproduction import is_close
+from aejax.runs import FORMAT, Run
 
 WORDS = ["model=vae", "net.widths=[12]", "steps=30", "log_points=2", "track=off", "figures=false"]
 
@@ -51,22 +52,101 @@ def test_new_metrics_are_added_and_nothing_else_changes(again):
     assert Run.read(place / "a").metrics["nll"] != Run.read(place / "b").metrics["nll"]
 
 
-def test_what_differs_is_told_and_stays(again):
+def change(run, **metrics):
+    """Writes other values of metrics, whose slashes are double underlines, into metrics.json."""
+    changed = {name.replace("__", "/"): value for name, value in metrics.items()}
+    (run / "metrics.json").write_text(json.dumps(Run(run).metrics | changed))
+
+
+def scramble(run):
+    """What safetensors 0.8 made of a slice of columns: the rows of the buffer beneath."""
+    made = Run(run)
+    params = made.params
+    kernel = params["to_code"]["mean"]["kernel"]
+    wide = np.hstack([kernel, np.zeros_like(kernel)])
+    params["to_code"]["mean"]["kernel"] = wide.ravel()[: kernel.size].reshape(kernel.shape)
+    made.write_params(params)
+
+
+def move_codes(run):
+    """Adds a half to every code."""
+    made = Run(run)
+    made.write_codes(made.codes["z"] + np.float32(0.5), made.codes["y"])
+
+
+@pytest.mark.parametrize(
+    "spoil, told",
+    [
+        (lambda run: change(run, recon__mse=7.0), "recon/mse is 7.0 there and 0."),
+        (lambda run: change(run, elbo=None), "elbo is None there and -"),
+        (lambda run: change(run, separation__knn_accuracy=0.0), "separation/knn_accuracy is 0.0 there and 0."),
+        (move_codes, "codes are up to 0.5 apart where their standard deviation is"),
+        (scramble, "codes are up to 0."),
+    ],
+)
+def test_nothing_is_added_to_a_run_that_does_not_give_its_own_numbers(again, spoil, told):
     place, evaluate = again
-    metrics = json.loads((place / "a" / "metrics.json").read_text())
-    (place / "a" / "metrics.json").write_text(json.dumps(metrics | {"recon/mse": 7.0}))
-    status, out, _ = evaluate(place / "a", "what=[reconstruction]", "noise=own")
-    assert status == 0
-    assert "recon/mse is 7.0 there and 0." in out
-    assert Run.read(place / "a").metrics["recon/mse"] == 7.0
+    spoil(place / "a")
+    before = {path: path.read_bytes() for path in (place / "a").rglob("*") if path.is_file()}
+    status, out, err = evaluate(place / "a", place / "b", "what=[clusters]", "noise=own")
+    assert status == 1
+    assert err.count("\n") == 1 and "format 1" not in err
+    assert f"({place / 'a'}): its parameters do not give the numbers that it reports, so nothing is added: " in err
+    assert told in err
+    assert before == {path: path.read_bytes() for path in (place / "a").rglob("*") if path.is_file()}
+    assert str(place / "a") not in out and "separation/nmi" in Run.read(place / "b").metrics  # the others are measured
+
+
+def test_a_run_of_the_first_format_is_named(again):
+    place, evaluate = again
+    for name in ("a", "b"):
+        record = Run.read(place / name).record
+        assert record.pop("format") == FORMAT == 2
+        (place / name / "run.json").write_text(json.dumps(record))
+    scramble(place / "a")
+    status, out, err = evaluate(place / "a", place / "b", "what=[clusters]", "noise=own")
+    assert status == 1
+    assert err.count("format 1") == 1 and "must be trained again" in err and f"({place / 'a'})" in err
+    assert f"({place / 'b'}): is of format 1, and its parameters give its numbers" in out
+    _set(place / "a" / "run.json", versions={"aejax": "0.0.1"})
+    status, _, err = evaluate(place / "a", "what=[clusters]")
+    assert status == 2 and "is of aejax 0.0.1" in err and "format 1" in err and err.count("\n") == 1
+
+
+def test_small_differences_of_another_device_are_no_others():
+    close = [
+        ("recon/mse", 0.1, 0.1005),
+        ("elbo", -90.0, -90.5),
+        ("recon/exact", 0.9, 0.92),
+        ("code/active_units", 3, 2),
+    ]
+    apart = [("recon/mse", 0.1, 0.11), ("elbo", None, -90.0), ("recon/exact", 0.9, 0.5), ("code/active_units", 3, 1)]
+    assert [is_close(*each) for each in close] == [True] * 4
+    assert [is_close(*each) for each in apart] == [False] * 4
 
 
 def test_errors_across_runs_are_those_of_their_own_data(again):
     place, evaluate = again
-    status, out, _ = evaluate(place / "a", "what=[reconstruction]", "noise=own", "--across")
-    metrics = Run.read(place / "a").metrics
-    assert status == 0 and "test examples of letters" in out
-    assert metrics["specificity/letters_mse"] == pytest.approx(metrics["recon/mse"], rel=1e-5)
+    assert (
+        called(
+            command.main,
+            *WORDS,
+            "data.classes=[a,b,c]",
+            "evaluate.what=[reconstruction]",
+            f"hydra.run.dir={place / 'few'}",
+        )
+        == 0
+    )
+    status, out, _ = evaluate(place / "a", place / "few", "what=[reconstruction]", "noise=own", "--across")
+    runs = [Run.read(place / name) for name in ("a", "few")]
+    keys = [f"letters-{run.record['data']['fingerprint'][:8]}" for run in runs]
+    assert status == 0 and keys[0] != keys[1]
+    assert f"{keys[1]}: 3 examples, labels a, b, c" in out
+    for run, key, other in zip(runs, keys, keys[::-1], strict=True):
+        assert run.metrics[f"specificity/{key}_mse"] == pytest.approx(run.metrics["recon/mse"], rel=1e-5)
+        assert run.metrics[f"specificity/{other}_mse"] != run.metrics[f"specificity/{key}_mse"]
+        assert run.record["evaluation"]["specificity"].keys() == set(keys)
+    assert runs[0].record["evaluation"]["specificity"][keys[1]]["labels"] == ["a", "b", "c"]
 
 
 def _set(path, **fields):
@@ -87,6 +167,25 @@ def _break(name):
     def older(run):
         _set(run / "run.json", versions={"aejax": "0.0.1"})
 
+    def evaluated_otherwise(run):
+        _set(run / "run.json", evaluation=[1, 2])
+
+    def newer(run):
+        _set(run / "run.json", format=99)
+
+    def other_shapes(run):
+        made = Run(run)
+        params = made.params
+        params["encoder"]["Dense_0"]["kernel"] = params["encoder"]["Dense_0"]["kernel"][:, :3]
+        made.write_params(params)
+
+    def fewer_codes(run):
+        made = Run(run)
+        made.write_codes(made.codes["z"][:5])
+
+    def no_codes(run):
+        (run / "codes.npz").unlink()
+
     def other_data(run):
         _set(run / "run.json", data={"fingerprint": "0" * 16})
 
@@ -101,9 +200,14 @@ def _break(name):
     "broken, told",
     [
         ("missing", "holds no params.safetensors; must be the whole folder of a run"),
-        ("damaged", "params.safetensors cannot be read"),
+        ("damaged", "params.safetensors: cannot be read"),
         ("unfinished", "its status is running; must be completed or diverged"),
         ("older", "is of aejax 0.0.1; must be of"),
+        ("evaluated_otherwise", "run.json: cannot be read (evaluation is [1, 2]; must be a mapping)"),
+        ("newer", "its files are of format 99; must be 2 or less"),
+        ("other_shapes", "encoder.Dense_0.kernel is [35, 3]; must be [35, 12]"),
+        ("fewer_codes", "codes.npz: z is [5, 2]; must be [27, 2]"),
+        ("no_codes", "holds no codes.npz; must be the whole folder of a run"),
         ("other_data", "its data are no longer what they were"),
         ("foreign", "only classes of aejax are trusted here"),
     ],

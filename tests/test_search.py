@@ -44,6 +44,17 @@ def searched(folder, *words, **changes):
     return launcher.batches
 
 
+def test_a_later_batch_may_draw_a_choice_that_is_new(command, monkeypatch):
+    def untrained(tasks, *_):
+        for task in tasks:
+            task.error = "was not trained"
+
+    monkeypatch.setattr("aejax.launch._train_group", untrained)
+    words = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=s"]
+    status, out, _ = command("-m", *words, "model=ae,linear_ae,vae,pca")
+    assert (status, out.count("was not trained")) == (1, 5)
+
+
 def test_the_search_finds_the_minimum_in_batches_and_survives_failures(tmp_path, capsys):
     batches = searched(tmp_path, "x=interval(-10,10)", "y=1", n_trials=200)
     assert [first for first, _ in batches] == list(range(0, 200, 8))

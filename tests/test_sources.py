@@ -163,6 +163,22 @@ def test_pixels_that_pillow_would_change(here):
     np.testing.assert_array_equal(rgb.train.x[0, ..., 1], np.where(PIXELS[1] > 127, PIXELS[0], 0))
 
 
+def test_a_code_is_traced_to_its_picture(here):
+    save_images(here / "p", PIXELS, LABELS)
+    (here / "p" / "class0" / "broken.png").write_bytes(b"no image")
+    words = ["data=images", "data.path=p", "data.skip_broken=true", "data.test=0.3", "batch_size=null", "steps=1"]
+    finished = run(here / "run", *words, "net.widths=[3]", "evaluate.what=[reconstruction]")
+    codes, test = finished.codes, job(*words).dataset.test
+    everything = Images("p", None, "auto", None, "crop", True).load().train
+    assert len(codes["z"]) == len(test.x) == 9
+    np.testing.assert_array_equal(everything.x[codes["index"]], test.x)
+    np.testing.assert_array_equal(everything.names[codes["index"]], codes["name"])
+    for name, label, pixels in zip(codes["name"], codes["y"], test.x, strict=True):
+        with Image.open(here / "p" / str(name)) as picture:
+            np.testing.assert_array_equal(np.asarray(picture), pixels[..., 0])
+        assert name.split("/")[0] == f"class{label}"
+
+
 def test_broken_images_are_listed(here):
     save_images(here / "p", PIXELS)
     whole = (here / "p" / "004.png").read_bytes()

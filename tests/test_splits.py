@@ -1,5 +1,7 @@
 """Who trains, validates and tests: disjoint, stratified, the same whatever else is asked."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from conftest import evaluated, job, run, trained
@@ -13,7 +15,7 @@ from aejax.experiment import run_id
 
 def splits(**changed):
     settings = {"validation": 0.1, "test": 0.2, "split_seed": 0, "limit": None, "classes": None, "binarise": "none"}
-    settings |= {"normal": None, "device_bytes": None}
+    settings |= {"normal": None, "device_bytes": None, "test_limit": None, "standardize": False}
     return Splits(**settings | changed)
 
 
@@ -70,6 +72,43 @@ def test_a_split_does_not_depend_on_the_others_nor_on_the_training_seed(dataset)
     few, more = (set(indices(splits(limit=limit)(dataset).train)) for limit in (50, 200))
     assert len(few) == 50 and few < more < set(indices(base.train))
     assert splits()(dataset).fingerprint == base.fingerprint != splits(split_seed=1)(dataset).fingerprint
+
+
+def test_a_limited_test_set_is_stratified_and_changes_nothing_else(dataset):
+    base, made = splits()(dataset), splits(test_limit=40)(dataset)
+    assert len(made.test.x) == 40
+    for name in ("train", "valid"):
+        assert indices(made.splits[name]) == indices(base.splits[name])
+    share = np.bincount(base.test.y, minlength=4) * 40 / len(base.test.y)
+    assert np.abs(np.bincount(made.test.y, minlength=4) - share).max() < 1
+    np.testing.assert_array_equal(made.test.y, dataset.train.y[indices(made.test)])
+    fewer = set(indices(splits(test_limit=20)(dataset).test))
+    assert len(fewer) == 20 and fewer < set(indices(made.test)) < set(indices(base.test))
+    assert indices(splits(test_limit=40, limit=50)(dataset).test) == indices(made.test)
+    assert indices(splits(test_limit=40, split_seed=1)(dataset).test) != indices(made.test)
+    assert made.fingerprint != base.fingerprint == splits(test_limit=200)(dataset).fingerprint
+    assert made.described["examples"] == {"train": 720, "valid": 80, "test": 40}
+
+
+def test_a_test_set_of_the_source_s_own_is_limited_too(dataset):
+    other = Split(dataset.train.x[::-1].copy(), dataset.train.y[::-1].copy())
+    made = splits(test_limit=100)(Dataset("own", "grey", dataset.train, other, other, dataset.label_names))
+    assert made.valid is other and len(made.test.x) == 100 and made.train is dataset.train
+
+
+def test_a_test_set_that_is_the_training_set_is_not_limited():
+    letters = job("data=letters").dataset
+    assert splits(test_limit=27)(letters).test is splits()(letters).train
+    told = r"^data\.test_limit=9: must be null, because the 27 test examples of letters are its training examples$"
+    with pytest.raises(InputError, match=told):
+        splits(test_limit=9)(letters)
+
+
+def test_a_limited_test_set_makes_another_run():
+    whole, few = job("data=digits"), job("data=digits", "data.test_limit=30")
+    assert (len(whole.dataset.arrays().test), len(few.dataset.arrays().test)) == (180, 30)
+    assert np.bincount(few.dataset.test.y).tolist() == [3] * 10
+    assert few.run_id != whole.run_id
 
 
 def test_shares_and_counts(dataset):
@@ -209,9 +248,16 @@ def test_near_twins_are_no_twins():
 
 def test_letters_are_the_same_in_all_splits_and_no_duplicates_are_told():
     assert job("data=letters").dataset.warnings == ()
-    few = job("data=letters", "data.limit=9").dataset
-    assert few.train is few.valid is few.test
-    assert len(few.train.x) == 9
+
+
+def test_a_limit_leaves_a_test_on_the_training_examples_whole():
+    whole, few = job("data=letters").dataset, job("data=letters", "data.limit=9").dataset
+    assert few.valid is few.test and len(few.train.x) == 9
+    np.testing.assert_array_equal(few.test.x, whole.test.x)
+    known = {letter.tobytes() for letter in whole.test.x}
+    assert all(letter.tobytes() in known for letter in few.train.x)
+    assert few.warnings == ("9 of 27 test examples are training examples too",
+                            "9 of 27 validation examples are training examples too")  # fmt: skip
 
 
 def test_without_validation_examples_there_is_no_validation_error(tmp_path):
@@ -240,3 +286,21 @@ def test_normal_labels_train_and_validate_and_the_test_keeps_all(dataset):
     assert len(normal.train.y) + len(normal.valid.y) == others
     kept = splits(normal=(3,), classes=(3, 1))(dataset)
     assert kept.form.normal == (0,) and set(kept.train.y.tolist()) == {0}
+
+
+@pytest.mark.parametrize("changed", [{}, {"limit": 40, "classes": (2, 0)}, {"binarise": "dynamic"}, {"validation": 0}])
+def test_examples_know_their_rows_in_the_source(dataset, changed):
+    names = np.array([f"{row}.png" for row in range(1000)])
+    named = dataclasses.replace(dataset, train=dataclasses.replace(dataset.train, names=names))
+    for name, split in splits(**changed)(named).splits.items():
+        if changed.get("binarise") is None or name == "train":  # else pixels are drawn
+            assert split.index.tolist() == indices(split)
+        assert split.names.tolist() == [f"{row}.png" for row in split.index]
+    assert dataset.train.index.tolist() == list(range(1000))
+
+
+def test_standardised_examples_keep_their_rows(dataset):
+    values = Split(dataset.train.x.astype(np.float32), dataset.train.y)
+    source = Dataset("real", "real", values, label_names=dataset.label_names, fit=lambda x: lambda each: each - 1)
+    for split in splits()(source).splits.values():
+        assert split.index.tolist() == indices(Split(split.x + 1))

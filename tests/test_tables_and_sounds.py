@@ -21,13 +21,13 @@ def save_csv(rows, header="a,b,kind"):
     return ["data=table", "data.path=t.csv"]
 
 
-def test_a_table_is_standardised_with_training_statistics(here):
+def test_a_table_is_standardized_with_training_statistics(here):
     x = RNG.normal(size=(50, 2)) * [3, 0.01] + [100, -5]
     rows = [f"{a},{b},{'cold' if a < 100 else 'hot'}" for a, b in x]
     words = [*save_csv(rows), "data.label=kind"]
     dataset = job(*words).dataset
     assert (dataset.kind, dataset.form.shape, dataset.label_names) == ("real", (2,), ("cold", "hot"))
-    plain = job(*words, "data.standardise=false").dataset
+    plain = job(*words, "data.standardize=false").dataset
     scaler = StandardScaler().fit(plain.train.x.astype(np.float64))
     for name, split in dataset.splits.items():
         np.testing.assert_allclose(split.x, scaler.transform(plain.splits[name].x), atol=1e-3)
@@ -38,7 +38,7 @@ def test_a_table_is_standardised_with_training_statistics(here):
 def test_a_parquet_table_with_chosen_columns(here):
     table = pa.table({"a": [1, 2, 3, 4] * 5, "b": ["x", "y"] * 10, "c": np.arange(20.0), "n": [1, 0] * 10})
     pyarrow.parquet.write_table(table, "t.parquet")
-    words = ["data=table", "data.path=t.parquet", "data.label=n", "data.validation=0", "data.standardise=false"]
+    words = ["data=table", "data.path=t.parquet", "data.label=n", "data.validation=0", "data.standardize=false"]
     dataset = job(*words, "data.columns=[c,a]").dataset
     assert dataset.label_names == ("0", "1")
     rows = dataset.train.x[:, 0].astype(int)
@@ -50,7 +50,7 @@ def test_a_parquet_table_with_chosen_columns(here):
 def test_missing_values_are_refused_or_filled(here):
     words = save_csv(["1,2", "3,", "5,6", "7,10"] * 5, "a,b")
     refused("data.path=t.csv: row 2, column b: is missing, as 5 are", *words)
-    common = [*words, "data.validation=0", "data.standardise=false"]
+    common = [*words, "data.validation=0", "data.standardize=false"]
     filled = job(*common, "data.missing=mean").dataset
     there = [b for a, b in filled.train.x if a != 3]
     assert {b for a, b in filled.train.x if a == 3} == {np.float32(np.mean(there))}
@@ -99,6 +99,10 @@ def test_sounds_become_log_mel_windows(here):
     assert loud.min() > -10
     assert loud.max() < -5.5
     assert job(*words).dataset.fingerprint == dataset.fingerprint
+    names = [str(name) for split in dataset.splits.values() for name in split.names]  # of files, and the window in each
+    assert sorted(names) == sorted(
+        f"{'low' if index % 6 < 3 else 'high'}/{index}.wav#{window}" for index in range(12) for window in range(windows)
+    )
 
 
 def test_the_windows_of_a_sound_are_never_in_two_splits(here):

@@ -14,10 +14,11 @@ import jax
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from conftest import job, stack, trained
+from conftest import called, job, stack, trained
 from sets import load, pairs, refused, train_of
 
 from aejax import model
+from aejax.command import main
 from aejax.data import Split, cache, originals
 from aejax.errors import InputError
 
@@ -30,7 +31,7 @@ def test_a_second_start_maps_the_decoded_arrays_and_imports_nothing(mnist, tmp_p
     first = load(tmp_path, manual_dir=str(mnist[0].parent))
     script = (
         "import sys, time; from aejax.data.tfds import Tfds\n"
-        f"dataset = Tfds('mnist', 'train', 'test', 'image', 'label', {str(tmp_path)!r}, None, False).load()\n"
+        f"dataset = Tfds('mnist', 'train', 'test', 'image', 'label', 'auto', {str(tmp_path)!r}, None, False).load()\n"
         "assert not {'tensorflow_datasets', 'tensorflow'} & set(sys.modules)\n"
         "print(type(dataset.train.x).__name__, dataset.train.x.dtype, dataset.train.contents, dataset.test.contents)"
     )
@@ -123,6 +124,24 @@ def test_sets_are_read_a_part_at_a_time(mnist, tmp_path, monkeypatch):
     assert pairs(dataset.test.x, dataset.test.y) == pairs(*mnist[1]["t10k"])
 
 
+def test_one_command_prepares_a_set_of_its_original_files_and_trains(mnist, here, capfd, monkeypatch):
+    monkeypatch.setenv("HOME", str(mnist[0].parents[1]))
+    words = ["data=mnist", "data.dir=sets", f"data.manual_dir='~/{mnist[0].parent.name}'", "data.test_limit=10"]
+    words += ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "hydra.run.dir=run"]
+    assert called(main, *words, "evaluate.what=[reconstruction]") == 0
+    told = "data mnist: 54 train, 6 valid, 10 test examples of 28x28x1, kind grey, likelihood gaussian\n"
+    assert capfd.readouterr()[0].startswith(told)
+    places = {image.tobytes(): int(label) for image, label in zip(*mnist[1]["t10k"], strict=True)}
+    left = job(*words[:2], "data.test_limit=10").dataset  # without the original files
+    assert [places[image.tobytes()] for image in left.test.x] == left.test.y.tolist()
+    assert left.fingerprint == json.loads((here / "run" / "run.json").read_text())["data"]["fingerprint"]
+
+
+def test_a_folder_that_takes_no_prepared_set_is_told(mnist, here):
+    (here / "file").write_text("in the way")
+    refused("data.dir=file/sets: cannot be made (Not a directory)", "file/sets", manual_dir=str(mnist[0]))
+
+
 def test_a_set_prepared_in_another_format_is_refused(mnist, tmp_path):
     load(tmp_path, manual_dir=str(mnist[0]))
     info = tmp_path / "mnist" / "3.0.1" / "dataset_info.json"
@@ -147,6 +166,7 @@ class Vectors(tfds.core.GeneratorBasedBuilder):
     """A set with an array feature and without labels."""
 
     VERSION = tfds.core.Version("1.0.0")
+    VALUE = 1
 
     def _info(self):
         wave = tfds.features.Tensor(shape=(3, 4), dtype=np.float32)
@@ -157,7 +177,23 @@ class Vectors(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self):
         for index in range(30):
-            yield index, {"wave": np.full((3, 4), index, np.float32)}
+            yield index, {"wave": np.full((3, 4), index * self.VALUE, np.float32)}
+
+
+def test_the_kind_of_a_set_can_be_chosen(mnist, tmp_path, capfd):
+    load(tmp_path, manual_dir=str(mnist[0]))
+    assert load(tmp_path, kind="rgb").form.shape == (28, 28, 3)
+    assert load(tmp_path).form.shape == (28, 28, 1)
+    refused("data.kind=real: must be auto, grey or rgb, because image is an encoded image", tmp_path, kind="real")
+    Vectors(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    words = {"name": "vectors", "feature": "wave", "label": None, "test_split": None}
+    grey = load(tmp_path, kind="grey", **words)
+    assert (grey.kind, sorted(grey.train.x[:, 5].tolist())) == ("grey", list(range(30)))
+    told = "data.feature=wave: is of kind Tensor; must be an image or numbers that fit data.kind=binary"
+    Vectors.VALUE = 0.5
+    Vectors(data_dir=str(tmp_path / "halves"), file_format="array_record").download_and_prepare()
+    Vectors.VALUE = 1
+    refused(told, tmp_path / "halves", kind="binary", **words)
 
 
 class Pictures(tfds.core.GeneratorBasedBuilder):

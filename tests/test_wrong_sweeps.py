@@ -14,6 +14,12 @@ def test_a_job_without_its_objective_fails_alone(command, tmp_path):
     assert "1 completed, 1 failed" in out and "objective=nonsense: no such metric" in out
 
 
+def test_a_job_whose_choice_is_no_text_fails_alone(command):
+    status, out, _ = command("-m", "model=ae,2", *QUICK, "hydra.sweep.dir=s")
+    assert (status, "1 completed, 1 failed" in out) == (1, True)
+    assert "model=2: no such choice; known: ae" in out
+
+
 def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):
     status, out, _ = command("-m", "noise=glob(f*)", *QUICK, "hydra.sweep.dir=s")
     assert (status, "1 job -> 1 program" in out) == (0, True)
@@ -26,6 +32,10 @@ WRONG = {
     "seed=range(101) latent_dim=range(1,101)": "latent_dim=range(1,101): makes more than 10,000 jobs",
     "hydra.sweep.dir=file": "hydra.sweep.dir=file: is a file; must be a folder",
     "hydra.sweep.dir=file/a": "hydra.sweep.dir=file/a: file is a file; must be a folder",
+    "epochs=1,2 steps=4": "steps=4 epochs=1,2: must be one of the two; epochs=null takes the steps",
+    "+sweep=mnist_lr steps=4": "steps=4 epochs=10: must be one of the two; epochs=null takes the steps",
+    "seed=1,2 hydra.launcher=2": "hydra.launcher=2: must be a mapping of settings with a _target_",
+    "seed=1,2 hydra.launcher._target_=os.getcwd": "hydra.launcher._target_=os.getcwd: no such plugin; known: ",
     "hydra.verbose=true,false": "Sweeping over Hydra's configuration is not supported",
 }
 

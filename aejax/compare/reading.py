@@ -41,23 +41,30 @@ def read(folders):
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise InputError(f"{folder}: is no folder; must be that of a run or a sweep, or one above them")
-        found = list(_below(folder))
+        found = list(_below(folder, set()))
         if not found:
             raise InputError(f"{folder}: holds no runs; must be the folder of a run or a sweep, or one above them")
         entries |= {os.path.abspath(entry.path): entry for entry in found}
     return list(entries.values())
 
 
-def _below(folder):
-    """The Entries of a folder: of the run that it is, or of the runs and sweeps in it."""
+def _below(folder, seen, linked=False):
+    """The Entries of a folder: of the run that it is, or of the runs and sweeps in it.
+
+    `seen` are the folders that were read, because links may go round in circles; `linked` are those behind a link.
+    """
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
     names = {each.name for each in os.scandir(folder)}
     if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
         yield _entry(Run(folder))
     elif LEDGER in names or "multirun.yaml" in names:
-        yield from _sweep(folder)
+        yield from _sweep(folder, keep=not linked)
     else:
         for name in _inside(folder):
-            yield from _below(folder / name)
+            yield from _below(folder / name, seen, linked or (folder / name).is_symlink())
 
 
 def _inside(folder):
@@ -74,6 +81,8 @@ def _stamps(folder, above=""):
     """{name: stamp} of the runs in and below a sweep's folder; hydra.sweep.subdir may nest them."""
     found = {}
     for name in _inside(folder):
+        if folder.resolve().is_relative_to(os.path.realpath(folder / name)):
+            continue  # a link that goes round in a circle
         stamp = _stamp(folder / name)
         if any(stamp) or any((folder / name / each).exists() for each in REST):
             found[above + name] = stamp
@@ -82,8 +91,11 @@ def _stamps(folder, above=""):
     return found
 
 
-def _sweep(folder):
-    """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know."""
+def _sweep(folder, keep=True):
+    """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know.
+
+    The index is written where `keep`: not outside of what the command names.
+    """
     index, fresh, jobs, stamps = _index(folder), {}, {}, _stamps(folder)
     try:
         jobs = {job["folder"] or f"job {job['number']}": job for job in _jobs(folder)}
@@ -105,7 +117,7 @@ def _sweep(folder):
         if job.get("status") == "failed" and entry.status != "completed":
             entry.status, entry.reason = "failed", job.get("error")
         yield entry
-    if fresh != index:
+    if fresh != index and keep:
         text = json.dumps(fresh, separators=(",", ":"))
         content = {"format": [FORMAT, __version__], "digest": _digest(text), "runs": text}
         with contextlib.suppress(OSError):  # the index is there for speed only, and the folder may be read-only

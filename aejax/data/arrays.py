@@ -6,8 +6,10 @@ from pathlib import Path
 import numpy as np
 from flax import struct
 
+from aejax import archive
 from aejax.data.dataset import Dataset
 from aejax.data.storage import KINDS
+from aejax.device import check_memory
 from aejax.errors import InputError
 from aejax.settings import choice, words
 
@@ -79,8 +81,12 @@ def _arrays(key, path):
         with open(path, "rb") as file:
             if file.read(2) == b"PK":  # a zip archive
                 file.seek(0)
-                return dict(np.load(file, allow_pickle=False))
+                with zipfile.ZipFile(file) as members:
+                    check_memory(sum(member.file_size for member in members.infolist()), f"{key}={path}", "smaller")
+                return archive.from_npz(file, packed=True)
         return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
+    except InputError:
+        raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         objects = "bject" in str(error) or "pickle" in str(error)
         what = "holds Python objects, or is no array file" if objects else f"cannot be read ({error})"

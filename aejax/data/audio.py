@@ -1,5 +1,7 @@
 """A folder of .wav files as log-mel windows; class folders are labels."""
 
+import dataclasses
+
 import numpy as np
 from flax import struct
 
@@ -32,7 +34,9 @@ class Audio:
         key = folder.key(self.rate, self.bands, self.frames, self.window, self.hop, self.floor, self.skip_broken)
         splits, told = kept([own_folder() / key], lambda: self._read(folder))
         groups = np.array(told["groups"], np.int32)
-        train = Split(splits["train"].x, splits["train"].y, splits["train"].digest, groups, splits["train"].prints)
+        windows = np.arange(len(groups)) - np.searchsorted(groups, groups)  # from the start of each file
+        names = np.array([f"{name}#{window}" for name, window in zip(folder.named(groups), windows, strict=True)])
+        train = dataclasses.replace(splits["train"], groups=groups, names=names)
         return Dataset(folder.path.name, "grey", train, label_names=folder.names, warnings=tuple(told["warnings"]))
 
     def _read(self, folder):

@@ -64,7 +64,8 @@ class Split:
 
     `digest` stands for the contents in the fingerprint, where they are known to be those of a file that was digested
     before, and `prints` [N] are numbers that are equal where examples are (`splits.prints_of`); None computes them.
-    Examples of one number in `groups` [N] never come into two splits.
+    Examples of one number in `groups` [N] never come into two splits. `rows` [N] are the examples' places in the split
+    of the source that they come from, None where they are all of it in its order, and `names` [N] their files' names.
     """
 
     x: np.ndarray
@@ -72,6 +73,13 @@ class Split:
     digest: str | None = None
     groups: np.ndarray | None = None
     prints: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    names: np.ndarray | None = None
+
+    @property
+    def index(self):
+        """The place [N] of each example in the source, by which it can be found again."""
+        return np.arange(len(self.x)) if self.rows is None else self.rows
 
     @functools.cached_property
     def contents(self):
@@ -111,7 +119,8 @@ class Dataset:
     [classes] go with the labels; without names labels may be any values, and their names are these. `note` is what a
     reader of the numbers must know, `licence` where the data come from, `warnings` what the user should be told. `fit`
     of the training examples, once the splits are made, gives a function that all examples then go through; until then
-    real values may be missing (nan). `budget` is how many bytes of it a device is to hold.
+    real values may be missing (nan). `standardized` says that the values have gone through `standardization`. `budget`
+    is how many bytes of it a device is to hold.
     """
 
     name: str = "own"
@@ -126,6 +135,7 @@ class Dataset:
     normal: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     fit: Callable | None = None
+    standardized: bool = False
     budget: int = 2**62
 
     def __post_init__(self):
@@ -140,6 +150,7 @@ class Dataset:
             object.__setattr__(self, name, made[id(given)])
         if self.kind is None:
             object.__setattr__(self, "kind", kind_of(self.train.x))
+            self._tell_of_fractions()
         self._name_labels()
         for name, split in self.splits.items():
             self._check(name, split)
@@ -167,6 +178,15 @@ class Dataset:
         if x is None:
             self._refuse(f"{name} of {given.x.dtype}", f"numbers that fit the kind {self.kind or 'of data'}")
         return given if x is given.x else dataclasses.replace(given, x=x)
+
+    def _tell_of_fractions(self):
+        """Adds a warning where images that may be meant as pixels were taken as real numbers."""
+        x = self.train.x
+        pixels = {1: "grey", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
+        if self.kind == "real" and pixels and all((part >= 0).all() and (part <= 1).all() for part in in_parts(x)):
+            line = f"images of fractions in [0, 1] are taken as real numbers; data.kind={pixels}, "
+            line += f'in a program Dataset(kind="{pixels}"), makes them pixels'
+            object.__setattr__(self, "warnings", (*self.warnings, line))
 
     def _name_labels(self):
         labels = [None if split.y is None else np.asarray(split.y) for split in self.splits.values()]
@@ -252,6 +272,7 @@ class Dataset:
         told = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
         told |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
         told |= {"note": self.note, "licence": self.licence}
+        told |= {"standardized": True} if self.standardized else {}
         if form.streamed:
             told |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
         told |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}

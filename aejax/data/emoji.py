@@ -21,6 +21,6 @@ class Emoji:
             stored = np.load(file, allow_pickle=False)
             pixels, names = stored[self.color].reshape(96, 12, 12, -1), stored["name"].tolist()
         split = Split(pixels, np.arange(len(names), dtype=np.int32))
-        note = "training, validation and test examples are the same 96 glyphs"
+        note = "training, validation and test examples are the same 96 glyphs, of which data.limit trains a part"
         licence = "made from Noto Color Emoji, (c) Google: font OFL-1.1, images Apache-2.0"
         return Dataset("emoji", self.color, split, split, split, tuple(names), note, licence)

@@ -1,6 +1,5 @@
 """Folders of a user's files: what is there, with class folders as labels."""
 
-import contextlib
 import dataclasses
 import hashlib
 from concurrent.futures import ThreadPoolExecutor
@@ -44,6 +43,10 @@ class Folder:
         numbers = {name: label for label, name in enumerate(names)}
         return cls(path, tuple(files), np.array([numbers[name] for name in classes], np.int32), tuple(names))
 
+    def named(self, places):
+        """The names of the files at `places`, relative to the folder, an array of texts."""
+        return np.array([self.files[place].relative_to(self.path).as_posix() for place in places])
+
     def key(self, *settings):
         """16 hex digits of the state of all files and of what is asked of them."""
         digest = hashlib.sha256(repr((str(self.path.absolute()), settings)).encode())
@@ -54,12 +57,18 @@ class Folder:
 
 
 def read_all(files, read):
-    """What `read` gives for each file, on as many threads as there are cores, and the files that it cannot read."""
+    """What `read` gives for each file, on as many threads as there are cores, and the files that it cannot read.
+
+    Raises InputError where `read` does: of a file that is whole, and yet cannot be used.
+    """
 
     def attempt(path):
-        with contextlib.suppress(OSError, SyntaxError, ValueError, EOFError):
+        try:
             return read(path)
-        return None
+        except InputError:
+            raise
+        except (OSError, SyntaxError, ValueError, EOFError):
+            return None
 
     with ThreadPoolExecutor() as pool:
         made = list(pool.map(attempt, files))

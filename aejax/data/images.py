@@ -1,5 +1,7 @@
 """A folder of images; class folders are labels."""
 
+import dataclasses
+import math
 from collections import Counter
 
 import numpy as np
@@ -9,10 +11,13 @@ from PIL import Image, ImageOps
 from aejax.data.cache import kept, own_folder
 from aejax.data.dataset import Dataset, Split
 from aejax.data.folders import Folder, read_all, refuse_broken
-from aejax.data.pixels import GREY, pixels
+from aejax.data.pixels import GREY, large_allowed, opened, pixels
+from aejax.device import check_memory
 from aejax.errors import InputError
 from aejax.settings import choice, counts, flag, words
 
+KEPT = 2  # raise it where what is told of decoded images changes
+MOST_PIXELS = 2**24  # of an example, 4096 x 4096; one layer of 64 units takes 4 GiB for them
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
@@ -31,13 +36,20 @@ class Images:
         """The Dataset, [N, height, width, 1 or 3]."""
         if self.size is not None and len(self.size) != 2:
             raise InputError(f"data.size={list(self.size)}: must be [height,width]")
+        if self.size is not None and math.prod(self.size) > MOST_PIXELS:
+            raise InputError(
+                f"data.size={list(self.size)}: {math.prod(self.size):,} pixels; must be at most {MOST_PIXELS:,}"
+            )
         folders = {"train": Folder.read(self.path, ENDINGS)}
         if self.test_path is not None:
             folders["test"] = Folder.read(self.test_path, ENDINGS, "data.test_path")
             if folders["test"].names != folders["train"].names:
                 raise InputError(f"data.test_path={self.test_path}: must have the class folders of data.path")
-        key = "-".join(each.key(self.color, self.size, self.fit, self.skip_broken) for each in folders.values())
-        splits, told = kept([own_folder() / key], lambda: self._read(folders))
+        key = "-".join(each.key(KEPT, self.color, self.size, self.fit, self.skip_broken) for each in folders.values())
+        with large_allowed():
+            splits, told = kept([own_folder() / key], lambda: self._read(folders))
+        for name, folder in folders.items():
+            splits[name] = dataclasses.replace(splits[name], names=folder.named(told["places"][name]))
         warnings = tuple(told["warnings"])
         return Dataset(
             folders["train"].path.name, told["kind"], label_names=folders["train"].names, warnings=warnings, **splits
@@ -47,7 +59,7 @@ class Images:
         headers = {name: read_all(folder.files, _header)[0] for name, folder in folders.items()}
         modes = {header[0] for found in headers.values() for header in found if header}
         kind = self.color if self.color != "auto" else "grey" if modes <= set(GREY) else "rgb"
-        splits, warnings = {}, []
+        splits, warnings, places = {}, [], {}
         for name, folder in folders.items():
             key = "data.path" if name == "train" else "data.test_path"
             if self.size is None:
@@ -58,6 +70,7 @@ class Images:
                         f"{key}={folder.path}: images of {len(sizes)} sizes ({common}); "
                         "must have data.size=[height,width]"
                     )
+            self._check_size(f"{key}={folder.path}", headers[name], 1 if kind == "grey" else 3)
             made, broken = read_all(folder.files, lambda path: self._pixels(path, kind))
             if broken and not self.skip_broken:
                 refuse_broken(folder, broken, "images", key)
@@ -66,12 +79,25 @@ class Images:
             whole = [place for place, each in enumerate(made) if each is not None]
             if not whole:
                 raise InputError(f"{key}={folder.path}: no image can be read; must hold some")
+            places[name] = whole
             labels = None if folder.labels is None else folder.labels[whole]
             splits[name] = Split(np.stack([made[place] for place in whole]), labels)
-        return splits, {"kind": kind, "warnings": warnings}
+        return splits, {"kind": kind, "warnings": warnings, "places": places}
+
+    def _check_size(self, told, headers, channels):
+        """Raises InputError where one example, or all of them, will be too large."""
+        sizes = [header[1] for header in headers if header]
+        pixels = math.prod(self.size or max(sizes, default=(0, 0)))
+        if pixels > MOST_PIXELS:
+            raise InputError(f"{told}: images of {pixels:,} pixels; must have data.size of at most {MOST_PIXELS:,}")
+        check_memory(
+            len(sizes) * pixels * channels,
+            f"{told}: {len(sizes):,} images of {pixels:,} pixels in {channels} channels",
+            "fewer, or have a smaller data.size",
+        )
 
     def _pixels(self, path, kind):
-        with Image.open(path) as image:
+        with opened(path, path) as image:
             if self.size is not None:
                 size = self.size[::-1]
                 image = image.convert("RGB") if image.mode == "P" else image
@@ -82,5 +108,5 @@ class Images:
 
 
 def _header(path):
-    with Image.open(path) as image:
+    with opened(path, path) as image:
         return image.mode, image.size

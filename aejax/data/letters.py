@@ -54,5 +54,5 @@ class Letters:
         """The Dataset, binary, [27, 7, 5, 1]."""
         names, pixels = glyphs()
         split = Split(pixels, np.arange(len(names), dtype=np.int32))
-        note = "training, validation and test examples are the same 27 glyphs"
+        note = "training, validation and test examples are the same 27 glyphs, of which data.limit trains a part"
         return Dataset("letters", "binary", split, split, split, tuple(names), note, "part of aejax, MIT")

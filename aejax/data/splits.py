@@ -2,7 +2,8 @@
 
 An example's place is decided by a hash of its index in the source and `split_seed`: those with the smallest hashes of
 each class test (where the source has no test set of its own), the next validate, the next train. So validation does
-not depend on `limit`, nor the test on `validation`.
+not depend on `limit`, nor the test on `limit` or `validation`. `test_limit` keeps those with the smallest hashes of
+each class.
 """
 
 import dataclasses
@@ -14,10 +15,11 @@ import numpy as np
 from flax import struct
 
 from aejax.data.dataset import Split
+from aejax.data.standardization import scale_warning, standardization
 from aejax.data.storage import in_parts
 from aejax.device import memory
 from aejax.errors import InputError, near
-from aejax.settings import amount, choice, count, entries
+from aejax.settings import amount, choice, count, entries, flag
 
 WHITE = 128  # uint8 values from here on are 1 with binarise=threshold
 DRAWN = 1024  # examples that are binarised from one stream of draws
@@ -56,12 +58,16 @@ class Splits:
     split_seed: int = count(0, 2**32 - 1)
     device_bytes: int | None = count(1, 2**62, optional=True)
     limit: int | None = count(2, optional=True)
+    test_limit: int | None = count(2, optional=True)
     classes: tuple | None = entries(optional=True)
     normal: tuple | None = entries(optional=True)
     binarise: str = choice("none", "threshold", "static", "dynamic")
+    standardize: bool = flag()
 
     def __call__(self, dataset):
         """The Dataset with the splits that a job is to use; raises InputError where they cannot be made."""
+        if self.standardize and self.binarise != "none":
+            raise InputError(f"data.standardize=true: must be false, because data.binarise={self.binarise}")
         if self.binarise != "none" and dataset.kind != "grey":
             raise InputError(f"data.binarise={self.binarise}: must be none, because the data are {dataset.kind}")
         labels, normal = (self._labels(dataset, key) for key in ("classes", "normal"))
@@ -86,26 +92,43 @@ class Splits:
                     raise InputError(f"data.{key}={share}: leaves less than two training examples; must leave more")
         whole = parts["train"]
         if self.limit is not None and self.limit < len(whole.rows):
-            few, _ = whole.cut(self.limit, self.split_seed)
-            parts = {name: few if part is whole else part for name, part in parts.items()}
+            parts["train"], _ = whole.cut(self.limit, self.split_seed)  # a test or validation on the same stays whole
+        parts["test"] = self._limited_test(dataset, parts)
         for name, part in parts.items():
             if not len(part.rows):
                 raise InputError(f"data.classes={list(self.classes)}: leave no {name} examples")
         splits = {id(part): self._split(part, part is parts["train"], labels) for part in parts.values()}
         if dataset.fit is not None:
-            apply = dataset.fit(splits[id(parts["train"])].x)
-            splits = {key: Split(apply(split.x), split.y) for key, split in splits.items()}
+            splits = _applied(dataset.fit, splits, parts)
+        kind, warnings = dataset.kind if self.binarise == "none" else "binary", dataset.warnings
+        if self.standardize:
+            splits, kind = _applied(standardization, splits, parts), "real"
+        elif kind == "real" and (line := scale_warning(splits[id(parts["train"])].x)):
+            warnings = (*warnings, line)
         return dataclasses.replace(
             dataset,
-            kind=dataset.kind if self.binarise == "none" else "binary",
+            kind=kind,
             **{"valid": None} | {name: splits[id(part)] for name, part in parts.items()},
             label_names=tuple(dataset.label_names[label] for label in labels) if labels else dataset.label_names,
             dynamic=self.binarise == "dynamic",
             normal=self._normal(normal, labels, splits[id(parts["test"])].y),
             fit=None,
+            standardized=self.standardize,
             budget=memory() // len(jax.devices()) // 2 if self.device_bytes is None else self.device_bytes,
-            warnings=(*dataset.warnings, *duplicates(parts)),
+            warnings=(*warnings, *duplicates(parts)),
         )
+
+    def _limited_test(self, dataset, parts):
+        """The Part that tests, of `test_limit` examples at the most."""
+        test = parts["test"]
+        if self.test_limit is None or self.test_limit >= len(test.rows):
+            return test
+        if test is parts["train"]:
+            raise InputError(
+                f"data.test_limit={self.test_limit}: must be null, because the {len(test.rows)} test examples of "
+                f"{dataset.name} are its training examples"
+            )
+        return test.cut(self.test_limit, self.split_seed)[0]
 
     def _labels(self, dataset, key):
         """The numbers of the labels that the setting `key` lists, None where it lists none."""
@@ -157,7 +180,15 @@ class Splits:
         if whole.digest is not None:  # what has been made of it tells as much as what came out
             recipe = repr((whole.digest, self.binarise, training, labels, part.stream)).encode()
             digest = hashlib.sha256(recipe + part.rows.tobytes()).hexdigest()
-        return Split(x, y, digest)
+        names = None if whole.names is None else whole.names[part.rows]
+        return Split(x, y, digest, rows=whole.index[part.rows], names=names)
+
+
+def _applied(fit, splits, parts):
+    """The splits, by what is the same one, after what `fit` makes of the training examples."""
+    apply = fit(splits[id(parts["train"])].x)
+    fitted = {"digest": None, "groups": None, "prints": None}  # of what the examples were before
+    return {key: dataclasses.replace(split, x=apply(split.x), **fitted) for key, split in splits.items()}
 
 
 def hashed(rows_N, seed):

@@ -10,7 +10,7 @@ from flax import struct
 
 from aejax.data.dataset import Dataset, Split
 from aejax.errors import InputError, near
-from aejax.settings import choice, entries, flag, words
+from aejax.settings import choice, entries, words
 
 
 @struct.dataclass
@@ -21,7 +21,6 @@ class Table:
     test_path: str | None = words(optional=True)
     columns: tuple | None = entries(optional=True)
     label: str | None = words(optional=True)
-    standardise: bool = flag()
     missing: str = choice("refuse", "mean", "zero")
 
     def load(self):
@@ -34,9 +33,8 @@ class Table:
         for name, (key, path) in tables.items():
             columns = columns or self._columns(f"{key}={path}", read[name])
             splits[name] = self._split(f"{key}={path}", read[name], columns)
-        note = f"columns {', '.join(columns)}" + (", standardised with training statistics" * self.standardise)
-        fit = None if not self.standardise and self.missing == "refuse" else self._fitted
-        return Dataset(Path(self.path).name, "real", note=note, fit=fit, **splits)
+        fit = None if self.missing == "refuse" else self._filler
+        return Dataset(Path(self.path).name, "real", note=f"columns {', '.join(columns)}", fit=fit, **splits)
 
     def _columns(self, told, table):
         if self.label is not None and self.label not in table.column_names:
@@ -96,21 +94,12 @@ class Table:
             raise InputError(f"{told}: row {1 + int(infinite_N.argmax())}, column {name}: is infinite; must be finite")
         return values_N
 
-    def _fitted(self, train_NxP):
-        """The function of examples that fills and standardises with the statistics of training examples."""
+    def _filler(self, train_NxP):
+        """A function of examples that fills what is missing, by zero or the mean of the training examples."""
         there_NxP = ~np.isnan(train_NxP)
-        count_P = np.maximum(there_NxP.sum(axis=0), 1)
-        mean_P = np.where(there_NxP, train_NxP, 0).sum(axis=0, dtype=np.float64) / count_P
-        fill_P = mean_P if self.missing == "mean" else np.zeros_like(mean_P)
-        filled_NxP = np.where(there_NxP, train_NxP, fill_P)
-        centre_P, scale_P = filled_NxP.mean(axis=0), filled_NxP.std(axis=0)
-        scale_P = np.where(scale_P > 1e-7 * np.maximum(np.abs(centre_P), 1e-30), scale_P, 1.0)  # of a constant column
-
-        def apply(x_NxP):
-            filled_NxP = np.where(np.isnan(x_NxP), fill_P, x_NxP)
-            return ((filled_NxP - centre_P) / scale_P if self.standardise else filled_NxP).astype(np.float32)
-
-        return apply
+        sum_P = np.where(there_NxP, train_NxP, 0).sum(axis=0, dtype=np.float64)
+        fill_P = sum_P / np.maximum(there_NxP.sum(axis=0), 1) if self.missing == "mean" else np.zeros_like(sum_P)
+        return lambda x_NxP: np.where(np.isnan(x_NxP), fill_P, x_NxP).astype(np.float32)
 
 
 def _read(key, path):

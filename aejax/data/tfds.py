@@ -16,13 +16,15 @@ from pathlib import Path
 import numpy as np
 from flax import struct
 
+from aejax.confinement import check_trusted, is_inside
 from aejax.data import originals
 from aejax.data.cache import alone, kept, own_folder
 from aejax.data.dataset import Dataset, Split
 from aejax.data.pixels import decoded, kind_of_image
-from aejax.data.storage import stored
+from aejax.data.storage import KINDS, stored
+from aejax.device import check_memory
 from aejax.errors import InputError, near
-from aejax.settings import flag, words
+from aejax.settings import choice, flag, words
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PART = 1000  # examples read at a time, so that memory holds the arrays once
@@ -38,6 +40,7 @@ class Tfds:
     test_split: str | None = words(optional=True)
     feature: str = words()
     label: str | None = words(optional=True)
+    kind: str = choice("auto", *KINDS)
     dir: str | None = words(optional=True)
     manual_dir: str | None = words(optional=True)
     download: bool = flag()
@@ -50,6 +53,8 @@ class Tfds:
             folder = self._prepared(root)
         key = self._key(folder)
         places = [folder / "aejax" / key, own_folder() / key]
+        if self.dir is not None and not is_inside(places[0]):
+            places = places[1:]
         splits, told = kept(places, lambda: self._decoded(folder))
         return Dataset(
             self.name,
@@ -60,9 +65,14 @@ class Tfds:
             **splits,
         )
 
+    @property
+    def _manual_dir(self):
+        return None if self.manual_dir is None else Path(self.manual_dir).expanduser()
+
     def _key(self, folder):
         """Of the prepared files and of what is asked of them."""
-        digest = hashlib.sha256(repr((DECODING, self.split, self.test_split, self.feature, self.label)).encode())
+        asked = (self.split, self.test_split, self.feature, self.label) + (self.kind,) * (self.kind != "auto")
+        digest = hashlib.sha256(repr((DECODING, *asked)).encode())
         for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
             state = path.stat()
             digest.update(repr((path.name, state.st_size, state.st_mtime_ns)).encode())
@@ -79,17 +89,21 @@ class Tfds:
         if self.manual_dir is None and not self.download:
             raise InputError(
                 f"data.name={self.name}: is not prepared in {root}; must be there, or prepared by "
-                "python -m aejax.data prepare with data.download=true, "
-                "or with data.manual_dir=FOLDER of its original files"
+                "data.download=true or data.manual_dir=FOLDER of its original files in this or any other command"
             )
+        how = "data.download=true" if self.manual_dir is None else f"data.manual_dir={self.manual_dir}"
+        check_trusted(f"{how}: prepares {self.name} in {root}")
         if base not in originals.KNOWN and importlib.util.find_spec("tensorflow") is None:
             raise InputError(
                 f"data.name={self.name}: preparing this set needs TensorFlow; must have pip install 'aejax[tensorflow]'"
             )
         files = None
         if base in originals.KNOWN:  # before anything is made
-            files = originals.gathered(builder_class, base, root, self.manual_dir, self.download)
-        root.mkdir(parents=True, exist_ok=True)
+            files = originals.gathered(builder_class, base, root, self._manual_dir, self.download)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"data.dir={root}: cannot be made ({error.strerror}); must be a folder that can") from None
         with alone(root):
             if prepared_folder(root, self.name) is None:  # nobody else has prepared it meanwhile
                 if files:
@@ -103,7 +117,7 @@ class Tfds:
         if self.manual_dir is None:
             for url in list(builder.url_infos or {})[:1]:
                 originals.reach(url).close()  # tensorflow-datasets would try for minutes
-        config = tfds.download.DownloadConfig(manual_dir=self.manual_dir, force_checksums_validation=True)
+        config = tfds.download.DownloadConfig(manual_dir=self._manual_dir, force_checksums_validation=True)
         downloads = root / "downloads" / "aejax" / builder.name  # of its own: several sets name their files alike
         try:
             with contextlib.redirect_stdout(io.StringIO()):
@@ -127,7 +141,10 @@ class Tfds:
         skipped = None
         if isinstance(features[self.feature], tfds.features.Image):  # Pillow is quicker
             skipped = {self.feature: tfds.decode.SkipDecoding()}
-        splits, kind = {}, None
+            if self.kind not in ("auto", "grey", "rgb"):
+                told = f"data.kind={self.kind}: must be auto, grey or rgb, because {self.feature} is an encoded image; "
+                raise InputError(told + "data.binarise and data.standardize make others of it")
+        splits, kind = {}, None if self.kind == "auto" else self.kind
         for key, name, which in (("train", self.split, "split"), ("test", self.test_split, "test_split")):
             if name is None:
                 continue
@@ -138,10 +155,11 @@ class Tfds:
             if skipped and kind is None:
                 kind = kind_of_image(source[0][self.feature])
             x, labels = self._read(source, name, partial(decoded, kind=kind) if skipped else np.ravel)
-            x = x if skipped else stored(x)
+            x = x if skipped else stored(x, kind)
             if x is None:
                 found = type(features[self.feature]).__name__
-                raise InputError(f"data.feature={self.feature}: is of kind {found}; must be an image or numbers")
+                allowed = "an image or numbers" + f" that fit data.kind={kind}" * (kind is not None)
+                raise InputError(f"data.feature={self.feature}: is of kind {found}; must be {allowed}")
             splits[key] = Split(x, labels)
         made = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
         licence = str(builder.info.redistribution_info.license or builder.info.homepage or "")
@@ -164,6 +182,8 @@ class Tfds:
             for record in source.__getitems__(range(start, min(start + PART, len(source)))):
                 value = read(record[self.feature])
                 if x is None:
+                    told = f"data.name={self.name}: {len(source):,} examples of {list(value.shape)}"
+                    check_memory(len(source) * value.nbytes, told, "fewer, as data.split=train[:10%]")
                     x = np.empty((len(source), *value.shape), value.dtype)
                 if value.shape != x.shape[1:]:
                     sizes = " and ".join(" x ".join(map(str, each[:2])) for each in (x.shape[1:], value.shape))

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from aejax.evaluate.anomaly import anomalies
 from aejax.evaluate.generation import generation, interpolations
 from aejax.evaluate.likelihood import bounds, importance_weighted
-from aejax.evaluate.passes import labelled, noisy_copies, passed, reconstructed
+from aejax.evaluate.passes import labelled, noisy_copies, passed, reconstructed, untrained
 from aejax.evaluate.protocol import COPIES, COPY_FLIP, GRID, PROTOCOL, SEED, WORST, Evaluation
 from aejax.evaluate.robustness import robustness
-from aejax.evaluate.separation import clustering, label_efficiency, neighbourhood, probed, separations
+from aejax.evaluate.separation import baseline, clustering, label_efficiency, neighbourhood, probed, separations
 from aejax.fit import principal_components
 from aejax.metrics import code
 from aejax.metrics.reconstruction import (
@@ -25,6 +25,8 @@ from aejax.metrics.reconstruction import (
 from aejax.noise import Clean
 
 __all__ = ["COPIES", "COPY_FLIP", "GRID", "PROTOCOL", "SEED", "Evaluation", "evaluate", "noisy_copies", "robustness"]
+
+LABELLED = {"separation", "probe", "clusters", "neighbourhood", "usefulness"}  # groups that look at labelled codes
 
 
 def evaluate(experiment, params, data):
@@ -56,11 +58,14 @@ def evaluate(experiment, params, data):
         details["unit_variance"] = jnp.var(z_NxZ, axis=0)
         if kl_NxZ is not None:
             details["unit_kl"] = jnp.mean(kl_NxZ, axis=0)
-    uses_labels = {"separation", "probe", "clusters", "usefulness"} & set(what) or experiment.evaluate.noise == "grid"
+    uses_labels = LABELLED & set(what) or experiment.evaluate.noise == "grid"
     known = labelled(experiment, params, data) if data.y_test is not None and uses_labels else None
     if known is not None:
         scores, confusion_CxC = separations(experiment, known) if "separation" in what else ({}, None)
         details |= {} if confusion_CxC is None else {"confusion": confusion_CxC}
+        if "separation" in what:
+            before = labelled(experiment, untrained(experiment, params), data)
+            metrics |= _prefixed("baseline", baseline(experiment, before))
         for group, measure in (("probe", probed), ("clusters", clustering)):
             scores |= measure(experiment, known) if group in what else {}
         metrics |= _prefixed("separation", scores)
@@ -79,7 +84,8 @@ def evaluate(experiment, params, data):
         metrics |= _prefixed("interpolation", interpolations(experiment, params, z_NxZ))
         metrics |= _prefixed("generation", generation(experiment, params, data))
     if "anomaly" in what:
-        scores, details["anomaly_score"] = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
+        scores, *found = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
+        details |= dict(zip(("anomaly_score", "anomaly_threshold"), found, strict=True))
         metrics |= _prefixed("anomaly", scores)
     return metrics, z_NxZ, details
 
@@ -88,7 +94,9 @@ def reconstructions(form, clean_NxP, predicted_NxP):
     """How far reconstructions are from the clean examples, {name: scalar}; SSIM for images only."""
     metrics = reconstruction(clean_NxP, predicted_NxP, form.kind == "binary")
     metrics["explained"] = explained_variance(clean_NxP, predicted_NxP)
-    if form.kind != "real" and len(form.shape) == 3:
+    if form.kind == "real":  # without a largest value there is no peak
+        del metrics["psnr"]
+    elif len(form.shape) == 3:
         metrics["ssim"] = jnp.mean(ssim(clean_NxP, predicted_NxP, form.shape))
     return metrics
 

@@ -11,7 +11,9 @@ from aejax.metrics.reconstruction import squared_error
 
 
 def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
-    """How well three scores tell test examples of other labels from normal ones: {name: scalar}, scores {name: [N]}.
+    """How well three scores tell test examples of other labels from normal ones.
+
+    Gives {name: scalar}, the scores {name: [N]} and the thresholds {name: scalar}.
 
     The squared error of reconstruction; -ELBO, where there is one (`elbo_`); the mean distance to the nearest normal
     training codes (`code_`). The threshold of F1 is a quantile of the same scores of normal validation examples; it is
@@ -48,4 +50,4 @@ def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
             f"{name}found": jnp.where(known, found, jnp.nan),
             f"{name}false_alarms": jnp.where(known, false, jnp.nan),
         }
-    return metrics, tested
+    return metrics, tested, thresholds

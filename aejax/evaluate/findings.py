@@ -2,13 +2,16 @@
 
 import numpy as np
 
+from aejax.evaluate.likelihood import stored_levels
 from aejax.evaluate.protocol import LABELS, NEIGHBOURS
-from aejax.evaluate.separation import MAIN, NAMES
+from aejax.evaluate.separation import MAIN, NAMES, UNTRAINED
+from aejax.metrics.code import COLLAPSED_SHARE
 from aejax.metrics.separation import confused_pairs
+from aejax.noise import Clean
 
 PAIRS = 10  # of classes, the most confused
 BINS = 30  # of the histogram of anomaly scores
-ALARMS = 16  # false alarms that are listed
+MISTAKEN = 14  # false alarms that are listed, and misses
 FITTED = {"knn_accuracy": MAIN} | {f"knn{k}_accuracy": k for k in NEIGHBOURS if k != MAIN}
 
 
@@ -25,10 +28,13 @@ def absent(experiment, dataset, metrics, z_NxZ):
         separating = [name for name in of_codes if not name.startswith("code/")]
         reasons |= dict.fromkeys(separating, "the codes are all the same")
     one = _one_class(dataset)
-    reasons |= {name: one[_split_of(name)] for name in of_codes if _split_of(name) in one}
+    of_labels = [name for name in metrics if name.startswith(("separation/", "baseline/", "usefulness/"))]
+    reasons |= {name: one[_split_of(name)] for name in of_labels if _split_of(name) in one}
     for name, value in metrics.items():
         if not np.isfinite(value) and not reasons.get(name):
-            reasons[name] = "it is infinite" if np.isinf(value) else "it is not defined for these examples and codes"
+            of_samples = name.startswith("generation/") and "/prior_" not in name
+            undefined = "the samples are not finite" if of_samples else "it is not defined for these examples and codes"
+            reasons[name] = "it is infinite" if np.isinf(value) else undefined
     return reasons
 
 
@@ -50,6 +56,8 @@ def told(details, dataset):
         normal_N = np.isin(dataset.test.y, dataset.normal)
         found["anomaly"] = {
             name.rstrip("_") or "error": _histogram(score_N, normal_N)
+            | _mistaken(score_N, normal_N)
+            | {"threshold": _rounded([details["anomaly_threshold"][name]])[0]}
             for name, score_N in details["anomaly_score"].items()
         }
     return found
@@ -59,6 +67,11 @@ def remarks(experiment, metrics):
     """What is wrong with the use of the code, and the usual remedy, a line each."""
     dead, units = metrics.get("code/dead_units") or 0, int(experiment.latent_dim)
     has_prior = experiment.model.bottleneck.has_prior
+    if has_prior and metrics.get("code/collapsed") == 0 and metrics.get("recon/explained", 1) < COLLAPSED_SHARE:
+        return [
+            f"the decoder does not use the code: it carries {metrics['code/kl']:.2g} nats, but reconstructions explain "
+            "less than 1 % of the variance; usual remedies: more steps, another optim.lr"
+        ]
     if metrics.get("code/collapsed"):
         if has_prior:
             return [
@@ -81,8 +94,15 @@ def _asked(experiment):
     """The names that the groups asked for would give whatever the data and the model are."""
     what = experiment.evaluate.what
     names = [f"separation/{name}" for group in NAMES if group in what for name in NAMES[group]]
+    if "reconstruction" in what:
+        names.append("recon/psnr")
+    if "restoration" in what and not isinstance(experiment.noise, Clean):
+        names.append("restore/psnr")
+    if "separation" in what:
+        names += [f"baseline/untrained_{name}" for name in UNTRAINED]
     if "usefulness" in what:
-        names += [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
+        of_mean = [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
+        names += [*of_mean, *(f"{name}_half_interval" for name in of_mean)]
     if "elbo" in what:
         names += ["elbo", "likelihood/rate", "likelihood/distortion"]
     if "nll" in what:
@@ -94,16 +114,25 @@ def _asked(experiment):
 
 def _reason(name, experiment, dataset):
     """Why a metric is missing for what the data or the model are, None where it is not for that."""
+    if name.endswith("/psnr"):
+        return "the data are real numbers, which have no peak" if experiment.form.kind == "real" else None
     if name.startswith(("elbo", "nll", "likelihood/", "generation/")):
         if not experiment.model.bottleneck.has_prior:
             return "the model has no prior"
-        return None if experiment.sample.is_prior(experiment) else "samples are not the prior's"
+        if name == "likelihood/bits_per_dim" and stored_levels(experiment) is None:
+            kind = "density" if experiment.likelihood.is_density else "Bernoulli likelihood"
+            return f"a {kind} does not say how probable {experiment.form.kind} values are"
+        if name.startswith("generation/") and not experiment.sample.is_prior(experiment):
+            return "samples are not the prior's"
+        return None
     if not dataset.label_names:
         return "the data have no labels"
-    least = FITTED.get(name.removeprefix("separation/"))
+    least = FITTED.get(_measured(name))
     if least and len(dataset.train.x) < least:
         return f"there are fewer than {least} training examples"
-    return f"a class has fewer than {name.split('_')[-2]} labels" if name.startswith("usefulness/") else None
+    if not name.startswith("usefulness/"):
+        return None
+    return f"a class has fewer than {name.removesuffix('_half_interval').split('_')[-2]} labels"
 
 
 def _one_class(dataset):
@@ -118,18 +147,32 @@ def _one_class(dataset):
 
 def _split_of(name):
     """The split whose classes a metric depends on."""
-    name = name.split("/")[1]
+    name = _measured(name)
     if name in FITTED or name.startswith("probe_accuracy"):
         return "train"
     return "test" if name in (*NAMES["separation"], *NAMES["clusters"]) else None
+
+
+def _measured(name):
+    """What a metric measures, whether of a trained net or of one that is not."""
+    return name.split("/")[-1].removeprefix("untrained_")
 
 
 def _histogram(score_N, normal_N):
     finite = score_N[np.isfinite(score_N)]
     edges = np.histogram_bin_edges(finite, BINS)
     counts = {name: np.histogram(score_N[kind], edges)[0].tolist() for name, kind in _kinds(normal_N)}
-    order = np.argsort(-np.where(normal_N, score_N, -np.inf), kind="stable")[: min(ALARMS, int(normal_N.sum()))]
-    return {"edges": _rounded(edges), **counts, "worst_false_alarms": order.tolist()}
+    return {"edges": _rounded(edges), **counts}
+
+
+def _mistaken(score_N, normal_N):
+    """Normal test examples with the highest scores and anomalies with the lowest: their indices and scores."""
+    found = {}
+    for name, kind_N, sign in (("false_alarms", normal_N, -1), ("misses", ~normal_N, 1)):
+        kind = np.flatnonzero(kind_N)
+        worst = kind[np.argsort(sign * score_N[kind], kind="stable")[:MISTAKEN]]
+        found |= {f"worst_{name}": worst.tolist(), f"worst_{name}_score": _rounded(score_N[worst])}
+    return found
 
 
 def _kinds(normal_N):

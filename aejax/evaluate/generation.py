@@ -1,10 +1,13 @@
 """What a model draws, and what lies between its codes."""
 
+import dataclasses
+
+import jax
 import jax.numpy as jnp
 
 from aejax import model
 from aejax.chunks import mapped
-from aejax.evaluate.passes import is_alone
+from aejax.evaluate.passes import drawn, is_alone, picked
 from aejax.evaluate.protocol import (
     GENERATED,
     MANIFOLD,
@@ -16,45 +19,68 @@ from aejax.evaluate.protocol import (
     TWO_SAMPLES,
 )
 from aejax.fit import principal_components
+from aejax.keys import Purpose, key_for
 from aejax.metrics import generation as metrics
-from aejax.random import Purpose, key_for
 
 
 def generation(experiment, params, data):
-    """Samples against test and training examples, and posterior codes against the prior that they are from."""
-    form = experiment.form
-    test_NxP, train_NxP = form.scaled(data.test)[:GENERATED], form.scaled(data.train)
-    alone = is_alone(experiment, data)
-    key = key_for(SEED, Purpose.GENERATED)
-    drawn_SxP = _drawn(experiment, params, data, key, GENERATED if alone else test_NxP.shape[0])
-    found = {} if alone else metrics.novelty(train_NxP, test_NxP, drawn_SxP)
+    """Samples against test and training examples, and posterior codes against the prior that they are from.
+
+    Samples are drawn from the likelihood, and so are examples where a Bernoulli takes their pixels for probabilities: a
+    mean image is smoother than any example, and nearer to all of them. Glyphs alone are compared with mean images.
+    nan where samples are not finite.
+    """
+    form, alone = _compared(experiment), is_alone(experiment, data)
+    train_NxP, test_NxP = drawn(form, data.train), drawn(form, picked(data.test, GENERATED), 1)
+    mean_SxP, drawn_SxP = _samples(experiment, params, data, GENERATED if alone else test_NxP.shape[0])
+    scores = {} if alone else metrics.novelty(train_NxP, test_NxP, drawn_SxP)
     if test_NxP.shape[0] > MANIFOLD:
-        found |= metrics.manifolds(test_NxP, drawn_SxP, MANIFOLD)
+        scores |= metrics.manifolds(test_NxP, drawn_SxP, MANIFOLD)
         mean_P, components_KxP = principal_components(data.train, form, min(MANIFOLD_UNITS, *data.train.shape))
-        projected = [(each - mean_P[None, :]) @ components_KxP.T for each in (test_NxP, drawn_SxP)]
-        found |= {f"pca_{name}": value for name, value in metrics.manifolds(*projected, MANIFOLD).items()}
+        projected = [(x_NxP - mean_P[None, :]) @ components_KxP.T for x_NxP in (test_NxP, drawn_SxP)]
+        scores |= {f"pca_{name}": value for name, value in metrics.manifolds(*projected, MANIFOLD).items()}
     if alone:
-        found |= {
-            f"glyphs_{name}": value
-            for name, value in metrics.glyphs(train_NxP, drawn_SxP, form.kind == "binary").items()
-        }
+        glyphs = metrics.glyphs(experiment.form.scaled(data.train), mean_SxP, experiment.form.kind == "binary")
+        scores |= {f"glyphs_{name}": value for name, value in glyphs.items()}
+    finite = jnp.all(jnp.isfinite(mean_SxP))
+    scores = {name: jnp.where(finite, value, jnp.nan) for name, value in scores.items()}
     if not experiment.sample.is_prior(experiment):
-        return found
-    posterior_MxZ = model.encode(experiment, params, test_NxP[:TWO_SAMPLES], key_for(SEED, Purpose.TWO_SAMPLES)).z
+        return scores
+    shown_MxP = experiment.form.scaled(picked(data.test, TWO_SAMPLES))
+    posterior_MxZ = model.encode(experiment, params, shown_MxP, key_for(SEED, Purpose.TWO_SAMPLES)).z
     prior_MxZ = model.prior(experiment, params, key_for(SEED, Purpose.TWO_SAMPLES, 1), posterior_MxZ.shape[0])
     mmd2, p = metrics.two_samples(key_for(SEED, Purpose.TWO_SAMPLES, 2), posterior_MxZ, prior_MxZ, PERMUTATIONS)
-    return found | {"prior_mmd2": mmd2, "prior_p": p}
+    return scores | {"prior_mmd2": mmd2, "prior_p": p}
 
 
 def interpolations(experiment, params, z_NxZ):
     """How straight and even the images between neighbouring test examples are, {name: scalar}."""
-    start_LxZ, end_LxZ = z_NxZ[:-1][:PATHS], z_NxZ[1:][:PATHS]
+    z_NxZ = picked(z_NxZ, PATHS + 1)
+    start_LxZ, end_LxZ = z_NxZ[:-1], z_NxZ[1:]
     share_T = jnp.linspace(0, 1, STEPS)[None, :, None]
     path_LxTxZ = start_LxZ[:, None, :] + share_T * (end_LxZ - start_LxZ)[:, None, :]
     images = experiment.likelihood.mean(model.decode(experiment, params, path_LxTxZ.reshape(-1, z_NxZ.shape[1])))
     return metrics.interpolation(images.reshape(start_LxZ.shape[0], STEPS, -1))
 
 
-def _drawn(experiment, params, data, key, samples):
-    z_SxZ = experiment.sample.codes(experiment, params, data, key, samples)
-    return mapped(lambda part, _: experiment.likelihood.mean(model.decode(experiment, params, part)), z_SxZ)
+def _compared(experiment):
+    """The Form of examples that samples of the likelihood are compared with."""
+    form = experiment.form
+    return (
+        dataclasses.replace(form, dynamic=True)
+        if not experiment.likelihood.is_density and form.kind != "binary"
+        else form
+    )
+
+
+def _samples(experiment, params, data, samples):
+    """Mean images and draws of the likelihood at the same codes, [samples, P] each."""
+    z_SxZ = experiment.sample.codes(experiment, params, data, key_for(SEED, Purpose.GENERATED), samples)
+    likelihood, key = experiment.likelihood, key_for(SEED, Purpose.GENERATED, 1)
+
+    def one(part_BxZ, at):
+        logits_BxP = model.decode(experiment, params, part_BxZ)
+        own = params["likelihood"]
+        return likelihood.mean(logits_BxP), likelihood.draw(jax.random.fold_in(key, at), logits_BxP, own)
+
+    return mapped(one, z_SxZ)

@@ -8,8 +8,8 @@ from aejax import model
 from aejax.chunks import mapped
 from aejax.evaluate.passes import negative_log
 from aejax.evaluate.protocol import ELBO_SAMPLES, SEED
+from aejax.keys import Purpose, key_for
 from aejax.metrics.reconstruction import bits_per_dimension
-from aejax.random import Purpose, key_for
 
 
 def bounds(experiment, params, x_NxP):
@@ -56,6 +56,18 @@ def importance_weighted(experiment, params, x_NxP):
         start_B = jnp.full(part_BxP.shape[0], -jnp.inf)
         return jnp.log(samples) - lax.scan(add, start_B, jnp.arange(samples))[0]
 
-    nll = jnp.mean(mapped(one, x_NxP))
-    levels = 256 if experiment.form.kind in ("grey", "rgb") else 1
+    nll, levels = jnp.mean(mapped(one, x_NxP)), stored_levels(experiment)
+    if levels is None:
+        return {"nll": nll}
     return {"nll": nll, "likelihood/bits_per_dim": bits_per_dimension(nll, x_NxP.shape[1], levels)}
+
+
+def stored_levels(experiment):
+    """`levels` of bits_per_dimension, None where the likelihood does not say how probable the stored values are.
+
+    It does where it is a density over [0, 1] of bytes, 256, or the probability of binary pixels, 1.
+    """
+    is_bytes, is_density = experiment.form.kind in ("grey", "rgb"), experiment.likelihood.is_density
+    if is_bytes and is_density:
+        return 256
+    return 1 if experiment.form.kind == "binary" and not is_density else None

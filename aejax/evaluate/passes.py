@@ -5,10 +5,23 @@ import jax.numpy as jnp
 import numpy as np
 
 from aejax import model
+from aejax.bottleneck import code_width
 from aejax.chunks import mapped
+from aejax.data.splits import hashed
 from aejax.evaluate.protocol import COPIES, COPY_FLIP, COPY_STD, RESTORED, SEED
+from aejax.keys import Purpose, key_for
 from aejax.noise import Flip, Gaussian
-from aejax.random import Purpose, key_for
+
+
+def untrained(experiment, params):
+    """The parameters that the net of trained ones had before its first step; those of principal components are random.
+
+    What is no weight, the mean example of a net that is centered, stays.
+    """
+    start = model.init(experiment, code_width(params))
+    if "center" not in params["running"]:
+        return start
+    return start | {"running": start["running"] | {"center": params["running"]["center"]}}
 
 
 def passed(experiment, params, x_NxP):
@@ -34,7 +47,15 @@ def codes(experiment, params, x_NxP):
 
 def codes_of_stored(experiment, params, stored_NxP):
     """Posterior means of examples as they are stored, [N, Z]; pixels that are stored as probabilities are drawn."""
-    return mapped(lambda part, at: model.encode(experiment, params, _drawn(experiment, part, at)).mean, stored_NxP)
+    return mapped(lambda part, at: model.encode(experiment, params, _drawn(experiment.form, part, at)).mean, stored_NxP)
+
+
+def drawn(form, stored_NxP, step=0):
+    """Stored examples of this `form` as float32, [N, P]; pixels that are stored as probabilities are drawn.
+
+    Another `step` gives other draws.
+    """
+    return mapped(lambda part, at: _drawn(form, part, at, step), stored_NxP)
 
 
 def negative_log(experiment, params, x_NxP, outputs):
@@ -56,6 +77,28 @@ def spread(x_NxP, most):
     return x_NxP if examples <= most else x_NxP[np.linspace(0, examples - 1, most).astype(int)]
 
 
+def picked(x_NxP, most):
+    """At most so many examples, those whose rows have the smallest hashes, in the order of these.
+
+    So files that are sorted by class, or in which classes take turns, give all classes their share.
+    """
+    examples = x_NxP.shape[0]
+    return x_NxP if examples <= most else x_NxP[picked_rows(examples, most)]
+
+
+def picked_rows(examples, most, seed=SEED):
+    """The rows of at most so many of the examples, a numpy array in the order of their hashes."""
+    return np.argsort(hashed(np.arange(examples), seed), kind="stable")[:most]
+
+
+def places(y_N, classes, seed=SEED):
+    """How many examples of its class come before each, in the order of their rows' hashes, [N], and class sizes [C]."""
+    order_N = picked_rows(y_N.shape[0], None, seed)
+    member_NxC = jax.nn.one_hot(y_N[order_N], classes, dtype=jnp.int32)
+    until_N = jnp.take_along_axis(jnp.cumsum(member_NxC, axis=0), y_N[order_N][:, None], axis=1)[:, 0]
+    return jnp.zeros_like(y_N).at[order_N].set(until_N - 1), jnp.sum(member_NxC, axis=0)
+
+
 def is_alone(experiment, data):
     """Whether every example is alone in its class, as letters and emoji are."""
     return data.y_test is not None and experiment.form.classes == data.train.shape[0] == data.test.shape[0]
@@ -65,7 +108,8 @@ def labelled(experiment, params, data, encoded=True):
     """Codes and labels (z, y) to `fit` on, to choose on (`valid`) and to `score`, and the pixels `x` of the scored.
 
     Where every example is alone in its class (`alone`), these are noisy copies, the same for every run. Without
-    validation labels the last tenth of the codes to fit on is chosen on. Without `encoded` pixels stand for codes.
+    validation labels a tenth of each class of the codes to fit on is chosen on. Without `encoded` pixels stand for
+    codes.
     """
     if is_alone(experiment, data):
         purposes = {"fit": Purpose.COPIES_FIT, "valid": Purpose.COPIES_VALID, "score": Purpose.COPIES_SCORE}
@@ -76,24 +120,30 @@ def labelled(experiment, params, data, encoded=True):
         return parts | {"x": x_NxP, "alone": True}
 
     def of_stored(stored_NxP):
-        if encoded:
-            return codes_of_stored(experiment, params, stored_NxP)
-        return mapped(lambda part, at: _drawn(experiment, part, at), stored_NxP)
+        return codes_of_stored(experiment, params, stored_NxP) if encoded else drawn(experiment.form, stored_NxP)
 
     x_NxP = experiment.form.scaled(data.test)
     fit = of_stored(data.train), data.y_train
     if data.y_valid is not None:
         valid = of_stored(data.valid), data.y_valid
     else:
-        cut = data.train.shape[0] - max(1, data.train.shape[0] // 10)
-        fit, valid = tuple(each[:cut] for each in fit), tuple(each[cut:] for each in fit)
+        chosen_V, rest_M = _tenth(data.y_train, experiment.form.classes)
+        fit, valid = tuple(part[rest_M] for part in fit), tuple(part[chosen_V] for part in fit)
     score = codes(experiment, params, x_NxP) if encoded else x_NxP
     return {"fit": fit, "valid": valid, "score": (score, data.y_test), "x": x_NxP, "alone": False}
 
 
-def _drawn(experiment, stored_BxP, at):
+def _tenth(y_N, classes):
+    """The rows of a tenth of the examples, of each class its share, and those of the others in their order."""
+    place_N, size_C = places(y_N, classes)
+    order_N = jnp.argsort((place_N + 0.5) / size_C[y_N], stable=True)
+    tenth = max(1, y_N.shape[0] // 10)
+    return order_N[:tenth], jnp.sort(order_N[tenth:])
+
+
+def _drawn(form, stored_BxP, at, step=0):
     """The `at`-th part of stored examples in [0, 1]."""
-    return experiment.form.drawn(jax.random.fold_in(key_for(SEED, Purpose.BINARISE), at), stored_BxP)
+    return form.drawn(jax.random.fold_in(key_for(SEED, Purpose.BINARISE, step), at), stored_BxP)
 
 
 def _copies(experiment, data, purpose):

@@ -36,7 +36,8 @@ MANIFOLD_UNITS = 16  # of the PCA, fitted on training examples, in whose codes m
 TWO_SAMPLES, PERMUTATIONS = 1000, 200  # posterior and prior codes that are told apart; permutations for the p-value
 DENSITY = 10_000  # training codes at the most that a density to sample from is fitted to, spread evenly
 PATHS, STEPS = 100, 11  # interpolations between test examples, and images of each
-LABELS = (1, 10, 100)  # of each class, for label efficiency
+LABELS = (1, 10, 100)  # of each class, for label efficiency,
+LABEL_DRAWS = 10  # the mean of so many draws of these labels
 ANOMALY_QUANTILE = 0.95  # of the normal validation scores: the threshold
 ANOMALY_NEIGHBOURS = 5  # normal training codes whose mean distance scores an example
 ROBUST_KNN, ROBUST_EXAMPLES = 5, 2000  # neighbours, and noisy examples whose codes are classified
@@ -69,6 +70,9 @@ PROTOCOL = {
     "two_sample_permutations": PERMUTATIONS,
     "density_examples": DENSITY,
     "interpolations": [PATHS, STEPS],
+    "samples_compared": "draws of the likelihood, with examples; under a Bernoulli, with draws of grey ones",
+    "labels_of_a_class": list(LABELS),
+    "label_draws": LABEL_DRAWS,
     "anomaly_quantile": ANOMALY_QUANTILE,
     "anomaly_neighbours": ANOMALY_NEIGHBOURS,
     "robust_levels": {kind: list(levels) for kind, (_, levels) in GRID.items()},

@@ -9,8 +9,8 @@ from aejax.bottleneck import code_width, latent_mask
 from aejax.errors import InputError
 from aejax.evaluate.passes import codes_of_stored, spread
 from aejax.evaluate.protocol import DENSITY
+from aejax.keys import normal_by_unit
 from aejax.metrics.clusters import k_means
-from aejax.random import normal_by_unit
 from aejax.settings import choice, count
 
 EM_STEPS = 100
@@ -70,14 +70,24 @@ class Sampler:
 
 
 def gaussian(z_NxZ, weight_N, mask_Z):
-    """The weighted mean [Z] of codes and the Cholesky factor [Z, Z] of their covariance, 1 for masked units."""
+    """The weighted mean [Z] of codes and a lower triangular root [Z, Z] of their covariance, 1 for masked units.
+
+    The root is Cholesky's, taken through the eigenvalues: units that are constant, copies of others or more than there
+    are examples leave some that are 0, or below it by rounding. None is less than REGULAR of the units' mean variance.
+    """
     total = jnp.sum(weight_N)
     mean_Z = weight_N @ z_NxZ / total
-    centred_NxZ = z_NxZ - mean_Z[None, :]
+    centered_NxZ = z_NxZ - mean_Z[None, :]
+    # What rounding makes of equal codes is no variance: it is the scale of those that have none.
+    rounding = jnp.finfo(jnp.float32).eps ** 2 * jnp.mean(z_NxZ**2, axis=0) + jnp.finfo(jnp.float32).tiny
+    scale = jnp.sum((jnp.var(z_NxZ, axis=0) + rounding) * mask_Z) / jnp.sum(mask_Z)
     with jax.default_matmul_precision("highest"):
-        covariance_ZxZ = (centred_NxZ * weight_N[:, None]).T @ centred_NxZ / total
-    least = REGULAR * jnp.sum(jnp.var(z_NxZ, axis=0)) / jnp.sum(mask_Z) + jnp.finfo(jnp.float32).tiny
-    return mean_Z, jnp.linalg.cholesky(covariance_ZxZ + jnp.diag(jnp.where(mask_Z > 0, least, 1.0)))
+        covariance_ZxZ = (centered_NxZ * weight_N[:, None]).T @ centered_NxZ / (total * scale)
+        value_Z, vector_ZxZ = jnp.linalg.eigh(covariance_ZxZ + jnp.diag(jnp.where(mask_Z > 0, REGULAR, 1.0)))
+        root_ZxZ = vector_ZxZ * jnp.sqrt(jnp.maximum(value_Z, REGULAR))[None, :]
+        triangle_ZxZ = jnp.linalg.qr(root_ZxZ.T, mode="r").T
+    factor_ZxZ = triangle_ZxZ * jnp.where(jnp.diagonal(triangle_ZxZ) < 0, -1.0, 1.0)[None, :]
+    return mean_Z, factor_ZxZ * jnp.where(mask_Z > 0, jnp.sqrt(scale), 1.0)[:, None]
 
 
 def mixture(key, z_NxZ, mask_Z, components):

@@ -1,14 +1,17 @@
 """Separation of the labels by the codes; `known` is what passes.labelled gives."""
 
+import math
+
 import jax
 import jax.numpy as jnp
+from scipy import stats
 
-from aejax.evaluate.passes import spread
-from aejax.evaluate.protocol import LABELS, NEIGHBOURS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
+from aejax.evaluate.passes import places, spread
+from aejax.evaluate.protocol import LABEL_DRAWS, LABELS, NEIGHBOURS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
+from aejax.keys import Purpose, key_for
 from aejax.metrics import clusters, separation
 from aejax.metrics.neighbours import nearest, trustworthiness, vote
 from aejax.metrics.probe import linear_probe
-from aejax.random import Purpose, key_for
 
 GEOMETRY = ("silhouette", "davies_bouldin", "calinski_harabasz", "fisher_ratio")
 NAMES = {  # of the metrics that need labels, by group
@@ -17,6 +20,7 @@ NAMES = {  # of the metrics that need labels, by group
     "clusters": ("nmi", "ari", "cluster_accuracy"),
 }
 MAIN = 5  # neighbours of knn_accuracy
+UNTRAINED = ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette")
 
 
 def separations(experiment, known):
@@ -37,6 +41,12 @@ def separations(experiment, known):
     for name in GEOMETRY:
         metrics[name] = getattr(separation, name)(*few, classes)
     return metrics, confusion_CxC
+
+
+def baseline(experiment, known):
+    """Those of `separations` that a net has before its first step, `known` being of its codes, {name: scalar}."""
+    scores, _ = separations(experiment, known)
+    return {f"untrained_{name}": scores[name] for name in UNTRAINED}
 
 
 def probed(experiment, known):
@@ -68,22 +78,32 @@ def neighbourhood(x_NxP, z_NxZ):
 
 
 def label_efficiency(experiment, known):
-    """The accuracy of a linear probe that is fitted on so many labels a class, the first there are, {name: scalar}.
+    """The accuracy of a linear probe that is fitted on so many labels a class, {name: scalar}.
 
-    nan where a class has fewer.
+    The mean of LABEL_DRAWS draws of these labels, and half the width of Student's 95 % interval of that mean. The
+    penalty is chosen on no more validation labels. nan where a class has fewer.
     """
-    classes, (fit_MxZ, y_M) = experiment.form.classes, known["fit"]
-    member_MxC = jax.nn.one_hot(y_M, classes, dtype=jnp.int32)
-    place_M = jnp.take_along_axis(jnp.cumsum(member_MxC, axis=0), y_M[:, None], axis=1)[:, 0]
-    fewest = jnp.min(jnp.sum(member_MxC, axis=0))
-    order_M = jnp.argsort(place_M, stable=True)  # the first of each class, then the second of each
+    classes, (fit_MxZ, y_M), (valid_VxZ, y_V) = experiment.form.classes, known["fit"], known["valid"]
+    orders = [(_in_turn(y_M, classes, draw), _in_turn(y_V, classes, draw)) for draw in range(LABEL_DRAWS)]
+    order_DxM, order_DxV = (jnp.stack(part) for part in zip(*orders, strict=True))
+    fewest = jnp.min(jnp.sum(jax.nn.one_hot(y_M, classes), axis=0))
     metrics = {}
     for labels in LABELS:
-        name = f"probe_accuracy_{labels}_labels"
-        if labels * classes > fit_MxZ.shape[0]:
-            metrics[name] = jnp.array(jnp.nan)
-            continue
-        few = order_M[: labels * classes]
-        accuracy = linear_probe((fit_MxZ[few], y_M[few]), known["valid"], known["score"], classes)[0]
-        metrics[name] = jnp.where(fewest >= labels, accuracy, jnp.nan)
+        name, few = f"probe_accuracy_{labels}_labels", labels * classes
+
+        def accuracy(order, few=few):
+            fit, valid = order[0][:few], order[1][:few]
+            return linear_probe((fit_MxZ[fit], y_M[fit]), (valid_VxZ[valid], y_V[valid]), known["score"], classes)[0]
+
+        enough = few <= fit_MxZ.shape[0]
+        accuracy_D = jax.lax.map(accuracy, (order_DxM, order_DxV)) if enough else jnp.full(LABEL_DRAWS, jnp.nan)
+        accuracy_D = jnp.where(fewest >= labels, accuracy_D, jnp.nan)
+        error = jnp.std(accuracy_D, ddof=1) / math.sqrt(LABEL_DRAWS)
+        metrics[name] = jnp.mean(accuracy_D)
+        metrics[f"{name}_half_interval"] = float(stats.t.ppf(0.975, LABEL_DRAWS - 1)) * error
     return metrics
+
+
+def _in_turn(y_N, classes, draw):
+    """All rows, one of each class first, then the second of each, …; which they are is the `draw`'s."""
+    return jnp.argsort(places(y_N, classes, draw)[0], stable=True)

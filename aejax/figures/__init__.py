@@ -3,86 +3,106 @@
 import io
 
 import matplotlib as mpl
+import numpy as np
 
+from aejax.examples import picked
 from aejax.figures.codes import GRID_SIDE, code_grid, code_space, decoded_grid
 from aejax.figures.curves import curves
-from aejax.figures.evaluation import anomaly_scores, robustness
-from aejax.figures.images import as_images, strips
+from aejax.figures.evaluation import anomaly_scores, mistaken, robustness
+from aejax.figures.images import as_images, strips, unit_scale
 from aejax.figures.lines import decoded_lines, overlaid, stacked
 from aejax.figures.style import STYLE
 
 __all__ = ["GRID_SIDE", "code_grid", "draw", "preview"]
 
-RESTORED = 28  # examples whose restoration is shown
+FEW = 28  # examples whose restoration is shown, and vectors of a picture
+UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same bits each time
 
 
 def draw(job, rows, metrics, findings, codes, grid, shown):
-    """The pictures of a run, (name, PNG bytes) one by one; `shown` is what `examples` returned.
+    """The pictures of a run, (name.format, bytes) one by one; `shown` is what `examples` returned.
 
-    `findings` is what the record says of the evaluation.
+    `shown["rows"]` are the test examples that are shown, `findings` is what the record says of the evaluation.
     """
-    form = job.experiment.form
-    with mpl.rc_context(STYLE):
-        yield "curves", _png(curves(rows, metrics))
-        yield "codes", _png(code_space(form, codes, job.dataset.label_names, grid, shown["clean"]))
-        for name, figure in _of_vectors(grid, shown) if len(form.shape) == 1 else _of_images(form, grid, shown, codes):
-            yield name, _png(figure)
-        if any(name.startswith("robust/") for name in metrics):
-            yield "robustness", _png(robustness(metrics))
-        if "anomaly" in findings:
-            yield "anomaly_scores", _png(anomaly_scores(findings["anomaly"]))
-            for name, figure in _of_alarms(job, findings["anomaly"]):
-                yield name, _png(figure)
+    y = job.dataset.test.y
+    few_N = picked(len(shown["rows"]), FEW, None if y is None else y[shown["rows"]])
+    with mpl.rc_context(STYLE | {"svg.hashsalt": job.run_id}):
+        for name, figure in _figures(job, rows, metrics, findings, codes, grid, shown, few_N):
+            for kind in job.figures:
+                yield f"{name}.{kind}", _encoded(figure, kind)
 
 
-def _of_alarms(job, found):
-    """The normal test examples that look most like anomalies, by each score."""
-    form, x = job.experiment.form, job.dataset.test.x
-    worst = {f"by {name}": x[score["worst_false_alarms"]].reshape(-1, form.pixels) for name, score in found.items()}
-    rows = {name: form.scaled(pixels) for name, pixels in worst.items()}
-    if len(form.shape) == 1:
-        yield "false_alarms", stacked(rows)
-    else:
-        yield "false_alarms", strips(form, {name: as_images(form, pixels) for name, pixels in rows.items()})
+def _figures(job, rows, metrics, findings, codes, grid, shown, few_N):
+    form, label_names = job.experiment.form, job.dataset.label_names
+    yield "curves", curves(rows, metrics, f"Training, {job.name}")
+    unit = unit_scale(form, shown["clean"])
+    images = unit(shown["clean"])[np.argsort(shown["rows"])]  # in the order of the codes, where all are shown
+    yield "codes", code_space(form, codes, label_names, grid, images, job.name)
+    of_kind = _of_vectors if len(form.shape) == 1 else _of_images
+    yield from of_kind(job, grid, shown, few_N, unit)
+    if any(name.startswith("robust/") for name in metrics):
+        yield "robustness", robustness(metrics, f"Restoration from test noises, {job.name}")
+    if "anomaly" in findings:
+        yield "anomaly_scores", anomaly_scores(findings["anomaly"], metrics, job.name)
+        yield from mistaken(job, findings["anomaly"], unit)
 
 
-def preview(form, rows):
-    """A picture, PNG bytes, of rows {name: pixels [N, P]} of examples of this `form`."""
+def preview(form, rows, title):
+    """A picture, PNG bytes, of rows {name: pixels [N, P]} of examples of this `form`; one row is `clean`."""
     with mpl.rc_context(STYLE):
         if len(form.shape) == 1:
-            return _png(stacked(rows))
-        return _png(strips(form, {name: as_images(form, pixels) for name, pixels in rows.items()}))
+            return _encoded(stacked(rows, title), "png")
+        unit = unit_scale(form, rows["clean"])
+        return _encoded(strips(form, {name: as_images(form, unit(x)) for name, x in rows.items()}, title), "png")
 
 
-def _of_images(form, grid, shown, codes):
-    images = {name: as_images(form, pixels) for name, pixels in shown.items()}
-    yield "reconstructions", strips(form, {"original": images["clean"], "reconstruction": images["reconstructed"]})
+def _of_images(job, grid, shown, few_N, unit):
+    form, name = job.experiment.form, job.name
+    images = {key: as_images(form, x if key == "features" else unit(x)) for key, x in shown.items() if key != "rows"}
+    pairs = {"original": images["clean"], "reconstruction": images["reconstructed"]}
+    yield "reconstructions", strips(form, pairs, f"Reconstructions of {_count(job, shown['rows'])}, {name}")
     if "noisy" in images:
-        triples = {name: images[name][:RESTORED] for name in ("clean", "noisy", "restored")}
-        yield "restored", strips(form, triples, *_errors(form, shown))
-    yield "grid", decoded_grid(form, grid, images["grid"])
-    units = codes["z"].shape[1]
+        triples = {key: images[key][few_N] for key in ("clean", "noisy", "restored")}
+        title = f"Restorations of {_count(job, few_N)}, {name}"
+        yield "restored", strips(form, triples, title, *_errors(form, shown, few_N))
+    yield "grid", decoded_grid(form, grid, images["grid"], f"Codes on a grid, decoded, {name}")
+    units = int(job.experiment.latent_dim)
     if units > 2:  # which the grid does not show one by one
-        yield "features", strips(form, {"feature of\na unit": images["features"][:units]})
+        features = images["features"][:units]
+        most = f", the {len(features)} of {units} that vary most" if len(features) < units else ""
+        yield "features", strips(form, {"feature of\na unit": features}, f"What each code unit adds{most}, {name}")
     apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
     pairs = {"sample": images["samples"], "nearest": images["nearest"]}
-    yield "samples", strips(form, pairs, {"nearest": [f"{each:.2g}" for each in apart_S]}, "mean squared\nerror")
+    captions = {"nearest": [f"{error:.2g}" for error in apart_S]}
+    yield "samples", strips(form, pairs, _of_samples(job), captions, "mean squared\nerror")
 
 
-def _of_vectors(grid, shown):
-    yield "reconstructions", overlaid({"original": shown["clean"], "reconstruction": shown["reconstructed"]})
+def _of_vectors(job, grid, shown, few_N, unit):
+    few = {key: shown[key][few_N] for key in ("clean", "reconstructed", "noisy", "restored") if key in shown}
+    count = _count(job, few_N)
+    pair = {"original": few["clean"], "reconstruction": few["reconstructed"]}
+    yield "reconstructions", overlaid(pair, f"Reconstructions of {count}, {job.name}")
     if "noisy" in shown:
-        yield "restored", overlaid({name: shown[name] for name in ("clean", "noisy", "restored")})
-    yield "grid", decoded_lines(grid, shown["grid"])
-    yield "samples", overlaid({"nearest": shown["nearest"], "sample": shown["samples"]})
+        triple = {key: few[key] for key in ("clean", "noisy", "restored")}
+        yield "restored", overlaid(triple, f"Restorations of {count}, {job.name}")
+    yield "grid", decoded_lines(grid, shown["grid"], f"Codes on a grid, decoded, {job.name}")
+    yield "samples", overlaid({"nearest": shown["nearest"], "sample": shown["samples"]}, _of_samples(job))
 
 
-def _errors(form, shown):
+def _count(job, rows_N):
+    return f"{len(rows_N):,} of {len(job.dataset.test.x):,} test examples"
+
+
+def _of_samples(job):
+    return f"Samples, each with the training example at the smallest error, {job.name}"
+
+
+def _errors(form, shown, few_N):
     """Captions of the noisy and the restored examples, and what they measure."""
-    clean_NxP = shown["clean"][:RESTORED]
+    clean_NxP = shown["clean"][few_N]
     captions = {}
     for name in ("noisy", "restored"):
-        pixels_NxP = shown[name][:RESTORED]
+        pixels_NxP = shown[name][few_N]
         if form.kind == "binary":
             captions[name] = [f"{wrong}" for wrong in ((pixels_NxP > 0.5) != (clean_NxP > 0.5)).sum(axis=1)]
         else:
@@ -90,7 +110,7 @@ def _errors(form, shown):
     return captions, "wrong pixels" if form.kind == "binary" else "mean squared\nerror"
 
 
-def _png(figure):
+def _encoded(figure, kind):
     data = io.BytesIO()
-    figure.savefig(data, format="png", metadata={"Software": None})
+    figure.savefig(data, format=kind, metadata=UNDATED[kind])
     return data.getvalue()

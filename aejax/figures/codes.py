@@ -1,15 +1,21 @@
 """The code space, seen on a plane."""
 
 import dataclasses
+import itertools
 
+import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from aejax.figures.images import as_images, ink, mosaic_of, paper, show
-from aejax.figures.style import WIDTH
+from aejax.figures.style import WIDTH, titled
 
 GRID_SIDE = 20  # images of the decoded grid in a row
+LISTED, COLUMN = 90, 30  # labels in the key of a picture and in a column of it, at the most
+NAME = 24  # letters of a label that are shown
 MANY = 128  # from so many codes on, points stand for examples in the code space
 
 
@@ -65,34 +71,66 @@ def code_grid(z_NxZ, side=GRID_SIDE):
     return Grid(origin, directions, shares, low, high, side, z.astype(np.float32))
 
 
-def code_space(form, codes, label_names, grid, pixels_NxP):
+def code_space(form, codes, label_names, grid, pixels_NxP, name):
     """Every example at its code: the glyph itself where images are few, points coloured by label otherwise.
 
-    Glyphs that would cover each other are moved apart, with a line to where they belong. Codes that are not finite, of
-    a diverged run, are left out.
+    Glyphs that would cover each other are moved apart, with a line to where they belong. Classes are named beside the
+    points, and among them where the names do not cover each other. Codes that are not finite, of a diverged run, are
+    left out.
     """
-    figure = Figure((5, 5), layout="constrained")
+    at_Nx2, low, high = grid.coordinates(codes["z"].astype(np.float64)), grid.low, grid.high
+    figure = Figure((5, 5.2), layout="constrained")
     axes = figure.subplots()
     axes.set(xlabel=grid.labels[0], ylabel=grid.labels[1])
-    at_Nx2, low, high = grid.coordinates(codes["z"].astype(np.float64)), grid.low, grid.high
     if grid.origin.size == 1:  # spread over the free axis, so that examples do not cover each other
         at_Nx2[:, 1] = np.arange(len(at_Nx2))
         margin = 0.06 * len(at_Nx2)
         low, high = np.array([low[0], -margin]), np.array([high[0], len(at_Nx2) - 1 + margin])
         axes.set_ylabel("example")
     finite = np.flatnonzero(np.isfinite(at_Nx2).all(axis=1))
-    labels = codes.get("y", np.zeros(len(at_Nx2), int))
+    count = f"{len(finite):,}" if len(finite) == len(at_Nx2) else f"{len(finite):,} of {len(at_Nx2):,}"
+    titled(figure, f"Codes of {count} test examples, {name}")
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     if len(form.shape) == 3 and len(at_Nx2) <= MANY:
         _glyphs(axes, form, at_Nx2[finite], low, high, as_images(form, pixels_NxP)[finite])
         return figure
-    colors = "tab10" if len(label_names) <= 10 else "gist_rainbow"
-    axes.scatter(*at_Nx2[finite].T, c=labels[finite], cmap=colors, s=4, alpha=0.6, linewidths=0)
-    for label, name in enumerate(label_names):
-        own = at_Nx2[finite][labels[finite] == label]
-        if len(own):
-            axes.text(*np.median(own, axis=0), name, ha="center", va="center", fontweight="bold")
+    labels = codes.get("y", np.zeros(len(at_Nx2), int))[finite]
+    colors = _colors(max(1, len(label_names)))
+    axes.scatter(
+        *at_Nx2[finite].T, c=colors[labels], s=np.clip(3000 / max(1, len(finite)), 4, 14), alpha=0.6, linewidths=0
+    )
+    if label_names and len(finite):
+        _name_classes(figure, axes, at_Nx2[finite], labels, label_names, colors)
     return figure
+
+
+def _colors(count):
+    """A color for each class, RGBA [count, 4]."""
+    kind = next((name for name, most in (("tab10", 10), ("tab20", 20)) if count <= most), None)
+    return mpl.colormaps[kind](np.arange(count)) if kind else mpl.colormaps["turbo"](np.linspace(0.02, 0.98, count))
+
+
+def _name_classes(figure, axes, at_Nx2, labels, label_names, colors):
+    """A key of the colors on the right, and the names at their examples' medians where none covers another."""
+    present = np.unique(labels)
+    listed = present if len(present) <= LISTED else present[np.linspace(0, len(present) - 1, LISTED).astype(int)]
+    columns = -(-len(listed) // COLUMN)
+    marks = [Line2D([], [], marker="o", linestyle="", markersize=4, color=colors[label]) for label in listed]
+    names = [name if len(name) <= NAME else f"{name[: NAME - 1]}…" for name in (label_names[label] for label in listed)]
+    title = "label" if len(listed) == len(present) else f"{len(listed)} of {len(present)} labels"
+    style = {"title": title, "handletextpad": 0.1, "columnspacing": 0.8, "fontsize": 7, "title_fontsize": 7}
+    figure.legend(marks, names, loc="outside right upper", ncols=columns, **style)
+    figure.set_figwidth(5 + columns * (0.35 + 0.055 * max(map(len, names))))
+    outline = [withStroke(linewidth=2, foreground="white")]
+    texts = [
+        axes.text(*np.median(at_Nx2[labels == label], axis=0), each, ha="center", va="center", path_effects=outline)
+        for label, each in zip(listed, names, strict=True)
+    ]
+    figure.draw_without_rendering()  # which gives the texts their places
+    boxes = [text.get_window_extent() for text in texts]
+    if any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2)):
+        for text in texts:
+            text.remove()
 
 
 def _glyphs(axes, form, at_Nx2, low, high, images):
@@ -129,14 +167,15 @@ def moved_apart(at_Nx2, size):
     return at_Nx2
 
 
-def decoded_grid(form, grid, images):
+def decoded_grid(form, grid, images, title):
     """What the decoder makes of a regular grid over the code space; of a line where there is one unit only."""
     rows = 1 if grid.origin.size == 1 else grid.side
     cells = images.reshape(grid.side, grid.side, *images.shape[1:])[:rows]
     mosaic = mosaic_of(cells, gap=8 if form.kind == "binary" else 2, background=paper(form))
     figure = Figure(
-        (5, 5) if rows > 1 else (WIDTH, 0.45 + WIDTH * mosaic.shape[0] / mosaic.shape[1]), layout="constrained"
+        (5, 5.2) if rows > 1 else (WIDTH, 0.65 + WIDTH * mosaic.shape[0] / mosaic.shape[1]), layout="constrained"
     )
+    titled(figure, title)
     axes = figure.subplots()
     show(axes, form, mosaic)
     for axis, count, size, low, high in (

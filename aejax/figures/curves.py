@@ -4,12 +4,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from aejax.figures.style import WIDTH
+from aejax.figures.style import WIDTH, titled
 
 
-def curves(rows, metrics):
+def curves(rows, metrics, title):
     """Objective and its terms, and the validation error, where there is one, against the floors, over the steps."""
-    figure = Figure((WIDTH, 2.4), layout="constrained")
+    figure = Figure((WIDTH, 2.9), layout="constrained")
+    titled(figure, title)
     left, right = figure.subplots(1, 2)
     rows = [{name: value if np.isfinite(value) else np.nan for name, value in row.items()} for row in rows]
     steps = [row["step"] for row in rows]
@@ -39,8 +40,8 @@ def curves(rows, metrics):
     ):
         if (metrics.get(name) or 0) > 1e-9:  # PCA with as many units as the data's rank leaves nothing
             right.axhline(metrics[name], color=color, linestyle="--", linewidth=0.9)
-            place = {"transform": right.get_yaxis_transform(), "ha": "right", "va": side}
-            right.text(1, metrics[name], label, color=color, **place)
+            place = {"xycoords": right.get_yaxis_transform(), "textcoords": "offset points", "ha": "right", "va": side}
+            right.annotate(label, (1, metrics[name]), (0, 2 if side == "bottom" else -2), color=color, **place)
     logarithmic(right)
     right.set(xlabel="step", ylabel="validation: mean squared error")
     return figure

@@ -6,7 +6,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from aejax.figures.style import WIDTH
+from aejax.figures.images import as_images, strips
+from aejax.figures.lines import stacked
+from aejax.figures.style import WIDTH, titled
 
 COLUMNS = 4
 RIVALS = {  # what stands beside what the run restores, in the order of the legend
@@ -14,16 +16,19 @@ RIVALS = {  # what stands beside what the run restores, in the order of the lege
     "input_mse": ("noisy input", "C7", "--"),
     "median_mse": ("median filter", "C0", "--"),
     "nearest_mse": ("nearest glyph", "C1", "--"),
+    "posterior_mse": ("posterior mean of glyphs", "C2", "--"),
 }
+ROWS = {"error": "squared error", "elbo": "-ELBO", "code": "code distance"}
 SCORES = {"error": "squared error", "elbo": "-ELBO, nats", "code": "distance to normal codes"}
 
 
-def robustness(metrics):
+def robustness(metrics, title):
     """The error of what a run restores over the level of each test noise, and of what else could be done."""
     cells = [name.split("/") for name in metrics if name.startswith("robust/")]
     kinds = list(dict.fromkeys(kind for _, kind, _, _ in cells))
     rows = math.ceil(len(kinds) / COLUMNS)
-    figure = Figure((WIDTH, 1.6 * rows + 0.4), layout="constrained")
+    figure = Figure((WIDTH, 1.6 * rows + 0.6), layout="constrained")
+    titled(figure, title)
     grid = figure.subplots(rows, min(COLUMNS, len(kinds)), squeeze=False)
     for axes, kind in zip(grid.flat, kinds, strict=False):
         levels = sorted({level for _, each, level, _ in cells if each == kind}, key=float)
@@ -37,20 +42,65 @@ def robustness(metrics):
         axes.set_axis_off()
     figure.supxlabel("level of the test noise")
     figure.supylabel("mean squared error")
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside upper center", ncols=len(RIVALS))
+    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=len(RIVALS))
     return figure
 
 
-def anomaly_scores(found):
-    """Histograms of the anomaly scores of normal and of other test examples; `found` is the record's."""
-    figure = Figure((WIDTH, 2.2), layout="constrained")
+def anomaly_scores(found, metrics, name):
+    """Histograms of the anomaly scores of normal and of other test examples; `found` is the record's.
+
+    A line is the threshold above which an example is called anomalous, where there is one.
+    """
+    figure = Figure((WIDTH, 2.8), layout="constrained")
+    titled(figure, f"Anomaly scores of test examples, {name}")
     panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for axes, (name, score) in zip(panels, found.items(), strict=True):
+    for axes, (kind, score) in zip(panels, found.items(), strict=True):
         edges = np.array(score["edges"])
-        for kind, color in (("normal", "C0"), ("anomalous", "C3")):
-            density = np.array(score[kind]) / max(1, sum(score[kind])) / np.diff(edges)
-            axes.stairs(density, edges, label=kind, color=color, fill=True, alpha=0.5)
-        axes.set(xlabel=SCORES[name], yticks=[])
+        for group, color in (("normal", "C0"), ("anomalous", "C3")):
+            density = np.array(score[group]) / max(1, sum(score[group])) / np.diff(edges)
+            axes.stairs(density, edges, label=group, color=color, fill=True, alpha=0.5)
+        axes.set(xlabel=SCORES[kind], yticks=[], title="no threshold\nwithout validation examples")
+        if score["threshold"] is not None:
+            axes.axvline(score["threshold"], color="k", linestyle="--", linewidth=0.9, label="threshold")
+            missed, alarms = _mistaken_shares(metrics, kind)
+            axes.set_title(f"threshold {score['threshold']:.3g}\n{missed:.1%} missed, {alarms:.1%} false alarms")
     panels[0].set_ylabel("density")
-    panels[0].legend()
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
+
+
+def mistaken(job, found, unit):
+    """Pictures of the normal test examples that score highest, and of the anomalies that score lowest, by each score.
+
+    (name, figure) one by one; captions are scores, and of an anomaly its label.
+    """
+    form, test, names = job.experiment.form, job.dataset.test, job.dataset.label_names
+    for key, what in (
+        ("false_alarms", "Normal test examples with the highest"),
+        ("misses", "Anomalies with the lowest"),
+    ):
+        rows, captions, thresholds = {}, {}, []
+        for kind, score in found.items():
+            row, index = f"by {ROWS[kind]}", score[f"worst_{key}"]
+            rows[row] = np.asarray(unit(form.scaled(test.x[index].reshape(len(index), -1))))
+            values = [_shown(value) for value in score[f"worst_{key}_score"]]
+            labels = [f"{names[test.y[place]]}\n" if key == "misses" else "" for place in index]
+            captions[row] = [label + value for label, value in zip(labels, values, strict=True)]
+            thresholds.append(f"{ROWS[kind]} {_shown(score['threshold'])}")
+        side = "above is a false alarm" if key == "false_alarms" else "below is missed"
+        title = f"{what} scores, {job.name}\nthresholds, {side}: {', '.join(thresholds)}"
+        if len(form.shape) == 1:
+            yield key, stacked(rows, title, captions)
+        else:
+            yield key, strips(form, {row: as_images(form, x) for row, x in rows.items()}, title, captions)
+
+
+def _mistaken_shares(metrics, kind):
+    """The shares of anomalies that are missed and of normal examples that are false alarms, nan where unknown."""
+    prefix = "" if kind == "error" else f"{kind}_"
+    found, alarms = (metrics.get(f"anomaly/{prefix}{name}") for name in ("found", "false_alarms"))
+    return math.nan if found is None else 1 - found, math.nan if alarms is None else alarms
+
+
+def _shown(value):
+    return "none" if value is None else f"{value:.3g}"

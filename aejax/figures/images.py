@@ -3,9 +3,18 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from aejax.figures.style import WIDTH
+from aejax.figures.style import WIDTH, titled
 
 SCALE = 4  # elements of a mosaic that a pixel is wide, so that gaps may be narrower than a pixel
+
+
+def unit_scale(form, clean_NxP):
+    """A function of values [N, P] that puts most real values of each channel into [0, 1]; pixels stay as they are."""
+    if form.kind != "real":
+        return lambda x_NxP: x_NxP
+    low_C, high_C = np.percentile(clean_NxP.reshape(-1, form.channels), [0.5, 99.5], axis=0)
+    low_P, range_P = (np.tile(each_C, form.pixels // form.channels) for each_C in (low_C, high_C - low_C))
+    return lambda x_NxP: (x_NxP - low_P) / np.maximum(range_P, 1e-9)
 
 
 def as_images(form, pixels_NxP):
@@ -49,7 +58,7 @@ def show(axes, form, mosaic):
     axes.spines[:].set_visible(False)
 
 
-def strips(form, rows, captions=None, measure=""):
+def strips(form, rows, title, captions=None, measure=""):
     """Rows of images above each other, in as many bands as they need.
 
     `captions` {row: one text an image} stand under the images, and what they `measure` under the row's name.
@@ -62,11 +71,14 @@ def strips(form, rows, captions=None, measure=""):
     margin = 0.85  # inches, left of the images, for the rows' names
     cell = (WIDTH - margin - 0.05) / columns
     row_height = cell * height / width
-    steps = [row_height + (0.15 if name in captions else 0.03) for name in rows]
+    text = {name: 0.06 + 0.09 * (1 + max(map(str.count, texts, "\n" * len(texts)))) for name, texts in captions.items()}
+    steps = [row_height + text.get(name, 0.03) for name in rows]
     gap = 0.1  # between bands
-    total = bands * sum(steps) + (bands - 1) * gap + 0.06
+    head = 0.14 * (1 + title.count("\n")) + 0.1  # of the title
+    total = bands * sum(steps) + (bands - 1) * gap + head + 0.03
     figure = Figure((WIDTH, total))
-    top = total - 0.03
+    titled(figure, title, y=1 - 0.05 / total)
+    top = total - head
     for start in range(0, count, columns):
         part = slice(start, start + columns)
         for (name, images), step in zip(rows.items(), steps, strict=True):

@@ -13,4 +13,10 @@ STYLE = {
     "legend.frameon": False,
     "savefig.dpi": 200,
     "image.interpolation": "nearest",
+    "pdf.fonttype": 42,  # which journals take, unlike Type 3
 }
+
+
+def titled(figure, title, **place):
+    """Puts a title above all of a figure, on the left."""
+    figure.suptitle(title, x=0.01, ha="left", va="top", fontsize=8, fontweight="bold", **place)

@@ -39,13 +39,12 @@ def dead_units(mean_NxZ, latent_dim, kl_NxZ=None):
 def collapsed(explained, kl_NxZ=None):
     """1 where the code says nothing, 0 where it says something: the verdict on a run. Comparable across code sizes.
 
-    It says nothing where less than 1 % of the variance of the pixels is `explained`, or where the KL, summed over
-    units, is below 0.1 nats (posterior collapse, Bowman et al. 2016, section 3).
+    With a KL to the prior it says nothing where that, summed over units, is below 0.1 nats (posterior collapse, Bowman
+    et al. 2016, section 3): a code that carries more, which an untrained decoder cannot use, has not collapsed. Without
+    a KL it says nothing where less than 1 % of the variance of the pixels is `explained`.
     """
-    verdict = jnp.logical_not(explained >= COLLAPSED_SHARE)  # nan, too, explains nothing
-    if kl_NxZ is not None:
-        verdict |= jnp.mean(jnp.sum(kl_NxZ, axis=1)) < COLLAPSED_NATS
-    return verdict.astype(jnp.int32)
+    enough = explained >= COLLAPSED_SHARE if kl_NxZ is None else jnp.mean(jnp.sum(kl_NxZ, axis=1)) >= COLLAPSED_NATS
+    return jnp.logical_not(enough).astype(jnp.int32)  # nan, too, says nothing
 
 
 @jax.jit

@@ -72,7 +72,8 @@ def two_samples(key, a_NxZ, b_MxZ, permutations):
     found = mmd(own)
     keys = jax.random.split(key, permutations)
     others = lax.map(lambda key: mmd(jax.random.permutation(key, own)), keys)
-    return found, (1 + jnp.sum(others >= found)) / (1 + permutations)
+    p = (1 + jnp.sum(others >= found)) / (1 + permutations)
+    return found, jnp.where(jnp.isfinite(found), p, jnp.nan)
 
 
 @jax.jit
@@ -85,7 +86,7 @@ def interpolation(path_LxTxP):
     """
     step_LxT = jnp.sqrt(jnp.sum(jnp.diff(path_LxTxP, axis=1) ** 2, axis=2))
     ends_L = jnp.sqrt(jnp.sum((path_LxTxP[:, -1] - path_LxTxP[:, 0]) ** 2, axis=1))
-    there_L = ends_L > 0
+    there_L = ends_L != 0  # nan makes the means nan
 
     def mean(value_L):
         return jnp.sum(jnp.where(there_L, value_L, 0)) / jnp.sum(there_L)

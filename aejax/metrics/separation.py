@@ -13,7 +13,8 @@ import numpy as np
 from aejax.metrics.neighbours import distances, in_chunks
 
 SILHOUETTE_ROWS = 128
-ZERO = 1e-6  # share of the largest standard deviation below which a direction is none
+ZERO = 1e-6  # share of a unit's largest value below which its standard deviation is none
+FLAT = 1e-5  # share of the largest singular value of the scatter below which a direction is flat
 
 
 @functools.partial(jax.jit, static_argnames="classes")
@@ -74,22 +75,23 @@ def calinski_harabasz(z_NxZ, y_N, classes):
 def fisher_ratio(z_NxZ, y_N, classes):
     """tr(Sw^-1 Sb), scatter between classes over scatter within, 0 and up (Fukunaga 1990, eq. 10.5).
 
-    The same for codes that are linear maps of each other; directions without any scatter count for nothing. Grows with
-    the code size, so not comparable across code sizes.
+    The same for codes that are linear maps of each other; directions without any scatter within classes count for
+    nothing. Grows with the code size, so not comparable across code sizes.
     """
+    largest_Z = jnp.max(jnp.abs(z_NxZ), axis=0)
     z_NxZ, member_NxC, size_C = _grouped(z_NxZ, y_N, classes)
-    std_Z = jnp.std(z_NxZ, axis=0)
-    live_Z = std_Z > ZERO * jnp.max(std_Z)
-    z_NxZ = z_NxZ * jnp.where(live_Z, 1 / jnp.where(live_Z, std_Z, 1), 0)[None, :]
     mean_CxZ = _means(z_NxZ, member_NxC, size_C)
     apart_NxZ = z_NxZ - mean_CxZ[y_N]
-    with jax.default_matmul_precision("highest"):
-        within_ZxZ = apart_NxZ.T @ apart_NxZ
-        between_ZxZ = (mean_CxZ * size_C[:, None]).T @ mean_CxZ
-        value_Z, vector_ZxZ = jnp.linalg.eigh(within_ZxZ)
-        kept_Z = value_Z > ZERO * jnp.max(value_Z)
-        along_Z = jnp.sum(vector_ZxZ * (between_ZxZ @ vector_ZxZ), axis=0)
-    return _if_two(size_C, jnp.sum(jnp.where(kept_Z, along_Z / jnp.where(kept_Z, value_Z, 1), 0)))
+    std_Z = jnp.std(apart_NxZ, axis=0)
+    live_Z = std_Z > ZERO * largest_Z  # not the rounding error of a constant
+    # In units of each unit's own scatter, and by singular values: eigenvalues of a scatter matrix are known to a
+    # millionth of the largest only, so that directions with a thousandth of the spread would be lost.
+    scale_Z = jnp.where(live_Z, 1 / jnp.where(live_Z, std_Z, 1), 0)
+    _, spread_K, direction_KxZ = jnp.linalg.svd(apart_NxZ * scale_Z[None, :], full_matrices=False)
+    kept_K = spread_K > FLAT * jnp.max(spread_K)
+    between_CxZ = mean_CxZ * scale_Z[None, :] * jnp.sqrt(size_C)[:, None]
+    along_K = jnp.sum(jnp.matmul(between_CxZ, direction_KxZ.T, precision="highest") ** 2, axis=0)
+    return _if_two(size_C, jnp.sum(jnp.where(kept_K, along_K / jnp.where(kept_K, spread_K, 1) ** 2, 0)))
 
 
 @functools.partial(jax.jit, static_argnames="classes")

@@ -1,0 +1,105 @@
+"""Named arrays as the bytes of one file, .npz or .safetensors, and back.
+
+The one place where a run's arrays become bytes. Nothing is unpickled, and what a file announces is held against what
+it can hold before memory is taken for it.
+"""
+
+import io
+import lzma
+import math
+import struct
+import tokenize
+import zipfile
+import zlib
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors import numpy as safetensors
+
+DEFLATED = 1032  # bytes that one byte of a deflated file becomes at the most
+HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+DAMAGE = (
+    ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, RecursionError, MemoryError,
+    RuntimeError, struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, SafetensorError,
+)  # fmt: skip
+
+
+def contiguous(arrays):
+    """The arrays with their elements in the order of their indices: safetensors >= 0.8 writes the buffer of a view.
+
+    Raises ValueError for Python objects.
+    """
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    objects = [name for name, array in plain.items() if array.dtype.hasobject]
+    if objects:
+        raise ValueError(f"{objects[0]} holds Python objects; must be numbers or texts")
+    return plain
+
+
+def npz(arrays):
+    """The bytes of an .npz file of {name: array}."""
+    data = io.BytesIO()
+    np.savez(data, **contiguous(arrays))
+    return data.getvalue()
+
+
+def from_npz(file, packed=False):
+    """{name: array} of an open .npz file; raises ValueError where it is damaged or holds less than it announces.
+
+    Only one that may be `packed`, which a run's never are, can take more memory than it is long.
+    """
+    try:
+        size = file.seek(0, io.SEEK_END)
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()
+            if sum(member.compress_size for member in members) > size:
+                raise ValueError(f"its parts are longer than its {size:,} bytes")
+            return {member.filename.removesuffix(".npy"): _array(archive, member, packed) for member in members}
+    except DAMAGE as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def _array(archive, member, packed):
+    """The array of one member of a zip archive whose length is checked first."""
+    growth = {zipfile.ZIP_STORED: 1} | ({zipfile.ZIP_DEFLATED: DEFLATED} if packed else {})
+    if member.compress_type not in growth:
+        raise ValueError(f"{member.filename} is compressed")
+    most = member.compress_size * growth[member.compress_type]
+    with archive.open(member) as file:
+        version = np.lib.format.read_magic(file)
+        if version not in HEADERS:
+            raise ValueError(f"{member.filename} is of version {version}")
+        shape, _, dtype = HEADERS[version](file)
+        if dtype.hasobject:
+            raise ValueError(f"{member.filename} holds Python objects")
+        announced, held = math.prod(shape) * dtype.itemsize, min(member.file_size, most) - file.tell()
+        if announced != held or min(shape, default=0) < 0:
+            raise ValueError(f"{member.filename} announces {announced:,} bytes and holds {held:,}")
+    with archive.open(member) as file:
+        return np.lib.format.read_array(file, allow_pickle=False)
+
+
+def tensors(arrays):
+    """The bytes of a .safetensors file of {name: array}."""
+    return safetensors.save(contiguous(arrays))
+
+
+def from_tensors(data):
+    """{name: array} of a .safetensors file's bytes; raises ValueError where it is damaged."""
+    try:
+        return safetensors.load(data)
+    except DAMAGE as error:
+        raise ValueError(str(error) or type(error).__name__) from None
+
+
+def differing(arrays, others):
+    """The names of arrays that are not the same in both, to the last bit."""
+    names = sorted(arrays.keys() | others.keys())
+    return [name for name in names if not _same(arrays.get(name), others.get(name))]
+
+
+def _same(one, other):
+    if one is None or other is None:
+        return False
+    one, other = np.asarray(one), np.asarray(other)
+    return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()

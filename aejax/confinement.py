@@ -1,0 +1,72 @@
+"""What a command may do that came with somebody's folder: write below it, make aejax's own classes, use no network.
+
+The user's own caches (decoded data, compiled programs) stay in use: nothing in a folder decides where they are.
+"""
+
+import contextlib
+import os
+from pathlib import Path
+
+from aejax.errors import InputError
+
+OWN = ("aejax",)  # modules whose classes such a command may name
+WAY_OUT = "must be inside, or trusted with --trust"
+
+_folders: tuple[Path, ...] | None = None  # resolved; None: this process is not confined
+
+
+class NotTrusted(InputError):
+    """What a folder asks for goes beyond it."""
+
+
+@contextlib.contextmanager
+def confined(*folders):
+    """While this is open, the process writes only below `folders`; not nested."""
+    global _folders
+    _folders = tuple(_resolved(folder) for folder in folders)
+    try:
+        yield
+    finally:
+        _folders = None
+
+
+def is_confined():
+    """Whether the configuration came with somebody's folder and is not trusted."""
+    return _folders is not None
+
+
+def is_inside(path):
+    """Whether `path`, links resolved, may be written: always, unless the process is confined."""
+    return _folders is None or any(_resolved(path).is_relative_to(folder) for folder in _folders)
+
+
+def check_inside(path, key):
+    """Raises NotTrusted where `path`, which the setting `key` names, may not be written."""
+    if _folders is not None and "${" in str(path):  # Hydra resolves some places twice
+        raise NotTrusted(f"{key}={path}: must be a place without ${{, or trusted with --trust")
+    if not is_inside(path):
+        raise NotTrusted(f"{key}={path}: is outside of {_folders[0]}; {WAY_OUT}")
+
+
+def check_links(folder):
+    """Raises NotTrusted where a link in or below `folder` leads out of it."""
+    top = _resolved(folder)
+    for place, folders, files in os.walk(top):
+        for path in (Path(place, name) for name in folders + files):
+            if path.is_symlink() and not (_resolved(path).is_relative_to(top) or _is_of_wandb(path.relative_to(top))):
+                raise NotTrusted(f"{path}: is a link to {_resolved(path)}, outside of {top}; {WAY_OUT}")
+
+
+def check_trusted(what):
+    """Raises NotTrusted for `what`, a setting and what it would do, where the process is confined."""
+    if is_confined():
+        raise NotTrusted(f"{what}, as {_folders[0]} asks; must be trusted with --trust")
+
+
+def _is_of_wandb(path):
+    """Whether W&B makes such a link, to a log of its own; the folder that holds it is removed, never written."""
+    return len(path.parts) == 4 and path.match("wandb/*run-*/logs/debug-core.log")
+
+
+def _resolved(path):
+    return Path(os.path.realpath(path))  # Path.resolve raises where links go round in circles

@@ -1,0 +1,68 @@
+"""What a wrong key or choice may have meant, and what conf/ says of its settings."""
+
+import pytest
+from conftest import CONF
+
+from aejax import hints, menu
+
+MEANT = {
+    "lr": "optim.lr",
+    "optimizer.lr": "optim.lr",
+    "learning_rate": "optim.lr",
+    "beta": "model.beta (with model=beta_vae|conv_vae|vae)",
+    "model=vae beta": "model.beta",
+    "rho": "model.rho (with model=sparse_ae)",
+    "weight": "model.weight (with model=contractive_ae|l1_ae|sparse_ae)",
+    "z_dim": "latent_dim",
+    "model.latent_dim": "latent_dim",
+    "hidden": "net.widths",
+    "model.hidden_dims": "net.widths",
+    "ACTIVATION": "",
+    "activation": "net.activation or model.bottleneck.activation",
+    "wandb": "track=off|offline|online",
+    "logger": "track=off|offline|online",
+    "wandb.project": "track.project",
+    "optimizer": "optim=adam|adamw|sgd",
+    "noise=gaussian noise.std": "noise.level",
+    "noise=flip sigma": "noise.level",
+    "net=conv kernel_size": "net.kernel",
+    "ltent_dim": "latent_dim",
+    "manual_dir": "data.manual_dir (with data=cifar10|fashion_mnist|kmnist|mnist|tfds)",
+    "model=conv_ae kernel": "net.kernel",
+    "xyzzy": "",
+}
+
+
+@pytest.mark.parametrize("words", MEANT)
+def test_a_wrong_key_names_the_right_one(words):
+    *chosen, unknown = words.split()
+    clause = hints.of_key(unknown, dict(word.split("=") for word in chosen))
+    assert clause == (f"did you mean {MEANT[words]}? " if MEANT[words] else "")
+
+
+def test_a_key_of_another_choice_names_that_choice():
+    assert hints.of_key("net.kernel") == "only with net=conv; "
+    assert hints.of_key("net.tied") == "only with net=deep, net=linear, net=mlp; "
+
+
+@pytest.mark.parametrize(
+    ("group", "given", "meant"),
+    [
+        ("model", "VAE", "model=vae"),
+        ("data", "MNIST", "data=mnist"),
+        ("model", "denoising", "noise=gaussian, with which any model denoises"),
+        ("track", "wandb", "track=offline or track=online"),
+        ("net", "CNN", "net=conv"),
+    ],
+)
+def test_a_wrong_choice_names_the_right_one(group, given, meant):
+    assert hints.of_choice(group, given, menu.groups()[group]).startswith(f"did you mean {meant}? known: ")
+
+
+def test_what_other_programs_call_it_leads_to_keys_that_there_are():
+    every = {*hints.keys({}), *hints._makers((CONF,)), *menu.groups(), "hydra.run.dir"}
+    assert set(hints.KEYS) <= every
+    made = {clause.split(",")[0] for clauses in hints.CHOICES.values() for clause in clauses.values()}
+    for choice in (part for clause in made for part in clause.split(" or ")):
+        group, name = choice.split("=")
+        assert name in menu.groups()[group]

@@ -1,0 +1,133 @@
+"""What does not fit is refused in one line with the numbers, before anything of that size is made."""
+
+import json
+import re
+import struct
+import zlib
+
+import jax
+import numpy as np
+import pytest
+from conftest import job, refused
+from PIL import Image
+
+from aejax import entry, model, training
+from aejax.data import Dataset
+from aejax.data.pixels import MOST_PIXELS
+from aejax.device import host_memory, limits
+from aejax.errors import InputError
+from aejax.lanes import tree_bytes
+from aejax.sweep import check_memory
+
+GIB = 2**30
+
+
+def header(width, height):
+    """A PNG of this size that ends before its first pixel."""
+    content = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + struct.pack(">I", 13)
+        + content
+        + struct.pack(">I", zlib.crc32(content))
+        + bytes(4)
+        + b"IDAT"
+    )
+
+
+@pytest.fixture
+def pictures(here):
+    """A folder of eight pictures, 16 x 16."""
+    rng = np.random.default_rng(0)
+    (here / "pictures").mkdir()
+    for number in range(8):
+        Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(here / "pictures" / f"{number}.png")
+    return here / "pictures"
+
+
+@pytest.mark.parametrize("size", [[], ["data.size=[16,16]"], ["data.size=[16,16]", "data.skip_broken=true"]])
+def test_a_picture_that_is_an_attack_on_the_memory_is_refused(pictures, size):
+    (pictures / "9.png").write_bytes(header(20_000, 20_000))
+    told = f"{pictures}/9.png: an image of 400,000,000 pixels; must be at most {MOST_PIXELS:,}"
+    refused(told, "data=images", f"data.path={pictures}", *size)
+
+
+def test_sizes_of_examples_are_bounded_before_anything_is_decoded(pictures, monkeypatch):
+    refused("data.size=[16384, 16384]: 268,435,456 pixels; must be at most 16,777,216", "data=images",
+            f"data.path={pictures}", "data.size=[16384,16384]")  # fmt: skip
+    for number in range(8):
+        (pictures / f"{number}.png").write_bytes(header(5000, 4000))
+    told = f"data.path={pictures}: images of 20,000,000 pixels; must have data.size of at most 16,777,216"
+    monkeypatch.setattr("aejax.data.images.pixels", lambda *_: pytest.fail("was decoded"))
+    refused(told, "data=images", f"data.path={pictures}")
+
+
+def test_pictures_that_memory_cannot_hold_are_refused_with_the_numbers(pictures, monkeypatch):
+    monkeypatch.setattr("aejax.data.images.pixels", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 8 * 1024**2 * 3 - 1)
+    told = f"data.path={pictures}: 8 images of 1,048,576 pixels in 3 channels: takes 24.0 MiB of memory, and"
+    refused(told, "data=images", f"data.path={pictures}", "data.size=[1024,1024]", "data.color=rgb")
+
+
+def test_arrays_that_memory_cannot_hold_are_not_unpacked(here, monkeypatch):
+    np.savez_compressed("x.npz", x=np.zeros((1000, 100), np.float64))
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 700_000)
+    refused("data.path=x.npz: takes 0.8 MiB of memory, and there are 0.7 MiB; must be smaller", "data=arrays",
+            "data.path=x.npz")  # fmt: skip
+
+
+@pytest.mark.parametrize("words", [["noise=flip"], ["model=vae", "select=best", "optim=sgd"]])
+def test_what_a_training_keeps_is_in_the_estimate(words, monkeypatch):
+    each = job("net.widths=[300]", "evaluate.what=[reconstruction]", *words)
+    own = jax.jit(training.init, static_argnames="width")(each.experiment, each.dataset.arrays(), width=2)
+    step = tree_bytes((own.optim, model.trained(own.params))) + 2 * 4 * 27 * 35
+    kept = tree_bytes((own.params, own.best)) + step + each.dataset.train.x.nbytes
+    monkeypatch.setattr("aejax.sweep.memory", lambda: kept)
+    check_memory(each)
+    monkeypatch.setattr("aejax.sweep.memory", lambda: kept - 1)
+    with pytest.raises(InputError, match=r"takes 0\.\d MiB of memory at the least .* must be less: batch_size or net"):
+        check_memory(each)
+
+
+def test_numbers_are_told_of_what_is_far_too_large(monkeypatch):
+    monkeypatch.setattr("aejax.sweep.memory", lambda: 16 * GIB)
+    with pytest.raises(InputError) as caught:
+        check_memory(job("net.widths=[60000,60000]"))
+    told = re.fullmatch(
+        r"takes ([\d.]+) GiB of memory at the least \(data 0\.0 MiB, parameters ([\d.]+) GiB, a training step ([\d.]+) "
+        r"GiB\), and there are 16\.0 GiB; must be less: batch_size or net\.widths",
+        str(caught.value),
+    )
+    weights = 4 * 2 * (60_000**2 + 60_000 * (35 + 2 + 2)) / GIB  # biases of both layers, too
+    np.testing.assert_allclose([float(each) for each in told.groups()], [4 * weights, weights, 3 * weights], rtol=0.01)
+    wide = Dataset(train=np.random.default_rng(0).integers(0, 256, (5200, 2000), np.uint8))
+    monkeypatch.setattr("aejax.sweep.memory", lambda: 16 * 2**20)
+    with pytest.raises(
+        InputError, match=r"principal components 30\.5 MiB.*must be less: .*evaluate\.what without floors"
+    ):
+        entry.train(wide, "net.widths=[4]", "steps=1")
+
+
+def test_a_job_of_a_sweep_that_does_not_fit_fails_and_the_others_train(command, monkeypatch, tmp_path):
+    monkeypatch.setattr("aejax.sweep.memory", lambda: 2**20)
+    words = ["-m", "net.widths=[4],[400,400]", "steps=2", "log_points=1", "track=off", "figures=false"]
+    status, out, _ = command(*words, "evaluate.what=[reconstruction]", "hydra.sweep.dir=s")
+    assert status == 1 and "1 completed, 1 failed" in out
+    jobs = json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]
+    assert [each["status"] for each in jobs] == ["completed", "failed"]
+    assert "of memory at the least" in jobs[1]["error"]
+    status, _, err = command("net.widths=[400,400]", "hydra.run.dir=r")
+    assert (status, err.count("\n")) == (2, 1) and "of memory at the least" in err and not (tmp_path / "r").exists()
+
+
+def test_limits_of_control_groups_are_memory(tmp_path):
+    (tmp_path / "v2" / "slice" / "job").mkdir(parents=True)
+    (tmp_path / "v1").mkdir()
+    groups, trees = tmp_path / "cgroup", {"": (tmp_path / "v2", "max"), "memory": (tmp_path / "v1", "limit")}
+    assert limits(groups, trees) == []
+    groups.write_text("9:name=systemd:/\n4:cpu,memory:/gone\n0::/slice/job\n")
+    (tmp_path / "v2" / "slice" / "job" / "max").write_text("max\n")
+    (tmp_path / "v2" / "slice" / "max").write_text("7000\n")
+    (tmp_path / "v1" / "limit").write_text("9000\n")
+    assert limits(groups, trees) == [9000, 7000]
+    assert 2**27 < host_memory() < 2**50
