@@ -18,6 +18,9 @@ DEPENDENTS = {  # {aspect: the metrics that depend on it}; an aspect that is not
     "data": ("*", "!valid/*"),
     "training and validation data": ("valid/*",),
     "likelihood": DENSITIES,  # masses of binary pixels, densities of real ones, and Bernoulli's score of grey ones
+    "examples beside samples": (
+        "generation/*",
+    ),  # a Bernoulli's samples are 0 and 1, and so are draws of grey examples
     "noise": ("restore/*",),  # the run's own
     "latent_dim": SIZED,
     "protocol.what": (),
@@ -63,10 +66,12 @@ def aspects(entry):
         (name.removeprefix("noise."), value) for name, value in settings.items() if name.startswith("noise.")
     )
     levels = [f"{name}={value}" for name, value in noise if not name.startswith("_")]
+    is_drawn = likelihood(entry).startswith("bernoulli") and data.get("kind") in ("grey", "rgb")
     found = {
         "data": f"{told} ({test})" if test else told,
         "training and validation data": f"{told} ({whole})" if whole else told,
         "likelihood": likelihood(entry),
+        "examples beside samples": "draws" if is_drawn else "as they are",
         "noise": " ".join([str(entry.choices.get("noise")), *levels]),
         "latent_dim": str(settings.get("latent_dim")),
     }
