@@ -93,7 +93,7 @@ def test_the_page_holds_table_charts_and_names_what_is_left_out(opened, report):
     assert marks.count() == 36  # of 37 runs one is damaged
     assert "PCA" in opened.inner_text("#chart1") and "mean image" in opened.inner_text("#chart1")
     assert opened.locator("#chart3 path[aria-roledescription='rect mark']").count() > 4
-    ink = opened.locator("#chart3 g.numbers_marks text").first
+    ink = opened.locator("#chart3 g.tinted_marks text").first
     assert ink.evaluate("each => getComputedStyle(each).fill") in ("rgb(255, 255, 255)", "rgb(17, 17, 17)")
     assert "letters: binary 2 x 2 x 1" in opened.inner_text("#about") and "aejax.compare" in opened.inner_text("#about")
     assert report.stat().st_size < 8e6
