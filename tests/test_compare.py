@@ -16,7 +16,7 @@ from rich.console import Console
 from scipy import stats
 
 import aejax.compare
-from aejax.compare import formats, summary
+from aejax.compare import formats, labels, summary
 from aejax.compare.directions import better
 from aejax.compare.reading import read
 from aejax.errors import InputError
@@ -271,3 +271,48 @@ def test_what_was_averaged_over_is_told_and_what_comes_with_a_row_is_not(tmp_pat
     out = told(make_sweep(tmp_path / "s", runs), "--rows", "model")[1]
     assert "each mean is over 2 values of optim.lr: 0.001, 0.002" in out and "values of net" not in out
     assert "each mean is over 2 values of net: mlp, conv" in told(tmp_path / "s", "--rows", "data")[1]
+
+
+def test_n_counts_the_runs_of_a_cell_and_each_column_has_a_best_one(tmp_path, told):
+    make_grid(tmp_path / "s", noises=("none",), dims=(2, 4, 8), seeds=3)
+    words = (tmp_path / "s", "--rows", "model", "--cols", "latent_dim", "--metrics", MSE, "--latex")
+    lines = [line.removesuffix(r" \\").split(" & ") for line in told(*words)[1].splitlines() if " & " in line]
+    assert lines[0][-3:] == ["n", "diverged", "missing"]
+    assert [line[-3:] for line in lines[1:]] == [["3", "0", "0"]] * 2
+    columns = list(zip(*(line[1:4] for line in lines[1:]), strict=True))
+    assert [sum("mathbf" in cell for cell in column) for column in columns] == [1, 1, 1]
+    shutil.rmtree(tmp_path / "s" / "0")
+    lines = [line.removesuffix(r" \\").split(" & ") for line in told(*words)[1].splitlines() if " & " in line]
+    assert [line[-3:] for line in lines[1:]] == [["2-3", "0", "1"], ["3", "0", "0"]]
+    assert "(n=2)" in lines[1][1] and not any("(n=" in cell for line in lines[1:] for cell in line[2:])
+
+
+def test_the_table_leaves_out_what_is_the_same_in_all_runs(tmp_path, told):
+    folder = make_grid(tmp_path / "s", noises=("none",), dims=(2,))
+    assert aejax.compare.table(folder).columns[0] == "model" and "data" not in aejax.compare.table(folder)
+    status, out, err = told(folder)
+    assert (status, err) == (0, "") and "in all runs: data=letters, noise=none, latent_dim=2" in out
+    assert told(folder, "--json")[1].count('"latent_dim": 2') == 1
+    assert aejax.compare.table(folder, rows=["model", "data"])["data"].tolist() == ["letters"] * 2
+    one = make_run(tmp_path / "one", {MSE: 0.1})
+    assert aejax.compare.table(one.path)["model"].tolist() == ["ae"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # what follows from the model is no part of its name
+        ([{"model": "ae"}, {"model": "pca", "net": "linear"}], ["ae", "pca"]),
+        # a setting is named only where the model leaves it open
+        ([{"model": "ae"}, {"model": "vae", "net": "conv"}, {"model": "vae"}], ["ae", "vae net=conv", "vae net=mlp"]),
+        ([{"model": "ae"}, {"model": "vae", "model__beta": 1.0}, {"model": "vae", "model__beta": 4.0}],
+         ["ae", "vae beta=1", "vae beta=4"]),
+        ([{"noise": "none"}, {"noise": "flip", "noise__level": 0.1}, {"noise": "flip", "noise__level": 0.2}],
+         ["noise=none", "noise=flip level=0.1", "noise=flip level=0.2"]),
+        ([{"model": "a beta=1"}, {"model": "a", "model__beta": 1}, {"model": "a", "model__beta": 2}],
+         ["a beta=1", "a beta=1 (2)", "a beta=2"]),
+    ],
+)  # fmt: skip
+def test_models_are_named_by_what_differs(settings, expected, tmp_path):
+    runs = aejax.compare.load(make_sweep(tmp_path / "s", {str(n): ({MSE: n}, own) for n, own in enumerate(settings)}))
+    assert sorted(labels.names(runs.frame, runs.rows)) == sorted(expected)

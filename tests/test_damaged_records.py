@@ -12,6 +12,7 @@ import warnings
 
 import numpy as np
 import pytest
+import yaml
 from made import make_grid
 
 from aejax.compare.command import TEXTS, Comparison, parser
@@ -19,10 +20,17 @@ from aejax.compare.reading import FORMAT, INDEX, _digest, read
 
 RUNS, DAMAGED = 6, "3"
 TRIALS, PAGES = 480, 16  # one page in so many trials, because it takes longest
-VALUES = [None, True, False, 0, -1, 3, 2**70, 10**400, 1e308, -0.5, float("nan"), float("inf"), "", "x", "\ud800",
-          "\x1b[2J",           "=1+1", "<b>", "completed", "running", [], [[]], [None], {}, {"a": 1}, {"": {"": None}}, ["x"] * 50]  # fmt: skip
-TEXT = ["", "\x00", "[", "{", "[]", "null", "3", '"x"', "[" * 100_000, "{}", "a: [", "*a", "a: &a [*a]", "1: 2", "? [1]\n: 2",
-        "2026-13-45", "- 1", "step\n", "step,valid/mse\n1", "a,a\n1,2\n", '"', "step,valid/mse\n1,2,3\n", "\ufeff{}"]  # fmt: skip
+# fmt: off
+VALUES = [
+    None, True, False, 0, -1, 3, 2**70, 10**400, 1e308, -0.5, float("nan"), float("inf"), "", "x", "\ud800", "\x1b[2J",
+    "=1+1", "<b>", "completed", "running", [], [[]], [None], {}, {"a": 1}, {"": {"": None}}, ["x"] * 50,
+]
+TEXT = [
+    "", "\x00", "[", "{", "[]", "null", "3", '"x"', "[" * 100_000, "{}", "a: [", "*a", "a: &a [*a]", "1: 2",
+    "? [1]\n: 2", "2026-13-45", "- 1", "step\n", "step,valid/mse\n1", "a,a\n1,2\n", '"', "step,valid/mse\n1,2,3\n",
+    "\ufeff{}",
+]
+# fmt: on
 FILES = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml", "codes.npz")
 
 
@@ -80,8 +88,9 @@ def spoiled(octets, draw):
 
 def arrays(draw):
     """A codes.npz of arrays that are none of codes."""
-    z = draw.choice([np.zeros(3), np.zeros((0, 2)), np.zeros((4, 0)), np.zeros((2, 2, 2)), np.array([["a", "b"]]),
-                     np.array([[np.nan, np.inf]]), np.zeros((4, 2), complex), np.full((4, 3), 1e308), np.array(1)])  # fmt: skip
+    shapes = [np.zeros(shape) for shape in ((), (3,), (0, 2), (4, 0), (2, 2, 2))]
+    kinds = [np.array([["a", "b"]]), np.array([[np.nan, np.inf]]), np.zeros((4, 2), complex), np.full((4, 3), 1e308)]
+    z = draw.choice([*shapes, *kinds])
     y = draw.choice([np.zeros(4, int), np.zeros(9), np.array("x"), np.full(4, np.nan), np.full(4, 10**18)])
     data = io.BytesIO()
     np.savez(data, **draw.choice([{"z": z, "y": y}, {"z": z}, {"y": y}, {"Z": z}]))
@@ -102,8 +111,6 @@ def damage(folder, draw):
         assert content["format"][0] == FORMAT
         path.write_text(json.dumps(content))
     elif name.endswith((".json", ".yaml")) and draw.random() < 0.6:
-        import yaml
-
         text = octets.decode()
         content = json.loads(text) if name.endswith(".json") else yaml.safe_load(text)
         content = mutated(content, draw)

@@ -84,14 +84,18 @@ def test_the_page_holds_table_charts_and_names_what_is_left_out(opened, report):
     assert titles == [
         "Reconstruction against separation",
         "Error against code size",
+        "Separation against code size",
         "Noise in training, noise in testing",
         "Training",
     ]
-    assert opened.locator("figure svg.marks").count() == 4
+    assert opened.locator("figure svg.marks").count() == 5
     marks = opened.locator("#chart0 path[aria-roledescription='point']")
     assert marks.count() == 36  # of 37 runs one is damaged
     assert "PCA" in opened.inner_text("#chart1") and "mean image" in opened.inner_text("#chart1")
-    assert opened.locator("#chart2 path[aria-roledescription='rect mark']").count() > 4
+    assert opened.locator("#chart3 path[aria-roledescription='rect mark']").count() > 4
+    ink = opened.locator("#chart3 g.tinted_marks text").first
+    assert ink.evaluate("each => getComputedStyle(each).fill") in ("rgb(255, 255, 255)", "rgb(17, 17, 17)")
+    assert "letters: binary 2 x 2 x 1" in opened.inner_text("#about") and "aejax.compare" in opened.inner_text("#about")
     assert report.stat().st_size < 8e6
 
 
@@ -100,11 +104,11 @@ def test_headers_sort_by_value_and_tell_so(opened):
     header.locator("button").focus()
     opened.keyboard.press("Enter")
     assert header.get_attribute("aria-sort") == "ascending"
-    rising = [float(text.split()[0]) for text in column(opened, 4)]
+    rising = [float(text.split()[0]) for text in column(opened, 3)]
     assert rising == sorted(rising)
     opened.keyboard.press("Enter")
     assert header.get_attribute("aria-sort") == "descending"
-    assert [float(text.split()[0]) for text in column(opened, 4)] == rising[::-1]
+    assert [float(text.split()[0]) for text in column(opened, 3)] == rising[::-1]
 
 
 def test_the_filter_keeps_the_rows_that_fit(opened):
@@ -123,6 +127,9 @@ def test_a_click_opens_a_run_beside_the_one_before(opened):
     assert opened.locator("#show-a a").inner_text() == "sweep/35"
     assert opened.locator("#show-b a").inner_text() == "sweep/0"
     assert opened.locator("#show-a svg.marks path[aria-roledescription='circle']").count() == 4
+    assert "4 of 4 test examples" in opened.inner_text("#show-a")
+    assert "code unit" not in opened.inner_text("#show-a") and "principal component 1" in opened.inner_text("#show-a")
+    assert "class" in opened.inner_text("#show-a svg.marks")
     told = opened.inner_text("#differences")
     assert "latent_dim" in told and "steps" not in told
     assert "latent_dim\t8\t2" in told and "model\tvae\tae" in told

@@ -49,7 +49,7 @@ def _scale(colors, rows):
 def _dash(rows):
     noises = list(dict.fromkeys(row["noise"] for row in rows))
     made = {"field": "noise", "type": "nominal", "title": "noise", "scale": {"domain": noises, "range": DASHES}}
-    return made | ({} if len(noises) > 1 else {"legend": None})
+    return made | {"legend": {"symbolType": "stroke"} if len(noises) > 1 else None}
 
 
 def chart(title, values, height=300, **more):
@@ -100,6 +100,7 @@ def tradeoff(points, error, score, lower, colors, baselines=None):
     edge = [{name: point[name] for name in (error, score)} for point in front(facing, error, "_score")]
     x = quantitative(_field(error), error, [point[error] for point in points])
     y = quantitative(_field(score), score)
+    noises = list(dict.fromkeys(point["noise"] for point in points))
     marks = {
         "params": [PICK],
         "mark": {"type": "point", "filled": True, "size": 70, "cursor": "pointer"},
@@ -107,7 +108,8 @@ def tradeoff(points, error, score, lower, colors, baselines=None):
             "x": x,
             "y": y,
             "color": _scale(colors, points),
-            "shape": {"field": "noise", "type": "nominal", "title": "noise", "scale": {"range": SHAPES}},
+            "shape": {"field": "noise", "type": "nominal", "title": "noise",
+                      "scale": {"domain": noises, "range": SHAPES}},
             "opacity": DIM,
             "tooltip": [{"field": "name", "title": "run"}, *({"field": _field(each), "title": each, "format": ".4g"}
                         for each in (error, score)), {"field": "latent_dim", "title": "latent_dim"}],
@@ -187,7 +189,7 @@ def heat_map(cells, metric):
     layers = [
         {"mark": "rect", "encoding": {"x": x, "y": y, "color": color, "tooltip": tips}},
         {
-            "name": "numbers",
+            "name": "tinted",
             "mark": {"type": "text", "fontSize": 11},
             "encoding": {"x": x, "y": y, "text": number, "color": ink},
         },

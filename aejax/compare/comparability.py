@@ -18,6 +18,9 @@ DEPENDENTS = {  # {aspect: the metrics that depend on it}; an aspect that is not
     "data": ("*", "!valid/*"),
     "training and validation data": ("valid/*",),
     "likelihood": DENSITIES,  # masses of binary pixels, densities of real ones, and Bernoulli's score of grey ones
+    "examples beside samples": (
+        "generation/*",
+    ),  # a Bernoulli's samples are 0 and 1, and so are draws of grey examples
     "noise": ("restore/*",),  # the run's own
     "latent_dim": SIZED,
     "protocol.what": (),
@@ -34,6 +37,9 @@ DEPENDENTS = {  # {aspect: the metrics that depend on it}; an aspect that is not
     "protocol.trustworthiness_examples": ("separation/trustworthiness", "separation/continuity"),
     "protocol.elbo_samples": ("elbo", "likelihood/rate", "likelihood/distortion", "anomaly/elbo_*"),
     "protocol.generated_samples": ("generation/*",),
+    "protocol.samples_compared": ("generation/*",),
+    "protocol.labels_of_a_class": ("usefulness/*",),
+    "protocol.label_draws": ("usefulness/*",),
     "protocol.manifold_neighbours": ("generation/*",),
     "protocol.manifold_pca_units": ("generation/pca_*",),
     "protocol.two_sample_examples": ("generation/prior_*",),
@@ -60,10 +66,12 @@ def aspects(entry):
         (name.removeprefix("noise."), value) for name, value in settings.items() if name.startswith("noise.")
     )
     levels = [f"{name}={value}" for name, value in noise if not name.startswith("_")]
+    is_drawn = likelihood(entry).startswith("bernoulli") and data.get("kind") in ("grey", "rgb")
     found = {
         "data": f"{told} ({test})" if test else told,
         "training and validation data": f"{told} ({whole})" if whole else told,
         "likelihood": likelihood(entry),
+        "examples beside samples": "draws" if is_drawn else "as they are",
         "noise": " ".join([str(entry.choices.get("noise")), *levels]),
         "latent_dim": str(settings.get("latent_dim")),
     }

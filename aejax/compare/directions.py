@@ -7,7 +7,8 @@ import functools
 NEUTRAL = (
     "floor/*", "baseline/*",  # what any run of these data is measured against, no merit of a run
     "robust/*/input_mse", "robust/*/median_mse", "robust/*/nearest_*",
-    "usefulness/pixels_accuracy", "usefulness/pca_accuracy", "usefulness/*_bytes", "usefulness/*_seconds",
+    "usefulness/pixels_accuracy", "usefulness/pca_accuracy", "usefulness/*_bytes",
+    "usefulness/*_seconds", "usefulness/*_half_interval",
     "generation/nearest_*", "generation/*_nearest_*",
     "generation/glyphs_copies", "generation/glyphs_valid_new",  # an alphabet may be copied, or added to
     "generation/prior_p", "anomaly/*threshold",

@@ -92,6 +92,10 @@ function show(side) {
     if (classes.length) {
       spec.encoding.color.scale = { domain: classes, range: classes.map((name) => content.classes[name]) };
       spec.encoding.color.legend.columns = Math.max(1, Math.min(9, Math.floor(chart.clientWidth / (7 * Math.max(...classes.map((name) => name.length)) + 34))));
+      if (classes.length > 10 && classes.every((name) => name.length < 3)) { // so many colors look alike: names tell more
+        Object.assign(spec, { name: "tinted", mark: { type: "text", fontSize: 13, fontWeight: "bold" } });
+        spec.encoding.text = { field: "label" };
+      }
     } else spec.encoding.color = { value: "#888" };
     vegaEmbed(chart, spec, options);
   }
