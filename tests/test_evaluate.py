@@ -132,7 +132,7 @@ def test_the_grid_of_test_noises_is_the_same_whatever_the_run_was_trained_with()
     assert robust["robust/flip/0.15/nearest_exact"] == pytest.approx(exact, abs=1e-6)
     for name in (name for name in robust if name.endswith("/posterior_mse")):
         rivals = [robust[name.replace("posterior", rival)] for rival in ("nearest", "median", "input")]
-        assert robust[name] <= min(*rivals, robust[name.replace("posterior_", "")])
+        assert robust[name] <= min(*rivals, robust[name.replace("posterior_", "")]) + 1e-9
     clean = job("evaluate.noise=grid", *words)
     state, _ = trained(clean)
     other = lane(evaluated(state, clean)[0], 0)
