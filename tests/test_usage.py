@@ -20,9 +20,12 @@ def differences(group, name):
     """The settings of a choice that menu reads from its files otherwise than Hydra composes them."""
     composed = OmegaConf.to_container(compose("config", [f"{group}={name}"]), resolve=False)
     for key, entry in menu.choice(group, name).settings.items():
-        there = OmegaConf.select(OmegaConf.create(composed), key) if "${" not in entry.value else None
-        if entry.value not in ("", "???") and "${" not in entry.value and there != yaml.safe_load(entry.value):
-            yield f"{group}={name} {key}", there, entry.value
+        written = entry.value
+        if written in ("", "???") or "${" in written:
+            continue
+        there = OmegaConf.select(OmegaConf.create(composed), key)
+        if there not in (written, yaml.safe_load(written)):
+            yield f"{group}={name} {key}", there, written
 
 
 @pytest.mark.parametrize(
