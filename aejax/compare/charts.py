@@ -157,14 +157,22 @@ def by_code_size(rows, floors, metric, colors):
     lines = [{"series": name, "latent_dim": d, "mean": value} for name, each in floors.items() for d, value in each]
     dashed = {"type": "line", "strokeDash": [6, 4], "color": "#888", "strokeWidth": 1.5}
     ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color, "opacity": DIM}
-    layers = [
+    of_floors = [
         {"data": {"values": lines}, "mark": dashed, "encoding": {"x": x, "y": y, "detail": {"field": "series"}}},
         {
             "data": {"values": [each for each in lines if each["latent_dim"] == sizes[-1]]},
             "mark": {"type": "text", "align": "right", "dy": -7, "fontSize": 11},
             "encoding": {"x": x, "y": y, "text": {"field": "series"}},
         },
-        {"data": {"values": drawn(rows)}, "mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": ends},
+    ]
+    known = drawn(rows)
+    layers = [
+        *(of_floors if lines else []),
+        *(
+            [{"data": {"values": known}, "mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": ends}]
+            if known
+            else []
+        ),
         {"params": [PICK], "mark": {"type": "line", "point": {"size": 45}}, "encoding": shared | {"tooltip": tips}},
     ]
     return chart(f"{metric} against code size", rows, layer=layers)
@@ -203,7 +211,7 @@ def curves(rows, name, colors):
     values = [row["mean"] for row in rows]
     x, y = quantitative("step", "step"), quantitative("mean", f"{name}, mean over seeds", values)
     sizes = sorted({row["latent_dim"] for row in rows}, key=str)
-    size = {"field": "latent_dim", "type": "nominal"}
+    size = {"field": "latent_dim", "type": "ordinal"}
     width = {**size, "title": "latent_dim", "scale": {"domain": sizes, "range": [1.2, 3.5]}}
     if len(sizes) > 1:
         width["scale"]["range"] = np.linspace(1.2, 3.5, len(sizes)).round(2).tolist()

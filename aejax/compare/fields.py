@@ -69,6 +69,9 @@ def check_all(known):
     check_items("choices", known["choices"].values(), TEXT)
     check_items("settings", known["settings"].values(), (str, int, float, bool, None))
     check_items("versions", known["versions"].values(), (str,))
+    for value in (known["parameters"], *known["settings"].values()):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError(f"{value} is too large")
     of_metrics(known["metrics"])
     of_data(known["data"])
 

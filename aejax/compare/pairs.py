@@ -73,7 +73,7 @@ def compared(runs: Runs, rows, metrics, asked=None):
                 both = grid[[a, b]].dropna()
                 both = both.to_numpy() if is_single else both.groupby("seed").mean().to_numpy()
                 reason = difference([known[code] for code in dict.fromkeys([*measured[a], *measured[b]])])
-                if len(both) or reason:
+                if len(both):
                     found.append((metric, where, a, b, both, reason))
                 if len(found) > MOST:
                     return _none(

@@ -62,7 +62,7 @@ def check_other_test_data_are_not_compared_and_other_training_data_are():
 
 def check_three_seeds_claim_nothing():
     """Differences on three seeds make no claim, four of them can."""
-    folder = _sweep("model=ae,pca", "latent_dim=4", "seed=range(4)")
+    folder = _sweep("model=ae,vae", "latent_dim=4", "seed=range(4)")
     words = ("--metrics", "recon/mse")
     three, four = _pairs(folder, "seed<3", *words)[0], _pairs(folder, *words)[0]
     told = three["p"], four["p"]
@@ -71,7 +71,7 @@ def check_three_seeds_claim_nothing():
 
 def check_a_foreign_index_changes_nothing():
     """An index of a sweep with other numbers in it is not believed."""
-    folder = _sweep("model=ae,pca", "latent_dim=4", "seed=range(4)")
+    folder = _sweep("model=ae,vae", "latent_dim=4", "seed=range(4)")
     before = _told(folder, "--json")
     index = folder / ".compare.json"
     index.write_text(index.read_text().replace("0.", "7."))
