@@ -95,8 +95,8 @@ def test_reconstructions_of_test_images_are_no_copies(words):
     metrics = jax.jit(generation)(each.experiment.replace(sample=sample), params, data)
     assert metrics["copies"] <= 0.05
     assert 0.2 < metrics["density"] < 1.6  # means of binary pixels are in ten times as many balls as examples are
-    if words:  # a Gaussian's stated variance is more than the error
-        assert metrics["precision"] > 0.85
+    if words:  # where a Gaussian has a stated variance, it is more than the error
+        assert metrics["precision"] > 0.75
 
 
 def test_draws_of_a_likelihood_have_its_moments():

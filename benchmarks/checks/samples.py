@@ -131,6 +131,7 @@ def check_the_baseline_is_the_net_before_its_first_step():
 def check_few_labels_are_drawn_often():
     """The probe's accuracy on 10 labels a class is scikit-learn's mean over 100 draws, within twice its interval."""
     from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
 
     words = [*DIGITS, "evaluate.what=[usefulness]"]
     finished, rng = run(*words), np.random.default_rng(0)
@@ -146,8 +147,7 @@ def check_few_labels_are_drawn_often():
         part = {name: (codes - mean) / std for name, codes in z.items()}
         fits = [LogisticRegression(C=1 / (penalty * 100), max_iter=2000).fit(part["train"][few], y["train"][few])
                 for penalty in (1e-2, 1e-3, 1e-4, 1e-5)]  # fmt: skip
-        truth = np.searchsorted(np.arange(10), y["valid"][chosen])
-        loss = [-fit.predict_log_proba(part["valid"][chosen])[np.arange(len(truth)), truth].mean() for fit in fits]
+        loss = [log_loss(y["valid"][chosen], fit.predict_proba(part["valid"][chosen])) for fit in fits]
         accuracies.append(fits[int(np.argmin(loss))].score(part["test"], y["test"]))
     name, expected = "usefulness/probe_accuracy_10_labels", np.mean(accuracies)
     own, half = finished.metrics[name], finished.metrics.get(f"{name}_half_interval")
