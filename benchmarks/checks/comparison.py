@@ -34,7 +34,7 @@ def _told(folder, *words):
 
 
 def _pairs(folder, *words):
-    return json.loads(_told(folder, "--json", *words))["comparisons"]
+    return json.loads(_told(folder, *words, "--json"))["comparisons"]
 
 
 def check_an_elbo_is_compared_within_a_family_of_likelihoods_only():
