@@ -16,7 +16,7 @@ from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
 from aejax.explain import composed
 from aejax.lanes import Lanes
-from aejax.runs import PICTURES
+from aejax.runs import FORMAT, PICTURES
 from aejax.settings import Build, declared, formats, part, plain, without_hydra, words
 from aejax.track import Track
 
@@ -88,7 +88,7 @@ class Job:
                 print(f"aejax: data {loaded[key].name}: {line}", file=sys.stderr)
         dataset = loaded[key]
         experiment = experiment.settle(dataset.form)
-        identity = run_id(settings, dataset.fingerprint, aejax.__version__)
+        identity = run_id(settings, dataset.fingerprint, f"{aejax.__version__}, files of format {FORMAT}")
         chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
         model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
         noise = "" if noise == "none" else f" noise={noise}"
