@@ -57,6 +57,8 @@ class Check(Callback):
             check_lengths(config)
             check_count(config)
             folder = Path(str(config.hydra.sweep.dir))
+            if "\0" in str(folder):
+                raise InputError("hydra.sweep.dir: holds a null byte; must be the name of a folder")
             check_inside(folder, "hydra.sweep.dir")
             for each in (folder, *folder.parents):
                 if each.exists() and not each.is_dir():

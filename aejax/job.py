@@ -16,6 +16,7 @@ from aejax.errors import InputError, near
 from aejax.experiment import Experiment, run_id
 from aejax.explain import composed
 from aejax.lanes import Lanes
+from aejax.nested import dotted
 from aejax.runs import FORMAT, PICTURES
 from aejax.settings import Build, declared, formats, part, plain, without_hydra, words
 from aejax.track import Track
@@ -65,6 +66,9 @@ class Job:
         loaded = {} if loaded is None else loaded
         build, settings = Build(config, OWN if is_confined() else trusted), plain(config)
         settings.pop("hydra", None)
+        for name, value in dotted(settings):
+            if isinstance(value, str) and "\0" in value:
+                raise InputError(f"{name}: holds a null byte; must be a text without one")
         own = {kind: declared(kind) for kind in (Around, Experiment)}
         known = {name for names in own.values() for name in names}
         for name in settings:

@@ -262,6 +262,8 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
 
     Raises InputError where no run can be written, or where there is one of another configuration.
     """
+    if "\0" in str(path):
+        raise InputError(f"{key}: holds a null byte; must be the name of a folder")
     path = Path(path).absolute()
     told = f"{key}={path}"
     try:

@@ -80,6 +80,8 @@ WRONG = {
     "~noise=1e3": "~noise=1e3: no such choice; known: chain",
     "steps==3": "Error parsing override 'steps==3'",
     "data='a\0b'": "embedded null byte (in: data='a\0b')",
+    "hydra.run.dir='a\0b'": "hydra.run.dir: holds a null byte; must be the name of a folder",
+    "data=arrays data.path='a\0b'": "data.path: holds a null byte; must be a text without one",
     # parts without a class, or with one that is something else
     "~model._target_": "model._target_: is missing; must name a dataclass",
     "~model.fit._target_": "model.fit._target_: is missing; must name a dataclass",

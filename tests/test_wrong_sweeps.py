@@ -30,6 +30,7 @@ WRONG = {
     "seed=range(0)": "seed=range(0): makes no job; must make 1 to 10,000 in a sweep",
     "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; must make 1 to 10,000 in a sweep",
     "seed=range(101) latent_dim=range(1,101)": "latent_dim=range(1,101): makes more than 10,000 jobs",
+    "hydra.sweep.dir='a\0b'": "hydra.sweep.dir: holds a null byte; must be the name of a folder",
     "hydra.sweep.dir=file": "hydra.sweep.dir=file: is a file; must be a folder",
     "hydra.sweep.dir=file/a": "hydra.sweep.dir=file/a: file is a file; must be a folder",
     "epochs=1,2 steps=4": "steps=4 epochs=1,2: must be one of the two; epochs=null takes the steps",
