@@ -72,6 +72,7 @@ def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
     before = dict(os.environ)
     words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "hydra.run.dir=run"]
     left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]", "track=offline")
+    assert "wandb_lost" not in left.record, left.record["wandb_lost"]
     assert list(left.path.glob("wandb/offline-run-*/*.wandb"))
     assert dict(os.environ) == before
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 7.0

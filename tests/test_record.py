@@ -75,6 +75,7 @@ def test_metrics_history_codes_and_parameters_agree(whole):
     expected = {f"{prefix}/{name}" for prefix in ("recon", "restore") for name in names}
     separation = ["knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette", "davies_bouldin"]
     expected |= {f"separation/{name}" for name in [*separation, "calinski_harabasz", "fisher_ratio"]}
+    expected |= {f"baseline/untrained_{name}" for name in separation[:4]}
     use = ["active_units", "dead_units", "effective_dim", "correlation", "collapsed", "kl", "sparsity"]
     expected |= {f"code/{name}" for name in use}
     expected |= {"floor/mean_mse", "floor/pca_mse", "elbo", "likelihood/rate", "likelihood/distortion"}
