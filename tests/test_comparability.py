@@ -99,6 +99,18 @@ def test_a_protocol_blocks_the_metrics_that_depend_on_it(tmp_path):
         assert {judged(runs, metric)[0] for metric in ("nll", MSE)} == {"not comparable"}
 
 
+def test_mixed_protocols_are_told_with_the_fields_that_differ(tmp_path):
+    def warning(name, *protocols):
+        runs = two(tmp_path / name, MSE, *(({"protocol": each}, {}) for each in protocols))
+        return [line for line in summary.notes(runs, runs.rows) if "protocols" in line]
+
+    usual = {"knn_neighbours": [1, 5], "nll_samples": 500, "what": ["elbo"]}
+    [told] = warning("some", usual, usual | {"what": ["nll"], "elbo_samples": 16})
+    assert told.startswith("warning: protocols of evaluation are mixed, in what, elbo_samples: as ")
+    assert warning("same", usual, dict(reversed(usual.items()))) == []
+    assert "in a, b, c, d, e, f and 2 more: as" in warning("none", dict.fromkeys("abcdefgh", 1), {})[0]
+
+
 def test_an_nll_that_was_added_later_has_its_own_samples(tmp_path):
     protocol = {"what": ["elbo"], "nll_samples": 500}
     again = [{"what": ["nll"], "nll_samples": 5000}]
@@ -165,12 +177,15 @@ def test_a_problem_is_the_same_for_equal_aspects():
 
 def test_metrics_are_better_when_larger_when_smaller_or_neither():
     neutral = ["floor/pca_mse", "baseline/untrained_knn_accuracy", "code/kl", "usefulness/pixels_accuracy",
-               "robust/flip/0.1/median_mse", "generation/nearest_train", "interpolation/length"]  # fmt: skip
+               "generation/nearest_train", "interpolation/length"]  # fmt: skip
+    floors = ("input_mse", "median_mse", "posterior_mse", "nearest_mse", "nearest_exact", "nearest_at_most_one_wrong")
+    neutral += [f"robust/flip/0.1/{name}" for name in floors]
     assert [direction(name) for name in neutral] == [0] * len(neutral)
     assert direction("somebody/else") is None and better("somebody/else") == 0
     up = ["anomaly/auroc", "anomaly/elbo_average_precision", "anomaly/code_f1", "recon/explained", "recon/psnr", "elbo",
           "separation/knn1_accuracy", "separation/knn15_accuracy", "separation/cluster_accuracy",
-          "usefulness/codes_accuracy", "usefulness/probe_accuracy_10_labels", "generation/coverage"]  # fmt: skip
+          "usefulness/codes_accuracy", "usefulness/probe_accuracy_10_labels", "generation/coverage",
+          *(f"robust/flip/0.1/{name}" for name in ("exact", "at_most_one_wrong", "knn_accuracy"))]  # fmt: skip
     down = ["anomaly/false_alarms", "likelihood/bits_per_dim", "nll", "generation/prior_mmd2", "valid/mse",
             "robust/flip/0.1/mse", "separation/davies_bouldin", "specificity/emoji_mse"]  # fmt: skip
     assert {name: better(name) for name in (*up, *down)} == dict.fromkeys(up, 1) | dict.fromkeys(down, -1)

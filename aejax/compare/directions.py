@@ -6,7 +6,7 @@ import functools
 # The first pattern that fits decides.
 NEUTRAL = (
     "floor/*", "baseline/*",  # what any run of these data is measured against, no merit of a run
-    "robust/*/input_mse", "robust/*/median_mse", "robust/*/nearest_*",
+    "robust/*/input_mse", "robust/*/median_mse", "robust/*/nearest_*", "robust/*/posterior_mse",
     "usefulness/pixels_accuracy", "usefulness/pca_accuracy", "usefulness/*_bytes",
     "usefulness/*_seconds", "usefulness/*_half_interval",
     "generation/nearest_*", "generation/*_nearest_*",

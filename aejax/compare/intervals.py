@@ -40,7 +40,7 @@ def paired(difference_Mxn):
 
     That of Student's paired test, kept from claiming what only its normal law would support. It is at least
 
-    - 2 / 4^n. Where the runs of two equal models fall into clusters, as of those that are stuck and those that are not,
+    - 2 / 4^n. Where the runs of two models of one law fall into clusters, as of those that are stuck and those not,
       all n differences can be close to the same number other than 0. The chance of that is at most 1/4 for each of
       them, whatever the clusters are (Motzkin & Straus 1965), so 2 / 4^n for either sign.
     - that of the exact test by flips of signs (Fisher 1935), from n = 7 on, where that one does not reach 5 %.

@@ -180,13 +180,21 @@ def notes(runs: Runs, rows, metrics=()):
     protocols = {str(sorted(entry.protocol.items())): entry for entry in runs.entries if entry.status == "completed"}
     if len(protocols) > 1:
         paths = ", as ".join(plain(entry.path) for entry in protocols.values())
-        told.append(f"warning: protocols of evaluation are mixed: as {paths}")
+        fields = _differing([entry.protocol for entry in protocols.values()])
+        shown = ", ".join(fields[:6]) + (f" and {len(fields) - 6} more" if len(fields) > 6 else "")
+        told.append(f"warning: protocols of evaluation are mixed, in {shown}: as {paths}")
     twice = done[done.duplicated([*runs.varying, "seed"], keep=False)] if len(done) else done
     if len(twice):
         told.append(
             f"warning: {len(twice)} runs share settings and seed with another, as {plain(twice['path'].iloc[0])}"
         )
     return told
+
+
+def _differing(protocols):
+    """The names of the fields that are not the same in all protocols, or not in all of them."""
+    names = dict.fromkeys(name for each in protocols for name in each)
+    return [name for name in names if len({repr(each[name]) if name in each else None for each in protocols}) > 1]
 
 
 def _is_averaged(done, rows, key):
