@@ -10,11 +10,18 @@ from aejax.errors import InputError
 from aejax.evaluate import evaluate
 from aejax.lanes import Layout, lane
 from aejax.nested import dotted
-from aejax.record import found
+from aejax.record import found, versions
 
 SMOOTH = ("recon/", "restore/", "elbo", "nll", "likelihood/", "code/")  # metrics that move as little as parameters do,
 SHARES = {"exact", "at_most_one_wrong", "sparsity", "correlation"}  # but for shares of what is at a threshold
-CLOSE, CLOSE_SHARE = (1e-2, 1e-5), (5e-2, 5e-2)  # relative and absolute: another device rounds its products to 10 bits
+NEIGHBORS = ("separation/knn", "separation/silhouette", "baseline/")
+FLAGS = {"code/collapsed"}
+ROUNDING = 5e-7  # of a reconstructed pixel in float32: what the root of a squared error may be off by
+# Relative and absolute differences that are no others. On the device and with the versions of the run:
+SAME_SMOOTH, SAME_SHARE = (1e-3, 1e-5), (5e-3, 5e-3)
+# Elsewhere, where products may be rounded to 10 bits; and always of what is iterated, as clusters and probes:
+CLOSE, CLOSE_SHARE = (1e-2, 1e-5), (5e-2, 5e-2)
+CODES, CODES_CLOSE = 1e-3, 1e-2  # of the codes' standard deviation
 NAMED = 6  # metrics in a line
 
 
@@ -73,6 +80,7 @@ def differences(trained):
 
 def _difference(each, metrics, z_NxZ, details):
     there, reported = each.run.codes["z"], each.run.metrics
+    same = _is_same_machine(each.run.record)
     now = {
         name: value if math.isfinite(value) else None
         for name, value in found(each.job, metrics, z_NxZ, details)[0].items()
@@ -80,12 +88,14 @@ def _difference(each, metrics, z_NxZ, details):
     told = [
         f"{name} is {reported[name]} there and {now[name]} now"
         for name in sorted(now.keys() & reported.keys(), key=_place)
-        if not name.startswith("floor/") and not is_close(name, reported[name], now[name])  # floors are the data's
+        if not name.startswith("floor/")
+        and not is_close(name, reported[name], now[name], same)  # floors are the data's
     ]
     told, more = told[:NAMED], len(told) - NAMED
     told += [f"{more} more differ"] if more > 0 else []
     spread = float(np.nanstd(there)) if np.isfinite(there).any() else 0.0
-    if not np.allclose(z_NxZ, there, rtol=CLOSE[0], atol=max(CLOSE[0] * spread, CLOSE[1]), equal_nan=True):
+    share = CODES if same else CODES_CLOSE
+    if not np.allclose(z_NxZ, there, rtol=share, atol=max(share * spread, CLOSE[1]), equal_nan=True):
         apart = np.abs(z_NxZ - there).max()
         told.append(f"codes are up to {apart:.4g} apart where their standard deviation is {spread:.4g}")
     return "; ".join(told) or None
@@ -97,12 +107,26 @@ def _place(name):
     return name != "recon/mse", place, name
 
 
-def is_close(name, old, new):
-    """Whether two evaluations of the same parameters, perhaps on other devices, may give these values of a metric."""
-    if old is None or new is None:
-        return old is new
+def _is_same_machine(record):
+    """Whether the run was measured by the same versions on the same kind of device."""
+    return record.get("versions") == versions() and record.get("device") == jax.devices()[0].device_kind
+
+
+def is_close(name, old, new, same):
+    """Whether two evaluations of the same parameters may give these values, on the `same` device or another."""
+    if old is None or new is None or name in FLAGS:
+        return old == new
     if isinstance(old, int) and isinstance(new, int):
         return abs(old - new) <= 1  # a count, of what is at a threshold
-    smooth = name.startswith(SMOOTH) and name.split("/")[-1] not in SHARES
-    relative, absolute = CLOSE if smooth else CLOSE_SHARE
+    kind = name.split("/")[-1]
+    if kind == "psnr":
+        old, new = (10 ** (-value / 10) for value in (old, new))
+    if kind in ("mse", "psnr") and min(old, new) >= 0:
+        relative = (SAME_SMOOTH if same else CLOSE)[0]
+        return abs(math.sqrt(old) - math.sqrt(new)) <= relative * math.sqrt(old) + ROUNDING
+    if name.startswith(SMOOTH) and kind not in SHARES:
+        relative, absolute = SAME_SMOOTH if same else CLOSE
+    else:
+        steady = kind in SHARES or name.startswith(NEIGHBORS)
+        relative, absolute = SAME_SHARE if same and steady else CLOSE_SHARE
     return abs(old - new) <= relative * abs(old) + absolute

@@ -34,6 +34,8 @@ def absent(experiment, dataset, metrics, z_NxZ):
         if not np.isfinite(value) and not reasons.get(name):
             of_samples = name.startswith("generation/") and "/prior_" not in name
             undefined = "the samples are not finite" if of_samples else "it is not defined for these examples and codes"
+            if name == "generation/copies" and np.isfinite(metrics["generation/nearest_train"]):
+                undefined = "the likelihood's variance hides even exact copies; likelihood=learned fits it"
             reasons[name] = "it is infinite" if np.isinf(value) else undefined
     return reasons
 

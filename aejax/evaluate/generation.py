@@ -9,6 +9,7 @@ from aejax import model
 from aejax.chunks import mapped
 from aejax.evaluate.passes import drawn, is_alone, picked
 from aejax.evaluate.protocol import (
+    EXACT,
     GENERATED,
     MANIFOLD,
     MANIFOLD_UNITS,
@@ -33,7 +34,7 @@ def generation(experiment, params, data):
     form, alone = _compared(experiment), is_alone(experiment, data)
     train_NxP, test_NxP = drawn(form, data.train), drawn(form, picked(data.test, GENERATED), 1)
     mean_SxP, drawn_SxP = _samples(experiment, params, data, GENERATED if alone else test_NxP.shape[0])
-    scores = {} if alone else metrics.novelty(train_NxP, test_NxP, drawn_SxP)
+    scores = {} if alone else metrics.novelty(train_NxP, test_NxP, drawn_SxP, _exact_copies(experiment, params, data))
     if test_NxP.shape[0] > MANIFOLD:
         scores |= metrics.manifolds(test_NxP, drawn_SxP, MANIFOLD)
         mean_P, components_KxP = principal_components(data.train, form, min(MANIFOLD_UNITS, *data.train.shape))
@@ -61,6 +62,15 @@ def interpolations(experiment, params, z_NxZ):
     path_LxTxZ = start_LxZ[:, None, :] + share_T * (end_LxZ - start_LxZ)[:, None, :]
     images = experiment.likelihood.mean(model.decode(experiment, params, path_LxTxZ.reshape(-1, z_NxZ.shape[1])))
     return metrics.interpolation(images.reshape(start_LxZ.shape[0], STEPS, -1))
+
+
+def _exact_copies(experiment, params, data):
+    """Training examples with the noise of a density around them, [K, P]; None where the likelihood is none."""
+    likelihood = experiment.likelihood
+    if not likelihood.is_density:
+        return None
+    logits_KxP = likelihood.logits(experiment.form.scaled(picked(data.train, EXACT)))
+    return likelihood.draw(key_for(SEED, Purpose.GENERATED, 2), logits_KxP, params["likelihood"])
 
 
 def _compared(experiment):

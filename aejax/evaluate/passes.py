@@ -71,12 +71,6 @@ def noisy_copies(experiment, data):
     return {"clean": clean_MxP, "input": experiment.noise(key, clean_MxP, experiment.form.shape)}
 
 
-def spread(x_NxP, most):
-    """At most so many examples, evenly spread: in files as MNIST's the first are of other writers than the last."""
-    examples = x_NxP.shape[0]
-    return x_NxP if examples <= most else x_NxP[np.linspace(0, examples - 1, most).astype(int)]
-
-
 def picked(x_NxP, most):
     """At most so many examples, those whose rows have the smallest hashes, in the order of these.
 

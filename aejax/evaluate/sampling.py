@@ -7,7 +7,7 @@ from flax import struct
 from aejax import model
 from aejax.bottleneck import code_width, latent_mask
 from aejax.errors import InputError
-from aejax.evaluate.passes import codes_of_stored, spread
+from aejax.evaluate.passes import codes_of_stored, picked
 from aejax.evaluate.protocol import DENSITY
 from aejax.keys import normal_by_unit
 from aejax.metrics.clusters import k_means
@@ -47,7 +47,7 @@ class Sampler:
         if self.is_prior(experiment):
             return model.prior(experiment, params, key, samples)
         mask_Z = latent_mask(code_width(params), experiment.latent_dim)
-        z_NxZ = codes_of_stored(experiment, params, spread(data.train, DENSITY))
+        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY))
         keys = jax.random.split(key, 3)
         eps_SxZ = normal_by_unit(keys[0], mask_Z.shape[0], (samples,)).T
         if self.how == "mixture":

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from scipy import stats
 
-from aejax.evaluate.passes import places, spread
+from aejax.evaluate.passes import picked, places
 from aejax.evaluate.protocol import LABEL_DRAWS, LABELS, NEIGHBOURS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
 from aejax.keys import Purpose, key_for
 from aejax.metrics import clusters, separation
@@ -37,7 +37,7 @@ def separations(experiment, known):
         right = jnp.mean(vote(label_NxK[:, :neighbours], classes) == y_N)
         metrics[name] = right if neighbours <= most else jnp.array(jnp.nan)
     confusion_CxC = separation.confusion(vote(label_NxK[:, :MAIN], classes), y_N, classes)
-    few = (z_NxZ, y_N) if known["alone"] else (spread(z_NxZ, SCORED), spread(y_N, SCORED))
+    few = (z_NxZ, y_N) if known["alone"] else (picked(z_NxZ, SCORED), picked(y_N, SCORED))
     for name in GEOMETRY:
         metrics[name] = getattr(separation, name)(*few, classes)
     return metrics, confusion_CxC
@@ -68,7 +68,7 @@ def clustering(experiment, known):
 
 def neighbourhood(x_NxP, z_NxZ):
     """Whether neighbours in the code are neighbours in pixels, and the other way round, {name: scalar}."""
-    x_NxP, z_NxZ = spread(x_NxP, TRUSTED_EXAMPLES), spread(z_NxZ, TRUSTED_EXAMPLES)
+    x_NxP, z_NxZ = picked(x_NxP, TRUSTED_EXAMPLES), picked(z_NxZ, TRUSTED_EXAMPLES)
     if x_NxP.shape[0] < 2 * TRUSTED:
         return {"trustworthiness": jnp.array(jnp.nan), "continuity": jnp.array(jnp.nan)}
     return {

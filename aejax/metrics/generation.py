@@ -98,19 +98,21 @@ def interpolation(path_LxTxP):
 
 
 @functools.partial(jax.jit, static_argnames="rank")
-def novelty(train_NxP, test_MxP, drawn_SxP, rank=0.05):
+def novelty(train_NxP, test_MxP, drawn_SxP, exact_KxP=None, rank=0.05):
     """Squared distances a pixel to the nearest training example, {name: scalar}.
 
     `nearest_train` and `nearest_train_test`: medians over drawn and over test examples; `copies`: the share of drawn
-    examples that are nearer than all but the nearest `rank` of the test examples are.
+    examples that are nearer than all but the nearest `rank` of the test examples are. nan where most of exact_KxP,
+    training examples with the noise of drawn ones, would not count as copies.
     """
     pixels = train_NxP.shape[1]
     drawn_S, test_M = (nearest(train_NxP, each, 1)[0][:, 0] / pixels for each in (drawn_SxP, test_MxP))
-    return {
-        "nearest_train": jnp.median(drawn_S),
-        "nearest_train_test": jnp.median(test_M),
-        "copies": jnp.mean(drawn_S < jnp.quantile(test_M, rank)),
-    }
+    threshold = jnp.quantile(test_M, rank)
+    copies = jnp.mean(drawn_S < threshold)
+    if exact_KxP is not None:
+        exact_K = nearest(train_NxP, exact_KxP, 1)[0][:, 0] / pixels
+        copies = jnp.where(jnp.median(exact_K) < threshold, copies, jnp.nan)
+    return {"nearest_train": jnp.median(drawn_S), "nearest_train_test": jnp.median(test_M), "copies": copies}
 
 
 @functools.partial(jax.jit, static_argnames="binary")
