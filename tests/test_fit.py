@@ -72,6 +72,27 @@ def test_many_examples_take_another_way_to_the_same_components(monkeypatch):
     np.testing.assert_allclose(components @ components.T, np.eye(5), atol=1e-5)
 
 
+@pytest.mark.parametrize("way", ["svd", "covariance"])
+@pytest.mark.parametrize("rotated", [False, True])
+def test_small_directions_beside_large_ones_are_components(monkeypatch, rotated, way):
+    """The error of the first k components is the sum of the remaining variances, whatever their scale."""
+    if way == "covariance":
+        monkeypatch.setattr(fit, "SVD_EXAMPLES", 0)
+    rng = np.random.default_rng(6)
+    x_NxP = rng.normal(size=(400, 8)) * [300, 200, 100, 50, 1, 1, 0.8, 0.5]
+    if rotated:
+        x_NxP = x_NxP @ np.linalg.qr(rng.normal(size=(8, 8)))[0]
+    x_NxP = x_NxP.astype(np.float32)
+    form = Dataset(train=x_NxP, test=x_NxP).form
+    _, components_KxP = fit.principal_components(x_NxP, form, 8)
+    components_KxP, centred_NxP = np.asarray(components_KxP, np.float64), x_NxP - x_NxP.mean(axis=0, dtype=np.float64)
+    variances_P = np.linalg.svd(centred_NxP, compute_uv=False) ** 2 / 400
+    for units in range(1, 9):
+        basis_ZxP = components_KxP[:units]
+        squared = ((centred_NxP - centred_NxP @ basis_ZxP.T @ basis_ZxP) ** 2).sum(axis=1).mean()
+        assert squared == pytest.approx(variances_P[units:].sum(), rel=1e-3, abs=1e-6)
+
+
 def with_rank(case):
     """Training examples [N, P] whose rank is known, as far from full as data are: (x, its rank)."""
     rng = np.random.default_rng(4)
@@ -84,10 +105,10 @@ def with_rank(case):
     return rng.random((5, 40)), 4  # fewer examples than pixels
 
 
-@pytest.mark.parametrize("way", ["svd", "eigh"])
+@pytest.mark.parametrize("way", ["svd", "covariance"])
 @pytest.mark.parametrize("case", ["repeated", "constant", "one_hot", "few"])
 def test_components_beyond_the_rank_of_the_data_are_0(monkeypatch, case, way):
-    if way == "eigh":
+    if way == "covariance":
         monkeypatch.setattr(fit, "SVD_EXAMPLES", 0)
     x_NxP, rank = with_rank(case)
     x_NxP = x_NxP.astype(np.float32)
