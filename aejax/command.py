@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
-from aejax.confinement import check_inside
+from aejax.confinement import check_inside, is_confined
 from aejax.errors import STOP, InputError, JobFailed, NoSpace, is_full
 from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
@@ -165,7 +165,7 @@ def main():
             return
         if any(word.partition("=")[0] in ("--cfg", "-c") for word in words):
             return show_configuration()
-        if not sys.flags.safe_path and os.getcwd() not in sys.path:
+        if not (sys.flags.safe_path or is_confined()) and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())  # where `python -m aejax` finds modules, and the script would not
         with Check.lock:
             run()

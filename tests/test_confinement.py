@@ -4,6 +4,7 @@ import json
 import os
 import pickle
 import shutil
+import sys
 
 import pytest
 import yaml
@@ -228,10 +229,52 @@ def test_settings_of_wandb_are_not_brought_in(foreign, here, monkeypatch):
     folder = foreign("track=offline", cwd=here / "place" / "F")
     (folder / "wandb").mkdir()
     (folder / "wandb" / "settings").write_text("[default]\nx_files_dir=/elsewhere\n")
+    command_of(folder)  # which is not begun in there
+    monkeypatch.chdir(folder)  # where W&B reads them for any command
     with pytest.raises(InputError, match=f"takes in {folder}/wandb/settings; must be"):
         command_of(folder)
-    monkeypatch.chdir(folder)  # where W&B reads them for any command
-    command_of(folder)
+
+
+@pytest.mark.parametrize("mode", KINDS)
+def test_no_code_of_the_folder_is_found(foreign, resume, here, monkeypatch, mode):
+    """Neither where the record says that its command began, nor where the user stands."""
+    folder = foreign("seed=0", mode=mode, cwd=here / "place" / "F")
+    (folder / "matplotlibrc").write_text("text.usetex: true")
+    seen = []
+    monkeypatch.setattr(aejax.command, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
+    before = list(sys.path)
+    assert resume(folder) == (0, "")
+    monkeypatch.setattr(sys, "path", ["", str(folder), *before])
+    assert resume(folder) == (0, "")
+    (folder / "matplotlibrc").unlink()
+    monkeypatch.chdir(folder)
+    assert resume(folder) == (0, "")
+    assert [place for place, _ in seen] == [str(here), str(here), str(folder)]
+    assert not [each for _, path in seen for each in path if not each or str(folder) in each]
+    assert sys.path == ["", str(folder), *before]
+
+
+def test_a_recorded_place_beside_the_folder_gives_data_and_no_code(foreign, resume, here, monkeypatch):
+    seen = []
+    monkeypatch.setattr(aejax.command, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
+    folder = foreign("seed=0", mode="RUN", cwd=here / "place" / "G")
+    (here / "place" / "G").mkdir()
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert resume(folder) == (0, "")
+    [(place, path)] = seen
+    assert place == str(here / "place" / "G") and "" not in path and place not in path
+    monkeypatch.chdir(here)
+    (here / "place" / "G" / "matplotlibrc").write_text("text.usetex: true")
+    assert "G/matplotlibrc; must be repeated by its own command, or with --trust" in resume(folder)[1]
+
+
+def test_what_python_and_aejax_are_made_of_is_found_wherever_they_stand():
+    before = list(sys.path)
+    with confined("/"):
+        assert [each for each in before if each.startswith(sys.prefix)] == [
+            each for each in sys.path if each.startswith(sys.prefix)
+        ]
+        assert any(each.endswith("_plugins") for each in sys.path)
 
 
 def test_a_place_that_hydra_would_resolve_twice_is_refused(foreign, resume):
