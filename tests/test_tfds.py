@@ -227,6 +227,36 @@ def test_an_array_feature_becomes_vectors(tmp_path, capfd):
     assert sorted(dataset.train.x[:, 5]) == list(range(30))
 
 
+def hostile(features):
+    """Ways in which features.json may name a class that tensorflow-datasets would import."""
+    inner = features["featuresDict"]["features"]["wave"]
+    yield features | {"pythonClassName": "evil.payload.X"}
+    yield {key: value for key, value in features.items() if key != "pythonClassName"} | {"python_class_name": "evil.X"}
+    yield features | {"featuresDict": {"features": {"wave": inner | {"pythonClassName": "evil.X"}}}}
+    yield {"type": "evil.X", "content": {}}
+    yield {
+        "type": features["pythonClassName"],
+        "content": json.dumps({"features": {"wave": {"pythonClassName": "e.X"}}}),
+    }
+    yield features | {"pythonClassName": "tensorflow_datasets.core.features.features_dict.evil.X"}
+
+
+def test_a_prepared_set_names_no_class_whose_code_would_run(tmp_path, capfd, monkeypatch):
+    Vectors(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    path = tmp_path / "vectors" / "1.0.0" / "features.json"
+    features = json.loads(path.read_text())
+    monkeypatch.setattr("aejax.data.tfds._library", lambda: tfds)
+    monkeypatch.setattr(tfds, "builder_from_directory", lambda *_: pytest.fail("was read"))
+    for each in hostile(features):
+        path.write_text(json.dumps(each))
+        with pytest.raises(InputError, match=r"features.json: names the class .*X; must be one of tensorflow_datasets"):
+            load(tmp_path, name="vectors", feature="wave", label=None, test_split=None)
+    for text in ("", "{", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"features.json: cannot be read \("):
+            load(tmp_path, name="vectors", feature="wave", label=None, test_split=None)
+
+
 # The real ones
 
 REAL = {

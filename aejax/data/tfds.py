@@ -26,6 +26,7 @@ from aejax.device import check_memory
 from aejax.errors import InputError, near
 from aejax.settings import choice, flag, words
 
+CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datasets would import any module
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PART = 1000  # examples read at a time, so that memory holds the arrays once
 DECODING = 1  # raise it where the same files are decoded to other arrays
@@ -131,6 +132,7 @@ class Tfds:
         if form != "array_record":  # others need TensorFlow, and parquet loses rows
             raise InputError(f"data.name={self.name}: is prepared in {folder} as {form}; must be array_record")
         tfds = _library()
+        check_features(folder)
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
         wanted = [self.feature] + ([] if self.label is None else [self.label])
@@ -210,6 +212,36 @@ def prepared_folder(root, name):
         if VERSION.fullmatch(folder.name) and (folder / "dataset_info.json").is_file()
     ]
     return max(found, key=lambda folder: [int(part) for part in folder.name.split(".")], default=None)
+
+
+def check_features(folder):
+    """Raises InputError where the features of a prepared set name a class that is not tensorflow-datasets' own."""
+    path = folder / "features.json"
+    try:
+        classes = list(_classes(json.loads(path.read_text())))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); must be prepared again") from None
+    for name in classes:
+        if not re.fullmatch(re.escape(CLASSES) + r"\w+\.\w+", name):
+            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, the others' code is not run")
+
+
+def _classes(value):
+    """The names of classes in what features.json holds, in the spellings that tensorflow-datasets takes."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON in JSON
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key in ("pythonClassName", "python_class_name", "type") and isinstance(each, str):
+                yield each
+            else:
+                yield from _classes(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _classes(each)
 
 
 def _library():
