@@ -56,6 +56,17 @@ def check_inside(path, key):
         raise NotTrusted(f"{key}={path}: is outside of {_folders[0]}; {WAY_OUT}")
 
 
+def check_outside(path, key, own):
+    """Raises NotTrusted where `path`, which the setting `key` names, came with the folder and is not in the `own`."""
+    if _folders is not None and is_inside(path) and not is_below(path, own):
+        raise NotTrusted(f"{key}={path}: came with {_folders[0]}; must be elsewhere, or trusted with --trust")
+
+
+def is_below(path, folder):
+    """Whether `path` is `folder` or in it, links resolved."""
+    return _resolved(path).is_relative_to(_resolved(folder))
+
+
 def check_links(folder):
     """Raises NotTrusted where a link in or below `folder` leads out of it."""
     top = _resolved(folder)

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from aejax.command import fail
-from aejax.confinement import can_enter, confined
+from aejax.confinement import can_enter, check_links, confined
 from aejax.errors import InputError
 from aejax.explain import CONF, KNOWN, explained
 from aejax.files import locked
@@ -59,6 +59,8 @@ def main(words=None):
             raise InputError("no run is named; must be at least one folder of a run")
         with contextlib.ExitStack() as stack:
             if not asked.trust:
+                for folder in folders:
+                    check_links(folder)
                 stack.enter_context(confined(*folders))
             settings = _settings(overrides)
             _use_cores(len(folders))

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from flax import struct
 
-from aejax.confinement import check_trusted, is_inside
+from aejax.confinement import check_outside, check_trusted, is_below, is_confined
 from aejax.data import originals
 from aejax.data.cache import alone, kept, own_folder
 from aejax.data.dataset import Dataset, Split
@@ -27,6 +27,7 @@ from aejax.errors import InputError, near
 from aejax.settings import choice, flag, words
 
 CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datasets would import any module
+NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?(:[\d*]+(\.[\d*]+)*)?")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PART = 1000  # examples read at a time, so that memory holds the arrays once
 DECODING = 1  # raise it where the same files are decoded to other arrays
@@ -48,13 +49,16 @@ class Tfds:
 
     def load(self):
         """The Dataset: images [N, H, W, 1 or 3] or vectors [N, features]."""
-        root = root_of(self.dir)
+        if not NAME.fullmatch(self.name):
+            raise InputError(f"data.name={self.name}: must be a set's name, as mnist, emnist/letters or cifar10:3.0.2")
+        root, own = root_of(self.dir), root_of(None)
         folder = prepared_folder(root, self.name)
         if folder is None:
             folder = self._prepared(root)
+        check_outside(folder, "data.dir", own)
         key = self._key(folder)
         places = [folder / "aejax" / key, own_folder() / key]
-        if self.dir is not None and not is_inside(places[0]):
+        if is_confined() and not is_below(places[0], own):  # elsewhere nothing is written
             places = places[1:]
         splits, told = kept(places, lambda: self._decoded(folder))
         return Dataset(
