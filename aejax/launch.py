@@ -213,8 +213,23 @@ def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
             tasks.append(task)
     finally:
         HydraConfig.instance().cfg = before
+    _check_folders(tasks, config.hydra.sweep)
     _check_memory(tasks)
     return tasks
+
+
+def _check_folders(tasks, sweep):
+    """Raises InputError where a job would write over another, or over what belongs to the sweep."""
+    taken = {os.path.realpath(sweep.dir): "the sweep itself"}
+    for task in tasks:
+        if task.folder is None:
+            continue
+        told = f"job {task.number} ({' '.join(task.overrides)})"
+        other = taken.setdefault(os.path.realpath(task.folder), told)
+        if other != told:
+            subdir = OmegaConf.to_container(sweep, resolve=False)["subdir"]
+            must = "must give each job a folder of its own, as ${hydra.job.num} does"
+            raise InputError(f"hydra.sweep.subdir={subdir}: {other} and {told} have the folder {task.folder}; {must}")
 
 
 def _check_memory(tasks):
