@@ -1,10 +1,13 @@
 """Somebody's folder: to resume, evaluate or compare it writes nothing outside of it and runs nothing of theirs."""
 
+import errno
 import json
 import os
 import pickle
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -376,6 +379,52 @@ def test_a_comparison_writes_its_index_into_the_named_folder_only(tmp_path, told
     assert status == 0 and "2 runs: 2 completed" in out
     assert state_of(tmp_path / "other") == before
     assert not (folder / INDEX).is_symlink()
+
+
+LEFT = "a link out of the named folder and no run or sweep"
+
+
+def test_a_comparison_looks_for_nothing_beyond_links_out_of_the_folder(tmp_path, told, monkeypatch):
+    make_sweep(tmp_path / "other" / "deep", {"0": ({"recon/mse": 0.1}, {})})
+    folder = make_sweep(tmp_path / "F" / "s", {"0": ({"recon/mse": 0.2}, {"seed": 1})})
+    (tmp_path / "F" / "all").symlink_to(tmp_path / "other")
+    (folder / "all").symlink_to(tmp_path / "other")
+    (folder / "round").symlink_to("round")
+    (tmp_path / "G").mkdir()
+    (tmp_path / "G" / "sweep").symlink_to(folder)  # a link to a sweep is read, what is linked in there is not
+    (tmp_path / "named").symlink_to("F")
+    listed, scandir = [], os.scandir
+
+    def scanned(path):
+        listed.append(os.path.realpath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    for place in ("F", "G", "named"):
+        status, out, err = told(tmp_path / place)
+        assert status == 0 and "1 run: 1 completed" in out
+        assert err == (f"aejax: {tmp_path}/{place}/all: is {LEFT}; left out\n" if place != "G" else "")
+    assert not [path for path in listed if path.startswith(str(tmp_path / "other" / "deep"))]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_left_out(tmp_path, told, monkeypatch):
+    """Modes of files would not hold an administrator back."""
+    sweep = make_sweep(tmp_path / "F" / "s", {"0": ({"recon/mse": 0.2}, {"seed": 1})})
+    for path in (tmp_path / "F" / "closed", sweep / "shut"):
+        path.mkdir()
+    scandir, listdir = os.scandir, os.listdir
+
+    def refusing(real, path):
+        if Path(path).name in ("closed", "shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", lambda path: refusing(scandir, path))
+    monkeypatch.setattr(os, "listdir", lambda path: refusing(listdir, path))
+    status, out, err = told(tmp_path / "F")
+    assert (status, err) == (0, "") and "3 runs: 1 completed, 2 damaged" in out
+    for name in ("closed", "shut"):
+        assert re.search(rf"{name}.*cannot be listed \(Permission denied\)", out), out
 
 
 def test_a_comparison_goes_round_no_circle(tmp_path, told):
