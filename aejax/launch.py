@@ -109,7 +109,11 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
     remove_parts(folder)
     ledger = Ledger(folder)
     broken = ledger.set_aside()
-    tasks = _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger)
+    try:
+        tasks = _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger)
+    except NoSpace as error:
+        told = f"to go on: python -m aejax.resume {folder}, once there is some"
+        raise NoSpace(f"no space left on the disk ({error}); {told}") from None
     valid = [task for task in tasks if task.job is not None]
     first = {}
     for task in valid:
@@ -277,7 +281,7 @@ def _read(task, hydra_context, config, name, loaded):
         job.track.check()
         task.before = check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         task.job = job
-    except NotTrusted:
+    except (NotTrusted, NoSpace):  # of all jobs
         raise
     except (InputError, OSError) as error:  # a file of the data's, perhaps
         task.error = str(error)
