@@ -18,7 +18,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
-from aejax.confinement import check_inside
+from aejax.confinement import check_inside, is_confined
 from aejax.errors import STOP, InputError, JobFailed, NoSpace, is_full
 from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
@@ -32,6 +32,7 @@ class Check(Callback):
     loaded: ClassVar = {}  # the data, which are read once
     composed = False  # whether Hydra has come as far as a configuration
     before = None  # what there is in the run's folder
+    missing: ClassVar = []  # the folders that a sweep makes, innermost first
     wandb_lost = False  # whether W&B did not answer at the end of a run
     lock = contextlib.ExitStack()  # of a sweep's folder, until the command ends
 
@@ -65,6 +66,7 @@ class Check(Callback):
                     what = "is a file" if each == folder else f"{each} is a file"
                     raise InputError(f"hydra.sweep.dir={folder}: {what}; must be a folder")
             check_free(folder)
+            Check.missing = [each for each in (folder, *folder.parents) if not each.exists()]
             if folder.exists():
                 with STOP.held():
                     from aejax.sweep import Ledger
@@ -155,7 +157,7 @@ def _ended(run, told=None):
 def main():
     """The command; exit status 0, 1 for a divergence or a full disk, 2 for a wrong input, 130 for an interrupt."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
-    Check.composed, Check.before, Check.wandb_lost, Check.loaded = False, None, False, {}
+    Check.composed, Check.before, Check.wandb_lost, Check.loaded, Check.missing = False, None, False, {}, []
     STOP.clear()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, _interrupt)
@@ -165,7 +167,7 @@ def main():
             return
         if any(word.partition("=")[0] in ("--cfg", "-c") for word in words):
             return show_configuration()
-        if not sys.flags.safe_path and os.getcwd() not in sys.path:
+        if not (sys.flags.safe_path or is_confined()) and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())  # where `python -m aejax` finds modules, and the script would not
         with Check.lock:
             run()
@@ -181,8 +183,19 @@ def main():
     except Exception as error:
         if Check.composed and not isinstance(error, KNOWN):
             raise
+        _discard_unbegun()
         fail(explained(error, sys.argv[1:]))
     _leave(0)
+
+
+def _discard_unbegun():
+    """Removes the folder of a refused sweep, where this command made it and it holds no more than Hydra's record."""
+    if not Check.missing or [each.name for each in Check.missing[0].glob("*")] != ["multirun.yaml"]:
+        return
+    with contextlib.suppress(OSError):
+        (Check.missing[0] / "multirun.yaml").unlink()
+        for folder in Check.missing:
+            folder.rmdir()
 
 
 def answered(words):

@@ -1,10 +1,11 @@
-"""What a command may do that came with somebody's folder: write below it, make aejax's own classes, use no network.
+"""What a command may do that came with somebody's folder: write below it, run aejax's own code, use no network.
 
 The user's own caches (decoded data, compiled programs) stay in use: nothing in a folder decides where they are.
 """
 
 import contextlib
 import os
+import sys
 from pathlib import Path
 
 from aejax.errors import InputError
@@ -21,13 +22,15 @@ class NotTrusted(InputError):
 
 @contextlib.contextmanager
 def confined(*folders):
-    """While this is open, the process writes only below `folders`; not nested."""
+    """While this is open, the process writes only below `folders` and imports nothing from there; not nested."""
     global _folders
-    _folders = tuple(_resolved(folder) for folder in folders)
+    _folders, before = tuple(_resolved(folder) for folder in folders), list(sys.path)
+    places = [each or os.getcwd() for each in before]  # '' would follow the process to where a record sends it
+    sys.path[:] = [place for place in places if _is_own(place) or not is_inside(place)]
     try:
         yield
     finally:
-        _folders = None
+        _folders, sys.path[:] = None, before
 
 
 def is_confined():
@@ -40,12 +43,28 @@ def is_inside(path):
     return _folders is None or any(_resolved(path).is_relative_to(folder) for folder in _folders)
 
 
+def can_enter(path):
+    """Whether a command may go to `path`, a folder that a record names: to none that came with the record."""
+    return os.path.isdir(path) and (_folders is None or not is_inside(path))
+
+
 def check_inside(path, key):
     """Raises NotTrusted where `path`, which the setting `key` names, may not be written."""
     if _folders is not None and "${" in str(path):  # Hydra resolves some places twice
         raise NotTrusted(f"{key}={path}: must be a place without ${{, or trusted with --trust")
     if not is_inside(path):
         raise NotTrusted(f"{key}={path}: is outside of {_folders[0]}; {WAY_OUT}")
+
+
+def check_outside(path, key, own):
+    """Raises NotTrusted where `path`, which the setting `key` names, came with the folder and is not in the `own`."""
+    if _folders is not None and is_inside(path) and not is_below(path, own):
+        raise NotTrusted(f"{key}={path}: came with {_folders[0]}; must be elsewhere, or trusted with --trust")
+
+
+def is_below(path, folder):
+    """Whether `path` is `folder` or in it, links resolved."""
+    return _resolved(path).is_relative_to(_resolved(folder))
 
 
 def check_links(folder):
@@ -61,6 +80,12 @@ def check_trusted(what):
     """Raises NotTrusted for `what`, a setting and what it would do, where the process is confined."""
     if is_confined():
         raise NotTrusted(f"{what}, as {_folders[0]} asks; must be trusted with --trust")
+
+
+def _is_own(place):
+    """Whether `place` is of this Python or of aejax, where those themselves stand below a folder."""
+    own = (_resolved(each) for each in (sys.prefix, sys.base_prefix, Path(__file__).parent))
+    return any(is_inside(each) and _resolved(place).is_relative_to(each) for each in own)
 
 
 def _is_of_wandb(path):

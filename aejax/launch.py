@@ -109,7 +109,11 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
     remove_parts(folder)
     ledger = Ledger(folder)
     broken = ledger.set_aside()
-    tasks = _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger)
+    try:
+        tasks = _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger)
+    except NoSpace as error:
+        told = f"to go on: python -m aejax.resume {folder}, once there is some"
+        raise NoSpace(f"no space left on the disk ({error}); {told}") from None
     valid = [task for task in tasks if task.job is not None]
     first = {}
     for task in valid:
@@ -213,8 +217,23 @@ def _read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
             tasks.append(task)
     finally:
         HydraConfig.instance().cfg = before
+    _check_folders(tasks, config.hydra.sweep)
     _check_memory(tasks)
     return tasks
+
+
+def _check_folders(tasks, sweep):
+    """Raises InputError where a job would write over another, or over what belongs to the sweep."""
+    taken = {os.path.realpath(sweep.dir): "the sweep itself"}
+    for task in tasks:
+        if task.folder is None:
+            continue
+        told = f"job {task.number} ({' '.join(task.overrides)})"
+        other = taken.setdefault(os.path.realpath(task.folder), told)
+        if other != told:
+            subdir = OmegaConf.to_container(sweep, resolve=False)["subdir"]
+            must = "must give each job a folder of its own, as ${hydra.job.num} does"
+            raise InputError(f"hydra.sweep.subdir={subdir}: {other} and {told} have the folder {task.folder}; {must}")
 
 
 def _check_memory(tasks):
@@ -262,7 +281,7 @@ def _read(task, hydra_context, config, name, loaded):
         job.track.check()
         task.before = check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
         task.job = job
-    except NotTrusted:
+    except (NotTrusted, NoSpace):  # of all jobs
         raise
     except (InputError, OSError) as error:  # a file of the data's, perhaps
         task.error = str(error)

@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from aejax.command import fail
-from aejax.confinement import confined
+from aejax.confinement import can_enter, check_links, confined
 from aejax.errors import InputError
 from aejax.explain import CONF, KNOWN, explained
 from aejax.files import locked
@@ -57,11 +57,13 @@ def main(words=None):
     try:
         if not folders:
             raise InputError("no run is named; must be at least one folder of a run")
-        settings = _settings(overrides)
-        _use_cores(len(folders))
         with contextlib.ExitStack() as stack:
             if not asked.trust:
+                for folder in folders:
+                    check_links(folder)
                 stack.enter_context(confined(*folders))
+            settings = _settings(overrides)
+            _use_cores(len(folders))
             trained = _read_all(folders, settings, asked.trust)
             for each in trained:
                 stack.enter_context(locked(each.run.path))
@@ -145,9 +147,10 @@ def _trained(run, folder, settings, trust, loaded):
     if sourceless:
         raise InputError(f"{folder}: was trained on a Dataset of a program; must have data that a configuration names")
     here = Path.cwd()
-    if cwd.is_dir():  # relative paths in the configuration start there
-        os.chdir(cwd)
     try:
+        if can_enter(cwd):  # relative paths in the configuration start there
+            with contextlib.suppress(OSError):
+                os.chdir(cwd)
         job, asked = (
             Job.read(each, choices, loaded, trusted=None if trust else ("aejax",)) for each in (config, asked)
         )

@@ -16,7 +16,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from aejax import command
-from aejax.confinement import check_links, confined
+from aejax.confinement import can_enter, check_links, confined, is_inside
 from aejax.errors import InputError
 from aejax.explain import CONF
 
@@ -29,6 +29,7 @@ CHOICES = {
     "hydra/sweeper": ("basic", "optuna"),
     "hydra.sweeper.direction": ("minimize", "maximize"),
 }
+SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")  # that libraries read in the current folder
 NAMES = re.compile(r"[\w\s,()\[\]*'\"-]*")  # names of choices, never a path or an interpolation
 TRUST = (
     "repeat the command as it is recorded, whatever it names: config folders and classes that are not aejax's own "
@@ -48,10 +49,11 @@ def main(words=None):
     except InputError as error:
         command.fail(error)
     folder = given.folder.absolute()
-    if place.is_dir():  # relative paths in the command start there
-        os.chdir(place)
     sys.argv = ["aejax", *again]
     with contextlib.nullcontext() if given.trust else confined(folder):
+        if can_enter(place):  # relative paths in the command start there
+            with contextlib.suppress(OSError):
+                os.chdir(place)
         command.main()
 
 
@@ -87,7 +89,7 @@ def command_of(folder, trust=False):
     parsed = _parsed(words, path)
     foreign = [word.input_line for word, is_group in parsed if not _is_harmless(word, is_group)] + sources
     if not trust:
-        foreign += [str(path) for path in _settings_of_wandb(place)]
+        foreign += [str(path) for path in _settings_of_libraries(place, folder)]
     if foreign and not trust:
         told = " ".join(foreign)
         raise InputError(f"{folder}: takes in {told}; must be repeated by its own command, or with --trust")
@@ -131,11 +133,15 @@ def _quoted(text):
     return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
 
 
-def _settings_of_wandb(place):
-    """The files of W&B settings that only the recorded folder `place` of the command would bring in."""
-    if not place.is_dir() or place.resolve() == Path.cwd():
-        return []
-    return [path for name in ("wandb", ".wandb") if (path := place / name / "settings").exists()]
+def _settings_of_libraries(place, folder):
+    """The files of W&B's and matplotlib's settings that only the recorded `place` or the `folder` would bring in."""
+    here, places = Path.cwd(), []
+    with confined(folder):
+        if is_inside(here):
+            places = [here]
+        elif can_enter(place) and not os.path.samefile(place, here):
+            places = [place]
+    return [path for each in places for name in SETTINGS if (path := each / name).exists()]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 
 from aejax import archive, contents
-from aejax.errors import InputError, NoSpace, near
+from aejax.errors import InputError, NoSpace, is_full, near
 from aejax.files import LOCK, remove_parts, set_aside, write_whole
 from aejax.nested import dotted
 
@@ -260,7 +260,8 @@ class Before:
 def check_folder(path, run_id, settings, key="hydra.run.dir"):
     """What there is Before the run with this id and these settings in `path`; leaves nothing behind.
 
-    Raises InputError where no run can be written, or where there is one of another configuration.
+    Raises InputError where no run can be written, or where there is one of another configuration; a finished one needs
+    no space.
     """
     if "\0" in str(path):
         raise InputError(f"{key}: holds a null byte; must be the name of a folder")
@@ -271,6 +272,8 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
         if found and found.record.get("id", run_id) != run_id:
             raise InputError(f"{told}: holds another run ({found.difference(settings)}); must be another folder")
         names = tuple(each.name for each in path.iterdir()) if path.is_dir() else ()
+        if found and found.record.get("status") in FINISHED:
+            return Before((), names)
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
         made = []
         try:
@@ -285,7 +288,8 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
             for folder in reversed(made):
                 folder.rmdir()
     except OSError as error:
-        raise InputError(f"{told}: cannot be written ({error.strerror}); must be a folder that can") from None
+        kind = NoSpace if is_full(error) else InputError
+        raise kind(f"{told}: cannot be written ({error.strerror}); must be a folder that can") from None
     return Before(tuple(missing), names)
 
 

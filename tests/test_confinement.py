@@ -1,9 +1,13 @@
 """Somebody's folder: to resume, evaluate or compare it writes nothing outside of it and runs nothing of theirs."""
 
+import errno
 import json
 import os
 import pickle
+import re
 import shutil
+import sys
+from pathlib import Path
 
 import pytest
 import yaml
@@ -228,10 +232,52 @@ def test_settings_of_wandb_are_not_brought_in(foreign, here, monkeypatch):
     folder = foreign("track=offline", cwd=here / "place" / "F")
     (folder / "wandb").mkdir()
     (folder / "wandb" / "settings").write_text("[default]\nx_files_dir=/elsewhere\n")
+    command_of(folder)  # which is not begun in there
+    monkeypatch.chdir(folder)  # where W&B reads them for any command
     with pytest.raises(InputError, match=f"takes in {folder}/wandb/settings; must be"):
         command_of(folder)
-    monkeypatch.chdir(folder)  # where W&B reads them for any command
-    command_of(folder)
+
+
+@pytest.mark.parametrize("mode", KINDS)
+def test_no_code_of_the_folder_is_found(foreign, resume, here, monkeypatch, mode):
+    """Neither where the record says that its command began, nor where the user stands."""
+    folder = foreign("seed=0", mode=mode, cwd=here / "place" / "F")
+    (folder / "matplotlibrc").write_text("text.usetex: true")
+    seen = []
+    monkeypatch.setattr(aejax.command, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
+    before = list(sys.path)
+    assert resume(folder) == (0, "")
+    monkeypatch.setattr(sys, "path", ["", str(folder), *before])
+    assert resume(folder) == (0, "")
+    (folder / "matplotlibrc").unlink()
+    monkeypatch.chdir(folder)
+    assert resume(folder) == (0, "")
+    assert [place for place, _ in seen] == [str(here), str(here), str(folder)]
+    assert not [each for _, path in seen for each in path if not each or str(folder) in each]
+    assert sys.path == ["", str(folder), *before]
+
+
+def test_a_recorded_place_beside_the_folder_gives_data_and_no_code(foreign, resume, here, monkeypatch):
+    seen = []
+    monkeypatch.setattr(aejax.command, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
+    folder = foreign("seed=0", mode="RUN", cwd=here / "place" / "G")
+    (here / "place" / "G").mkdir()
+    monkeypatch.setattr(sys, "path", ["", *sys.path])
+    assert resume(folder) == (0, "")
+    [(place, path)] = seen
+    assert place == str(here / "place" / "G") and "" not in path and place not in path
+    monkeypatch.chdir(here)
+    (here / "place" / "G" / "matplotlibrc").write_text("text.usetex: true")
+    assert "G/matplotlibrc; must be repeated by its own command, or with --trust" in resume(folder)[1]
+
+
+def test_what_python_and_aejax_are_made_of_is_found_wherever_they_stand():
+    before = list(sys.path)
+    with confined("/"):
+        assert [each for each in before if each.startswith(sys.prefix)] == [
+            each for each in sys.path if each.startswith(sys.prefix)
+        ]
+        assert any(each.endswith("_plugins") for each in sys.path)
 
 
 def test_a_place_that_hydra_would_resolve_twice_is_refused(foreign, resume):
@@ -317,6 +363,12 @@ def test_a_record_is_written_through_no_link(run, here):
     assert around(run) == before
 
 
+def test_an_evaluation_of_a_folder_with_a_link_out_of_it_is_refused(run, here, capfd):
+    (run / "figures").symlink_to("..")
+    assert evaluated(run) == 2
+    assert capfd.readouterr().err.startswith(f"aejax: {run}/figures: is a link to {here}/place, outside of {run}; must")
+
+
 def test_a_comparison_writes_its_index_into_the_named_folder_only(tmp_path, told):
     make_sweep(tmp_path / "other", {"0": ({"recon/mse": 0.1}, {})})
     folder = make_sweep(tmp_path / "F" / "s", {"0": ({"recon/mse": 0.2}, {"seed": 1})})
@@ -327,6 +379,52 @@ def test_a_comparison_writes_its_index_into_the_named_folder_only(tmp_path, told
     assert status == 0 and "2 runs: 2 completed" in out
     assert state_of(tmp_path / "other") == before
     assert not (folder / INDEX).is_symlink()
+
+
+LEFT = "a link out of the named folder and no run or sweep"
+
+
+def test_a_comparison_looks_for_nothing_beyond_links_out_of_the_folder(tmp_path, told, monkeypatch):
+    make_sweep(tmp_path / "other" / "deep", {"0": ({"recon/mse": 0.1}, {})})
+    folder = make_sweep(tmp_path / "F" / "s", {"0": ({"recon/mse": 0.2}, {"seed": 1})})
+    (tmp_path / "F" / "all").symlink_to(tmp_path / "other")
+    (folder / "all").symlink_to(tmp_path / "other")
+    (folder / "round").symlink_to("round")
+    (tmp_path / "G").mkdir()
+    (tmp_path / "G" / "sweep").symlink_to(folder)  # a link to a sweep is read, what is linked in there is not
+    (tmp_path / "named").symlink_to("F")
+    listed, scandir = [], os.scandir
+
+    def scanned(path):
+        listed.append(os.path.realpath(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", scanned)
+    for place in ("F", "G", "named"):
+        status, out, err = told(tmp_path / place)
+        assert status == 0 and "1 run: 1 completed" in out
+        assert err == (f"aejax: {tmp_path}/{place}/all: is {LEFT}; left out\n" if place != "G" else "")
+    assert not [path for path in listed if path.startswith(str(tmp_path / "other" / "deep"))]
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_left_out(tmp_path, told, monkeypatch):
+    """Modes of files would not hold an administrator back."""
+    sweep = make_sweep(tmp_path / "F" / "s", {"0": ({"recon/mse": 0.2}, {"seed": 1})})
+    for path in (tmp_path / "F" / "closed", sweep / "shut"):
+        path.mkdir()
+    scandir, listdir = os.scandir, os.listdir
+
+    def refusing(real, path):
+        if Path(path).name in ("closed", "shut"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return real(path)
+
+    monkeypatch.setattr(os, "scandir", lambda path: refusing(scandir, path))
+    monkeypatch.setattr(os, "listdir", lambda path: refusing(listdir, path))
+    status, out, err = told(tmp_path / "F")
+    assert (status, err) == (0, "") and "3 runs: 1 completed, 2 damaged" in out
+    for name in ("closed", "shut"):
+        assert re.search(rf"{name}.*cannot be listed \(Permission denied\)", out), out
 
 
 def test_a_comparison_goes_round_no_circle(tmp_path, told):

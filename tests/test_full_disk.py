@@ -89,6 +89,23 @@ def test_a_run_says_how_to_go_on_and_does(command, tmp_path, monkeypatch):
     assert Run.read(tmp_path / "r").record["status"] == "completed"
 
 
+def test_a_finished_sweep_needs_no_space_and_an_unfinished_one_goes_on_later(command, tmp_path, monkeypatch):
+    assert command(*SWEEP)[0] == 0
+    ledger = json.loads((tmp_path / "s" / "sweep.json").read_text())
+    with monkeypatch.context() as patch:
+        patch.setattr("aejax.runs.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+        status, out, err = command("s", main=lambda: aejax.resume.main(["s"]))
+        assert (status, err) == (0, "") and "2 completed" in out and "failed" not in out
+        assert json.loads((tmp_path / "s" / "sweep.json").read_text()) == ledger
+        shutil.rmtree(tmp_path / "s" / "1")
+        status, out, err = command("s", main=lambda: aejax.resume.main(["s"]))
+        assert (status, err.count("\n")) == (1, 1)
+        assert err.startswith("aejax: no space left on the disk (hydra.sweep.dir=")
+        assert err.endswith(f"; to go on: python -m aejax.resume {tmp_path}/s, once there is some\n")
+        assert json.loads((tmp_path / "s" / "sweep.json").read_text()) == ledger and not (tmp_path / "s" / "1").exists()
+    assert resumed("s") == 0
+
+
 def test_a_job_that_fails_is_told_in_the_summary_only(command):
     status, out, err = command("-m", "model=ae,beta_vae", "latent_dim=2", "batch_size=27,28", *QUICK[:-1],
                                "evaluate.what=[reconstruction]", "model=ae", "hydra.sweep.dir=s")  # fmt: skip

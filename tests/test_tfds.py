@@ -19,6 +19,7 @@ from sets import load, pairs, refused, train_of
 
 from aejax import model
 from aejax.command import main
+from aejax.confinement import confined
 from aejax.data import Split, cache, originals
 from aejax.errors import InputError
 
@@ -225,6 +226,73 @@ def test_an_array_feature_becomes_vectors(tmp_path, capfd):
     dataset = load(tmp_path, name="vectors", feature="wave", label=None, test_split=None)
     assert (dataset.kind, dataset.train.x.shape, dataset.train.y) == ("real", (30, 12), None)
     assert sorted(dataset.train.x[:, 5]) == list(range(30))
+
+
+def hostile(features):
+    """Ways in which features.json may name a class that tensorflow-datasets would import."""
+    inner = features["featuresDict"]["features"]["wave"]
+    yield features | {"pythonClassName": "evil.payload.X"}
+    yield {key: value for key, value in features.items() if key != "pythonClassName"} | {"python_class_name": "evil.X"}
+    yield features | {"featuresDict": {"features": {"wave": inner | {"pythonClassName": "evil.X"}}}}
+    yield {"type": "evil.X", "content": {}}
+    yield {
+        "type": features["pythonClassName"],
+        "content": json.dumps({"features": {"wave": {"pythonClassName": "e.X"}}}),
+    }
+    yield features | {"pythonClassName": "tensorflow_datasets.core.features.features_dict.evil.X"}
+
+
+def test_a_prepared_set_names_no_class_whose_code_would_run(tmp_path, capfd, monkeypatch):
+    Vectors(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    path = tmp_path / "vectors" / "1.0.0" / "features.json"
+    features = json.loads(path.read_text())
+    monkeypatch.setattr("aejax.data.tfds._library", lambda: tfds)
+    monkeypatch.setattr(tfds, "builder_from_directory", lambda *_: pytest.fail("was read"))
+    for each in hostile(features):
+        path.write_text(json.dumps(each))
+        with pytest.raises(InputError, match=r"features.json: names the class .*X; must be one of tensorflow_datasets"):
+            load(tmp_path, name="vectors", feature="wave", label=None, test_split=None)
+    for text in ("", "{", "[" * 100_000):
+        path.write_text(text)
+        with pytest.raises(InputError, match=r"features.json: cannot be read \("):
+            load(tmp_path, name="vectors", feature="wave", label=None, test_split=None)
+
+
+def test_a_name_of_a_set_is_no_place(tmp_path):
+    for name in (
+        "/etc",
+        "../mnist",
+        "a/../../b",
+        "mnist/..",
+        ".",
+        "",
+        "a/b/c",
+        "mnist:../x",
+        "${oc.env:PWD}",
+        "mnist\n",
+    ):
+        refused(f"data.name={name}: must be a set's name", tmp_path, name=name)
+    for name in ("mnist", "wiki/2019-01.en", "cifar10:3.0.2", "emnist/letters:3.*.*"):
+        with pytest.raises(InputError, match=r"no such set|is not prepared"):
+            load(tmp_path, name=name)
+
+
+def test_a_confined_command_reads_no_set_of_the_folder_and_writes_only_to_the_users_own(tmp_path, capfd, monkeypatch):
+    words = {"name": "vectors", "feature": "wave", "label": None, "test_split": None}
+    for name in ("F", "beside", "own"):
+        Vectors(data_dir=str(tmp_path / name), file_format="array_record").download_and_prepare()
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path / "own"))
+    (tmp_path / "link").symlink_to("F")
+    (tmp_path / "inner").mkdir()
+    with confined(tmp_path / "F", tmp_path / "inner"):
+        for name in ("F", "link"):
+            refused(
+                f"data.dir={tmp_path}/{name}/vectors/1.0.0: came with {tmp_path}/F; must be", tmp_path / name, **words
+            )
+        for name, kept in (("beside", False), ("own", True)):
+            assert len(load(tmp_path / name, **words).train.x) == 30
+            assert (tmp_path / name / "vectors" / "1.0.0" / "aejax").exists() is kept
+    assert len(load(tmp_path / "F", **words).train.x) == 30
 
 
 # The real ones

@@ -37,6 +37,10 @@ WRONG = {
     "+sweep=mnist_lr steps=4": "steps=4 epochs=10: must be one of the two; epochs=null takes the steps",
     "seed=1,2 hydra.launcher=2": "hydra.launcher=2: must be a mapping of settings with a _target_",
     "seed=1,2 hydra.launcher._target_=os.getcwd": "hydra.launcher._target_=os.getcwd: no such plugin; known: ",
+    "seed=0,1 hydra.sweep.subdir=.": "hydra.sweep.subdir=.: the sweep itself and job 0 (seed=0) have the folder ",
+    "seed=0 hydra.sweep.subdir=a/..": "hydra.sweep.subdir=a/..: the sweep itself and job 0 (seed=0) have the folder ",
+    "seed=0,1 hydra.sweep.subdir=a": "hydra.sweep.subdir=a: job 0 (seed=0) and job 1 (seed=1) have the folder ",
+    "seed=0,1 hydra.sweep.dir=s/t hydra.sweep.subdir=${latent_dim}": "hydra.sweep.subdir=${latent_dim}: job 0 (seed=0)",
     "hydra.verbose=true,false": "Sweeping over Hydra's configuration is not supported",
 }
 

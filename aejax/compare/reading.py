@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import os
+import sys
 from pathlib import Path
 
 import yaml
@@ -41,35 +42,53 @@ def read(folders):
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise InputError(f"{folder}: is no folder; must be that of a run or a sweep, or one above them")
-        found = list(_below(folder, set()))
+        found = list(_below(folder, set(), os.path.realpath(folder)))
         if not found:
             raise InputError(f"{folder}: holds no runs; must be the folder of a run or a sweep, or one above them")
         entries |= {os.path.abspath(entry.path): entry for entry in found}
     return list(entries.values())
 
 
-def _below(folder, seen, linked=False):
+def _below(folder, seen, top, linked=False):
     """The Entries of a folder: of the run that it is, or of the runs and sweeps in it.
 
-    `seen` are the folders that were read, because links may go round in circles; `linked` are those behind a link.
+    `seen` are the folders that were read, because links may go round in circles; `linked` are those behind a link. A
+    link that leaves the named folder `top` is read where it is a run or a sweep, and nothing is looked for beyond it.
     """
     real = os.path.realpath(folder)
     if real in seen:
         return
     seen.add(real)
-    names = {each.name for each in os.scandir(folder)}
+    try:
+        names = {each.name for each in os.scandir(folder)}
+    except OSError as error:  # the others are there still
+        yield _unlisted(folder, error)
+        return
     if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
         yield _entry(Run(folder))
     elif LEDGER in names or "multirun.yaml" in names:
-        yield from _sweep(folder, keep=not linked)
-    else:
+        yield from _sweep(folder, top, keep=not linked)
+    elif _is_in(real, top):
         for name in _inside(folder):
-            yield from _below(folder / name, seen, linked or (folder / name).is_symlink())
+            yield from _below(folder / name, seen, top, linked or (folder / name).is_symlink())
+    else:
+        told = "is a link out of the named folder and no run or sweep; left out"
+        print(f"aejax: {plain(str(folder))}: {told}", file=sys.stderr)
+
+
+def _is_in(path, top):
+    """Whether a folder is the named folder `top` or in it, both without links."""
+    return Path(path).is_relative_to(top)
+
+
+def _unlisted(folder, error, sweep=None):
+    """The Entry of a folder that cannot be looked into."""
+    return Entry(str(folder), plain(folder.name), "damaged", f"cannot be listed ({error.strerror})", None, sweep)
 
 
 def _inside(folder):
     """The names of the folders in a folder, those of runs or above them."""
-    names = (each.name for each in os.scandir(folder) if each.is_dir())
+    names = (each.name for each in os.scandir(folder) if os.path.isdir(each.path))  # no for a broken link
     return sorted((name for name in names if name not in UNREAD), key=_natural)
 
 
@@ -77,26 +96,29 @@ def _natural(name):
     return (0, int(name), name) if name.isdecimal() else (1, 0, name)
 
 
-def _stamps(folder, above=""):
+def _stamps(folder, top, above=""):
     """{name: stamp} of the runs in and below a sweep's folder; hydra.sweep.subdir may nest them."""
     found = {}
     for name in _inside(folder):
         if folder.resolve().is_relative_to(os.path.realpath(folder / name)):
             continue  # a link that goes round in a circle
         stamp = _stamp(folder / name)
-        if any(stamp) or any((folder / name / each).exists() for each in REST):
+        if any(stamp) or any(os.path.exists(folder / name / each) for each in REST):
             found[above + name] = stamp
-        else:
-            found |= _stamps(folder / name, f"{above}{name}/")
+        elif _is_in(os.path.realpath(folder / name), top):
+            try:
+                found |= _stamps(folder / name, top, f"{above}{name}/")
+            except OSError:  # the Entry says why
+                found[above + name] = stamp
     return found
 
 
-def _sweep(folder, keep=True):
+def _sweep(folder, top, keep=True):
     """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know.
 
     The index is written where `keep`: not outside of what the command names.
     """
-    index, fresh, jobs, stamps = _index(folder), {}, {}, _stamps(folder)
+    index, fresh, jobs, stamps = _index(folder), {}, {}, _stamps(folder, os.path.realpath(folder) if not keep else top)
     try:
         jobs = {job["folder"] or f"job {job['number']}": job for job in _jobs(folder)}
     except FAULTS as error:  # then the folders tell what there is
@@ -198,10 +220,14 @@ def _entry(run, sweep=None):
     try:
         record = fields.of_record(Run.read(run.path).record)
     except FAULTS as error:
-        there = (run.path / "run.json").exists()
+        there = os.path.exists(run.path / "run.json")
         entry.status = "damaged" if there else "half-deleted"
         reason = _first(error).removeprefix(f"{run.path}: ")
         entry.reason = f"run.json cannot be read ({reason})" if there else "no run.json"
+        try:
+            os.listdir(run.path)
+        except OSError as error:
+            return _unlisted(run.path, error, sweep)
         return entry
     entry = dataclasses.replace(entry, **record)
     if entry.status in WHOLE:

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from flax import struct
 
-from aejax.confinement import check_trusted, is_inside
+from aejax.confinement import check_outside, check_trusted, is_below, is_confined
 from aejax.data import originals
 from aejax.data.cache import alone, kept, own_folder
 from aejax.data.dataset import Dataset, Split
@@ -26,6 +26,8 @@ from aejax.device import check_memory
 from aejax.errors import InputError, near
 from aejax.settings import choice, flag, words
 
+CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datasets would import any module
+NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?(:[\d*]+(\.[\d*]+)*)?")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PART = 1000  # examples read at a time, so that memory holds the arrays once
 DECODING = 1  # raise it where the same files are decoded to other arrays
@@ -47,13 +49,16 @@ class Tfds:
 
     def load(self):
         """The Dataset: images [N, H, W, 1 or 3] or vectors [N, features]."""
-        root = root_of(self.dir)
+        if not NAME.fullmatch(self.name):
+            raise InputError(f"data.name={self.name}: must be a set's name, as mnist, emnist/letters or cifar10:3.0.2")
+        root, own = root_of(self.dir), root_of(None)
         folder = prepared_folder(root, self.name)
         if folder is None:
             folder = self._prepared(root)
+        check_outside(folder, "data.dir", own)
         key = self._key(folder)
         places = [folder / "aejax" / key, own_folder() / key]
-        if self.dir is not None and not is_inside(places[0]):
+        if is_confined() and not is_below(places[0], own):  # elsewhere nothing is written
             places = places[1:]
         splits, told = kept(places, lambda: self._decoded(folder))
         return Dataset(
@@ -131,6 +136,7 @@ class Tfds:
         if form != "array_record":  # others need TensorFlow, and parquet loses rows
             raise InputError(f"data.name={self.name}: is prepared in {folder} as {form}; must be array_record")
         tfds = _library()
+        check_features(folder)
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
         wanted = [self.feature] + ([] if self.label is None else [self.label])
@@ -210,6 +216,36 @@ def prepared_folder(root, name):
         if VERSION.fullmatch(folder.name) and (folder / "dataset_info.json").is_file()
     ]
     return max(found, key=lambda folder: [int(part) for part in folder.name.split(".")], default=None)
+
+
+def check_features(folder):
+    """Raises InputError where the features of a prepared set name a class that is not tensorflow-datasets' own."""
+    path = folder / "features.json"
+    try:
+        classes = list(_classes(json.loads(path.read_text())))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); must be prepared again") from None
+    for name in classes:
+        if not re.fullmatch(re.escape(CLASSES) + r"\w+\.\w+", name):
+            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, the others' code is not run")
+
+
+def _classes(value):
+    """The names of classes in what features.json holds, in the spellings that tensorflow-datasets takes."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON in JSON
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key in ("pythonClassName", "python_class_name", "type") and isinstance(each, str):
+                yield each
+            else:
+                yield from _classes(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _classes(each)
 
 
 def _library():
