@@ -14,8 +14,8 @@ import numpy as np
 from hydra.core.utils import setup_globals
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from aejax import contents
 from aejax.command import fail
 from aejax.confinement import confined
 from aejax.errors import InputError
@@ -134,13 +134,15 @@ def _trained(run, folder, settings, trust, loaded):
         if not (run.path / name).exists():
             raise InputError(f"{folder}: holds no {name}; must be the whole folder of a run")
     try:
-        config = OmegaConf.load(run.path / ".hydra" / "config.yaml")
-        runtime = OmegaConf.load(run.path / ".hydra" / "hydra.yaml").hydra.runtime
-        choices, cwd = dict(runtime.choices), Path(runtime.cwd)
+        config = contents.config(run.path / ".hydra" / "config.yaml")
+        choices = contents.choices(run.path / ".hydra" / "hydra.yaml")
+        cwd = Path(contents.config(run.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
         asked = copy.deepcopy(config)
         asked.evaluate = settings
         sourceless = "_target_" not in config.data
-    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException, AttributeError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError) as error:
         raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
     if sourceless:
         raise InputError(f"{folder}: was trained on a Dataset of a program; must have data that a configuration names")

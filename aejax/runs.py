@@ -12,14 +12,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 
 from aejax import archive, contents
 from aejax.errors import InputError, NoSpace, near
-from aejax.files import LOCK, remove_parts, set_aside, write_whole
+from aejax.files import LOCK, octets, regular, remove_parts, set_aside, write_whole
 from aejax.nested import dotted
 
 FORMAT = 2  # of what a run leaves. 1, without the number: encoders of lanes narrower than their program are scrambled
@@ -62,6 +61,7 @@ class Run:
 
     def _is_whole(self, name):
         try:
+            regular(self.path / name).close()
             if name == "params.safetensors":
                 with safe_open(self.path / name, "np"):  # reads its head, which knows how long the file must be
                     return True
@@ -194,7 +194,8 @@ class Run:
     def has_settings(self):
         """Whether what Hydra leaves of a job is there and can be read."""
         try:
-            return bool(self.settings and self.choices and (self.path / SETTINGS / "overrides.yaml").read_text())
+            words = octets(self.path / SETTINGS / "overrides.yaml", contents.MOST["yaml"]).decode()
+            return bool(self.settings and self.choices and words)
         except (OSError, ValueError):
             return False
 
@@ -204,8 +205,8 @@ class Run:
         from aejax.settings import differences
 
         try:
-            own = OmegaConf.to_container(OmegaConf.load(self.path / SETTINGS / "config.yaml"), resolve=True)
-        except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError):
+            own = OmegaConf.to_container(contents.config(self.path / SETTINGS / "config.yaml"), resolve=True)
+        except (OSError, ValueError, OmegaConfBaseException):
             return "its .hydra/config.yaml cannot be read"
         found = differences(decisive(own), decisive(settings))
         told = [f"{key}: {there} there, {here} here" for key, (there, here) in found.items()]

@@ -6,17 +6,17 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import yaml
 
-from aejax import model
+from aejax import contents, model
 from aejax.device import memory, size
 from aejax.errors import InputError
-from aejax.files import set_aside, write_whole
+from aejax.files import octets, set_aside, write_whole
 from aejax.fit import SVD_EXAMPLES
 from aejax.lanes import Layout, cut_evenly, tree_bytes, value_bytes
 from aejax.loss import objective
 
 LEDGER = "sweep.json"
+LARGEST = 2**28  # bytes of it
 SMALLER = {  # what to change where most of the memory goes there
     "data": "data.limit or data.device_bytes",
     "parameters": "net.widths or latent_dim",
@@ -133,8 +133,9 @@ def _check(content):
 def _launched(folder):
     """The overrides that Hydra noted when it launched a sweep in `folder`, None where there are none to be read."""
     try:
-        return yaml.safe_load((folder / "multirun.yaml").read_text())["hydra"]["overrides"]["task"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        words = contents.mapping(folder / "multirun.yaml")["hydra"]["overrides"]["task"]
+        return list(words) if all(isinstance(word, str) for word in words) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -150,7 +151,7 @@ class Ledger:
         self.broken = None  # the new name of a file that could not be read
         self.overrides, self.jobs, self.programs = None, {}, []
         try:
-            content = json.loads(self.path.read_text())
+            content = json.loads(octets(self.path, LARGEST))
             _check(content)
             self.overrides = content["overrides"]
             self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
