@@ -214,14 +214,14 @@ def _write(each, new, evaluation):
             print(f"{each.name}: {name} is {old[name]} there and {new[name]} now; stays as it is")
     added = {name: value for name, value in new.items() if name not in old}
     whole = dict(sorted((old | added).items()))
-    run.write_metrics({name: math.nan if value is None else value for name, value in whole.items()})
     before = run.record.get("evaluation", {})
     reasons = {name: why for name, why in evaluation.pop("absent", {}).items() if name in added}
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
     merged |= {key: before.get(key, {}) | evaluation[key] for key in ("specificity",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     again = {"at": now, "added": len(added), **each.asked.experiment.evaluate.described}
-    run.note(evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
+    whole = {name: math.nan if value is None else value for name, value in whole.items()}
+    run.write_again(whole, evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
     print(f"{each.name}: {len(added)} metrics added, {len(old)} were there")
 
 

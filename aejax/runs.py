@@ -82,8 +82,7 @@ class Run:
     def note(self, **fields):
         """Adds fields to run.json."""
         self.record |= fields
-        text = json.dumps(self.record, indent=2, ensure_ascii=False) + "\n"
-        self._write("run.json", text, lasting=self.record["status"] != "running")
+        self._write("run.json", _record_text(self.record), lasting=self.record["status"] != "running")
 
     @property
     def format(self):
@@ -112,8 +111,15 @@ class Run:
 
     def write_metrics(self, metrics):
         """Writes metrics.json; numbers that are not finite become null."""
-        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        self._write("metrics.json", json.dumps(finite, indent=2) + "\n")
+        self._write("metrics.json", _metrics_text(metrics))
+
+    def write_again(self, metrics, **fields):
+        """Writes metrics.json and adds fields to run.json; neither where one cannot be put into words."""
+        record = self.record | fields
+        texts = {"metrics.json": _metrics_text(metrics), "run.json": _record_text(record)}
+        for name, text in texts.items():
+            self._write(name, text)
+        self.record = record
 
     @property
     def history(self):
@@ -243,6 +249,16 @@ class Run:
         for picture in self.figures:
             picture.unlink()
         return told
+
+
+def _record_text(record):
+    """The bytes of run.json; half a pair of surrogates, which somebody's may hold, stays the escape that it was."""
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _metrics_text(metrics):
+    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    return (json.dumps(finite, indent=2) + "\n").encode()
 
 
 def flat(params):

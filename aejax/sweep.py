@@ -226,4 +226,5 @@ class Ledger:
             "jobs": [self.jobs[number] for number in sorted(self.jobs)],
             "programs": [{"jobs": jobs, "how": how, "devices": devices} for jobs, how, devices in self.programs],
         }
-        write_whole(self.path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_whole(self.path, text.encode("utf-8", "backslashreplace"))  # as run.json

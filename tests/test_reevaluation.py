@@ -52,6 +52,23 @@ def test_new_metrics_are_added_and_nothing_else_changes(again):
     assert Run.read(place / "a").metrics["nll"] != Run.read(place / "b").metrics["nll"]
 
 
+def test_a_name_that_cannot_be_encoded_stays_as_it_was(again):
+    place, evaluate = again
+    _set(place / "a" / "run.json", name="a\ud800")
+    status, out, err = evaluate(place / "a", "what=[elbo]")
+    assert (status, err) == (0, "")
+    record = json.loads((place / "a" / "run.json").read_text())
+    assert record["name"] == "a\ud800" and len(record["evaluated_again"]) == 1
+
+
+def test_neither_file_is_written_where_one_cannot_be(finished, tmp_path):
+    shutil.copytree(finished / "a", tmp_path / "a")
+    run, before = Run.read(tmp_path / "a"), (tmp_path / "a" / "metrics.json").read_bytes()
+    with pytest.raises(TypeError):
+        run.write_again({"recon/mse": 1.0}, evaluation={"x": object()})
+    assert (tmp_path / "a" / "metrics.json").read_bytes() == before
+
+
 def change(run, **metrics):
     """Writes other values of metrics, whose slashes are double underlines, into metrics.json."""
     changed = {name.replace("__", "/"): value for name, value in metrics.items()}
