@@ -59,6 +59,8 @@ def record(path):
     """run.json: a mapping of the FIELDS, and of others that nobody reads."""
     fields = _json(path)
     check(path, {"status": None} | fields, FIELDS)
+    if fields.get("format", 1) < 1:
+        raise _damaged(path, f"format is {fields['format']}; must be at least 1")
     for name, kinds in INSIDE.items():
         inner = fields.get(name, {})
         check(path, inner, dict.fromkeys(inner, kinds[None]) if None in kinds else kinds, f"{name}.")

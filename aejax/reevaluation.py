@@ -136,6 +136,8 @@ def _trained(run, folder, settings, trust, loaded):
     try:
         config = contents.config(run.path / ".hydra" / "config.yaml")
         choices = contents.choices(run.path / ".hydra" / "hydra.yaml")
+        if not choices:
+            raise ValueError("hydra.yaml tells no choices")
         cwd = Path(contents.config(run.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
         asked = copy.deepcopy(config)
         asked.evaluate = settings
@@ -147,8 +149,11 @@ def _trained(run, folder, settings, trust, loaded):
     if sourceless:
         raise InputError(f"{folder}: was trained on a Dataset of a program; must have data that a configuration names")
     here = Path.cwd()
-    if cwd.is_dir():  # relative paths in the configuration start there
-        os.chdir(cwd)
+    try:
+        if os.path.isdir(cwd):  # relative paths in the configuration start there
+            os.chdir(cwd)
+    except OSError as error:
+        raise InputError(f"{folder}: was begun in {cwd}, which cannot be entered ({error.strerror})") from None
     try:
         job, asked = (
             Job.read(each, choices, loaded, trusted=None if trust else ("aejax",)) for each in (config, asked)

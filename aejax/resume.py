@@ -76,6 +76,7 @@ def command_of(folder, trust=False):
         words = OmegaConf.to_container(recorded.overrides, resolve=False)  # the command resolves `${...}` in them
         words = [str(word) for name in ("task", "hydra") for word in words[name]]
         place = Path(str(recorded.runtime.cwd))
+        place.is_dir()  # raises OSError for a name that no folder can have
         sources = [str(each.path) for each in recorded.runtime.config_sources if each.provider == "command-line"]
     except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError, KeyError) as error:
         if isinstance(error, InputError):

@@ -17,6 +17,7 @@ from aejax.loss import objective
 
 LEDGER = "sweep.json"
 LARGEST = 2**28  # bytes of it
+MOST_DEVICES = 1024  # that a program is laid out on: CPU cores count as such
 SMALLER = {  # what to change where most of the memory goes there
     "data": "data.limit or data.device_bytes",
     "parameters": "net.widths or latent_dim",
@@ -123,6 +124,14 @@ def _check(content):
         raise ValueError("a program has no more devices than jobs")
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("numbers of jobs and devices are whole")
+    if any(program["devices"] > MOST_DEVICES for program in programs):
+        raise ValueError(f"no machine has more than {MOST_DEVICES} devices")
+    own, planned = (
+        [job["number"] for job in content["jobs"]],
+        [each for program in programs for each in program["jobs"]],
+    )
+    if len(set(own)) < len(own) or len(set(planned)) < len(planned):
+        raise ValueError("each job is named once")
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
         raise ValueError("a program has jobs, devices and a way")
     lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
@@ -158,7 +167,7 @@ class Ledger:
             self.programs = [(program["jobs"], program["how"], program["devices"]) for program in content["programs"]]
         except FileNotFoundError:
             self.overrides = _launched(self.path.parent)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.broken, self.overrides = self.path, _launched(self.path.parent)
 
     @property
