@@ -4,15 +4,19 @@ A reader raises InputError with the file's name and what is wrong in it, and OSE
 """
 
 import csv
+import io
 import json
 import math
 import re
 import reprlib
 
 import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from aejax import archive
 from aejax.errors import InputError
+from aejax.files import octets, regular
 
 FIELDS = {  # of run.json: the kinds that a field may be of, where it is there; `status` must be
     "format": (int,),
@@ -45,6 +49,9 @@ INSIDE = {  # the same of what is in them; None: of all the values of a mapping
 }
 KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "a mapping", list: "a list", None: "null"}
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast
+MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
+DEEPEST = 60  # mappings and lists in one another
+TOO_DEEP = f"more than {DEEPEST} mappings and lists are in one another"
 MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
 
 
@@ -52,6 +59,8 @@ def record(path):
     """run.json: a mapping of the FIELDS, and of others that nobody reads."""
     fields = _json(path)
     check(path, {"status": None} | fields, FIELDS)
+    if fields.get("format", 1) < 1:
+        raise _damaged(path, f"format is {fields['format']}; must be at least 1")
     for name, kinds in INSIDE.items():
         inner = fields.get(name, {})
         check(path, inner, dict.fromkeys(inner, kinds[None]) if None in kinds else kinds, f"{name}.")
@@ -101,19 +110,18 @@ def _is_finite(value):
 
 def history(path):
     """history.csv: one dict of floats a log point, the first of them the step."""
-    rows = []
+    rows, text = [], octets(path, MOST["csv"])
     try:
-        with open(path, newline="") as file:
-            reader = csv.reader(file, strict=True)
-            names = next(reader, [])
-            if names[:1] != ["step"] or len(set(names)) < len(names):
-                raise ValueError("its first line must name the columns, the step first, each once")
-            for number, row in enumerate(reader, 2):
-                if len(row) != len(names):
-                    raise ValueError(f"line {number} has {len(row)} values; must have {len(names)}")
-                rows.append(dict(zip(names, map(float, row), strict=True)))
-                if not math.isfinite(rows[-1]["step"]):
-                    raise ValueError(f"line {number} has the step {row[0]}; must be a number")
+        reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
+        names = next(reader, [])
+        if names[:1] != ["step"] or len(set(names)) < len(names):
+            raise ValueError("its first line must name the columns, the step first, each once")
+        for number, row in enumerate(reader, 2):
+            if len(row) != len(names):
+                raise ValueError(f"line {number} has {len(row)} values; must have {len(names)}")
+            rows.append(dict(zip(names, map(float, row), strict=True)))
+            if not math.isfinite(rows[-1]["step"]):
+                raise ValueError(f"line {number} has the step {row[0]}; must be a number")
     except (ValueError, csv.Error) as error:
         raise _damaged(path, error) from None
     return rows
@@ -121,7 +129,7 @@ def history(path):
 
 def codes(path):
     """codes.npz: z [N, latent_dim] float, index [N] whole numbers; y [N] labels and name [N] texts where there are."""
-    with open(path, "rb") as file:
+    with regular(path) as file:
         try:
             arrays = archive.from_npz(file)
         except ValueError as error:
@@ -138,8 +146,9 @@ def codes(path):
 
 def params(path):
     """params.safetensors as a dict by module and layer."""
+    data = octets(path, MOST["safetensors"])
     try:
-        arrays = archive.from_tensors(path.read_bytes())
+        arrays = archive.from_tensors(data)
     except ValueError as error:
         raise _damaged(path, error) from None
     tree = {name: {} for name in MODULES}  # some have no parameters
@@ -156,19 +165,33 @@ def params(path):
 
 def mapping(path):
     """A YAML file as plain containers, without its interpolations resolved."""
-    return _mapping(path, path.read_bytes())
+    return _mapping(path, octets(path, MOST["yaml"]))
+
+
+def config(path):
+    """The same as OmegaConf reads it."""
+    text = octets(path, MOST["yaml"])
+    _mapping(path, text)
+    try:
+        return OmegaConf.create(text.decode())
+    except (ValueError, TypeError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise _damaged(path, error) from None
 
 
 def choices(path):
     """The choice of each group, from .hydra/hydra.yaml, of which only that part is parsed: it is long."""
-    part = re.search(rb"^    choices:\n((?:      .*\n?)+)", path.read_bytes(), re.M)
+    part = re.search(rb"^    choices:\n((?:      .*\n?)+)", octets(path, MOST["yaml"]), re.M)
     chosen = _mapping(path, part[1]) if part else {}
     check(path, chosen, dict.fromkeys(chosen, (str, None)))
+    wrong = [group for group in chosen if not isinstance(group, str)]
+    if wrong:
+        raise _damaged(path, f"choices has the group {reprlib.repr(wrong[0])}; must be a text")
     return {group: choice for group, choice in chosen.items() if not group.startswith("hydra/")}
 
 
 def _mapping(path, text):
     try:
+        _check_nodes(text)
         content = yaml.load(text, _LOADER)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise _damaged(path, error) from None
@@ -177,9 +200,33 @@ def _mapping(path, text):
     return content
 
 
+def _check_nodes(text):
+    """Raises ValueError for YAML that its loader would break on: nested without end, or by aliases, which none has."""
+    depth = 0
+    for event in yaml.parse(text, _LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} has an alias; must have none")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
+
+
+def _check_depth(content):
+    """Raises ValueError where plain containers are nested too deeply to be written again."""
+    nodes = [content]
+    for _ in range(DEEPEST):
+        inner = [each.values() if isinstance(each, dict) else each for each in nodes]
+        nodes = [each for values in inner for each in values if isinstance(each, dict | list)]
+        if not nodes:
+            return
+    raise ValueError(TOO_DEEP)
+
+
 def _json(path):
+    text = octets(path, MOST["json"])
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
+        _check_depth([content])
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, dict):

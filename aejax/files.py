@@ -5,6 +5,7 @@ import errno
 import fcntl
 import itertools
 import os
+import stat
 from pathlib import Path
 
 from aejax.errors import InputError
@@ -31,6 +32,24 @@ def write_whole(path, content, lasting=True):
         if isinstance(error, OSError) and error.errno and not error.filename:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+def regular(path):
+    """An open file of bytes; raises InputError for what is no regular file, which may wait or never end."""
+    file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise InputError(f"{path}: cannot be read (is no regular file)")
+    return os.fdopen(file, "rb")
+
+
+def octets(path, most):
+    """The bytes of a regular file; raises InputError where there are more than `most`."""
+    with regular(path) as file:
+        found = file.read(most + 1)
+    if len(found) > most:
+        raise InputError(f"{path}: cannot be read (has more than {most:,} bytes)")
+    return found
 
 
 def _opened(path):
@@ -61,7 +80,7 @@ def set_aside(path):
 
 def check_free(folder):
     """Raises InputError where another process is at work in the `folder` of a run or a sweep."""
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError), open(Path(folder) / LOCK) as file:
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError), regular(Path(folder) / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -80,6 +80,10 @@ class Job:
         source = {name: value for name, value in settings["data"].items() if name not in common}
         if dataset is not None:
             settings["data"], source = common, {"_target_": f"{__name__}.Given"}
+        named = str(source.get("_target_"))
+        is_own = named.startswith("aejax.") and not named.startswith("aejax.data.")  # not made for a configuration
+        if dataset is None and build.trusted is not None and is_own:
+            raise InputError(f"data._target_={named}: must name a class of aejax.data")
         around, experiment = (
             build.instance(kind, {name: (settings | {"data": source})[name] for name in names if name in settings})
             for kind, names in own.items()

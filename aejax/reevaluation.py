@@ -14,8 +14,8 @@ import numpy as np
 from hydra.core.utils import setup_globals
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
+from aejax import contents
 from aejax.command import fail
 from aejax.confinement import can_enter, check_links, confined
 from aejax.errors import InputError
@@ -136,21 +136,27 @@ def _trained(run, folder, settings, trust, loaded):
         if not (run.path / name).exists():
             raise InputError(f"{folder}: holds no {name}; must be the whole folder of a run")
     try:
-        config = OmegaConf.load(run.path / ".hydra" / "config.yaml")
-        runtime = OmegaConf.load(run.path / ".hydra" / "hydra.yaml").hydra.runtime
-        choices, cwd = dict(runtime.choices), Path(runtime.cwd)
+        config = contents.config(run.path / ".hydra" / "config.yaml")
+        choices = contents.choices(run.path / ".hydra" / "hydra.yaml")
+        if not choices:
+            raise ValueError("hydra.yaml tells no choices")
+        cwd = Path(contents.config(run.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
         asked = copy.deepcopy(config)
         asked.evaluate = settings
         sourceless = "_target_" not in config.data
-    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException, AttributeError) as error:
+    except InputError:
+        raise
+    except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError) as error:
         raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
     if sourceless:
         raise InputError(f"{folder}: was trained on a Dataset of a program; must have data that a configuration names")
     here = Path.cwd()
     try:
         if can_enter(cwd):  # relative paths in the configuration start there
-            with contextlib.suppress(OSError):
-                os.chdir(cwd)
+            os.chdir(cwd)
+    except OSError as error:
+        raise InputError(f"{folder}: was begun in {cwd}, which cannot be entered ({error.strerror})") from None
+    try:
         job, asked = (
             Job.read(each, choices, loaded, trusted=None if trust else ("aejax",)) for each in (config, asked)
         )
@@ -215,14 +221,14 @@ def _write(each, new, evaluation):
             print(f"{each.name}: {name} is {old[name]} there and {new[name]} now; stays as it is")
     added = {name: value for name, value in new.items() if name not in old}
     whole = dict(sorted((old | added).items()))
-    run.write_metrics({name: math.nan if value is None else value for name, value in whole.items()})
     before = run.record.get("evaluation", {})
     reasons = {name: why for name, why in evaluation.pop("absent", {}).items() if name in added}
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
     merged |= {key: before.get(key, {}) | evaluation[key] for key in ("specificity",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     again = {"at": now, "added": len(added), **each.asked.experiment.evaluate.described}
-    run.note(evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
+    whole = {name: math.nan if value is None else value for name, value in whole.items()}
+    run.write_again(whole, evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
     print(f"{each.name}: {len(added)} metrics added, {len(old)} were there")
 
 

@@ -13,9 +13,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
-from aejax import command
+from aejax import command, contents
 from aejax.confinement import can_enter, check_links, confined, is_inside
 from aejax.errors import InputError
 from aejax.explain import CONF
@@ -72,15 +71,16 @@ def command_of(folder, trust=False):
     if not trust:
         check_links(folder)
     try:
-        if path.name == "hydra.yaml" and "_target_" not in OmegaConf.load(path.with_name("config.yaml")).data:
+        if path.name == "hydra.yaml" and "_target_" not in contents.config(path.with_name("config.yaml")).data:
             raise InputError(f"{folder}: was trained on a Dataset of a program; must be given to that program again")
-        recorded = OmegaConf.load(path).hydra
+        recorded = contents.config(path).hydra
         key = {"MULTIRUN": "sweep", "RUN": "run"}[str(recorded.mode)]
         words = OmegaConf.to_container(recorded.overrides, resolve=False)  # the command resolves `${...}` in them
         words = [str(word) for name in ("task", "hydra") for word in words[name]]
         place = Path(str(recorded.runtime.cwd))
+        place.is_dir()  # raises OSError for a name that no folder can have
         sources = [str(each.path) for each in recorded.runtime.config_sources if each.provider == "command-line"]
-    except (OSError, ValueError, TypeError, YAMLError, OmegaConfBaseException, AttributeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError, KeyError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None

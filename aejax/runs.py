@@ -12,14 +12,13 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import yaml
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 
 from aejax import archive, contents
 from aejax.errors import InputError, NoSpace, is_full, near
-from aejax.files import LOCK, remove_parts, set_aside, write_whole
+from aejax.files import LOCK, octets, regular, remove_parts, set_aside, write_whole
 from aejax.nested import dotted
 
 FORMAT = 2  # of what a run leaves. 1, without the number: encoders of lanes narrower than their program are scrambled
@@ -62,6 +61,7 @@ class Run:
 
     def _is_whole(self, name):
         try:
+            regular(self.path / name).close()
             if name == "params.safetensors":
                 with safe_open(self.path / name, "np"):  # reads its head, which knows how long the file must be
                     return True
@@ -82,8 +82,7 @@ class Run:
     def note(self, **fields):
         """Adds fields to run.json."""
         self.record |= fields
-        text = json.dumps(self.record, indent=2, ensure_ascii=False) + "\n"
-        self._write("run.json", text, lasting=self.record["status"] != "running")
+        self._write("run.json", _record_text(self.record), lasting=self.record["status"] != "running")
 
     @property
     def format(self):
@@ -112,8 +111,15 @@ class Run:
 
     def write_metrics(self, metrics):
         """Writes metrics.json; numbers that are not finite become null."""
-        finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-        self._write("metrics.json", json.dumps(finite, indent=2) + "\n")
+        self._write("metrics.json", _metrics_text(metrics))
+
+    def write_again(self, metrics, **fields):
+        """Writes metrics.json and adds fields to run.json; neither where one cannot be put into words."""
+        record = self.record | fields
+        texts = {"metrics.json": _metrics_text(metrics), "run.json": _record_text(record)}
+        for name, text in texts.items():
+            self._write(name, text)
+        self.record = record
 
     @property
     def history(self):
@@ -194,7 +200,8 @@ class Run:
     def has_settings(self):
         """Whether what Hydra leaves of a job is there and can be read."""
         try:
-            return bool(self.settings and self.choices and (self.path / SETTINGS / "overrides.yaml").read_text())
+            words = octets(self.path / SETTINGS / "overrides.yaml", contents.MOST["yaml"]).decode()
+            return bool(self.settings and self.choices and words)
         except (OSError, ValueError):
             return False
 
@@ -204,8 +211,8 @@ class Run:
         from aejax.settings import differences
 
         try:
-            own = OmegaConf.to_container(OmegaConf.load(self.path / SETTINGS / "config.yaml"), resolve=True)
-        except (OSError, ValueError, OmegaConfBaseException, yaml.YAMLError):
+            own = OmegaConf.to_container(contents.config(self.path / SETTINGS / "config.yaml"), resolve=True)
+        except (OSError, ValueError, OmegaConfBaseException):
             return "its .hydra/config.yaml cannot be read"
         found = differences(decisive(own), decisive(settings))
         told = [f"{key}: {there} there, {here} here" for key, (there, here) in found.items()]
@@ -242,6 +249,16 @@ class Run:
         for picture in self.figures:
             picture.unlink()
         return told
+
+
+def _record_text(record):
+    """The bytes of run.json; half a pair of surrogates, which somebody's may hold, stays the escape that it was."""
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _metrics_text(metrics):
+    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    return (json.dumps(finite, indent=2) + "\n").encode()
 
 
 def flat(params):

@@ -6,17 +6,18 @@ from pathlib import Path
 
 import jax
 import numpy as np
-import yaml
 
-from aejax import model
+from aejax import contents, model
 from aejax.device import memory, size
 from aejax.errors import InputError
-from aejax.files import set_aside, write_whole
+from aejax.files import octets, set_aside, write_whole
 from aejax.fit import SVD_EXAMPLES
 from aejax.lanes import Layout, cut_evenly, tree_bytes, value_bytes
 from aejax.loss import objective
 
 LEDGER = "sweep.json"
+LARGEST = 2**28  # bytes of it
+MOST_DEVICES = 1024  # that a program is laid out on: CPU cores count as such
 SMALLER = {  # what to change where most of the memory goes there
     "data": "data.limit or data.device_bytes",
     "parameters": "net.widths or latent_dim",
@@ -123,6 +124,14 @@ def _check(content):
         raise ValueError("a program has no more devices than jobs")
     if not all(type(number) is int and number >= 0 for number in numbers):
         raise ValueError("numbers of jobs and devices are whole")
+    if any(program["devices"] > MOST_DEVICES for program in programs):
+        raise ValueError(f"no machine has more than {MOST_DEVICES} devices")
+    own, planned = (
+        [job["number"] for job in content["jobs"]],
+        [each for program in programs for each in program["jobs"]],
+    )
+    if len(set(own)) < len(own) or len(set(planned)) < len(planned):
+        raise ValueError("each job is named once")
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
         raise ValueError("a program has jobs, devices and a way")
     lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
@@ -133,8 +142,9 @@ def _check(content):
 def _launched(folder):
     """The overrides that Hydra noted when it launched a sweep in `folder`, None where there are none to be read."""
     try:
-        return yaml.safe_load((folder / "multirun.yaml").read_text())["hydra"]["overrides"]["task"]
-    except (OSError, KeyError, TypeError, yaml.YAMLError):
+        words = contents.mapping(folder / "multirun.yaml")["hydra"]["overrides"]["task"]
+        return list(words) if all(isinstance(word, str) for word in words) else None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -150,14 +160,14 @@ class Ledger:
         self.broken = None  # the new name of a file that could not be read
         self.overrides, self.jobs, self.programs = None, {}, []
         try:
-            content = json.loads(self.path.read_text())
+            content = json.loads(octets(self.path, LARGEST))
             _check(content)
             self.overrides = content["overrides"]
             self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
             self.programs = [(program["jobs"], program["how"], program["devices"]) for program in content["programs"]]
         except FileNotFoundError:
             self.overrides = _launched(self.path.parent)
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.broken, self.overrides = self.path, _launched(self.path.parent)
 
     @property
@@ -225,4 +235,5 @@ class Ledger:
             "jobs": [self.jobs[number] for number in sorted(self.jobs)],
             "programs": [{"jobs": jobs, "how": how, "devices": devices} for jobs, how, devices in self.programs],
         }
-        write_whole(self.path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_whole(self.path, text.encode("utf-8", "backslashreplace"))  # as run.json

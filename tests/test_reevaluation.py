@@ -1,6 +1,7 @@
 """python -m aejax.evaluate: finished runs are measured again."""
 
 import json
+import re
 import shutil
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from conftest import called
 
 from aejax import command, reevaluation
+from aejax.errors import InputError
 from aejax.reproduction import is_close
 from aejax.runs import FORMAT, Run
 
@@ -50,6 +52,35 @@ def test_new_metrics_are_added_and_nothing_else_changes(again):
         assert run.metrics["nll"] < -before[name]["elbo"] + 0.5
         assert run.record["evaluated_again"][0]["what"] == ["separation", "clusters", "nll"]
     assert Run.read(place / "a").metrics["nll"] != Run.read(place / "b").metrics["nll"]
+
+
+def test_a_name_that_cannot_be_encoded_stays_as_it_was(again):
+    place, evaluate = again
+    _set(place / "a" / "run.json", name="a\ud800")
+    status, _, err = evaluate(place / "a", "what=[elbo]")
+    assert (status, err) == (0, "")
+    record = json.loads((place / "a" / "run.json").read_text())
+    assert record["name"] == "a\ud800" and len(record["evaluated_again"]) == 1
+
+
+def test_the_name_of_a_folder_that_cannot_be_is_that_of_none(finished, tmp_path, monkeypatch):
+    shutil.copytree(finished / "a", tmp_path / "a")
+    path = tmp_path / "a" / ".hydra" / "hydra.yaml"
+    path.write_text(re.sub("cwd: .*", f"cwd: {'a' * 5000}", path.read_text()))
+    read = lambda: reevaluation._read(tmp_path / "a", reevaluation._settings([]), False, {})  # noqa: E731
+    assert read().run.path == tmp_path / "a"
+    path.write_text(re.sub("cwd: .*", f"cwd: {tmp_path}", path.read_text()))
+    monkeypatch.setattr("os.chdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
+    with pytest.raises(InputError, match=r"a: was begun in .*, which cannot be entered \(Permission denied\)"):
+        read()
+
+
+def test_neither_file_is_written_where_one_cannot_be(finished, tmp_path):
+    shutil.copytree(finished / "a", tmp_path / "a")
+    run, before = Run.read(tmp_path / "a"), (tmp_path / "a" / "metrics.json").read_bytes()
+    with pytest.raises(TypeError):
+        run.write_again({"recon/mse": 1.0}, evaluation={"x": object()})
+    assert (tmp_path / "a" / "metrics.json").read_bytes() == before
 
 
 def change(run, **metrics):
@@ -213,6 +244,26 @@ def _break(name):
         path = run / ".hydra" / "config.yaml"
         path.write_text(path.read_text().replace("aejax.noise.Clean", "os.Clean"))
 
+    def before_all(run):
+        _set(run / "run.json", format=-5)
+
+    def no_source(run):
+        path = run / ".hydra" / "config.yaml"
+        own = "_target_: aejax.checkpoint.Checkpoint\n  path: x\n  ids: [a]\n  seconds: 1\n  saved: 1"
+        path.write_text(path.read_text().replace("_target_: aejax.data.letters.Letters", own))
+
+    def deep(run):
+        (run / ".hydra" / "config.yaml").write_text("a: " + "[" * 5000)
+
+    def deep_choices(run):
+        (run / ".hydra" / "hydra.yaml").write_text("a: " + "[" * 5000)
+
+    def numbered_choices(run):
+        (run / ".hydra" / "hydra.yaml").write_text("hydra:\n  runtime:\n    choices:\n      3: x\n    cwd: x\n")
+
+    def other_choices(run):
+        (run / ".hydra" / "hydra.yaml").write_text("hydra: {runtime: {choices: {3: 4}, cwd: x}}")
+
     return locals()[name]
 
 
@@ -230,6 +281,12 @@ def _break(name):
         ("no_codes", "holds no codes.npz; must be the whole folder of a run"),
         ("other_data", "its data are no longer what they were"),
         ("foreign", "only classes of aejax are trusted here"),
+        ("before_all", "run.json: cannot be read (format is -5; must be at least 1)"),
+        ("no_source", "a: data._target_=aejax.checkpoint.Checkpoint: must name a class of aejax.data"),
+        ("deep", "config.yaml: cannot be read (more than 60 mappings and lists are in one another)"),
+        ("deep_choices", "a: its .hydra cannot be read (hydra.yaml tells no choices)"),
+        ("numbered_choices", "hydra.yaml: cannot be read (choices has the group 3; must be a text)"),
+        ("other_choices", "a: its .hydra cannot be read (hydra.yaml tells no choices)"),
     ],
 )
 def test_a_run_that_cannot_be_evaluated_gets_one_line_and_stays_as_it_is(again, broken, told):

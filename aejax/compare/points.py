@@ -1,15 +1,16 @@
 """The codes of a run as points of a chart."""
 
 import io
-import json
 import zipfile
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from aejax import contents
 from aejax.compare.plain import plain
 from aejax.compare.reading import FAULTS
+from aejax.files import octets
 
 MOST_BYTES = 2**30  # of codes.npz, and of an array in it
 UNREADABLE = (*FAULTS, EOFError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
@@ -33,9 +34,7 @@ def points(path, most):
 
 def _read(path):
     """The arrays of a codes.npz by name; raises one of UNREADABLE."""
-    if path.stat().st_size > MOST_BYTES:
-        raise ValueError("is too large")
-    with zipfile.ZipFile(io.BytesIO(path.read_bytes())) as file:
+    with zipfile.ZipFile(io.BytesIO(octets(path, MOST_BYTES))) as file:
         if any(each.file_size > MOST_BYTES for each in file.infolist()):
             raise ValueError("holds an array that is too large")
         names = [name for name in ("z", "y") if f"{name}.npy" in file.namelist()]
@@ -47,7 +46,7 @@ def _read(path):
 def _names(path):
     """The names of the classes, in their order, as run.json has them; none where it does not."""
     try:
-        found = json.loads((Path(path) / "run.json").read_text())["evaluation"]["class_sse"]
+        found = contents.record(Path(path) / "run.json")["evaluation"]["class_sse"]
         return [plain(name) for name in found] if isinstance(found, dict) else []
     except FAULTS:
         return []

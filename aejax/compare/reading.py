@@ -20,12 +20,13 @@ from aejax.compare import fields
 from aejax.compare.fields import Entry
 from aejax.compare.plain import plain
 from aejax.errors import InputError
-from aejax.files import write_whole
+from aejax.files import octets, write_whole
 from aejax.nested import dotted
 from aejax.runs import Run
 
 INDEX = ".compare.json"
 LEDGER = "sweep.json"
+LARGEST = 2**28  # bytes of both
 FORMAT = 3  # of the index; another is read anew
 # The files that an Entry comes from.
 READ = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml")
@@ -149,7 +150,7 @@ def _sweep(folder, top, keep=True):
 def _index(folder):
     """{name of a run: [stamp, fields of its Entry]} of an index that is whole and of this version, else nothing."""
     try:
-        content = json.loads((folder / INDEX).read_text())
+        content = json.loads(octets(folder / INDEX, LARGEST))
         if content["format"] != [FORMAT, __version__] or content["digest"] != _digest(content["runs"]):
             return {}
         runs = json.loads(content["runs"])
@@ -170,7 +171,7 @@ def _jobs(folder):
     """What the ledger says of each job, nothing where there is none; raises ValueError, KeyError, TypeError."""
     if not (folder / LEDGER).exists():  # Hydra's basic launcher leaves none
         return []
-    jobs = json.loads((folder / LEDGER).read_text())["jobs"]
+    jobs = json.loads(octets(folder / LEDGER, LARGEST))["jobs"]
     jobs = [{"folder": None, "overrides": [], "status": "planned"} | job for job in jobs]
     for job in jobs:
         text = (str, None)

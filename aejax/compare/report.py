@@ -25,7 +25,7 @@ from aejax.compare.labels import names
 from aejax.compare.plain import plain
 from aejax.compare.points import points
 from aejax.compare.reading import FAULTS
-from aejax.files import write_whole
+from aejax.files import regular, write_whole
 from aejax.runs import Run
 
 ERROR, SCORE = "recon/mse", "separation/knn_accuracy"
@@ -166,7 +166,7 @@ def _left(path, most):
 
 def _picture(path):
     try:
-        with Image.open(path) as picture:
+        with regular(path) as file, Image.open(file) as picture:
             picture.thumbnail((WIDTH, 4 * WIDTH))
             data = io.BytesIO()
             picture.convert("RGB").save(data, "webp", quality=70)

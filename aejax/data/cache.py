@@ -15,6 +15,7 @@ import platformdirs
 from aejax.data.dataset import Split
 from aejax.data.splits import prints_of
 
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError)  # or not whole
 STALE = 3600  # seconds after which a folder that was never finished is somebody's who was killed
 
 
@@ -55,7 +56,7 @@ def _read(place):
             y = _mapped(place / f"{name}.y.npy") if name in labelled else None
             splits[name] = Split(x, None if y is None else np.array(y), digest, None, np.array(prints))
         return splits, told
-    except (OSError, ValueError, KeyError):  # not there, or not whole
+    except UNREADABLE:
         return None
 
 

@@ -132,7 +132,11 @@ class Tfds:
 
     def _decoded(self, folder):
         """The splits, and what goes with them, of the prepared set in `folder`."""
-        form = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat")
+        try:
+            form = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat")
+        except (ValueError, AttributeError, RecursionError):
+            told = f"{folder / 'dataset_info.json'} cannot be read; must be as tensorflow-datasets left it"
+            raise InputError(f"data.name={self.name}: {told}") from None
         if form != "array_record":  # others need TensorFlow, and parquet loses rows
             raise InputError(f"data.name={self.name}: is prepared in {folder} as {form}; must be array_record")
         tfds = _library()
