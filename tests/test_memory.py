@@ -76,6 +76,22 @@ def test_arrays_that_memory_cannot_hold_are_not_unpacked(here, monkeypatch):
             "data.path=x.npz")  # fmt: skip
 
 
+def test_an_array_on_disk_that_memory_cannot_hold_is_refused(here, monkeypatch):
+    np.lib.format.open_memmap("x.npy", "w+", np.float64, (1000, 100)).flush()
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 300_000)
+    monkeypatch.setattr("aejax.data.arrays.Dataset", lambda *_, **__: pytest.fail("was copied"))
+    refused("data.path=x.npy: as float32: takes 0.4 MiB of memory, and there are 0.3 MiB; must be smaller",
+            "data=arrays", "data.path=x.npy")  # fmt: skip
+
+
+def test_examples_on_disk_are_copied_as_far_as_memory_holds_them(here, monkeypatch):
+    np.save("x.npy", np.random.default_rng(0).integers(0, 256, (1000, 100), np.uint8))
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 80_000)
+    told = "data x.npy: 1,000 examples: takes 0.1 MiB of memory, and there are 0.1 MiB; must be fewer, by data.limit"
+    refused(told, "data=arrays", "data.path=x.npy")
+    assert len(job("data=arrays", "data.path=x.npy", "data.limit=100").dataset.train.x) == 100
+
+
 @pytest.mark.parametrize("words", [["noise=flip"], ["model=vae", "select=best", "optim=sgd"]])
 def test_what_a_training_keeps_is_in_the_estimate(words, monkeypatch):
     each = job("net.widths=[300]", "evaluate.what=[reconstruction]", *words)
