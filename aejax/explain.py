@@ -3,6 +3,7 @@
 import re
 
 import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.launcher import Launcher
@@ -37,16 +38,24 @@ def explained(error, words):
     places = folders(words)
     known = groups(places)
     unknown = re.search(r"Could not override '([^']+)'", str(error))
-    if unknown:
-        return f"{unknown[1]}: no such key; {hints.of_key(unknown[1], _choices(words, known), places)}{ALL}"
+    deleted = re.search(r"Could not delete from config. '([^']+)' does not exist", str(error))  # as ~lr
+    if unknown or deleted:
+        key = (unknown or deleted)[1]
+        return f"{'~' * bool(deleted)}{key}: no such key; {hints.of_key(key, _choices(words, known), places)}{ALL}"
     if isinstance(error, OverrideParseException) and "=" not in error.override:
         return f"{error.override}: must be key=value{hints.of_word(error.override)}"
-    for word in words:
+    for word in words if "Config group override" in str(error) else ():
         group, equals, choice = word.lstrip("+~").partition("=")
-        if equals and group in known and "Config group override" in str(error):  # as model=2, ~noise=1e3
+        if equals and group in known and not _is_name(word):
             return f"{word}: no such choice; {hints.of_choice(group, choice, known[group])}"
     message = str(error).split("full_key:")[0]
     return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
+
+
+def _is_name(word):
+    """Whether this choice of a group is one that Hydra looks up, unlike model=2 and ~noise=1e3."""
+    override = OverridesParser.create().parse_override(word)
+    return override.is_sweep_override() or isinstance(override.value(), str | list)
 
 
 def axes_of(config):

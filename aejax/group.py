@@ -14,6 +14,7 @@ import platformdirs
 from aejax import stream, training
 from aejax.bottleneck import code_width
 from aejax.checkpoint import Checkpoint, Progress
+from aejax.device import lack_of_memory
 from aejax.errors import STOP, InputError
 from aejax.evaluate import evaluate
 from aejax.examples import SHOWN, examples, picked
@@ -28,8 +29,8 @@ def run_group(jobs, places, layout, clock, report):
 
     Goes on where an earlier process was cut off: finished runs are left as they are, the training begins at its
     checkpoint. What the training does not need is prepared beside it, on another thread: W&B while it compiles,
-    evaluation and pictures while it runs. Raises NotBegun, with nothing trained, and KeyboardInterrupt, with a
-    checkpoint left.
+    evaluation and pictures while it runs. Raises NotBegun, with nothing trained, KeyboardInterrupt, with a
+    checkpoint left, and InputError where the device has too little memory for it.
     """
     keep_compiled_programs()
     lanes = [Lane.of(job, place) for job, place in zip(jobs, places, strict=True)]
@@ -77,9 +78,12 @@ def run_group(jobs, places, layout, clock, report):
                 each.end("interrupted", clock)
             raise
         except Exception as error:
+            lack = lack_of_memory(error)
             for each in lanes:
                 with contextlib.suppress(OSError):  # a full disk may be the error that is being told
-                    each.end("failed", clock, error=f"{type(error).__name__}: {error}")
+                    each.end("failed", clock, error=lack or f"{type(error).__name__}: {error}")
+            if lack:
+                raise InputError(lack) from None
             raise
 
 

@@ -119,7 +119,9 @@ def _joined(choices):
 
 
 def _synonyms(unknown):
-    """Keys that other programs call so: as a whole, by its first name, by its last."""
+    """Keys that other programs call so: in other letters, as a whole, by its first name, by its last."""
+    if unknown != unknown.lower():
+        yield unknown.lower()
     first, _, rest = unknown.partition(".")
     if rest and (key := _named(first)):
         yield f"{key}.{rest}"

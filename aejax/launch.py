@@ -307,11 +307,11 @@ def _train_group(tasks, layout, folder, hydra_context, task_function, report):
     except Exception as error:  # a defect or a machine's limit in one group; the others go on
         if is_full(error):
             raise
-        if not isinstance(error, OSError):
+        if not isinstance(error, OSError | InputError):
             traceback.print_exc()
         for task in waiting:
             if task.finished is None:
-                task.error = f"{type(error).__name__}: {error}"
+                task.error = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
     for task, run in zip(tasks, runs or [task.finished for task in tasks], strict=True):
         if run:
             task.end(run)

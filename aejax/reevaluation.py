@@ -26,7 +26,8 @@ USE = """all that there is:       python -m aejax.evaluate RUN RUN2
 some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* what=[nll,generation] samples=5000
 error on others' data:   python -m aejax.evaluate RUN RUN2 --across
 
-Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full. What metrics.json already holds stays.
+Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; with what=... no robust/* is measured,
+unless noise=grid asks for it. What metrics.json already holds stays.
 First each run's own numbers are computed again; one whose parameters do not give them is left as it is."""
 OLD = (
     "it is of format 1, which scrambled the saved encoders of lanes narrower than their program: as a part of a sweep "
@@ -80,11 +81,14 @@ def main(words=None):
 
 
 def _settings(overrides):
-    """The settings of evaluate=full with these changes, as a plain dict."""
+    """The settings of evaluate=full with these changes, as a plain dict; without its grid where groups are named."""
     known = {"what", "noise", "samples"}
     for word in overrides:
         if word.split("=")[0] not in known:
             raise InputError(f"{word}: no such setting; must be one of {', '.join(sorted(known))}")
+    named = {word.split("=")[0] for word in overrides}
+    if "what" in named and "noise" not in named:
+        overrides = [*overrides, "noise=own"]
     setup_globals()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", ["evaluate=full", *(f"evaluate.{word}" for word in overrides)])

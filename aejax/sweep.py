@@ -23,6 +23,7 @@ SMALLER = {  # what to change where most of the memory goes there
     "parameters": "net.widths or latent_dim",
     "a training step": "batch_size or net.widths",
     "codes": "latent_dim",
+    "the covariance of codes": "latent_dim, or evaluate.what without code",
     "principal components": "the examples' size, or evaluate.what without floors",
 }
 
@@ -73,8 +74,8 @@ def check_memory(job):
     """Raises InputError, with the numbers, where the device cannot hold what a job takes at the very least.
 
     The data, the parameters, and the most of what comes one after another: a step's batch, gradients and moments; the
-    codes of the test examples and their covariance; the covariance of pixels, or the decomposition of few examples.
-    How much more a program takes only its compilation tells.
+    codes of the test examples, their covariance and its squares; the covariance of pixels, or the decomposition of few
+    examples. How much more a program takes only its compilation tells.
     """
     experiment, form, params = job.experiment, job.experiment.form, _params([job])
     what, pixels, width = experiment.evaluate.what, form.pixels, int(experiment.latent_dim)
@@ -86,9 +87,12 @@ def check_memory(job):
     optim = jax.eval_shape(experiment.optim.transformation(experiment.steps).init, model.trained(params))
     floats = {
         "a training step": 2 * experiment.batch_size * pixels + tree_bytes((model.trained(params), optim)) // 4,
-        "codes": len(job.dataset.test.x) * width + (width**2 if "code" in what else 0),
+        "codes": len(job.dataset.test.x) * width,
+        "the covariance of codes": 0,
         "principal components": 0,
     }
+    if "code" in what:  # and its squares
+        floats["the covariance of codes"] = floats["codes"] + 2 * width**2
     if "floors" in what or experiment.model.fit.closed_form:
         few = form.examples <= SVD_EXAMPLES and not form.dynamic
         floats["principal components"] = 2 * pixels * (form.examples if few else pixels)

@@ -11,7 +11,7 @@ import pytest
 from conftest import job, refused
 from PIL import Image
 
-from aejax import entry, model, training
+from aejax import entry, group, model, training
 from aejax.data import Dataset
 from aejax.data.pixels import MOST_PIXELS
 from aejax.device import host_memory, limits
@@ -76,6 +76,22 @@ def test_arrays_that_memory_cannot_hold_are_not_unpacked(here, monkeypatch):
             "data.path=x.npz")  # fmt: skip
 
 
+def test_an_array_on_disk_that_memory_cannot_hold_is_refused(here, monkeypatch):
+    np.lib.format.open_memmap("x.npy", "w+", np.float64, (1000, 100)).flush()
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 300_000)
+    monkeypatch.setattr("aejax.data.arrays.Dataset", lambda *_, **__: pytest.fail("was copied"))
+    refused("data.path=x.npy: as float32: takes 0.4 MiB of memory, and there are 0.3 MiB; must be smaller",
+            "data=arrays", "data.path=x.npy")  # fmt: skip
+
+
+def test_examples_on_disk_are_copied_as_far_as_memory_holds_them(here, monkeypatch):
+    np.save("x.npy", np.random.default_rng(0).integers(0, 256, (1000, 100), np.uint8))
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 80_000)
+    told = "data x.npy: 1,000 examples: takes 0.1 MiB of memory, and there are 0.1 MiB; must be fewer, by data.limit"
+    refused(told, "data=arrays", "data.path=x.npy")
+    assert len(job("data=arrays", "data.path=x.npy", "data.limit=100").dataset.train.x) == 100
+
+
 @pytest.mark.parametrize("words", [["noise=flip"], ["model=vae", "select=best", "optim=sgd"]])
 def test_what_a_training_keeps_is_in_the_estimate(words, monkeypatch):
     each = job("net.widths=[300]", "evaluate.what=[reconstruction]", *words)
@@ -118,6 +134,37 @@ def test_a_job_of_a_sweep_that_does_not_fit_fails_and_the_others_train(command, 
     assert "of memory at the least" in jobs[1]["error"]
     status, _, err = command("net.widths=[400,400]", "hydra.run.dir=r")
     assert (status, err.count("\n")) == (2, 1) and "of memory at the least" in err and not (tmp_path / "r").exists()
+
+
+def test_a_code_whose_covariance_does_not_fit_is_refused(monkeypatch):
+    wide = ["latent_dim=8192", "net.widths=[4]"]
+    covariances = 2 * 4 * 8192**2
+    monkeypatch.setattr("aejax.sweep.memory", lambda: covariances)
+    with pytest.raises(
+        InputError, match=r"the covariance of codes 51\d\.\d MiB.*less: latent_dim, or evaluate\.what wit"
+    ):
+        check_memory(job(*wide))
+    check_memory(job(*wide, "evaluate.what=[reconstruction]"))
+
+
+def test_memory_that_is_used_up_is_told_in_one_line(command, monkeypatch, tmp_path):
+    def full(lanes, *rest):
+        if lanes[0].job.experiment.batch_size == 7:
+            raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 36668824720 bytes.\nMore")
+        return train(lanes, *rest)
+
+    train = group._train
+    monkeypatch.setattr("aejax.group._train", full)
+    words = ["steps=2", "log_points=1", "net.widths=[4]", "track=off", "figures=false"]
+    words.append("evaluate.what=[reconstruction]")
+    told = "takes more memory than there is (Out of memory allocating 36668824720 bytes); must be less: latent_dim, net"
+    status, _, err = command(*words, "batch_size=7", "hydra.run.dir=r")
+    assert (status, err.count("\n")) == (2, 1) and err.startswith(f"aejax: {told}")
+    record = json.loads((tmp_path / "r" / "run.json").read_text())
+    assert record["status"] == "failed" and record["error"].startswith(told)
+    status, out, err = command("-m", *words, "batch_size=7,8", "hydra.sweep.dir=s")
+    assert (status, "Traceback" in err, "1 completed, 1 failed" in out) == (1, False, True)
+    assert f"failed, 1 job: {told}" in out
 
 
 def test_limits_of_control_groups_are_memory(tmp_path):

@@ -6,7 +6,7 @@ import shutil
 
 import numpy as np
 import pytest
-from conftest import called
+from conftest import called, forget
 
 from aejax import command, reevaluation
 from aejax.errors import InputError
@@ -311,6 +311,19 @@ def test_wrong_settings_get_one_line(again, words, told):
     place, evaluate = again
     status, _, err = evaluate(place / "a", *words)
     assert status == 2 and told in err and err.count("\n") == 1
+
+
+def test_groups_that_are_named_come_without_the_grid_of_noise():
+    asked = {
+        (): "grid",
+        ("samples=10",): "grid",
+        ("what=[reconstruction]",): "own",
+        ("what=[nll]", "noise=grid"): "grid",
+        ("noise=own",): "own",
+    }
+    for words, noise in asked.items():
+        forget()
+        assert reevaluation._settings(list(words))["noise"] == noise, words
 
 
 def test_a_folder_without_a_run_gets_one_line(again):

@@ -18,6 +18,8 @@ def test_a_job_whose_choice_is_no_text_fails_alone(command):
     status, out, _ = command("-m", "model=ae,2", *QUICK, "hydra.sweep.dir=s")
     assert (status, "1 completed, 1 failed" in out) == (1, True)
     assert "model=2: no such choice; known: ae" in out
+    status, out, err = command("-m", "data=letters,digits", "model=2")
+    assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("aejax: model=2: no such choice; known: ae")
 
 
 def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):

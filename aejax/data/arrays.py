@@ -84,7 +84,10 @@ def _arrays(key, path):
                 with zipfile.ZipFile(file) as members:
                     check_memory(sum(member.file_size for member in members.infolist()), f"{key}={path}", "smaller")
                 return archive.from_npz(file, packed=True)
-        return {"x": np.load(path, mmap_mode="r", allow_pickle=False)}
+        x = np.load(path, mmap_mode="r", allow_pickle=False)
+        if x.dtype.kind in "iuf" and x.dtype not in (np.uint8, np.float32):  # else no copy is made of the whole
+            check_memory(4 * x.size, f"{key}={path}: as float32", "smaller, or of float32 or uint8 with a data.limit")
+        return {"x": x}
     except InputError:
         raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:

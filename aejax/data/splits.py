@@ -17,7 +17,7 @@ from flax import struct
 from aejax.data.dataset import Split
 from aejax.data.standardization import scale_warning, standardization
 from aejax.data.storage import in_parts
-from aejax.device import memory
+from aejax.device import check_memory, memory
 from aejax.errors import InputError, near
 from aejax.settings import amount, choice, count, entries, flag
 
@@ -97,6 +97,10 @@ class Splits:
         for name, part in parts.items():
             if not len(part.rows):
                 raise InputError(f"data.classes={list(self.classes)}: leave no {name} examples")
+        copied = [part for part in set(parts.values()) if len(part.rows) < len(part.whole.x)]
+        needed = sum(len(part.rows) * part.whole.x[0].nbytes for part in copied)
+        check_memory(needed, f"data {dataset.name}: {sum(len(part.rows) for part in copied):,} examples", "fewer, by "
+                     "data.limit and data.test_limit")  # fmt: skip
         splits = {id(part): self._split(part, part is parts["train"], labels) for part in parts.values()}
         if dataset.fit is not None:
             splits = _applied(dataset.fit, splits, parts)
