@@ -171,7 +171,9 @@ def mapping(path):
 def config(path):
     """The same as OmegaConf reads it."""
     text = octets(path, MOST["yaml"])
-    _mapping(path, text)
+    wrong = [name for name in _mapping(path, text) if not isinstance(name, str)]
+    if wrong:
+        raise _damaged(path, f"has the key {reprlib.repr(wrong[0])}; must be a text")
     try:
         return OmegaConf.create(text.decode())
     except (ValueError, TypeError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -201,11 +203,13 @@ def _mapping(path, text):
 
 
 def _check_nodes(text):
-    """Raises ValueError for YAML that its loader would break on: nested without end, or by aliases, which none has."""
+    """Raises ValueError for YAML that its loader would break on: nested without end, or by aliases. None has tags."""
     depth = 0
     for event in yaml.parse(text, _LOADER):
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"line {event.start_mark.line + 1} has an alias; must have none")
+        if getattr(event, "tag", None):
+            raise ValueError(f"line {event.start_mark.line + 1} has the tag {reprlib.repr(event.tag)}; must have none")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(TOO_DEEP)

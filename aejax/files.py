@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and folders that one process at a time is at work in."""
+"""Files that are whole or not there, how those of anybody are opened, and folders that one process is at work in."""
 
 import contextlib
 import errno

@@ -56,7 +56,9 @@ def test_a_pipe_in_a_sweep_is_damage(told, tmp_path, name):
             command_of(tmp_path / "s")
 
 
-@pytest.mark.parametrize("text", [ALIASES, *DEEP, "a: " + "x" * 2**20, "{1: 2, [3]: 4}", "\xff\xfe\0"])
+@pytest.mark.parametrize(
+    "text", [ALIASES, *DEEP, "a: " + "x" * 2**20, "{1: 2, [3]: 4}", "\xff\xfe\0", "a: !!binary aGk="]
+)
 def test_yaml_that_grows_or_is_too_deep_is_refused_at_once(tmp_path, text):
     path = tmp_path / "multirun.yaml"
     path.write_text(text, encoding="latin-1")
@@ -64,6 +66,12 @@ def test_yaml_that_grows_or_is_too_deep_is_refused_at_once(tmp_path, text):
         with pytest.raises(InputError) as caught:
             read(path)
         assert str(caught.value).startswith(f"{path}: cannot be read (") and len(str(caught.value)) < 400
+
+
+def test_a_setting_with_a_number_for_a_name_is_refused(tmp_path):
+    (tmp_path / "config.yaml").write_text("a: 1\n3: 4\n")
+    with pytest.raises(InputError, match=r"config\.yaml: cannot be read \(has the key 3; must be a text\)"):
+        contents.config(tmp_path / "config.yaml")
 
 
 def test_a_folder_of_a_command_that_cannot_be_is_damage(tmp_path):
