@@ -100,7 +100,8 @@ def test_the_yardstick_ignores_the_seed_the_noise_and_beta():
     other = job("model=vae", "net.widths=[12]", "seed=9", "model.beta=7", "noise=masking", "optim.lr=1")
     found = evaluated(state, other)[0]
     for name, value in expected.items():
-        np.testing.assert_array_equal(found[name], value, err_msg=name)
+        if not name.startswith("baseline/"):  # of the untrained net of the same seed
+            np.testing.assert_array_equal(found[name], value, err_msg=name)
     restored = {name.replace("recon/", "restore/") for name in expected if name.startswith("recon/")}
     assert found.keys() - expected.keys() == restored
 

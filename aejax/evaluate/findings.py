@@ -35,7 +35,7 @@ def absent(experiment, dataset, metrics, z_NxZ):
             of_samples = name.startswith("generation/") and "/prior_" not in name
             undefined = "the samples are not finite" if of_samples else "it is not defined for these examples and codes"
             if name == "generation/copies" and np.isfinite(metrics["generation/nearest_train"]):
-                undefined = "the likelihood's variance hides even exact copies; likelihood=learned fits it"
+                undefined = "the likelihood's variance hides even exact copies"
             reasons[name] = "it is infinite" if np.isinf(value) else undefined
     return reasons
 
