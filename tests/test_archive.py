@@ -192,7 +192,7 @@ DAMAGES = [  # file, what is in it, what is told
     ("codes.npz", written(z=BASE.astype(int), index=np.arange(6)), "z is int64[6, 4]"),
     ("codes.npz", written(z=BASE, index=np.arange(6), y=BASE), "y is float32[6, 4]"),
     ("codes.npz", lambda path: path.write_bytes(zipped(header((3 * 2**30, 1))).getvalue()), "announces 12,884,901,888"),
-    ("params.safetensors", b"x" * 40, "header"),
+    ("params.safetensors", b"x" * 40, "deserializing"),
     *(("params.safetensors", archive.tensors(arrays), "is no parameter of a model") for arrays in NO_PARAMS),
 ]  # fmt: skip
 
