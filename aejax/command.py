@@ -85,7 +85,8 @@ def checked(config, loaded):
     """
     with STOP.held():  # jaxlib's imports do not survive an exception
         from aejax.job import Job
-    from aejax.runs import Run, check_folder
+    from aejax.destination import check_folder
+    from aejax.runs import Run
     from aejax.settings import without_hydra
     from aejax.sweep import check_memory
 
@@ -106,10 +107,10 @@ def checked(config, loaded):
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder; returns its objective, for a search."""
+    from aejax.destination import check_folder, discard
     from aejax.group import run_group
     from aejax.job import Job
     from aejax.record import Clock, NotBegun, Place
-    from aejax.runs import check_folder, discard
     from aejax.sweep import layout_of
     from aejax.terminal import Report
 

@@ -14,13 +14,13 @@ from omegaconf import open_dict, read_write
 
 from aejax import track
 from aejax.compose import write_yaml
+from aejax.destination import check_folder, discard
 from aejax.errors import InputError
 from aejax.explain import CONF, KNOWN, check_lengths, composed, explained
 from aejax.files import locked
 from aejax.group import run_group
 from aejax.job import Job
 from aejax.record import Clock, NotBegun, Place
-from aejax.runs import check_folder, discard
 from aejax.settings import without_hydra
 from aejax.sweep import check_memory, layout_of
 from aejax.terminal import Report

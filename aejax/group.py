@@ -14,13 +14,13 @@ import platformdirs
 from aejax import stream, training
 from aejax.bottleneck import code_width
 from aejax.checkpoint import Checkpoint, Progress
+from aejax.destination import check_space
 from aejax.device import lack_of_memory
 from aejax.errors import STOP, InputError
 from aejax.evaluate import evaluate
 from aejax.examples import SHOWN, examples, picked
 from aejax.lanes import Layout, lane
 from aejax.record import SAVE_SECONDS, Lane, NotBegun, tidy
-from aejax.runs import check_space
 from aejax.stream import batches, pieces
 
 

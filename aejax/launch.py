@@ -19,6 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from aejax.compose import SweepLoader, write_yaml
 from aejax.confinement import NotTrusted, check_inside
+from aejax.destination import Before, check_folder, discard
 from aejax.device import cores
 from aejax.errors import InputError, JobFailed, NoSpace, is_full
 from aejax.explain import explained
@@ -26,7 +27,7 @@ from aejax.files import locked, remove_parts
 from aejax.group import run_group
 from aejax.job import Job
 from aejax.record import Clock, NotBegun, Place
-from aejax.runs import SETTINGS, Before, Run, check_folder, discard
+from aejax.runs import SETTINGS, Run
 from aejax.settings import without_hydra
 from aejax.sweep import Ledger, check_memory
 from aejax.terminal import SweepReport

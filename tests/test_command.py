@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from conftest import job
 
-from aejax import runs
+from aejax import destination
 from aejax.files import locked
 from aejax.runs import Run
 
@@ -218,7 +218,7 @@ def test_a_terminal_shows_a_bar_that_reaches_its_end(tmp_path):
 
 
 def test_a_full_disk_is_told_before_anything_begins(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(runs.shutil, "disk_usage", lambda _: runs.shutil._ntuple_diskusage(10, 9, 1))
+    monkeypatch.setattr(destination.shutil, "disk_usage", lambda _: destination.shutil._ntuple_diskusage(10, 9, 1))
     status, _, err = command("hydra.run.dir=a/b")
     assert (status, err.count("\n")) == (2, 1)
     assert "no space left, 0.0 MiB; must have 16 MiB" in err

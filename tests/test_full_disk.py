@@ -93,7 +93,7 @@ def test_a_finished_sweep_needs_no_space_and_an_unfinished_one_goes_on_later(com
     assert command(*SWEEP)[0] == 0
     ledger = json.loads((tmp_path / "s" / "sweep.json").read_text())
     with monkeypatch.context() as patch:
-        patch.setattr("aejax.runs.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+        patch.setattr("aejax.destination.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
         status, out, err = command("s", main=lambda: aejax.resume.main(["s"]))
         assert (status, err) == (0, "") and "2 completed" in out and "failed" not in out
         assert json.loads((tmp_path / "s" / "sweep.json").read_text()) == ledger
