@@ -27,9 +27,9 @@ from omegaconf._utils import get_omega_conf_dumper
 from aejax.compose import SweepLoader, yaml_of
 from aejax.device import memory
 from aejax.lanes import Lanes, Layout, cut_evenly, value_bytes
-from aejax.launch import names_of
 from aejax.runs import Run
 from aejax.sweep import groups, most_lanes
+from aejax.task import names_of
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "track=off"]
 QUICK += ["evaluate.what=[reconstruction]"]
