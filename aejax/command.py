@@ -18,8 +18,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
-from aejax.confinement import check_inside, is_confined
-from aejax.errors import STOP, InputError, JobFailed, NoSpace, is_full
+from aejax.confinement import check_inside, check_places, is_confined
+from aejax.errors import STOP, InputError, JobFailed, NoSpace, is_full, no_space
 from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 from aejax.files import check_free, locked
 
@@ -94,9 +94,7 @@ def checked(config, loaded):
         raise InputError("+sweep: asks for more than one run; must come with -m")
     check_lengths(config)
     folder = config.hydra.run.dir
-    check_inside(folder, "hydra.run.dir")
-    if config.hydra.output_subdir:
-        check_inside(Path(folder) / config.hydra.output_subdir, "hydra.output_subdir")
+    check_places(folder, config.hydra.output_subdir, "hydra.run.dir")
     job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
     check_free(Path(folder).parent)  # it may be a sweep's
     job.track.check()
@@ -130,10 +128,7 @@ def run(config):
         if not alone:  # the others go on
             raise
         if is_full(error) and not isinstance(error, NotBegun):
-            name = getattr(error, "filename", None) or folder
-            fail(
-                f"no space left on the disk ({name}); to go on: python -m aejax.resume {folder}, once there is some", 1
-            )
+            fail(no_space(error, folder), 1)
         fail(error)  # Hydra would add lines of its own
     except KeyboardInterrupt:
         report.say(f"interrupted; to go on: python -m aejax.resume {folder}")

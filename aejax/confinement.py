@@ -56,6 +56,13 @@ def check_inside(path, key):
         raise NotTrusted(f"{key}={path}: is outside of {_folders[0]}; {WAY_OUT}")
 
 
+def check_places(folder, subfolder, key):
+    """Raises NotTrusted where a job's `folder`, which `key` names, or Hydra's `subfolder` of it may not be written."""
+    check_inside(folder, key)
+    if subfolder:
+        check_inside(Path(folder) / subfolder, "hydra.output_subdir")
+
+
 def check_outside(path, key, own):
     """Raises NotTrusted where `path`, which the setting `key` names, came with the folder and is not in the `own`."""
     if _folders is not None and is_inside(path) and not is_below(path, own):

@@ -46,6 +46,15 @@ def is_full(error):
     return full or isinstance(error, NoSpace) or (error.__cause__ is not None and is_full(error.__cause__))
 
 
+def no_space(error, folder, progress=""):
+    """The NoSpace for an exception that tells of a full disk: what was not written, and how `folder` goes on."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    where = (error.filename or folder) if isinstance(error, OSError) else error
+    resume = f"to go on: python -m aejax.resume {folder}, once there is some"
+    return NoSpace(f"no space left on the disk ({where}); {progress}{resume}")
+
+
 def matches(word, known):
     """The clause that names what `word` may have meant, empty where nothing known is near."""
     found = difflib.get_close_matches(str(word), [str(name) for name in known], n=3)

@@ -13,7 +13,7 @@ from hydra.core.utils import JobStatus, setup_globals
 from aejax.compose import SweepLoader
 from aejax.destination import discard
 from aejax.device import cores
-from aejax.errors import InputError, JobFailed, NoSpace, is_full
+from aejax.errors import InputError, JobFailed, NoSpace, is_full, no_space
 from aejax.files import locked, remove_parts
 from aejax.group import run_group
 from aejax.record import Clock, NotBegun, Place
@@ -51,8 +51,7 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
     try:
         tasks = read_all(hydra_context, config, job_overrides, initial_job_idx, ledger)
     except NoSpace as error:
-        told = f"to go on: python -m aejax.resume {folder}, once there is some"
-        raise NoSpace(f"no space left on the disk ({error}); {told}") from None
+        raise no_space(error, folder) from None
     valid = [task for task in tasks if task.job is not None]
     first = {}
     for task in valid:
@@ -97,23 +96,19 @@ def _jointly(hydra_context, task_function, config, job_overrides, initial_job_id
 def _cut_off(folder, tasks, report, note):
     """Tells how a sweep that is interrupted, or whose disk is full, goes on; raises NoSpace for the latter."""
 
-    def told():
-        finished = sum(task.finished is not None for task in tasks.values())
-        return f"{finished} of {len(tasks)} runs finished; to go on: python -m aejax.resume {folder}"
+    def progress():
+        return f"{sum(task.finished is not None for task in tasks.values())} of {len(tasks)} runs finished; "
 
     try:
         yield
     except KeyboardInterrupt:
         note()
-        report.say(f"interrupted; {told()}")
+        report.say(f"interrupted; {progress()}to go on: python -m aejax.resume {folder}")
         raise
     except (OSError, InputError) as error:
         if not is_full(error):
             raise
-        while error.__cause__ is not None:
-            error = error.__cause__
-        where = (error.filename or folder) if isinstance(error, OSError) else error
-        raise NoSpace(f"no space left on the disk ({where}); {told()}, once there is some") from None
+        raise no_space(error, folder, progress()) from None
 
 
 def _note(ledger, tasks):

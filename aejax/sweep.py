@@ -121,20 +121,16 @@ def _size(params):
 
 def _check(content):
     """Raises ValueError, KeyError or TypeError where this is not what a Ledger writes."""
-    programs, numbers = content["programs"], [job["number"] for job in content["jobs"]]
-    numbers += [number for program in programs for number in program["jobs"]]
-    numbers += [program["devices"] for program in programs]
-    if not all(program["devices"] <= len(program["jobs"]) for program in programs):
-        raise ValueError("a program has no more devices than jobs")
-    if not all(type(number) is int and number >= 0 for number in numbers):
+    programs, listed = content["programs"], [job["number"] for job in content["jobs"]]
+    planned = [number for program in programs for number in program["jobs"]]
+    devices = [program["devices"] for program in programs]
+    if not all(type(number) is int and number >= 0 for number in [*listed, *planned, *devices]):
         raise ValueError("numbers of jobs and devices are whole")
-    if any(program["devices"] > MOST_DEVICES for program in programs):
-        raise ValueError(f"no machine has more than {MOST_DEVICES} devices")
-    own, planned = (
-        [job["number"] for job in content["jobs"]],
-        [each for program in programs for each in program["jobs"]],
-    )
-    if len(set(own)) < len(own) or len(set(planned)) < len(planned):
+    if not all(
+        count <= min(len(program["jobs"]), MOST_DEVICES) for count, program in zip(devices, programs, strict=True)
+    ):
+        raise ValueError(f"a program has no more devices than jobs, and at most {MOST_DEVICES}")
+    if len(set(listed)) < len(listed) or len(set(planned)) < len(planned):
         raise ValueError("each job is named once")
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
         raise ValueError("a program has jobs, devices and a way")

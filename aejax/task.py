@@ -14,7 +14,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax.compose import write_yaml
-from aejax.confinement import NotTrusted, check_inside
+from aejax.confinement import NotTrusted, check_places
 from aejax.destination import Before, check_folder
 from aejax.errors import InputError, NoSpace
 from aejax.explain import explained
@@ -154,9 +154,7 @@ def _read(task, hydra_context, config, name, loaded):
     returned.cfg = without_hydra(composed)
     returned.hydra_cfg = composed
     returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
-    check_inside(folder, "hydra.sweep.subdir")
-    if composed.hydra.output_subdir:
-        check_inside(folder / composed.hydra.output_subdir, "hydra.output_subdir")
+    check_places(folder, composed.hydra.output_subdir, "hydra.sweep.subdir")
     task.folder, task.config = folder, composed
     try:
         job = dataclasses.replace(Job.read(returned.cfg, composed.hydra.runtime.choices, loaded), name=name)

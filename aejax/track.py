@@ -48,11 +48,12 @@ class Track:
         """
         if self.mode == "off":
             return Mirror(None, self)
+        folder = Path(folder).absolute()  # W&B's process may have begun in another working directory
         os.environ.setdefault("WANDB_SILENT", "true")
-        os.environ.setdefault("WANDB_DATA_DIR", str(Path(folder).absolute() / "wandb" / "data"))  # not the home's
+        os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb" / "data"))  # not the home's
         if not _is_writable(platformdirs.user_cache_dir()):
             os.environ.setdefault("WANDB_CACHE_DIR", os.environ["WANDB_DATA_DIR"])
-        for earlier in Path(folder).glob(f"wandb/*run-*-{run_id}"):  # cut off, and logged whole again
+        for earlier in folder.glob(f"wandb/*run-*-{run_id}"):  # cut off, and logged whole again
             shutil.rmtree(earlier, ignore_errors=True)
         logging.getLogger("wandb").setLevel(logging.CRITICAL)
         import wandb  # half a second, so only where it is used
@@ -74,7 +75,7 @@ class Track:
                 mode=self.mode,
                 project=self.project,
                 entity=self.entity,
-                dir=folder,
+                dir=str(folder),
                 id=run_id,
                 name=name,
                 group=sweep,
@@ -143,7 +144,12 @@ class Mirror:
 
     def finish(self, failed=False):
         """Closes the W&B run."""
-        self._within_the_timeout(lambda: self.run.finish(exit_code=int(failed)))
+        self._within_the_timeout(lambda: self._finish(failed))
+
+    def _finish(self, failed):
+        self.run.finish(exit_code=int(failed))
+        if self.track.mode == "offline" and not Path(self.run.settings.sync_file).exists():
+            self.lost = f"W&B did not write {self.run.settings.sync_file}"
 
     def _within_the_timeout(self, action):
         """Waits for an action that may ask the server, and gives the mirror up where that takes too long or fails."""

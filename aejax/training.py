@@ -16,6 +16,8 @@ from aejax.keys import Purpose, key_for
 from aejax.loss import objective
 from aejax.pretrain import is_trained
 
+DIRECTIONS = 64  # along which second derivatives are taken at a time
+
 
 @struct.dataclass
 class State:
@@ -210,9 +212,6 @@ def _objective(experiment, params, stored_NxP):
 
     curvatures_P = lax.map(curvature, jnp.eye(variance_P.shape[0]), batch_size=DIRECTIONS)
     return jax.tree.map(lambda value, second_P: value + 0.5 * second_P @ variance_P, expected, curvatures_P)
-
-
-DIRECTIONS = 64  # along which second derivatives are taken at a time
 
 
 def _training_metrics(total, terms):

@@ -63,6 +63,7 @@ def test_the_record_says_that_the_data_were_a_programs(here):
 
 def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
     """Else W&B runs of the user's own write into the run's folder, and JAX keeps his programs in aejax's cache."""
+    wandb.teardown()  # W&B resolves its paths where its process began, which may be another test's folder
     monkeypatch.delenv("WANDB_DATA_DIR")
     cache = "jax_persistent_cache_min_compile_time_secs"
     kept = getattr(jax.config, cache)
@@ -82,6 +83,19 @@ def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
     own.log({"table": wandb.Table(columns=["a"], data=[[1]])})
     own.finish()
     assert list(here.glob("wandb/offline-run-*/*.wandb")) and not (here / "run").exists()
+
+
+def test_a_wandb_that_began_in_another_folder_writes_into_the_run(here, monkeypatch):
+    """W&B's process resolves a relative path in the working directory that it began in."""
+    wandb.teardown()
+    (here / "elsewhere").mkdir()
+    monkeypatch.chdir(here / "elsewhere")
+    wandb.init(mode="offline", project="mine", settings=wandb.Settings(silent=True)).finish()
+    monkeypatch.chdir(here)
+    words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "hydra.run.dir=run"]
+    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]", "track=offline")
+    assert "wandb_lost" not in left.record, left.record["wandb_lost"]
+    assert list(left.path.glob("wandb/offline-run-*/*.wandb"))
 
 
 def test_a_finished_run_is_not_cleared(here):

@@ -78,5 +78,8 @@ def test_serve_answers_this_machine_with_the_report_as_it_is_now(running):
             refused.value.close()
     finally:
         served.send_signal(signal.SIGINT)
-        err = served.communicate(timeout=60)[1]
+        try:
+            err = served.communicate(timeout=60)[1]
+        finally:
+            served.kill()  # where it does not stop by itself, which fails the test
     assert (served.returncode, err) == (130, "")
