@@ -49,13 +49,12 @@ def check_memory(needed, told, allowed):
         raise InputError(f"{told}: {sizes}; must be {allowed}")
 
 
-def lack_of_memory(error):
-    """What to say of an exception that tells of too little memory, None of any other."""
+def lack_of_memory(error, smaller):
+    """What to say of an exception that tells of too little memory, None of any other; `smaller` names what helps."""
     exhausted = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
     if not exhausted and not isinstance(error, MemoryError):
         return None
     told = (str(error).splitlines() or ["MemoryError"])[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
-    smaller = "latent_dim, net.widths, batch_size, data.limit, evaluate.what, or in a sweep lanes.max"
     return f"takes more memory than there is ({told}); must be less: {smaller}"
 
 

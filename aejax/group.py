@@ -23,6 +23,8 @@ from aejax.lanes import Layout, lane
 from aejax.record import SAVE_SECONDS, Lane, NotBegun, tidy
 from aejax.stream import batches, pieces
 
+SMALLER = "latent_dim, net.widths, batch_size, data.limit, evaluate.what, or in a sweep lanes.max"  # takes less memory
+
 
 def run_group(jobs, places, layout, clock, report):
     """Trains jobs of equal structure and leaves a record of each in its place; returns the Runs.
@@ -78,7 +80,7 @@ def run_group(jobs, places, layout, clock, report):
                 each.end("interrupted", clock)
             raise
         except Exception as error:
-            lack = lack_of_memory(error)
+            lack = lack_of_memory(error, SMALLER)
             for each in lanes:
                 with contextlib.suppress(OSError):  # a full disk may be the error that is being told
                     each.end("failed", clock, error=lack or f"{type(error).__name__}: {error}")

@@ -126,7 +126,9 @@ class Masking(Noise):
 
 @struct.dataclass
 class Occlusion(Noise):
-    """Sets a box to 0 whose sides are sqrt(`level`) of the image's, rounded to pixels, anywhere inside the image.
+    """Sets a box to 0 that is `level` of the image, of its proportions, anywhere inside the image.
+
+    Its height is rounded to pixels first, and then its width so that the area is as near as it can be.
 
     What is to be restored is an inpainting (Pathak et al. 2016).
     """
@@ -140,13 +142,14 @@ class Occlusion(Noise):
         height, width, channels = shape
         key_top, key_left = jax.random.split(key)
 
-        def inside(key_side, side):  # [B, side], True where the box is
-            length = jnp.round(jnp.sqrt(self.level) * side)
+        def inside(key_side, side, length):  # [B, side], True where the box is
             start_B = jnp.floor(jax.random.uniform(key_side, (x_BxP.shape[0], 1)) * (side - length + 1))
             at = jnp.arange(side)[None, :]
             return (start_B <= at) & (at < start_B + length)
 
-        box_BxHxW = inside(key_top, height)[:, :, None] & inside(key_left, width)[:, None, :]
+        rows = jnp.round(jnp.sqrt(self.level) * height)
+        columns = jnp.round(jnp.minimum(self.level * height / jnp.maximum(rows, 1), 1) * width)
+        box_BxHxW = inside(key_top, height, rows)[:, :, None] & inside(key_left, width, columns)[:, None, :]
         return jnp.where(jnp.repeat(box_BxHxW.reshape(-1, height * width), channels, axis=1), 0.0, x_BxP)
 
 

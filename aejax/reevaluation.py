@@ -78,6 +78,13 @@ def main(words=None):
         fail(explained(error, overrides))
     except OSError as error:
         fail(error)
+    except Exception as error:
+        from aejax.device import lack_of_memory
+
+        lack = lack_of_memory(error, "what, samples, or runs at a time")
+        if lack is None:
+            raise
+        fail(lack)
 
 
 def _settings(overrides):

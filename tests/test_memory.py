@@ -7,6 +7,9 @@ import zlib
 
 import jax
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 import pytest
 from conftest import job, refused
 from PIL import Image
@@ -82,6 +85,28 @@ def test_an_array_on_disk_that_memory_cannot_hold_is_refused(here, monkeypatch):
     monkeypatch.setattr("aejax.data.arrays.Dataset", lambda *_, **__: pytest.fail("was copied"))
     refused("data.path=x.npy: as float32: takes 0.4 MiB of memory, and there are 0.3 MiB; must be smaller",
             "data=arrays", "data.path=x.npy")  # fmt: skip
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_a_table_that_memory_cannot_hold_is_refused(here, monkeypatch, ending):
+    table = pa.table({f"x{column}": np.linspace(0, 1, 1000) for column in range(10)})
+    {"csv": pyarrow.csv.write_csv, "parquet": pyarrow.parquet.write_table}[ending](table, f"x.{ending}")
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 38_000)
+    for reader in ("csv.read_csv", "parquet.read_table"):
+        monkeypatch.setattr(f"pyarrow.{reader}", lambda *_: pytest.fail("was read"))
+    refused(f"data.path=x.{ending}: as float32: takes 0.0 MiB of memory, and there are 0.0 MiB; must be of fewer rows",
+            "data=table", f"data.path=x.{ending}")  # fmt: skip
+    monkeypatch.undo()
+
+
+def test_a_sound_that_memory_cannot_hold_is_refused(here, monkeypatch):
+    soundfile = pytest.importorskip("soundfile", reason="comes with the extra aejax[audio]")
+    (here / "sounds").mkdir()
+    soundfile.write(here / "sounds" / "a.wav", np.zeros(100_000, np.int16), 8000)
+    monkeypatch.setattr("aejax.device.host_memory", lambda: 390_000)
+    monkeypatch.setattr("soundfile.read", lambda *_, **__: pytest.fail("was read"))
+    refused("sounds/a.wav: as float32: takes 0.4 MiB of memory, and there are 0.4 MiB; must be shorter", "data=audio",
+            "data.path=sounds")  # fmt: skip
 
 
 def test_examples_on_disk_are_copied_as_far_as_memory_holds_them(here, monkeypatch):

@@ -9,6 +9,7 @@ from scipy import stats
 
 from aejax import noise
 from aejax.errors import InputError
+from aejax.evaluate import GRID
 from aejax.noise import Chain, Downsample, Flip, Gaussian, Grayscale, Masking, Occlusion, SaltPepper, Shot, Speckle
 
 EXAMPLES, PIXELS = 400, 300
@@ -94,7 +95,7 @@ def test_shot_noise_is_poisson(level):
     assert not np.any(Shot(jnp.float32(level))(KEY, jnp.zeros((3, PIXELS)), VECTOR))
 
 
-@pytest.mark.parametrize(("level", "rows", "columns"), [(0.25, 8, 10), (0.1, 5, 6), (1.0, 15, 20)])
+@pytest.mark.parametrize(("level", "rows", "columns"), [(0.25, 8, 9), (0.1, 5, 6), (1.0, 15, 20)])
 def test_occlusion_is_one_box_of_the_stated_share_anywhere(x, level, rows, columns):
     hidden = np.asarray(Occlusion(jnp.float32(level))(KEY, x, IMAGE) == 0).reshape(EXAMPLES, 15, 20)
     high, wide = hidden.any(axis=2), hidden.any(axis=1)
@@ -108,6 +109,17 @@ def test_occlusion_is_one_box_of_the_stated_share_anywhere(x, level, rows, colum
         assert last == 0 or stats.chisquare(counts).pvalue > 1e-3
     colour = np.asarray(Occlusion(jnp.float32(0.2))(KEY, x, COLOUR) == 0).reshape(EXAMPLES, -1, 3)
     assert (colour.all(axis=2) == colour.any(axis=2)).all()
+
+
+@pytest.mark.parametrize("shape", [(7, 5, 1), (2, 3, 1), (12, 12, 1), (28, 28, 1)])
+def test_occlusion_hides_about_its_share_and_more_at_higher_levels(shape):
+    height, width, _ = shape
+    levels = np.linspace(0, 1, 101, dtype=np.float32)
+    x = jnp.ones((1, height * width))
+    hidden = np.array([np.mean(np.asarray(Occlusion(level)(KEY, x, shape)) == 0) for level in levels])
+    assert np.abs(hidden - levels).max() <= 0.5 / min(height, width) + 1e-6  # half a row or a column
+    grid = [hidden[round(100 * level)] for level in GRID["occlusion"][1]]
+    assert shape == (2, 3, 1) or len(set(grid)) == len(grid)
 
 
 def test_downsampling_averages_blocks(x):

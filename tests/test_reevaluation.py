@@ -4,9 +4,10 @@ import json
 import re
 import shutil
 
+import jax
 import numpy as np
 import pytest
-from conftest import called, forget
+from conftest import called, forget, state_of
 
 from aejax import command, reevaluation
 from aejax.errors import InputError
@@ -52,6 +53,19 @@ def test_new_metrics_are_added_and_nothing_else_changes(again):
         assert run.metrics["nll"] < -before[name]["elbo"] + 0.5
         assert run.record["evaluated_again"][0]["what"] == ["separation", "clusters", "nll"]
     assert Run.read(place / "a").metrics["nll"] != Run.read(place / "b").metrics["nll"]
+
+
+def test_memory_that_is_used_up_is_told_in_one_line(again, monkeypatch):
+    def full(*_):
+        raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 36668824720 bytes.\nMore")
+
+    place, evaluate = again
+    before = state_of(place)
+    monkeypatch.setattr("aejax.reproduction.measured", full)
+    status, _, err = evaluate(place / "a", "what=[elbo]")
+    told = "aejax: takes more memory than there is (Out of memory allocating 36668824720 bytes); must be less: what, "
+    assert (status, err.count("\n")) == (2, 1) and err.startswith(told)
+    assert state_of(place) == before
 
 
 def test_a_name_that_cannot_be_encoded_stays_as_it_was(again):

@@ -8,6 +8,7 @@ from flax import struct
 from aejax.data.cache import kept, own_folder
 from aejax.data.dataset import Dataset, Split
 from aejax.data.folders import Folder, read_all, refuse_broken
+from aejax.device import check_memory
 from aejax.errors import InputError
 from aejax.settings import amount, count, flag, words
 
@@ -60,6 +61,8 @@ class Audio:
     def _windows(self, librosa, soundfile, path):
         """The windows of a file, uint8 [N, bands, frames, 1]; what does not fill one at the end is left out."""
         try:
+            about = soundfile.info(path)
+            check_memory(4 * about.frames * about.channels, f"{path}: as float32", "shorter")
             samples_TxC, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise OSError(str(error)) from None

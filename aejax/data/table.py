@@ -9,6 +9,7 @@ import pyarrow.parquet
 from flax import struct
 
 from aejax.data.dataset import Dataset, Split
+from aejax.device import check_memory
 from aejax.errors import InputError, near
 from aejax.settings import choice, entries, words
 
@@ -109,6 +110,7 @@ def _read(key, path):
     if not path.is_file() or path.suffix.lower() not in readers:
         raise InputError(f"{told}: must be a .csv or .parquet file that is there")
     try:
+        check_memory(_float32_bytes(path), f"{told}: as float32", "of fewer rows or columns")
         table = readers[path.suffix.lower()](path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
@@ -126,3 +128,13 @@ def _is_number(value):
     except (TypeError, ValueError):
         return False
     return True
+
+
+def _float32_bytes(path):
+    """Of all values of a table; of a .csv as many as there would be if all of it were like its first mebibyte."""
+    if path.suffix.lower() == ".parquet":
+        about = pyarrow.parquet.read_metadata(path)
+        return 4 * about.num_rows * about.num_columns
+    with path.open("rb") as file:
+        first = file.read(2**20)
+    return 4 * (first.count(b",") + first.count(b"\n")) * path.stat().st_size // max(len(first), 1)
