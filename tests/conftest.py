@@ -2,9 +2,11 @@
 
 import os
 import tempfile
+from pathlib import Path
 
-# Before jax is imported: no test reads or writes what a user has, and programs are compiled once a session.
+# Before jax is imported: no test reads or writes what a user has. Workers and sessions share compiled programs.
 HOME = tempfile.mkdtemp(prefix="aejax-test-")
+PROGRAMS = Path(__file__).parent.parent / ".pytest_cache" / "programs"
 COMPILE_SOON = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"  # in a third of the time
 os.environ |= {
     "HOME": HOME,
@@ -13,7 +15,7 @@ os.environ |= {
     "WANDB_DATA_DIR": f"{HOME}/wandb",
     "WANDB_CACHE_DIR": f"{HOME}/wandb",
     "WANDB_CONFIG_DIR": f"{HOME}/wandb",
-    "JAX_COMPILATION_CACHE_DIR": f"{HOME}/cache/jax",
+    "JAX_COMPILATION_CACHE_DIR": str(PROGRAMS),
     "XLA_FLAGS": os.environ.get("XLA_FLAGS", COMPILE_SOON),
     "JAX_PLATFORMS": os.environ.get("JAX_PLATFORMS", "cpu"),
 }

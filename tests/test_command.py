@@ -258,7 +258,7 @@ def leaves(tree):
     return [leaf for node in tree.values() for leaf in leaves(node)] if isinstance(tree, dict) else [tree]
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
     script = "from aejax import command, group; group.SAVE_SECONDS = 0.1; command.main()"
     words = ["steps=50000000", "log_points=50000", "hydra.run.dir=run"]

@@ -53,6 +53,7 @@ def test_a_sweep_says_what_is_finished_and_goes_on(command, tmp_path, filling, e
     assert "Error executing job" not in out + err
 
 
+@pytest.mark.slow
 def test_a_sweep_goes_on_to_the_same_bits_once_there_is_space(command, tmp_path, monkeypatch):
     failed = OSError(errno.ENOSPC, "No space left on device", "s/1/metrics.json")
     with monkeypatch.context() as patch:
@@ -89,6 +90,7 @@ def test_a_run_says_how_to_go_on_and_does(command, tmp_path, monkeypatch):
     assert Run.read(tmp_path / "r").record["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_finished_sweep_needs_no_space_and_an_unfinished_one_goes_on_later(command, tmp_path, monkeypatch):
     assert command(*SWEEP)[0] == 0
     ledger = json.loads((tmp_path / "s" / "sweep.json").read_text())

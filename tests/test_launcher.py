@@ -171,6 +171,7 @@ def test_a_wrong_job_fails_alone_and_a_diverging_lane_is_a_result(tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_equal_jobs_are_both_recorded_and_trained_once(tmp_path):
     told = sweep(tmp_path, "seed=1,1", *[word for word in QUICK if word != "track=off"], "hydra.sweep.dir=s").stdout
     assert "1 job -> 1 program of 1 lane, map on 1 device" in told
@@ -190,6 +191,7 @@ def test_batches_of_jobs_are_launched_one_after_another(tmp_path):
     assert [Run.read(tmp_path / "s" / number).record["status"] for number in "012"] == ["completed"] * 3
 
 
+@pytest.mark.slow
 def test_offline_wandb_runs_of_a_sweep_lie_together(tmp_path):
     words = [word for word in QUICK if word != "track=off"]
     sweep(tmp_path, "seed=0,1,2", *words, "hydra.sweep.dir=s")

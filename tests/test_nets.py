@@ -127,6 +127,7 @@ def test_a_shifted_image_has_shifted_maps():
     np.testing.assert_allclose(jnp.roll(here, 1, axis=0), there, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_convolutions_train_in_lanes_of_either_kind():
     jobs = [
         job(*images(7, 6, 3), "net=conv", "net.widths=[3,4]", "steps=6", f"latent_dim={d}", f"seed={d}") for d in (2, 3)

@@ -40,7 +40,7 @@ def moved(before, now):
     return {name for name in before if np.any(before[name] != now[name])}
 
 
-@pytest.mark.parametrize("words", [GREEDY, RBM], ids=["greedy", "rbm"])
+@pytest.mark.parametrize("words", [pytest.param(GREEDY, marks=pytest.mark.slow), RBM], ids=["greedy", "rbm"])
 def test_a_phase_moves_its_own_layer_and_nothing_else(words):
     words = (*words, "latent_dim=3", "steps=24", "optim=adamw", "optim.weight_decay=0.1")
     each, states = after(words, 4, 4, 4, 1)

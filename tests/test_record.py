@@ -114,6 +114,7 @@ def test_a_table_at_the_end_compares_with_the_mean_image_and_pca(whole):
     assert "\x1b" not in out  # no terminal, no colours
 
 
+@pytest.mark.slow
 def test_the_same_command_twice_leaves_the_same_bits(whole, tmp_path):
     again = subprocess.run(
         [sys.executable, "-m", "aejax", "model=vae", "noise=flip", "latent_dim=3", *QUICK, "hydra.run.dir=run"],

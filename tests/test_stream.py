@@ -13,7 +13,14 @@ WORDS += ["evaluate.what=[reconstruction]"]
 SMALL = "data.device_bytes=60000"  # of 115,008 bytes
 
 
-@pytest.mark.parametrize("word", ["select=last", "select=best", "net.center=false"])
+@pytest.mark.parametrize(
+    "word",
+    [
+        pytest.param("select=last", marks=pytest.mark.slow),
+        "select=best",
+        pytest.param("net.center=false", marks=pytest.mark.slow),
+    ],
+)
 def test_a_streamed_run_is_the_run_that_it_would_be(tmp_path, word):
     words = [*WORDS, word]
     resident, streamed = run(tmp_path / "a", *words), run(tmp_path / "b", *words, SMALL)
@@ -43,6 +50,7 @@ def test_too_little_memory_is_told():
         job(*WORDS, "data.device_bytes=100")
 
 
+@pytest.mark.slow
 def test_a_streamed_run_goes_on(tmp_path, monkeypatch):
     whole = run(tmp_path / "a", *WORDS, SMALL)
 

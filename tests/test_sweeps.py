@@ -16,6 +16,7 @@ from aejax.sweep import groups
 
 SWEEPS = CONF.parent / "sweeps"
 FILES = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
+LARGE = ("mnist_lr", "letters_lr_width", "letters_latent_dim")
 GRIDS = [name for name in FILES if "optuna" not in (SWEEPS / f"{name}.yaml").read_text()]
 
 
@@ -38,7 +39,9 @@ def expanded(name):
     return BasicSweeper.split_arguments(OverridesParser.create().parse_overrides(words), None)[0]
 
 
-@pytest.mark.parametrize("name", GRIDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name in LARGE else ()) for name in GRIDS]
+)
 def test_a_file_is_as_many_jobs_and_programs_as_it_says(name):
     jobs = expanded(name)
     data = ["data=emoji", "data.color=grey"] if name.startswith("mnist") else []  # no prepared set is needed

@@ -83,6 +83,7 @@ def test_online_without_a_key_is_told_at_once(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_online_with_the_server_out_of_reach_is_told_long_before_wandb_gives_up(tmp_path):
     nowhere = {"WANDB_BASE_URL": "http://127.0.0.1:9", "WANDB_API_KEY": SECRET}
     running = aejax(tmp_path, "track=online", "track.timeout=3", *QUICK, **nowhere)
@@ -106,6 +107,7 @@ def test_online_sends_every_row_and_keeps_the_key_out_of_the_folder(tmp_path):
         assert not path.is_file() or SECRET.encode() not in path.read_bytes(), path
 
 
+@pytest.mark.slow
 def test_a_server_that_is_lost_ends_nothing(tmp_path):
     with Server() as server:
         words = ["track=online", "track.finish_timeout=1", *QUICK, "steps=3000", "log_points=100"]

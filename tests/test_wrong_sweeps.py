@@ -56,6 +56,7 @@ def test_a_wrong_sweep_gets_one_line_and_leaves_nothing(command, tmp_path, words
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
+@pytest.mark.slow
 def test_a_fuller_disk_ends_no_other_program_half(command, tmp_path, monkeypatch):
     usage = shutil._ntuple_diskusage(10, 9, 1)
 
