@@ -98,4 +98,4 @@ class Checkpoint:
         self.path.unlink(missing_ok=True)
 
     def _refuse(self, why):
-        raise InputError(f"{self.path}: {why}; set aside as {set_aside(self.path).name}, training begins anew")
+        raise InputError(f"{self.path}: {why}; renamed to {set_aside(self.path).name}, training begins anew")

@@ -91,7 +91,7 @@ def checked(config, loaded):
     from aejax.sweep import check_memory
 
     if axes_of(config):
-        raise InputError("+sweep: asks for more than one run; must come with -m")
+        raise InputError("+sweep: asks for more than one run; add -m")
     check_lengths(config)
     folder = config.hydra.run.dir
     check_places(folder, config.hydra.output_subdir, "hydra.run.dir")

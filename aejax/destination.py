@@ -34,7 +34,7 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
     try:
         found = Run.found(path)
         if found and found.record.get("id", run_id) != run_id:
-            raise InputError(f"{told}: holds another run ({found.difference(settings)}); must be another folder")
+            raise InputError(f"{told}: holds another run ({found.difference(settings)}); choose another folder")
         names = tuple(each.name for each in path.iterdir()) if path.is_dir() else ()
         if found and found.record.get("status") in FINISHED:
             return Before((), names)

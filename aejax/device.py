@@ -55,7 +55,7 @@ def lack_of_memory(error, smaller):
     if not exhausted and not isinstance(error, MemoryError):
         return None
     told = (str(error).splitlines() or ["MemoryError"])[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
-    return f"takes more memory than there is ({told}); must be less: {smaller}"
+    return f"takes more memory than there is ({told}); reduce {smaller}"
 
 
 def size(count):

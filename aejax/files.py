@@ -102,7 +102,7 @@ def locked(folder):
         except OSError as error:
             if error.errno != errno.ELOOP:
                 raise
-            raise InputError(f"{path}: is a link; must be removed, if nobody is at work in {folder}") from None
+            raise InputError(f"{path}: is a link; remove it if no process is using {folder}") from None
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -120,4 +120,4 @@ def locked(folder):
 
 
 def _taken(folder):
-    return InputError(f"{folder}: another process is at work in it; must be another folder")
+    return InputError(f"{folder}: another process is using it; choose another folder")

@@ -57,7 +57,7 @@ def main(words=None):
     overrides = [word for word in asked.words if Path(word) not in folders]
     try:
         if not folders:
-            raise InputError("no run is named; must be at least one folder of a run")
+            raise InputError("no run is named; name at least one folder of a run")
         with contextlib.ExitStack() as stack:
             if not asked.trust:
                 for folder in folders:
@@ -160,7 +160,7 @@ def _trained(run, folder, settings, trust, loaded):
     except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError) as error:
         raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
     if sourceless:
-        raise InputError(f"{folder}: was trained on a Dataset of a program; must have data that a configuration names")
+        raise InputError(f"{folder}: was trained on a Dataset of a program, which cannot be read again")
     here = Path.cwd()
     try:
         if can_enter(cwd):  # relative paths in the configuration start there
@@ -176,7 +176,7 @@ def _trained(run, folder, settings, trust, loaded):
     finally:
         os.chdir(here)
     if job.dataset.fingerprint != record.get("data", {}).get("fingerprint"):
-        raise InputError(f"{folder}: its data are no longer what they were; must be those it was trained on")
+        raise InputError(f"{folder}: its data have changed since it was trained")
     return Trained(run, job, asked)
 
 

@@ -67,12 +67,12 @@ def command_of(folder, trust=False):
     if path is None:
         raise InputError(f"{folder}: holds no {' and no '.join(RECORDS)}; must be the folder of a run or a sweep")
     if "${" in str(folder):  # Hydra would resolve it in the command, and again in what the command leaves
-        raise InputError(f"{folder}: holds ${{ in its name; must be renamed")
+        raise InputError(f"{folder}: has ${{ in its name; rename it")
     if not trust:
         check_links(folder)
     try:
         if path.name == "hydra.yaml" and "_target_" not in contents.config(path.with_name("config.yaml")).data:
-            raise InputError(f"{folder}: was trained on a Dataset of a program; must be given to that program again")
+            raise InputError(f"{folder}: was trained on a Dataset of a program; only that program can go on with it")
         recorded = contents.config(path).hydra
         key = {"MULTIRUN": "sweep", "RUN": "run"}[str(recorded.mode)]
         words = OmegaConf.to_container(recorded.overrides, resolve=False)  # the command resolves `${...}` in them
@@ -85,14 +85,14 @@ def command_of(folder, trust=False):
             raise
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
     if key == "sweep" and path.name != "multirun.yaml":
-        raise InputError(f"{folder}: is a job of a sweep; must be the folder of the sweep")
+        raise InputError(f"{folder}: is a job of a sweep; name the folder of the sweep")
     parsed = _parsed(words, path)
     foreign = [word.input_line for word, is_group in parsed if not _is_harmless(word, is_group)] + sources
     if not trust:
         foreign += [str(path) for path in _settings_of_libraries(place, folder)]
     if foreign and not trust:
         told = " ".join(foreign)
-        raise InputError(f"{folder}: takes in {told}; must be repeated by its own command, or with --trust")
+        raise InputError(f"{folder}: takes in {told}; repeat its own command, or add --trust")
     kept = [word.input_line for word, _ in parsed if word.key_or_group not in REPLACED]
     options = [option for source in sources for option in ("--config-dir", source)]
     many = ["-m"] if key == "sweep" else []

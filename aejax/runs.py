@@ -234,9 +234,9 @@ class Run:
         elif found.record.get("status") in FINISHED:
             broken = found.damaged
             if not broken:
-                raise InputError(f"{self.path}: holds a finished run, which is kept; must be another folder")
+                raise InputError(f"{self.path}: holds a finished run; choose another folder")
         broken = [self.path / name for name in broken if (self.path / name).exists()]
-        told = [f"{path}: is damaged; set aside as {set_aside(path).name}, the run is trained again" for path in broken]
+        told = [f"{path}: is damaged; renamed to {set_aside(path).name}, the run is trained again" for path in broken]
         remove_parts(self.path)
         remove_parts(self.path / "figures")
         for name in FILES:

@@ -32,7 +32,7 @@ def search(launcher, config_loader, config, settings, words):
     try:
         import optuna
     except ImportError:
-        raise InputError("hydra/sweeper=optuna: needs Optuna; pip install 'aejax[optuna]'") from None
+        raise InputError("hydra/sweeper=optuna: requires Optuna: pip install 'aejax[optuna]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     overrides = OverridesParser.create(config_loader=config_loader).parse_overrides(words)
     space = {each.get_key_element(): each for each in overrides}  # a later one wins

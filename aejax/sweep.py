@@ -180,7 +180,7 @@ class Ledger:
         if self.broken is None:
             return None
         name, self.broken = set_aside(self.broken).name, None
-        return f"{self.path}: is damaged; set aside as {name}, finished runs are kept"
+        return f"{self.path}: is damaged; renamed to {name}, finished runs are kept"
 
     def check_command(self, overrides):
         """Raises InputError where the folder holds the sweep of other overrides."""
@@ -190,7 +190,7 @@ class Ledger:
         here = [word for word in overrides if word not in self.overrides]
         told = f"there {' '.join(there) or 'nothing'}, here {' '.join(here) or 'nothing'}"
         told = told if there or here else "in another order"
-        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); must be another folder")
+        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
 
     def check_job(self, number, overrides, run_id):
         """Raises InputError where the job of this number was another."""
@@ -203,7 +203,7 @@ class Ledger:
             told = f"job {number} had other defaults, or another version of aejax or of the data"
         else:
             return
-        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); must be another folder")
+        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
 
     def plan(self, jobs):
         """The programs for `jobs` {number: Job}: numbers and Layout of each; those that were laid out before first."""

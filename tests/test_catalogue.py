@@ -59,7 +59,7 @@ def test_prepare_says_what_is_ready(command):
     [
         (["info", "data=mnits"], "aejax: data=mnits: no such choice; did you mean mnist or kmnist?"),
         (["info", "data=mnist"], "aejax: data.name=mnist: is not prepared in "),
-        (["preview", "data=images", "data.path=none"], "aejax: data.path=none: is no folder"),
+        (["preview", "data=images", "data.path=none"], "aejax: data.path=none: is not a folder"),
     ],
 )
 def test_a_wrong_input_gets_one_line_and_leaves_nothing(command, tmp_path, words, told):

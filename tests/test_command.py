@@ -111,8 +111,8 @@ WRONG = {
     "model=denoising": "model=denoising: no such choice; did you mean noise=gaussian, with which any model denoises?",
     # data
     "data=arrays": "data.path=???: must be given",
-    "data=arrays data.path=none.npz": "data.path=none.npz: is no file; must be an .npy or .npz file",
-    "data=images data.path=none": "data.path=none: is no folder; must be one with files of .bmp",
+    "data=arrays data.path=none.npz": "data.path=none.npz: is not a file; must be .npy or .npz",
+    "data=images data.path=none": "data.path=none: is not a folder; must be one with files of .bmp",
     "data=mnist": "data.name=mnist: is not prepared in ",
     "data=mnist data.dir=new data.manual_dir=none": "data.manual_dir=none: t10k-images-idx3-ubyte.gz",
     "data.validation=-1": "data.validation=-1: must be a number at least 0",
@@ -141,7 +141,7 @@ def test_a_finished_run_is_not_overwritten(command):
     before = {path: path.read_bytes() for path in Run.read("run").path.rglob("*") if path.is_file()}
     status, _, err = command(*QUICK, "hydra.run.dir=run", "seed=1")
     assert (status, err.count("\n")) == (2, 1)
-    assert "run: holds another run (seed: 0 there, 1 here); must be another folder" in err
+    assert "run: holds another run (seed: 0 there, 1 here); choose another folder" in err
     assert {path: path.read_bytes() for path in Run.read("run").path.rglob("*") if path.is_file()} == before
 
 
@@ -167,7 +167,7 @@ def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
     with locked(tmp_path / "run"):
         status, _, err = command(*QUICK, "hydra.run.dir=run")
         assert (status, err.count("\n")) == (2, 1)
-        assert "another process is at work in it" in err
+        assert "another process is using it" in err
     assert command(*QUICK, "hydra.run.dir=run")[0] == 0
 
 

@@ -105,7 +105,7 @@ def test_values_with_spaces_and_commas_can_be_asked_for(tmp_path):
         assert aejax.compare.load(folder, [f"model={name}"]).frame["model"].tolist() == [name]
     assert aejax.compare.load(folder, "model=a b seed<4").frame["model"].tolist() == ["a b"]
     assert aejax.compare.load(folder, "model=c,a b seed<4").frame["model"].tolist() == ["a b", "c"]
-    with pytest.raises(InputError, match="latent_dim<=: is no condition"):
+    with pytest.raises(InputError, match="latent_dim<=: is not a condition"):
         aejax.compare.load(folder, ["latent_dim<="])
     assert aejax.compare.table(folder, metrics=MSE, rows="model")["model"].tolist() == ["a b", "a,b", "c"]
 
@@ -209,24 +209,24 @@ def test_the_best_of_each_data_set_is_bold(tmp_path):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (["nowhere"], "nowhere: is no folder; must be that of a run or a sweep, or one above them"),
-        (["empty"], "empty: holds no runs; must be the folder of a run or a sweep, or one above them"),
-        ([], "compare: no folder; must be those of runs or sweeps, as multirun/2026-11-20"),
+        (["nowhere"], "nowhere: is not a folder; name that of a run or a sweep, or one above them"),
+        (["empty"], "empty: holds no runs; name the folder of a run or a sweep, or one above them"),
+        ([], "compare: no folder is named; name those of runs or sweeps, such as multirun/2026-11-20"),
         (["s", "--metrics", "recon/msee"], "--metrics recon/msee: no run has it; did you mean recon/mse"),
         (
             ["s", "--rows", "model"],
             "--rows model: a mean over different data (emoji, letters); must have data among",
         ),
         (["s", "--rows", "modle"], "--rows modle: no such setting; did you mean model"),
-        (["s", "latent_dim<"], "latent_dim<: is no condition; must be key=value, or with one of <= >="),
-        (["s", "--where", "model"], "model: is no condition; must be key=value"),
+        (["s", "latent_dim<"], "latent_dim<: is not a condition; must be key=value, or with one of <= >="),
+        (["s", "--where", "model"], "model: is not a condition; must be key=value"),
         (["s", "latent_dimm<3"], "latent_dimm<3: no such setting or metric; did you mean latent_dim"),
-        (["s", "latent_dim<two"], "latent_dim<two: two is no number; must be one after <"),
-        (["s", "model=pca"], "model=pca: no run is left; must keep one at the least"),
+        (["s", "latent_dim<two"], "latent_dim<two: two is not a number; must be one after <"),
+        (["s", "model=pca"], "model=pca: no run is left"),
         (["s", "--sort", "recon/mss"], "--sort recon/mss: no such column; did you mean recon/mse"),
         (["s", "--csv", "empty"], "--csv empty: is a folder; must be a file, and folders of runs stand before options"),
         (["s", "--csv", "no/x.csv"], "--csv no/x.csv: no is no folder; must be one that exists"),
-        (["s", "--csv", "--json"], "compare: more than one format would be printed; must have a file for all but one"),
+        (["s", "--csv", "--json"], "compare: more than one format would be printed; give all but one a file name"),
         (["s", "--wandb", "aejax"], "--wandb aejax: must be entity/project"),
         (["s", "--wandb-report", "a/b/c"], "--wandb-report a/b/c: must be entity/project"),
         (["s", "--compare", "x"], "--compare x: no such setting; known: model, data"),

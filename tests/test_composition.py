@@ -146,16 +146,16 @@ def test_every_activation_is_elementwise():
         assert activation(x).shape == x.shape
 
 
-def test_the_readmes_own_data_and_noise_are_found_and_trained(tmp_path):
-    readme = (CONF.parent / "README.md").read_text()
-    code = re.findall(r"```python\n# mine\.py\n(.*?)```", readme, re.S)
+def test_the_pages_own_data_and_noise_are_found_and_trained(tmp_path):
+    page = (CONF.parent / "docs" / "extending.md").read_text()
+    code = re.findall(r"```python\n# mine\.py\n(.*?)```", page, re.S)
     assert len(code) == 3
     (tmp_path / "mine.py").write_text("\n".join(code))
     for group in ("data", "noise"):
         (tmp_path / group).mkdir()
-    (tmp_path / "data" / "waves.yaml").write_text(re.search(r"```yaml\n# data/waves\.yaml\n(.*?)```", readme, re.S)[1])
+    (tmp_path / "data" / "waves.yaml").write_text(re.search(r"```yaml\n# data/waves\.yaml\n(.*?)```", page, re.S)[1])
     (tmp_path / "noise" / "drift.yaml").write_text("_target_: mine.Drift\nlevel: 0.2\n")
-    command = re.search(r"^python -m aejax --config-dir .*$", readme, re.M)[0].split()
+    command = re.search(r"^python -m aejax --config-dir .*$", page, re.M)[0].split()
     quick = ["steps=5", "log_points=1", "hydra.run.dir=run", "track=off", "noise=drift"]
     done = subprocess.run([sys.executable, *command[1:], *quick], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -169,9 +169,9 @@ def test_the_readmes_own_data_and_noise_are_found_and_trained(tmp_path):
 
 
 @pytest.mark.slow
-def test_the_readmes_own_model_is_added_in_one_file(tmp_path):
+def test_the_pages_own_model_is_added_in_one_file(tmp_path):
     """The page is followed literally, with fewer steps."""
-    page = (CONF.parent / "README.md").read_text().split("### Add a model in one file")[1]
+    page = (CONF.parent / "docs" / "extending.md").read_text().split("## Add a model in one file")[1]
     (tmp_path / "mine.py").write_text(re.search(r"```python\n# mine\.py\n(.*?)```", page, re.S)[1])
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "bits_ae.yaml").write_text(

@@ -124,7 +124,7 @@ def test_settings_that_name_a_place_or_a_class_need_trust(foreign, resume, here,
     word = word.format(top=here)
     for where in ({"hydra": [word]}, None):
         folder = foreign(hydra=[word], mode=mode) if where else foreign(word, mode=mode)
-        with pytest.raises(InputError, match=r"must be repeated by its own command, or with --trust") as caught:
+        with pytest.raises(InputError, match=r"repeat its own command, or add --trust") as caught:
             command_of(folder)
         assert f"takes in {word};" in str(caught.value)
         assert word in command_of(folder, trust=True)[0]
@@ -152,7 +152,7 @@ def test_a_config_folder_needs_trust(foreign):
     content = yaml.safe_load(record.read_text())
     content["hydra"]["runtime"]["config_sources"] = [{"provider": "command-line", "path": "/evil", "schema": "file"}]
     record.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match="takes in /evil; must be"):
+    with pytest.raises(InputError, match="takes in /evil; repeat its own command"):
         command_of(folder)
     assert command_of(folder, trust=True)[0][1:3] == ["--config-dir", "/evil"]
 
@@ -210,7 +210,7 @@ def test_a_name_of_a_folder_is_only_a_name(run, resume, name):
 def test_a_name_that_hydra_would_resolve_is_refused(foreign, resume):
     folder = foreign("seed=0", mode="RUN")
     folder = folder.rename(folder.with_name("a${seed}"))
-    assert resume(folder, "--trust") == (2, f"aejax: {folder}: holds ${{ in its name; must be renamed\n")
+    assert resume(folder, "--trust") == (2, f"aejax: {folder}: has ${{ in its name; rename it\n")
 
 
 @pytest.mark.parametrize("mode", KINDS)
@@ -234,7 +234,7 @@ def test_settings_of_wandb_are_not_brought_in(foreign, here, monkeypatch):
     (folder / "wandb" / "settings").write_text("[default]\nx_files_dir=/elsewhere\n")
     command_of(folder)  # which is not begun in there
     monkeypatch.chdir(folder)  # where W&B reads them for any command
-    with pytest.raises(InputError, match=f"takes in {folder}/wandb/settings; must be"):
+    with pytest.raises(InputError, match=f"takes in {folder}/wandb/settings; repeat its own"):
         command_of(folder)
 
 
@@ -268,7 +268,7 @@ def test_a_recorded_place_beside_the_folder_gives_data_and_no_code(foreign, resu
     assert place == str(here / "place" / "G") and "" not in path and place not in path
     monkeypatch.chdir(here)
     (here / "place" / "G" / "matplotlibrc").write_text("text.usetex: true")
-    assert "G/matplotlibrc; must be repeated by its own command, or with --trust" in resume(folder)[1]
+    assert "G/matplotlibrc; repeat its own command, or add --trust" in resume(folder)[1]
 
 
 def test_what_python_and_aejax_are_made_of_is_found_wherever_they_stand():
@@ -300,7 +300,7 @@ def test_a_lock_or_a_part_that_is_a_link_harms_nothing(tmp_path):
     for name in (".lock", f".run.json.{os.getpid()}.part"):
         (tmp_path / "kept").write_text("precious")
         (tmp_path / name).symlink_to("kept")
-    with pytest.raises(InputError, match=r"\.lock: is a link; must be removed"), locked(tmp_path):
+    with pytest.raises(InputError, match=r"\.lock: is a link; remove it"), locked(tmp_path):
         pass
     write_whole(tmp_path / "run.json", "{}")
     assert (tmp_path / "kept").read_text() == "precious" and (tmp_path / "run.json").read_text() == "{}"

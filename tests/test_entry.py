@@ -56,7 +56,7 @@ def test_the_record_says_that_the_data_were_a_programs(here):
     left = aejax.train(dataset, *words)
     settings = OmegaConf.load(here / "run" / ".hydra" / "config.yaml")
     assert "_target_" not in settings.data and settings.steps == 3
-    with pytest.raises(InputError, match="was trained on a Dataset of a program; must be given to that program again"):
+    with pytest.raises(InputError, match="was trained on a Dataset of a program; only that program can go on with it"):
         command_of(here / "run")
     assert aejax.train(dataset, *words).record == left.record  # it was finished
 
@@ -102,6 +102,6 @@ def test_a_finished_run_is_not_cleared(here):
     words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "hydra.run.dir=run"]
     left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]")
     files = state_of(left.path)
-    with pytest.raises(InputError, match="run: holds a finished run, which is kept; must be another folder"):
+    with pytest.raises(InputError, match="run: holds a finished run; choose another folder"):
         left.clear()
     assert state_of(left.path) == files

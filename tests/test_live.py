@@ -53,8 +53,9 @@ def test_serve_answers_this_machine_with_the_report_as_it_is_now(running):
     pytest.importorskip("vl_convert", reason="the extra report is not installed")
     sweep, finish = running
     words = [sys.executable, "-m", "aejax.compare", str(sweep), "--serve", "0"]
-    listen = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731  a background job inherits that it is ignored
-    served = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=listen)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job inherits that it is ignored
+    served = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     try:
         url = served.stdout.readline().split()[0]
         assert url.startswith("http://127.0.0.1:")

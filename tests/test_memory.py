@@ -182,7 +182,7 @@ def test_memory_that_is_used_up_is_told_in_one_line(command, monkeypatch, tmp_pa
     monkeypatch.setattr("aejax.group._train", full)
     words = ["steps=2", "log_points=1", "net.widths=[4]", "track=off", "figures=false"]
     words.append("evaluate.what=[reconstruction]")
-    told = "takes more memory than there is (Out of memory allocating 36668824720 bytes); must be less: latent_dim, net"
+    told = "takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce latent_dim, net"
     status, _, err = command(*words, "batch_size=7", "hydra.run.dir=r")
     assert (status, err.count("\n")) == (2, 1) and err.startswith(f"aejax: {told}")
     record = json.loads((tmp_path / "r" / "run.json").read_text())

@@ -44,16 +44,18 @@ def test_original_files_that_are_others_are_refused(mnist, tmp_path):
     for path in mnist[0].iterdir():
         (other / path.name).write_bytes(path.read_bytes())
     (other / "train-images-idx3-ubyte.gz").write_bytes(idx(np.zeros((60, 28, 28), np.uint8)))
-    refused(f"{other}/train-images-idx3-ubyte.gz: is another file", tmp_path / "d", manual_dir=str(other))
+    refused(f"{other}/train-images-idx3-ubyte.gz: is not the file", tmp_path / "d", manual_dir=str(other))
     # The files of Fashion-MNIST have the same names; here a folder of them stands for MNIST's.
-    refused(f"{other}/train-images-idx3-ubyte.gz: is another file", tmp_path / "d", manual_dir=str(other))
+    refused(f"{other}/train-images-idx3-ubyte.gz: is not the file", tmp_path / "d", manual_dir=str(other))
     assert not (tmp_path / "d").exists()
 
 
 def test_a_set_that_is_not_prepared_says_how(tmp_path):
     refused(f"data.name=mnist: is not prepared in {tmp_path}; must be there, or prepared by", tmp_path)
     refused("data.name=mnits: no such set; ", tmp_path, name="mnits")
-    refused("data.name=svhn_cropped: preparing this set needs TensorFlow", tmp_path, name="svhn_cropped", download=True)
+    refused(
+        "data.name=svhn_cropped: preparing this set requires TensorFlow", tmp_path, name="svhn_cropped", download=True
+    )
     assert not list(tmp_path.iterdir())
 
 
@@ -79,7 +81,7 @@ def test_a_host_that_falls_silent_is_told(mnist, tmp_path, monkeypatch):
     monkeypatch.setattr(originals, "TIMEOUT", 0.2)
     with served(Silent) as base:
         monkeypatch.setattr(tfds.builder_cls("mnist"), "url_infos", infos(mnist[0], base))
-        refused(f"data.download=true: {base}/t10k-images-idx3-ubyte.gz fell silent", tmp_path, download=True)
+        refused(f"data.download=true: {base}/t10k-images-idx3-ubyte.gz sent nothing", tmp_path, download=True)
     assert not list(tmp_path.iterdir())
 
 

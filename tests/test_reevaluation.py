@@ -63,7 +63,7 @@ def test_memory_that_is_used_up_is_told_in_one_line(again, monkeypatch):
     before = state_of(place)
     monkeypatch.setattr("aejax.reproduction.measured", full)
     status, _, err = evaluate(place / "a", "what=[elbo]")
-    told = "aejax: takes more memory than there is (Out of memory allocating 36668824720 bytes); must be less: what, "
+    told = "aejax: takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce what, "
     assert (status, err.count("\n")) == (2, 1) and err.startswith(told)
     assert state_of(place) == before
 
@@ -293,7 +293,7 @@ def _break(name):
         ("other_shapes", "encoder.Dense_0.kernel is [35, 3]; must be [35, 12]"),
         ("fewer_codes", "codes.npz: z is [5, 2]; must be [27, 2]"),
         ("no_codes", "holds no codes.npz; must be the whole folder of a run"),
-        ("other_data", "its data are no longer what they were"),
+        ("other_data", "its data have changed"),
         ("foreign", "only classes of aejax are trusted here"),
         ("before_all", "run.json: cannot be read (format is -5; must be at least 1)"),
         ("no_source", "a: data._target_=aejax.checkpoint.Checkpoint: must name a class of aejax.data"),

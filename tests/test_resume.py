@@ -124,7 +124,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_told(killed, words, uninterrupted
     run(killed, *words, report=watch)
     assert watch.began == 0
     [said] = watch.said
-    assert said == f"{path}: is damaged; set aside as {path.name}.broken, training begins anew"
+    assert said == f"{path}: is damaged; renamed to {path.name}.broken, training begins anew"
     assert (killed / f"{path.name}.broken").read_bytes() == broken
     assert results(killed) == uninterrupted
 
@@ -139,7 +139,7 @@ def test_a_checkpoint_of_other_runs_is_not_used(tmp_path):
     np.testing.assert_array_equal(again.state["a"], [0, 1, 2])
     for ids, other in (("two",), state), (("one",), {"a": jax.numpy.arange(4.0)}), (("one",), {"b": state["a"]}):
         kept.save(Progress(1, state, [], 2.5))
-        with pytest.raises(InputError, match=r"is of other runs; set aside as checkpoint\.broken"):
+        with pytest.raises(InputError, match=r"is of other runs; renamed to checkpoint\.broken"):
             Checkpoint(kept.path, ids, 0.0).load(other)
 
 
@@ -182,7 +182,7 @@ def test_a_lock_dies_with_its_owner(tmp_path):
     owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert owner.stdout.readline() == b"in\n"
-        with pytest.raises(InputError, match="another process is at work in it"), locked(tmp_path):
+        with pytest.raises(InputError, match="another process is using it"), locked(tmp_path):
             pass
     finally:
         owner.kill()

@@ -98,7 +98,7 @@ def test_other_overrides_for_a_sweep_are_refused_with_the_difference(command, ag
     changed = [word.replace("steps=40", "steps=50") for word in SWEEP]
     status, _, err = command("-m", *changed, "hydra.sweep.dir=s")
     assert (status, err.count("\n")) == (2, 1)
-    assert "hydra.sweep.dir=s: holds another sweep (there steps=40, here steps=50); must be another folder" in err
+    assert "hydra.sweep.dir=s: holds another sweep (there steps=40, here steps=50); choose another folder" in err
     status, _, err = command("-m", *reversed(SWEEP), "hydra.sweep.dir=s")
     assert status == 2 and "in another order" in err
     assert state_of(again) == before
@@ -130,7 +130,7 @@ def test_a_damaged_ledger_is_set_aside_and_finished_runs_are_kept(command, again
     (again / "sweep.json").write_text(content)
     status, out, err = command("-m", *SWEEP, "hydra.sweep.dir=s")
     assert (status, err) == (0, "")
-    assert "sweep.json: is damaged; set aside as sweep.json.broken, finished runs are kept" in out
+    assert "sweep.json: is damaged; renamed to sweep.json.broken, finished runs are kept" in out
     assert "4 finished before" in out
     assert (again / "sweep.json.broken").read_text() == content
     assert [each["status"] for each in json.loads((again / "sweep.json").read_text())["jobs"]] == ["completed"] * 4
@@ -156,7 +156,7 @@ def test_a_half_written_file_of_a_finished_run_is_set_aside_and_the_run_trained_
     status, out, err = command("-m", *SWEEP, "hydra.sweep.dir=s")
     assert (status, err) == (0, "")
     assert "3 finished before" in out
-    assert f"{name}: is damaged; set aside as {name}.broken, the run is trained again" in out
+    assert f"{name}: is damaged; renamed to {name}.broken, the run is trained again" in out
     assert path.with_name(f"{name}.broken").read_bytes() == half
     assert results(again / "1") == results(whole / "1")
 
@@ -194,9 +194,9 @@ def test_a_sweep_that_is_worked_on_lets_no_other_command_in(command, again):
         assert after.keys() < before.keys() | {again / ".lock"}
         for words in (["-m"], ["-m", "hydra/launcher=basic"]):
             status, _, err = command(*words, *SWEEP, "hydra.sweep.dir=s")
-            assert (status, err) == (2, "aejax: s: another process is at work in it; must be another folder\n")
+            assert (status, err) == (2, "aejax: s: another process is using it; choose another folder\n")
         status, _, err = command("seed=1", "noise=flip", "steps=40", "hydra.run.dir=s/3")
-        assert (status, err) == (2, "aejax: s: another process is at work in it; must be another folder\n")
+        assert (status, err) == (2, "aejax: s: another process is using it; choose another folder\n")
         assert state_of(again) == after
 
 
@@ -225,7 +225,7 @@ def test_the_command_of_a_folder_is_what_hydra_wrote(whole, tmp_path):
     words, place = command_of(whole)
     assert words == ["-m", *SWEEP, f"hydra.sweep.dir='{whole}'"]
     assert place == whole.parent
-    with pytest.raises(InputError, match="is a job of a sweep; must be the folder of the sweep"):
+    with pytest.raises(InputError, match="is a job of a sweep; name the folder of the sweep"):
         command_of(whole / "0")
     with pytest.raises(InputError, match=r"holds no multirun\.yaml and no \.hydra/hydra\.yaml"):
         command_of(tmp_path)
@@ -237,7 +237,7 @@ def test_the_command_of_a_folder_is_what_hydra_wrote(whole, tmp_path):
 def test_what_a_record_brings_along_is_trusted_only_where_it_is_told(command, again):
     path = again / "multirun.yaml"
     path.write_text(path.read_text().replace("- noise=flip", "- noise=flip\n    - +noise._target_=os.system"))
-    with pytest.raises(InputError, match=r"takes in \+noise\._target_=os\.system; must be repeated by its own command"):
+    with pytest.raises(InputError, match=r"takes in \+noise\._target_=os\.system; repeat its own command"):
         command_of(again)
     assert "+noise._target_=os.system" in command_of(again, trust=True)[0]
 

@@ -167,7 +167,7 @@ def test_without_optuna_the_extra_is_named(tmp_path):
     words = ["-m", "hydra/sweeper=optuna", "seed=1,2"]
     done = subprocess.run([sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert "hydra/sweeper=optuna: needs Optuna; pip install 'aejax[optuna]'" in done.stderr
+    assert "hydra/sweeper=optuna: requires Optuna: pip install 'aejax[optuna]'" in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 

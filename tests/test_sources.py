@@ -73,7 +73,7 @@ def test_wrong_arrays_are_refused(here):
         np.savez("x.npz", **arrays)
         return ["data=arrays", "data.path=x.npz"]
 
-    refused("data.path=x.npz: is no file", "data=arrays", "data.path=x.npz")
+    refused("data.path=x.npz: is not a file", "data=arrays", "data.path=x.npz")
     real = RNG.normal(size=(30, 4))
     real[3, 2] = np.nan
     refused("data x.npz: train with nan or inf", *saved(x=real))
@@ -193,7 +193,7 @@ def test_broken_images_are_listed(here):
 
 
 def test_wrong_folders_are_refused(here):
-    refused("data.path=none: is no folder", "data=images", "data.path=none")
+    refused("data.path=none: is not a folder", "data=images", "data.path=none")
     (here / "empty").mkdir()
     (here / "empty" / "notes.txt").write_text("no image")
     refused("data.path=empty: holds no file of .bmp", "data=images", "data.path=empty")

@@ -68,7 +68,7 @@ def test_an_override_replaces_an_axis_and_a_setting(tmp_path):
     [
         (["-m", "++seed=7"], "++seed=7: the sweep varies seed itself; must be seed=..., which replaces its values"),
         (["-m", "~seed"], "~seed: the sweep varies seed itself"),
-        ([], "+sweep: asks for more than one run; must come with -m"),
+        ([], "+sweep: asks for more than one run; add -m"),
     ],
 )
 def test_what_would_not_vary_as_it_says_is_refused(words, told, tmp_path):

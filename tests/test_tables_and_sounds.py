@@ -44,7 +44,7 @@ def test_a_parquet_table_with_chosen_columns(here):
     rows = dataset.train.x[:, 0].astype(int)
     np.testing.assert_array_equal(dataset.train.x[:, 1], np.array([1, 2, 3, 4] * 5)[rows])
     np.testing.assert_array_equal(dataset.train.y, np.array([1, 0] * 10)[rows])
-    refused("data.path=t.parquet: row 1, column b: 'x' is no number", *words)
+    refused("data.path=t.parquet: row 1, column b: 'x' is not a number", *words)
 
 
 def test_missing_values_are_refused_or_filled(here):
@@ -62,7 +62,7 @@ def test_missing_values_are_refused_or_filled(here):
 
 def test_wrong_tables_are_refused(here):
     refused("data.path=t.csv: must be a .csv or .parquet file", "data=table", "data.path=t.csv")
-    refused("data.path=t.csv: row 3, column b: 'oops' is no number", *save_csv(["1,2", "2,3", "3,oops"] * 3, "a,b"))
+    refused("data.path=t.csv: row 3, column b: 'oops' is not a number", *save_csv(["1,2", "2,3", "3,oops"] * 3, "a,b"))
     refused("data.path=t.csv: row 2, column a: is infinite", *save_csv(["1,2", "inf,3"] * 5, "a,b"))
     refused("data.path=t.csv: two columns a", *save_csv(["1,2"] * 5, "a,a"))
     refused("data.path=t.csv: cannot be read", *save_csv(["1,2", "1,2,3"], "a,b"))

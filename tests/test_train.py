@@ -41,17 +41,18 @@ def test_the_loss_is_reconstruction_plus_beta_kl():
 
 
 @pytest.mark.parametrize(
-    "overrides",
+    ("overrides", "rounding"),
     [
-        [],
-        pytest.param(["model=vae", "noise=flip", "likelihood=learned", "net.norm=layer"], marks=pytest.mark.slow),
+        ([], 1e-4),
+        pytest.param(["model=vae", "noise=flip", "likelihood=learned", "net.norm=layer"], 1e-4, marks=pytest.mark.slow),
         pytest.param(
             ["batch_size=5", "noise=salt_pepper", "net.norm=batch", "net.dropout=0.2", "net.residual=true"],
+            2e-2,  # a norm over five examples amplifies it
             marks=pytest.mark.slow,
         ),
     ],
 )
-def test_a_lane_trains_as_it_would_alone(overrides):
+def test_a_lane_trains_as_it_would_alone(overrides, rounding):
     numbers = [["seed=1", "latent_dim=2"], ["seed=2", "latent_dim=5", "optim.lr=0.02"], ["seed=3", "latent_dim=3"]]
     jobs = [job(*overrides, *FEW, *each) for each in numbers]
     _, together = trained(*jobs)
@@ -59,7 +60,7 @@ def test_a_lane_trains_as_it_would_alone(overrides):
         _, alone = trained(each, width=5)
         for expected, found in zip(alone, together, strict=True):
             for key, value in expected.items():
-                np.testing.assert_allclose(found[key][index], value[0], rtol=1e-4, err_msg=key)
+                np.testing.assert_allclose(found[key][index], value[0], rtol=rounding, err_msg=key)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not():

@@ -37,22 +37,43 @@ def parser():
     made = Parser(prog="python -m aejax.compare", description=__doc__)
     made.set_defaults(argv=None)  # the words of the command, those of the process where they are not given
     made.add_argument("words", nargs="*", metavar="DIR|CONDITION", help="folders, and conditions such as latent_dim<=8")
-    made.add_argument("--metrics", nargs="+", metavar="NAME", help="columns, as recon/mse 'robust/*/0.3/mse'")
-    made.add_argument("--rows", nargs="+", metavar="KEY", help="settings that make a row; all that varies")
-    made.add_argument("--cols", nargs="+", metavar="KEY", default=[], help="settings that go across")
-    made.add_argument("--where", "--filter", nargs="+", metavar="CONDITION", default=[], help="as model=vae,ae seed<4")
-    made.add_argument("--sort", metavar="COLUMN", help="a column; --sort=-COLUMN: from the largest")
-    made.add_argument("--iqm", action="store_true", help="interquartile means")
-    made.add_argument("--compare", nargs="+", metavar="KEY", help="what is compared pair by pair; what makes a model")
-    for name in TEXTS:
-        made.add_argument(f"--{name}", nargs="?", const=PRINTED, metavar="FILE", help="written, or printed")
-    made.add_argument("--parquet", metavar="FILE", help="written")
+    made.add_argument("--metrics", nargs="+", metavar="NAME", help="columns, such as recon/mse or 'robust/*/0.3/mse'")
+    made.add_argument("--rows", nargs="+", metavar="KEY", help="settings that make a row (default: all that vary)")
+    made.add_argument("--cols", nargs="+", metavar="KEY", default=[], help="settings spread over columns")
     made.add_argument(
-        "--report", "--html", nargs="?", const="report.html", metavar="FILE", help="one page of all of it"
+        "--where",
+        "--filter",
+        nargs="+",
+        metavar="CONDITION",
+        default=[],
+        help="conditions, such as model=vae,ae seed<4",
     )
-    made.add_argument("--watch", nargs="?", const=2.0, type=float, metavar="SECONDS", help="redraw while a sweep runs")
-    made.add_argument("--serve", nargs="?", const=8050, type=int, metavar="PORT", help="the report, on 127.0.0.1")
-    made.add_argument("--wandb", nargs="+", default=[], metavar="ENTITY/PROJECT", help="read runs from W&B, too")
+    made.add_argument("--sort", metavar="COLUMN", help="sort by a column; --sort=-COLUMN puts the largest first")
+    made.add_argument("--iqm", action="store_true", help="show interquartile means")
+    made.add_argument(
+        "--compare",
+        nargs="+",
+        metavar="KEY",
+        help="settings whose values are compared in pairs (default: those that make a model)",
+    )
+    for name in TEXTS:
+        made.add_argument(
+            f"--{name}", nargs="?", const=PRINTED, metavar="FILE", help="write this format to FILE, or print it"
+        )
+    made.add_argument("--parquet", metavar="FILE", help="write a Parquet file")
+    made.add_argument(
+        "--report",
+        "--html",
+        nargs="?",
+        const="report.html",
+        metavar="FILE",
+        help="write one page with tables and charts",
+    )
+    made.add_argument(
+        "--watch", nargs="?", const=2.0, type=float, metavar="SECONDS", help="redraw the table while a sweep runs"
+    )
+    made.add_argument("--serve", nargs="?", const=8050, type=int, metavar="PORT", help="serve the report on 127.0.0.1")
+    made.add_argument("--wandb", nargs="+", default=[], metavar="ENTITY/PROJECT", help="also read runs from W&B")
     made.add_argument("--wandb-workspace", metavar="ENTITY/PROJECT", help="save a workspace of these runs")
     made.add_argument("--wandb-report", metavar="ENTITY/PROJECT", help="save a report with the table")
     return made
@@ -78,7 +99,7 @@ class Comparison:
         """What the options ask for; raises InputError."""
         folders, conditions = sorted_words(given.words)
         if not folders and not given.wandb:
-            raise InputError("compare: no folder; must be those of runs or sweeps, as multirun/2026-11-20")
+            raise InputError("compare: no folder is named; name those of runs or sweeps, such as multirun/2026-11-20")
         entries = reading.read(folders)
         if given.wandb:
             from aejax.compare import dashboard
@@ -186,7 +207,7 @@ def check(given):
         if not Path(path).absolute().parent.is_dir():
             raise InputError(f"--{option} {path}: {Path(path).parent} is no folder; must be one that exists")
     if sum(getattr(given, option) == PRINTED for option in TEXTS) > 1:
-        raise InputError("compare: more than one format would be printed; must have a file for all but one")
+        raise InputError("compare: more than one format would be printed; give all but one a file name")
     for option in ("wandb", "wandb_workspace", "wandb_report"):
         paths = getattr(given, option) or []
         for path in [paths] if isinstance(paths, str) else paths:
@@ -196,7 +217,7 @@ def check(given):
     needs |= {name: ("wandb_workspaces", "wandb") for name in ("wandb_workspace", "wandb_report")}
     for option, (module, extra) in needs.items():
         if getattr(given, option) is not NOT_GIVEN and importlib.util.find_spec(module) is None:
-            raise InputError(f"--{option.replace('_', '-')}: needs more packages; pip install 'aejax[{extra}]'")
+            raise InputError(f"--{option.replace('_', '-')}: requires more packages: pip install 'aejax[{extra}]'")
 
 
 def main(words=None):

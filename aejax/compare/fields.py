@@ -84,7 +84,7 @@ def of_metrics(metrics):
         if name in TAKEN or not name or name.endswith(ENDINGS):
             raise ValueError(f"{name} is no metric")
         if not _is_of(value, (int, float, None)):
-            raise ValueError(f"{name} is no number")
+            raise ValueError(f"{name} is not a number")
         if value is not None and not abs(value) <= sys.float_info.max:
             raise ValueError(f"{name} is no finite number")
     return {plain(name): value for name, value in metrics.items()}

@@ -73,7 +73,7 @@ class Runs:
             self.frame = self.frame[keep].reset_index(drop=True)
             self.entries = [entry for entry, kept in zip(self.entries, keep, strict=True) if kept]
             if self.frame.empty:
-                raise InputError(f"{word}: no run is left; must keep one at the least")
+                raise InputError(f"{word}: no run is left")
         self.varying = self._varying()
 
     @property
@@ -177,7 +177,7 @@ def condition(word, known):
     """The key of a condition and the test of a value; raises InputError where it does not parse."""
     found = CONDITION.fullmatch(word)
     if not found:
-        raise InputError(f"{word}: is no condition; must be key=value, or with one of {' '.join(SIGNS)}")
+        raise InputError(f"{word}: is not a condition; must be key=value, or with one of {' '.join(SIGNS)}")
     key, sign, text = found.groups()
     if key not in known:
         raise InputError(f"{word}: no such setting or metric; {_told(key, known, known)}")
@@ -185,7 +185,7 @@ def condition(word, known):
         try:
             limit = float(text)
         except ValueError:
-            raise InputError(f"{word}: {text} is no number; must be one after {sign}") from None
+            raise InputError(f"{word}: {text} is not a number; must be one after {sign}") from None
         return key, lambda value: _is_number(value) and SIGNS[sign](float(value), limit)
     wanted = [text] if text.startswith("[") else [text, *text.split(",")]
     return key, lambda value: any(_same(value, each) for each in wanted) is (sign != "!=")

@@ -42,10 +42,10 @@ def read(folders):
     entries = {}
     for folder in map(Path, folders):
         if not folder.is_dir():
-            raise InputError(f"{folder}: is no folder; must be that of a run or a sweep, or one above them")
+            raise InputError(f"{folder}: is not a folder; name that of a run or a sweep, or one above them")
         found = list(_below(folder, set(), os.path.realpath(folder)))
         if not found:
-            raise InputError(f"{folder}: holds no runs; must be the folder of a run or a sweep, or one above them")
+            raise InputError(f"{folder}: holds no runs; name the folder of a run or a sweep, or one above them")
         entries |= {os.path.abspath(entry.path): entry for entry in found}
     return list(entries.values())
 

@@ -76,7 +76,7 @@ def _arrays(key, path):
     """The arrays of a file by name; those of an .npy file stay on disk until they are needed."""
     path = Path(path).expanduser()
     if not path.is_file():
-        raise InputError(f"{key}={path}: is no file; must be an .npy or .npz file")
+        raise InputError(f"{key}={path}: is not a file; must be .npy or .npz")
     try:
         with open(path, "rb") as file:
             if file.read(2) == b"PK":  # a zip archive

@@ -45,13 +45,13 @@ class Audio:
             import librosa
             import soundfile
         except ImportError:
-            raise InputError("data=audio: needs librosa; must have pip install 'aejax[audio]'") from None
+            raise InputError("data=audio: requires librosa: pip install 'aejax[audio]'") from None
         made, broken = read_all(folder.files, lambda path: self._windows(librosa, soundfile, path))
         if broken and not self.skip_broken:
             refuse_broken(folder, broken, "files", "data.path")
         whole = [place for place, each in enumerate(made) if each is not None]
         if not whole:
-            raise InputError(f"data.path={folder.path}: no file can be read; must hold some")
+            raise InputError(f"data.path={folder.path}: none of its files can be read")
         groups = np.repeat(whole, [len(made[place]) for place in whole])
         labels = None if folder.labels is None else folder.labels[groups]
         warnings = [f"{len(broken)} of {len(folder.files)} files cannot be read and are left out"] if broken else []

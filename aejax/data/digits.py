@@ -16,7 +16,7 @@ class Digits:
         try:
             from sklearn.datasets import load_digits
         except ImportError:
-            raise InputError("data=digits: needs scikit-learn; must have pip install 'aejax[sklearn]'") from None
+            raise InputError("data=digits: requires scikit-learn: pip install 'aejax[sklearn]'") from None
         found = load_digits()
         x = np.round(found.images * (255 / 16)).astype(np.uint8)[..., None]
         split = Split(x, found.target.astype(np.int32))

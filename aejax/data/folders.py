@@ -26,7 +26,7 @@ class Folder:
         """What there is; raises InputError where there is nothing, or labels for some of the files only."""
         path, kinds = Path(path).expanduser(), ", ".join(endings)
         if not path.is_dir():
-            raise InputError(f"{key}={path}: is no folder; must be one with files of {kinds}")
+            raise InputError(f"{key}={path}: is not a folder; must be one with files of {kinds}")
         files = sorted(each for each in path.rglob("*") if each.suffix.lower() in endings and each.is_file())
         if not files:
             raise InputError(

@@ -78,7 +78,7 @@ class Images:
                 warnings.append(f"{len(broken)} of {len(folder.files)} images cannot be read and are left out")
             whole = [place for place, each in enumerate(made) if each is not None]
             if not whole:
-                raise InputError(f"{key}={folder.path}: no image can be read; must hold some")
+                raise InputError(f"{key}={folder.path}: none of its images can be read")
             places[name] = whole
             labels = None if folder.labels is None else folder.labels[whole]
             splits[name] = Split(np.stack([made[place] for place in whole]), labels)

@@ -53,7 +53,9 @@ def _checked(path, info):
     with open(path, "rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != info.checksum:
-        raise InputError(f"{path}: is another file than tensorflow-datasets registers; sha256 must be {info.checksum}")
+        raise InputError(
+            f"{path}: is not the file that tensorflow-datasets registers; its sha256 must be {info.checksum}"
+        )
 
 
 def reach(url):
@@ -63,7 +65,7 @@ def reach(url):
     except (OSError, ValueError) as error:  # URLError is an OSError
         reason = getattr(error, "reason", error)
         raise InputError(
-            f"data.download=true: {url} cannot be reached ({reason}); must have a network, "
+            f"data.download=true: {url} cannot be reached ({reason}); check the network, "
             "or data.manual_dir with the files"
         ) from None
 
@@ -86,7 +88,7 @@ def _download(url, path, info):
             with contextlib.suppress(OSError):  # not empty, or not made
                 folder.rmdir()
         if isinstance(error, TimeoutError):
-            raise InputError(f"data.download=true: {url} fell silent for {TIMEOUT} s; must answer") from None
+            raise InputError(f"data.download=true: {url} sent nothing for {TIMEOUT} s") from None
         raise
 
 

@@ -89,7 +89,7 @@ class Splits:
                 taken = self._taken(key, share, len(parts["train"].rows))
                 parts[name], parts["train"] = parts["train"].cut(taken, self.split_seed)
                 if len(parts["train"].rows) < 2:
-                    raise InputError(f"data.{key}={share}: leaves less than two training examples; must leave more")
+                    raise InputError(f"data.{key}={share}: leaves fewer than two training examples")
         whole = parts["train"]
         if self.limit is not None and self.limit < len(whole.rows):
             parts["train"], _ = whole.cut(self.limit, self.split_seed)  # a test or validation on the same stays whole

@@ -45,7 +45,7 @@ class Table:
             if name not in table.column_names:
                 raise InputError(f"data.columns={columns}: no column {name}; {near(name, table.column_names)}")
         if not columns:
-            raise InputError(f"{told}: no columns but the label; must have some")
+            raise InputError(f"{told}: has no columns but the label")
         return columns
 
     def _split(self, told, table, columns):
@@ -76,7 +76,7 @@ class Table:
             for row, value in enumerate(column.to_pylist(), 1):
                 if value is not None and not _is_number(value):
                     raise InputError(
-                        f"{told}: row {row}, column {name}: {value!r} is no number; "
+                        f"{told}: row {row}, column {name}: {value!r} is not a number; "
                         "must be one, or data.columns=[…] without it"
                     )
             raise InputError(f"{told}: column {name} is of {column.type}; must be numbers")
@@ -118,7 +118,7 @@ def _read(key, path):
         ) from None
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
-        raise InputError(f"{told}: two columns {twice[0]}; must be one of each name")
+        raise InputError(f"{told}: two columns {twice[0]}; names must differ")
     return table
 
 

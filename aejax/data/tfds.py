@@ -100,7 +100,7 @@ class Tfds:
         check_trusted(f"{how}: prepares {self.name} in {root}")
         if base not in originals.KNOWN and importlib.util.find_spec("tensorflow") is None:
             raise InputError(
-                f"data.name={self.name}: preparing this set needs TensorFlow; must have pip install 'aejax[tensorflow]'"
+                f"data.name={self.name}: preparing this set requires TensorFlow: pip install 'aejax[tensorflow]'"
             )
         files = None
         if base in originals.KNOWN:  # before anything is made
