@@ -189,7 +189,7 @@ def heat_map(cells, metric):
          "axis": {"labelLimit": 220}}  # fmt: skip
     tips = [{"field": name} for name in ("train", "test", "told", "n")]
     color = {"field": "mean", "type": "quantitative", "title": metric, "scale": scale,
-             "legend": {"orient": "right", "gradientLength": 120}}  # fmt: skip
+             "legend": {"orient": "right", "gradientLength": 120, "format": ".1e"}}  # fmt: skip
     means = [cell["mean"] for cell in cells]
     middle = float(np.sqrt(min(means) * max(means)) if log else (min(means) + max(means)) / 2)
     ink = {"condition": {"test": f"datum.mean > {middle!r}", "value": "#fff"}, "value": "#111"}  # dark is worse
