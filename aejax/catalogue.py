@@ -7,7 +7,7 @@ from pathlib import Path
 import hydra
 from hydra.core.utils import setup_globals
 
-from aejax.command import fail
+from aejax.command import Parser, fail
 from aejax.errors import InputError
 from aejax.explain import CONF, KNOWN, explained
 
@@ -23,9 +23,7 @@ Overrides are those of python -m aejax."""
 
 def main(words=None):
     """The command; exit status 0, or 2 for a wrong input."""
-    parser = argparse.ArgumentParser(
-        "python -m aejax.data", epilog=USE, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m aejax.data", epilog=USE, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["list", "info", "prepare", "preview"])
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     parser.add_argument("--config-dir", help="a folder with data/*.yaml of your own")

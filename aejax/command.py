@@ -3,6 +3,7 @@
 Imports no jax, so that --help and --cfg answer at once.
 """
 
+import argparse
 import contextlib
 import io
 import os
@@ -24,6 +25,9 @@ from aejax.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, expla
 from aejax.files import check_free, locked
 
 STARTED = time.perf_counter()
+OPTIONS = ("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
+           "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")  # fmt: skip
+LETTERS = ("-h", "-c", "-p", "-r", "-m", "-i", "-sc", "-cp", "-cn", "-cd")
 
 
 class Check(Callback):
@@ -159,6 +163,7 @@ def main():
         signal.signal(each, _interrupt)
     words = sys.argv[1:]
     try:
+        check_options(words)
         if answered(words):
             return
         if any(word.partition("=")[0] in ("--cfg", "-c") for word in words):
@@ -236,6 +241,22 @@ def _leave(status):
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with the options."""
+
+    def error(self, message):
+        fail(f"{self.prog.rpartition('.')[2]}: {message}; --help lists all options")
+
+
+def check_options(words):
+    """Raises InputError at an option that Hydra does not have, whose own words for that take eight lines."""
+    for word in words:
+        name = word.partition("=")[0]
+        known = any(option.startswith(name) for option in OPTIONS) if name[:2] == "--" else name in LETTERS
+        if name.startswith("-") and not known:
+            raise InputError(f"{name}: no such option; settings are written as {name.lstrip('-') or 'seed'}=VALUE")
 
 
 def fail(message, status=2):

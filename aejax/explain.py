@@ -48,6 +48,11 @@ def explained(error, words):
         group, equals, choice = word.lstrip("+~").partition("=")
         if equals and group in known and not _is_name(word):
             return f"{word}: no such choice; {hints.of_choice(group, choice, known[group])}"
+    several = re.search(r"Ambiguous value for argument '([^'=]*)=([^']*)'", str(error))
+    if several:
+        return (
+            f"{several[1]}={several[2]}: several values; add -m to sweep over them, or write [{several[2]}] for a list"
+        )
     message = str(error).split("full_key:")[0]
     return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
 
@@ -90,7 +95,7 @@ def check_lengths(config):
         lengths["epochs"] = config.get("epochs")
     if all(value not in (None, "null") for value in lengths.values()):
         told = " ".join(f"{key}={value}" for key, value in lengths.items())
-        raise InputError(f"{told}: must be one of the two; epochs=null takes the steps")
+        raise InputError(f"{told}: give one of the two; epochs=null takes the steps")
 
 
 def _choices(words, known):

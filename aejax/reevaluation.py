@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax import contents
-from aejax.command import fail
+from aejax.command import Parser, fail
 from aejax.confinement import can_enter, check_links, confined
 from aejax.errors import InputError
 from aejax.explain import CONF, KNOWN, explained
@@ -41,7 +41,7 @@ def main(words=None):
 
     A wrong input ends it before anything is compiled or written.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m aejax.evaluate",
         description=__doc__,
         epilog=USE,

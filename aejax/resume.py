@@ -1,6 +1,5 @@
 """python -m aejax.resume DIR: a run or a sweep that was cut off goes on where it was."""
 
-import argparse
 import contextlib
 import os
 import re
@@ -39,7 +38,7 @@ TRUST = (
 
 def main(words=None):
     """The command; exit statuses are those of the command that it repeats."""
-    parser = argparse.ArgumentParser(prog="python -m aejax.resume", description=__doc__)
+    parser = command.Parser(prog="python -m aejax.resume", description=__doc__)
     parser.add_argument("folder", type=Path, help="of a run or a sweep")
     parser.add_argument("--trust", action="store_true", help=TRUST)
     given = parser.parse_args(words)

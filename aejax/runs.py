@@ -38,7 +38,8 @@ class Run:
         try:
             run.record = contents.record(run.path / "run.json")
         except OSError as error:
-            raise InputError(f"{path}: holds no run that can be read ({error})") from None
+            why = "no run.json" if isinstance(error, FileNotFoundError) else error
+            raise InputError(f"{path}: holds no run that can be read ({why})") from None
         return run
 
     @classmethod

@@ -111,7 +111,7 @@ class Report:
         record, metrics = run.record, run.metrics
         if record["status"] == "diverged":
             last = int(run.history[-1]["step"])
-            self.say(f"diverged: the loss was no longer finite by step {last}; kept what was before")
+            self.say(f"diverged: the loss was no longer finite by step {last}; a smaller optim.lr may help")
         if "wandb_lost" in record:
             self.say(f"W&B has not all of it ({record['wandb_lost']}); wandb sync {run.path}/wandb uploads the rest")
         table = Table(box=None, pad_edge=False, header_style="bold")
@@ -131,7 +131,7 @@ class Report:
             named = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
             told = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in named.items()]
             self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None))
-        for remark in record.get("evaluation", {}).get("remarks", ()):
+        for remark in record.get("evaluation", {}).get("remarks", ()) if record["status"] != "diverged" else ():
             self.say(remark)
         self.say(f"{record['seconds']['total']:.1f} s; files in {run.path}")
 

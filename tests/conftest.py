@@ -125,7 +125,8 @@ def refused(told, *overrides):
         job(*overrides)
     assert str(caught.value).startswith(told)
     assert any(
-        word in str(caught.value) for word in ("must", "known", "requires", "choose", "none of its", "sent nothing")
+        word in str(caught.value)
+        for word in ("must", "known", "requires", "choose", "none of its", "sent nothing", "add data", "columns")
     )
 
 

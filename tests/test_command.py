@@ -73,7 +73,7 @@ WRONG = {
     "model=pca likelihood=bernoulli": "likelihood: principal components need likelihood=linear",
     "noise._target_=os.getcwd": "noise._target_=os.getcwd: must name a dataclass",
     "latent_dim=${nothing}": "Interpolation key 'nothing' not found",
-    "latent_dim=1,2": "Ambiguous value for argument 'latent_dim=1,2'",
+    "latent_dim=1,2": "latent_dim=1,2: several values; add -m to sweep over them, or write [1,2] for a list",
     "data=null": "data=null: no such choice; known: arrays, audio",
     "model=2": "model=2: no such choice; known: ae, beta_vae",
     "track=1e309": "track=1e309: no such choice; known: off, offline, online",
@@ -99,7 +99,7 @@ WRONG = {
     f"seed={'9' * 300}": f"seed={'9' * 300}: must be a whole number at least 0",
     f"latent_dim={'9' * 400}": f"latent_dim={'9' * 400}: must be a whole number at least 1",
     # two where one counts
-    "epochs=5 steps=4": "steps=4 epochs=5: must be one of the two; epochs=null takes the steps",
+    "epochs=5 steps=4": "steps=4 epochs=5: give one of the two; epochs=null takes the steps",
     # what other programs call it
     "lr=0.1": "lr: no such key; did you mean optim.lr? --cfg job prints all of them",
     "~lr": "~lr: no such key; did you mean optim.lr? --cfg job prints all of them",
@@ -107,6 +107,8 @@ WRONG = {
     "LATENT_DIM=3": "LATENT_DIM: no such key; did you mean latent_dim? --cfg",
     "noise=gaussian noise.std=0.1": "noise.std: no such key; did you mean noise.level? --cfg",
     "--config-dir nowhere": "Additional config directory",
+    "--steps 50": "--steps: no such option; settings are written as steps=VALUE",
+    "-q": "-q: no such option",
     "VAE": "VAE: must be key=value; did you mean model=vae?",
     "model=denoising": "model=denoising: no such choice; did you mean noise=gaussian, with which any model denoises?",
     # data

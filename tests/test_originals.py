@@ -51,7 +51,7 @@ def test_original_files_that_are_others_are_refused(mnist, tmp_path):
 
 
 def test_a_set_that_is_not_prepared_says_how(tmp_path):
-    refused(f"data.name=mnist: is not prepared in {tmp_path}; must be there, or prepared by", tmp_path)
+    refused(f"data.name=mnist: is not prepared in {tmp_path}; add data.download=true", tmp_path)
     refused("data.name=mnits: no such set; ", tmp_path, name="mnits")
     refused(
         "data.name=svhn_cropped: preparing this set requires TensorFlow", tmp_path, name="svhn_cropped", download=True

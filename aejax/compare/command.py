@@ -1,6 +1,5 @@
-"""The command line of the comparison: reads, groups, prints or writes; errors are one line, exit status 2."""
+"""Compares runs: means over seeds with intervals, which differences are real, tables, charts and dashboards."""
 
-import argparse
 import dataclasses
 import importlib.util
 import re
@@ -11,7 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from aejax import compare
-from aejax.command import fail
+from aejax.command import Parser, fail
 from aejax.compare import formats, frame, pairs, reading, summary
 from aejax.compare.frame import Runs
 from aejax.compare.summary import FLOORS
@@ -23,13 +22,6 @@ TEXTS = ("csv", "json", "latex", "markdown")
 SHOWN_PAIRS, SHOWN_VERDICTS = 20, 40  # in the terminal; more are in --json and in the report
 NOT_GIVEN, PRINTED = None, "-"
 PAIRED = "Means, paired by seed; Holm's correction over all of these pairs and metrics"
-
-
-class Parser(argparse.ArgumentParser):
-    """Tells a wrong option in one line."""
-
-    def error(self, message):
-        fail(f"compare: {message}; --help tells all options")
 
 
 def parser():
@@ -200,12 +192,14 @@ def check(given):
         path = getattr(given, option)
         if path is NOT_GIVEN or path == PRINTED:
             continue
+        if re.search("[=<>]", Path(path).name):
+            raise InputError(f"--{option} {path}: reads as a condition; conditions stand before options")
         if Path(path).is_dir():
             raise InputError(
                 f"--{option} {path}: is a folder; must be a file, and folders of runs stand before options"
             )
         if not Path(path).absolute().parent.is_dir():
-            raise InputError(f"--{option} {path}: {Path(path).parent} is no folder; must be one that exists")
+            raise InputError(f"--{option} {path}: there is no folder {Path(path).parent}")
     if sum(getattr(given, option) == PRINTED for option in TEXTS) > 1:
         raise InputError("compare: more than one format would be printed; give all but one a file name")
     for option in ("wandb", "wandb_workspace", "wandb_report"):

@@ -163,7 +163,7 @@ def verdicts(pairs, rest):
             one = part.iloc[0]
             told = f"{first} beats {second}" if more else f"no difference between {a} and {b} is shown"
             chance = one["improvement"] if first == a else 1 - one["improvement"]
-            who = f", {chance:.0%} that {first} is better in a new run" if more else ""
+            who = f", better in {chance:.0%} of the pairs of runs" if more else ""
             lines.append(f"{metric}: {told} (n = {one['n']}, Holm p = {one['p_holm']:.2g}{who})")
         elif more:
             lines.append(

@@ -77,7 +77,7 @@ class Table:
                 if value is not None and not _is_number(value):
                     raise InputError(
                         f"{told}: row {row}, column {name}: {value!r} is not a number; "
-                        "must be one, or data.columns=[…] without it"
+                        f"labels go by data.label={name}, columns are chosen by data.columns=[…]"
                     )
             raise InputError(f"{told}: column {name} is of {column.type}; must be numbers")
         values_N = column.cast(pa.float64()).to_numpy(zero_copy_only=False).copy()

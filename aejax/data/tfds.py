@@ -93,8 +93,8 @@ class Tfds:
             raise InputError(f"data.name={self.name}: no such set; {near(base, _similar(tfds, base))}") from None
         if self.manual_dir is None and not self.download:
             raise InputError(
-                f"data.name={self.name}: is not prepared in {root}; must be there, or prepared by "
-                "data.download=true or data.manual_dir=FOLDER of its original files in this or any other command"
+                f"data.name={self.name}: is not prepared in {root}; add data.download=true, or data.manual_dir=FOLDER "
+                "with its original files, once"
             )
         how = "data.download=true" if self.manual_dir is None else f"data.manual_dir={self.manual_dir}"
         check_trusted(f"{how}: prepares {self.name} in {root}")
