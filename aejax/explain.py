@@ -50,9 +50,8 @@ def explained(error, words):
             return f"{word}: no such choice; {hints.of_choice(group, choice, known[group])}"
     several = re.search(r"Ambiguous value for argument '([^'=]*)=([^']*)'", str(error))
     if several:
-        return (
-            f"{several[1]}={several[2]}: several values; add -m to sweep over them, or write [{several[2]}] for a list"
-        )
+        key, values = several.groups()
+        return f"{key}={values}: several values; add -m to sweep over them, or write [{values}] for a list"
     message = str(error).split("full_key:")[0]
     return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
 

@@ -109,7 +109,8 @@ class Report:
     def result(self, run):
         """The table of a finished Run against the mean image and PCA, and where its files are."""
         record, metrics = run.record, run.metrics
-        if record["status"] == "diverged":
+        diverged = record["status"] == "diverged"
+        if diverged:
             last = int(run.history[-1]["step"])
             self.say(f"diverged: the loss was no longer finite by step {last}; a smaller optim.lr may help")
         if "wandb_lost" in record:
@@ -131,8 +132,9 @@ class Report:
             named = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
             told = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in named.items()]
             self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None))
-        for remark in record.get("evaluation", {}).get("remarks", ()) if record["status"] != "diverged" else ():
-            self.say(remark)
+        if not diverged:  # else it is no fault of the code's
+            for remark in record.get("evaluation", {}).get("remarks", ()):
+                self.say(remark)
         self.say(f"{record['seconds']['total']:.1f} s; files in {run.path}")
 
 

@@ -4,13 +4,12 @@ python -m benchmarks.unchanged record FILE.json    trains the matrix, and record
 python -m benchmarks.unchanged compare FILE.json   trains it again; prints what differs, exit status 1 if anything does
 
 Both need the same machine and the same versions of jax and jaxlib. Parameters, codes and histories are compared bit for
-bit, metrics as they are written. RENAMED names the metrics and the settings that have another name since.
+bit, metrics as they are written. RENAMED names the metrics that have another name since.
 """
 
 import argparse
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -75,7 +74,7 @@ def _train(folder, words, interrupt):
         if process.wait() != 130:
             sys.exit(f"{folder.name}: was not interrupted, status {process.returncode}")
         command = [sys.executable, "-m", "aejax.resume", str(folder)]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ)
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{' '.join(command)}\n{done.stdout}{done.stderr}")
 

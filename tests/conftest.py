@@ -7,7 +7,7 @@ from pathlib import Path
 
 # Before jax is imported: no test reads or writes what a user has. Workers and sessions share compiled programs.
 HOME = tempfile.mkdtemp(prefix="aejax-test-")
-PROGRAMS = Path(__file__).parent.parent / ".pytest_cache" / "d" / "programs"  # emptied by --cache-clear
+PROGRAMS = Path(__file__).parent.parent / ".pytest_cache" / "programs"
 COMPILE_SOON = "--xla_backend_optimization_level=0"  # in half the time
 JAXLIB = tuple(map(int, importlib.metadata.version("jaxlib").split(".")[:2]))
 if JAXLIB < (0, 11):  # XLA aborts at flags that it does not know, and this one is about to go
@@ -120,14 +120,11 @@ def job(*overrides, loaded=None):
 
 
 def refused(told, *overrides):
-    """Asserts that a job of these overrides is refused with a line that begins so, and says what is allowed."""
+    """Asserts that a job of these overrides is refused with one line that begins so."""
     with pytest.raises(InputError) as caught:
         job(*overrides)
     assert str(caught.value).startswith(told)
-    assert any(
-        word in str(caught.value)
-        for word in ("must", "known", "requires", "choose", "none of its", "sent nothing", "add data", "columns")
-    )
+    assert "\n" not in str(caught.value)
 
 
 def trained(*jobs, width=None):

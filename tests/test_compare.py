@@ -160,6 +160,12 @@ def test_numbers_of_latex_and_json_agree_and_latex_compiles(grid, told, tmp_path
     assert (tmp_path / "table.pdf").exists()
 
 
+def test_a_file_may_have_a_sign_in_its_name(grid, told, tmp_path):
+    status, _, err = told(grid, "latent_dim=2", "--csv", tmp_path / "latent_dim=2.csv")
+    assert (status, err) == (0, "")
+    assert (tmp_path / "latent_dim=2.csv").exists()
+
+
 def test_files_hold_the_table(grid, told, tmp_path):
     paths = {form: tmp_path / f"table.{form}" for form in ("csv", "json", "markdown", "latex")}
     options = [word for form, path in paths.items() for word in (f"--{form}", path)]

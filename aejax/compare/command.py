@@ -176,8 +176,12 @@ def _show_table(console, table):
 
 def sorted_words(words):
     """The folders and the conditions among the words of a command; a word that is both is a folder."""
-    conditions = [word for word in words if set("=<>!") & set(word) and not Path(word).exists()]
+    conditions = [word for word in words if _is_condition(word) and not Path(word).exists()]
     return [word for word in words if word not in conditions], conditions
+
+
+def _is_condition(word):
+    return bool(set("=<>!") & set(word))
 
 
 def say(console, lines):
@@ -192,7 +196,7 @@ def check(given):
         path = getattr(given, option)
         if path is NOT_GIVEN or path == PRINTED:
             continue
-        if re.search("[=<>]", Path(path).name):
+        if _is_condition(path) and not re.search(r"\.[A-Za-z]\w*$", path):  # a file has an ending
             raise InputError(f"--{option} {path}: reads as a condition; conditions stand before options")
         if Path(path).is_dir():
             raise InputError(

@@ -69,11 +69,12 @@ class Runs:
         """Keeps the runs that fulfil all conditions, as `model=vae latent_dim<=8`; raises InputError."""
         for word in words:
             key, test = condition(word, [*self.settings, *self.metrics, *OWN])
-            keep, there = [test(value) for value in self.frame[key]], sorted({str(value) for value in self.frame[key]})
+            keep = [test(value) for value in self.frame[key]]
+            if not any(keep):
+                values = sorted({str(value) for value in self.frame[key]})
+                raise InputError(f"{word}: no run is left; the others have {key}={', '.join(values[:10])}")
             self.frame = self.frame[keep].reset_index(drop=True)
             self.entries = [entry for entry, kept in zip(self.entries, keep, strict=True) if kept]
-            if self.frame.empty:
-                raise InputError(f"{word}: no run is left; the others have {key}={', '.join(there[:10])}")
         self.varying = self._varying()
 
     @property

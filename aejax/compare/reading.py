@@ -19,6 +19,7 @@ from aejax import __version__
 from aejax.compare import fields
 from aejax.compare.fields import Entry
 from aejax.compare.plain import plain
+from aejax.confinement import is_below
 from aejax.errors import InputError
 from aejax.files import octets, write_whole
 from aejax.nested import dotted
@@ -69,17 +70,12 @@ def _below(folder, seen, top, linked=False):
         yield _entry(Run(folder))
     elif LEDGER in names or "multirun.yaml" in names:
         yield from _sweep(folder, top, keep=not linked)
-    elif _is_in(real, top):
+    elif is_below(real, top):
         for name in _inside(folder):
             yield from _below(folder / name, seen, top, linked or (folder / name).is_symlink())
     else:
         told = "is a link out of the named folder and no run or sweep; left out"
         print(f"aejax: {plain(str(folder))}: {told}", file=sys.stderr)
-
-
-def _is_in(path, top):
-    """Whether a folder is the named folder `top` or in it, both without links."""
-    return Path(path).is_relative_to(top)
 
 
 def _unlisted(folder, error, sweep=None):
@@ -106,7 +102,7 @@ def _stamps(folder, top, above=""):
         stamp = _stamp(folder / name)
         if any(stamp) or any(os.path.exists(folder / name / each) for each in REST):
             found[above + name] = stamp
-        elif _is_in(os.path.realpath(folder / name), top):
+        elif is_below(folder / name, top):
             try:
                 found |= _stamps(folder / name, top, f"{above}{name}/")
             except OSError:  # the Entry says why
