@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-__version__ = "0.1.0"
+from aejax.base.version import VERSION as __version__  # noqa: F401
 
 
 def train(dataset, *overrides):
     """Trains on an `aejax.data.Dataset` and gives the Run: `aejax.train(Dataset(train=x), "model=vae", "seed=3")`."""
-    from aejax.entry import train  # imports jax, which --help does without
+    from aejax.runs.entry import train  # imports jax, which --help does without
 
     return train(dataset, *overrides)
 

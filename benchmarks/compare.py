@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from aejax.compare.reading import INDEX, READ, read
+from aejax.comparison.reading import INDEX, READ, read
 
 COMMAND = [sys.executable, "-m", "aejax.compare"]
 

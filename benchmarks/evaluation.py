@@ -14,13 +14,13 @@ import time
 import hydra
 import jax
 
-from aejax import training
-from aejax.device import cores
-from aejax.evaluate import evaluate
-from aejax.explain import CONF
-from aejax.group import keep_compiled_programs
-from aejax.job import Job
-from aejax.lanes import Layout
+from aejax.base.devices import cores
+from aejax.config.explain import CONF
+from aejax.evaluation.evaluate import evaluate
+from aejax.runs.group import keep_compiled_programs
+from aejax.runs.job import Job
+from aejax.training import step
+from aejax.training.lanes import Layout
 
 
 def main():
@@ -36,7 +36,7 @@ def main():
         layout = Layout(lanes, "map")
         experiments = layout.stack([job.experiment] * lanes)
         data = layout.share(job.dataset.arrays())
-        init = functools.partial(training.init, width=int(job.experiment.latent_dim))
+        init = functools.partial(step.init, width=int(job.experiment.latent_dim))
         params = layout.compiled(init, 1, experiments, data)(experiments, data).params
         begin = time.perf_counter()
         program = layout.compiled(evaluate, 2, experiments, params, data)

@@ -1,4 +1,4 @@
-"""vmap or map? Milliseconds a lane of a training, for nets of several sizes; justifies `SMALL` in aejax/lanes.py.
+"""vmap or map? Milliseconds a lane of a training, by size of the net; justifies `SMALL` in aejax/training/lanes.py.
 
     python benchmarks/lanes.py       some 3 minutes on 2 cores
 
@@ -46,10 +46,10 @@ def measure(how, devices, lanes, overrides):
     import jax
     import numpy as np
 
-    from aejax import training
-    from aejax.explain import CONF
-    from aejax.job import Job
-    from aejax.lanes import Layout
+    from aejax.config.explain import CONF
+    from aejax.runs.job import Job
+    from aejax.training import step
+    from aejax.training.lanes import Layout
 
     jax.config.update("jax_num_cpu_devices", devices)
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
@@ -58,9 +58,9 @@ def measure(how, devices, lanes, overrides):
     layout = Layout(lanes, how)
     experiments = layout.stack([job.experiment.replace(seed=np.uint32(seed)) for seed in range(lanes)])
     data = layout.share(job.dataset.arrays())
-    init = layout.compiled(functools.partial(training.init, width=2), 1, experiments, data)
-    lengths = training.segments(job.experiment)
-    segment = functools.partial(training.segment, length=lengths[0])
+    init = layout.compiled(functools.partial(step.init, width=2), 1, experiments, data)
+    lengths = step.segments(job.experiment)
+    segment = functools.partial(step.segment, length=lengths[0])
     program = layout.compiled(segment, 2, experiments, init(experiments, data), data, np.int32(0), donate=(1,))
     took = []
     for _ in range(2):

@@ -19,11 +19,11 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from aejax.data.dataset import Form
-from aejax.fit import principal_components
+from aejax.datasets.dataset import Form
 from aejax.metrics import clusters, separation
 from aejax.metrics.neighbours import knn_accuracy
 from aejax.metrics.probe import PENALTIES, linear_probe
+from aejax.models.principal_components import principal_components
 
 CLASSES, NEIGHBOURS, STARTS, VALID = 10, (1, 5, 15), 10, 10_000
 

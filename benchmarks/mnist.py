@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import subspace_angles
 
-from aejax.runs import Run
+from aejax.runs.folder import Run
 
 COMMON = ["figures=false", "track=off", "log_points=10"]
 

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aejax.data.dataset import Form
-from aejax.evaluate.passes import spread
-from aejax.evaluate.protocol import SCORED
-from aejax.fit import principal_components
+from aejax.datasets.dataset import Form
+from aejax.evaluation.passes import spread
+from aejax.evaluation.protocol import SCORED
 from aejax.metrics import clusters, separation
 from aejax.metrics.neighbours import knn_accuracy
+from aejax.models.principal_components import principal_components
 
 
 def main():

@@ -9,7 +9,7 @@ Equal means, different laws: what the 5 % do not hold for.
 
 import numpy as np
 
-from aejax.compare.intervals import LEVEL, paired
+from aejax.comparison.intervals import LEVEL, paired
 
 TRIALS, BATCH = 40_000, 2000
 MODELS, SEEDS = (2, 4, 10), (3, 4, 5, 6, 8, 16)

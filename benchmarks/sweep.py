@@ -18,7 +18,7 @@ from pathlib import Path
 
 from hydra import compose, initialize_config_dir
 
-from aejax.explain import CONF
+from aejax.config.explain import CONF
 
 COMMON = ["net.widths=[20,10]", "steps=5000", "figures=false"]
 SWEPT = ["latent_dim=2,3,4,8", "optim.lr=0.003,0.005,0.01,0.02"]

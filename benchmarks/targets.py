@@ -16,9 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from aejax.data.emoji import Emoji
-from aejax.data.letters import Letters
-from aejax.runs import Run
+from aejax.datasets.sources.emoji import Emoji
+from aejax.datasets.sources.letters import Letters
+from aejax.runs.folder import Run
 
 
 def main():

@@ -31,7 +31,13 @@ MATRIX = {  # sweeps by name
     "digits": [f"model={MODELS}", "data=digits", "data.limit=300"],
     "noises": ["model=ae", "data=letters", f"noise={NOISES}", "seed=0,1"],
     "images": ["model=vae", "data=emoji", "noise=occlusion,downsample,grayscale", "evaluate.noise=grid"],
-    "pretrain": ["model=deep_ae,sparse_ae", "data=letters,digits", "data.limit=27", "pretrain=greedy,rbm"],
+    "pretrain": [
+        "model=ae",
+        "data=letters,digits",
+        "pretrain=greedy,rbm",
+        "net.activation=sigmoid",
+        "net.center=false",
+    ],
     "lanes": ["model=ae,vae,sparse_ae", "data=letters", "latent_dim=1,2,5", "seed=range(2)"],
     "resumed": ["model=vae", "data=letters", "steps=20000", "latent_dim=2,3", "checkpoint.seconds=0", "log_points=20"],
     "anomaly": ["model=ae,vae", "data=digits", "task=anomaly", "data.normal=[0],[1]"],
@@ -47,20 +53,22 @@ def main():
     parser.add_argument("file", type=Path)
     parser.add_argument("--only", nargs="+", choices=MATRIX, default=list(MATRIX))
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        runs = {}
-        for name in asked.only:
+    recorded = json.loads(asked.file.read_text()) if asked.file.exists() else {}
+    differences = []
+    for name in asked.only:
+        with tempfile.TemporaryDirectory() as folder:
             _train(Path(folder) / name, [*QUICK, *MATRIX[name]], interrupt=name == "resumed")
-            runs |= {f"{name}/{path.parent.name}": _left(path.parent) for path in Path(folder, name).glob("*/run.json")}
-            print(f"{name}: {sum(run.startswith(name + '/') for run in runs)} runs", flush=True)
-    if asked.what == "record":
-        asked.file.write_text(json.dumps(runs, indent=1, sort_keys=True))
-        return
-    before = json.loads(asked.file.read_text())
-    before = {run: left for run, left in before.items() if run.split("/")[0] in asked.only}
-    lines = [line for run in sorted(before.keys() | runs.keys()) for line in _differences(run, before, runs)]
-    print("\n".join(lines) or f"{len(runs)} runs are the same")
-    sys.exit(bool(lines))
+            runs = {f"{name}/{path.parent.name}": _left(path.parent) for path in Path(folder, name).glob("*/run.json")}
+        before = {run: left for run, left in recorded.items() if run.startswith(f"{name}/")}
+        if asked.what == "record":
+            recorded = {run: left for run, left in recorded.items() if run not in before} | runs
+            asked.file.write_text(json.dumps(recorded, indent=1, sort_keys=True))
+            print(f"{name}: {len(runs)} runs", flush=True)
+            continue
+        lines = [line for run in sorted(before.keys() | runs.keys()) for line in _differences(run, before, runs)]
+        print(*lines, f"{name}: {len(runs)} runs, {len(lines)} differences", sep="\n", flush=True)
+        differences += lines
+    sys.exit(bool(differences))
 
 
 def _train(folder, words, interrupt):

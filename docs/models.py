@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aejax.compare import load, table
+from aejax.comparison.tables import load, table
 
 NARROW = "model=pca,linear_ae,ae,conv_ae,contractive_ae,stacked_ae,rbm_ae,vae,beta_vae,conv_vae"
 DEEP = "model=deep_ae"  # takes as long as most of these together

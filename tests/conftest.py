@@ -40,18 +40,18 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from rich.console import Console
 
-from aejax import training
-from aejax.command import main
-from aejax.device import cores
-from aejax.errors import InputError
-from aejax.evaluate import evaluate
-from aejax.explain import CONF
-from aejax.group import keep_compiled_programs, run_group
-from aejax.job import compose
-from aejax.record import Clock, Place
-from aejax.runs import Run
-from aejax.sweep import layout_of
-from aejax.terminal import Report
+from aejax.base.devices import cores
+from aejax.base.errors import InputError
+from aejax.cli.train import main
+from aejax.config.explain import CONF
+from aejax.evaluation.evaluate import evaluate
+from aejax.runs.console import Report
+from aejax.runs.folder import Run
+from aejax.runs.group import keep_compiled_programs, run_group
+from aejax.runs.job import compose
+from aejax.runs.record import Clock, Place
+from aejax.training import step
+from aejax.training.plan import layout_of
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", cores())  # as the commands that tests start have them
@@ -87,7 +87,7 @@ def command(tmp_path, monkeypatch, capfd):
 @pytest.fixture
 def told(capsys):
     """Runs `python -m aejax.compare`; gives its exit status, stdout and stderr."""
-    from aejax.compare.command import main
+    from aejax.cli.compare import main
 
     return lambda *words: (called(main, *map(str, words)), *capsys.readouterr())
 
@@ -131,9 +131,9 @@ def trained(*jobs, width=None):
     """The stacked final State of these jobs, which must be of one structure, and the metrics of every segment."""
     experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
     width = width or max(int(each.experiment.latent_dim) for each in jobs)
-    state = over_lanes(functools.partial(training.init, width=width), 1)(experiments, data)
+    state = over_lanes(functools.partial(step.init, width=width), 1)(experiments, data)
     at, rows = 0, []
-    for length in training.segments(jobs[0].experiment):
+    for length in step.segments(jobs[0].experiment):
         state, row = _segment(length)(experiments, state, data, np.int32(at))
         at += length
         rows.append(jax.device_get(row))
@@ -164,7 +164,7 @@ _evaluate = over_lanes(evaluate, 2)
 
 @functools.cache
 def _segment(length):
-    return over_lanes(functools.partial(training.segment, length=length), 2)
+    return over_lanes(functools.partial(step.segment, length=length), 2)
 
 
 def run(folder, *overrides, report=None):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import yaml
 
-from aejax.runs import Run
+from aejax.runs.folder import Run
 
 VERSIONS = {"aejax": "0.1.0", "jax": "0.10.2"}
 GROUPS = {"model": "ae", "data": "letters", "noise": "none", "net": "mlp"}

@@ -8,8 +8,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from aejax.data.tfds import Tfds
-from aejax.errors import InputError
+from aejax.base.errors import InputError
+from aejax.datasets.sources.tfds import Tfds
 
 RNG = np.random.default_rng(0)
 COUNTS = {"train": 60, "t10k": 20}

@@ -1,39 +1,92 @@
-"""ARCHITECTURE.md tells the truth about who imports whom."""
+"""Rooms and floors: what each package may import, and no circles, inside of packages either."""
 
 import ast
+import graphlib
 import re
 
+import pytest
 from conftest import CONF
 
 PACKAGE = CONF.parent / "aejax"
+PATHS = {
+    ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in PACKAGE.rglob("*.py")
+}
+ROOMS = sorted(path.parent.name for path in PACKAGE.glob("[a-z]*/__init__.py"))
+MODULES = sorted(name for name, path in PATHS.items() if path.parent == PACKAGE)
 
 
-def imports(path):
-    """The aejax modules that a file imports, by their first name."""
+def imports(name):
+    """The modules of aejax that a module imports, at its top or when it is used."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
+    for node in ast.walk(ast.parse(PATHS[name].read_text())):
+        if isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name}: a relative import"
+            whole = [f"{node.module}.{alias.name}" for alias in node.names]
+            found |= {each if each in PATHS else node.module for each in whole}
         elif isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            continue
-        parts = [name.split(".") for name in names]
-        found |= {part[1] for part in parts if part[0] == "aejax" and len(part) > 1}
-    return found - {"__version__"}
+            found |= {alias.name for alias in node.names}
+    return {each for each in found if each.split(".")[0] == "aejax"}
 
 
-def test_modules_import_only_from_their_left():
-    line = re.search(r"^`(errors [\w ]+)`$", (CONF.parent / "ARCHITECTURE.md").read_text(), re.M)[1]
-    order = line.split()
-    # data/__main__.py and its like are ways in, as aejax/__main__.py is, and not a part of data.
-    paths = [path for path in PACKAGE.rglob("*.py") if "_plugins" not in path.parts]
-    paths = [path for path in paths if path.stem != "__main__" or path.parent == PACKAGE]
-    files = {path.stem if path.parent == PACKAGE else path.parent.name: [] for path in paths}
-    for path in paths:
-        files[path.stem if path.parent == PACKAGE else path.parent.name].append(path)
-    assert sorted(files) == sorted([*order, "__init__", "__main__"])
-    for place, name in enumerate(order):
-        for path in files[name]:
-            wrong = imports(path) - set(order[: place + 1])
-            assert not wrong, f"{path.name} imports {wrong}"
+GRAPH = {name: imports(name) for name in PATHS}
+
+
+def room(name):
+    """The package that a module is in, None for those at the top."""
+    parts = name.split(".")
+    return parts[1] if len(parts) > 1 and parts[1] in ROOMS else None
+
+
+def allowed(package):
+    """What the docstring of a package says that it imports."""
+    text = ast.get_docstring(ast.parse((PACKAGE / package / "__init__.py").read_text()))
+    listed = re.search(r"^Imports: (.+)\.$", text, re.M)[1]
+    return [] if listed == "nothing of aejax" else listed.split(", ")
+
+
+def test_everything_that_is_imported_is_there():
+    assert not {each for found in GRAPH.values() for each in found} - set(PATHS)
+
+
+def test_at_most_eight_modules_stand_directly_under_aejax():
+    assert len(MODULES) <= 8, MODULES
+
+
+@pytest.mark.parametrize("package", ROOMS)
+def test_a_room_imports_what_its_docstring_says_and_no_more(package):
+    used = {room(each) or each for name, found in GRAPH.items() if room(name) == package for each in found}
+    assert sorted(used - {package}) == sorted(allowed(package))
+
+
+def test_no_circles_between_rooms():
+    order = list(graphlib.TopologicalSorter({package: allowed(package) for package in ROOMS}).static_order())
+    assert sorted(order) == ROOMS
+
+
+def test_no_circles_between_modules():
+    """Packages and modules alike: a module also stands for the package whose __init__ runs before it."""
+    list(graphlib.TopologicalSorter(GRAPH).static_order())
+
+
+def test_the_top_imports_rooms_and_is_imported_by_none():
+    below = {each for name, found in GRAPH.items() if room(name) for each in found}
+    assert not below & set(MODULES)
+
+
+def test_the_architecture_page_names_every_room():
+    page = (CONF.parent / "ARCHITECTURE.md").read_text()
+    assert re.findall(r"^\| `(\w+)/` \|", page, re.M) == listed()
+
+
+def listed():
+    """The rooms as the architecture page lists them, each below what imports it."""
+    return re.search(r"^`(base \w[\w ]+)`$", (CONF.parent / "ARCHITECTURE.md").read_text(), re.M)[1].split()
+
+
+def test_the_order_on_the_architecture_page_holds():
+    order = listed()
+    assert sorted(order) == ROOMS
+    for package in order:
+        late = [each for each in allowed(package) if order.index(each) >= order.index(package)]
+        assert not late, f"{package} imports {late}"

@@ -8,9 +8,9 @@ import zipfile
 import numpy as np
 import pytest
 
-from aejax import archive
-from aejax.errors import InputError
-from aejax.runs import Run
+from aejax.base import archive
+from aejax.base.errors import InputError
+from aejax.runs.folder import Run
 
 RNG = np.random.default_rng(0)
 BASE = RNG.normal(size=(6, 4)).astype(np.float32)

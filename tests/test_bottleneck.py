@@ -7,11 +7,11 @@ import pytest
 from conftest import evaluated, job, trained
 from scipy import integrate, stats
 
-from aejax import model
-from aejax.bottleneck import Gaussian, gaussian_kl, latent_mask, trim
-from aejax.lanes import lane
-from aejax.loss import objective
-from aejax.runs import flat
+from aejax.models import autoencoder
+from aejax.models.bottlenecks import Gaussian, gaussian_kl, latent_mask, trim
+from aejax.models.objective import objective
+from aejax.runs.folder import flat
+from aejax.training.lanes import lane
 
 FEW = ["net.widths=[12,7]", "steps=10", "log_points=2"]
 
@@ -69,7 +69,7 @@ def test_masked_units_change_nothing(overrides):
 
 def test_masked_units_get_no_gradient():
     each = job("model=vae", "latent_dim=3", "net.widths=[7]")
-    params = jax.jit(lambda: model.init(each.experiment, 8))()
+    params = jax.jit(lambda: autoencoder.init(each.experiment, 8))()
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
     gradient = jax.jit(jax.grad(lambda p: objective(each.experiment, p, x_BxP, x_BxP, jnp.int32(0))[0]))(params)
     for head in ("mean", "log_variance"):
@@ -82,5 +82,5 @@ def test_masked_units_get_no_gradient():
 @pytest.mark.parametrize("units", [2, 32])
 def test_the_decoder_starts_at_the_same_scale_whatever_the_code_size(units):
     each = job(f"latent_dim={units}", "net.widths=[2000]")
-    kernel_ZxH = model.init(each.experiment, 64)["from_code"]["kernel"]
+    kernel_ZxH = autoencoder.init(each.experiment, 64)["from_code"]["kernel"]
     assert float(jnp.sum(kernel_ZxH**2) / 2000) == pytest.approx(1.0, rel=0.1)  # variance of a hidden unit

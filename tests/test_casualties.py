@@ -8,7 +8,7 @@ import pytest
 from made import VERSIONS, make_grid, make_run, make_sweep
 
 import aejax.compare
-from aejax.compare.reading import INDEX, read
+from aejax.comparison.reading import INDEX, read
 
 MSE = "recon/mse"
 
@@ -76,7 +76,7 @@ def test_a_damaged_ledger_is_named_and_the_folders_tell_what_there_is(tmp_path, 
 def test_the_index_is_rebuilt_when_it_is_stale(broken, monkeypatch):
     first = read([broken])
     assert (broken / INDEX).exists()
-    monkeypatch.setattr("aejax.compare.reading._entry", lambda *_: pytest.fail("the index was not used"))
+    monkeypatch.setattr("aejax.comparison.reading._entry", lambda *_: pytest.fail("the index was not used"))
     assert read([broken]) == first
     monkeypatch.undo()
     (broken / "0" / "metrics.json").write_text('{"recon/mse": 0.75}')

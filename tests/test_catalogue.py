@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from aejax.catalogue import main
+from aejax.cli.data import main
 
 
 @pytest.fixture

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 from made import make_grid, make_run, make_sweep
 
-from aejax.compare import charts
-from aejax.compare.command import Comparison, parser
-from aejax.compare.intervals import mean_interval
-from aejax.compare.points import points
+from aejax.cli.compare import Comparison, parser
+from aejax.comparison import charts
+from aejax.comparison.intervals import mean_interval
+from aejax.comparison.points import points
 
 pytest.importorskip("vl_convert", reason="the extra report is not installed")
-report = pytest.importorskip("aejax.compare.report", reason="the extra report is not installed")
+report = pytest.importorskip("aejax.comparison.report", reason="the extra report is not installed")
 
 
 def test_the_front_is_what_no_other_run_betters_in_both():

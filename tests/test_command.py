@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from conftest import job
 
-from aejax import destination
-from aejax.files import locked
-from aejax.runs import Run
+from aejax.base.files import locked
+from aejax.runs import destination
+from aejax.runs.folder import Run
 
 QUICK = ["steps=4", "log_points=2", "net.widths=[5]", "figures=false", "track=off"]
 QUICK += ["evaluate.what=[reconstruction]"]
@@ -91,8 +91,8 @@ WRONG = {
     "~data._target_": "data._target_: is missing; must name a dataclass",
     "data=[]": "data._target_: is missing; must name a dataclass",
     "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass by its module",
-    "net._target_=aejax.noise.Clean": "net._target_=aejax.noise.Clean: must name a dataclass that has encoder",
-    "data._target_=aejax.noise.Clean": "data._target_=aejax.noise.Clean: must have a method load",
+    "net._target_=aejax.models.noise.Clean": "net._target_=aejax.models.noise.Clean: must name a dataclass that",
+    "data._target_=aejax.models.noise.Clean": "data._target_=aejax.models.noise.Clean: must have a method load",
     "model.terms=3": "model.terms=3: must be a mapping of names to components",
     # whole numbers that no float holds
     f"optim.lr={'9' * 300}": f"optim.lr={'9' * 300}: must be a number above 0",
@@ -131,7 +131,7 @@ WRONG = {
 
 @pytest.mark.parametrize("words", WRONG)
 def test_a_wrong_input_gets_one_line_status_2_and_no_folder(command, words, tmp_path, monkeypatch):
-    monkeypatch.setattr("aejax.lanes.Layout.compiled", lambda *_, **__: pytest.fail("something was compiled"))
+    monkeypatch.setattr("aejax.training.lanes.Layout.compiled", lambda *_, **__: pytest.fail("something was compiled"))
     status, out, err = command(*words.split())
     assert err.startswith(f"aejax: {WRONG[words]}")
     assert err.count("\n") == 1
@@ -262,7 +262,7 @@ def leaves(tree):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
-    script = "from aejax import command, group; group.SAVE_SECONDS = 0.1; command.main()"
+    script = "from aejax.cli import train; from aejax.runs import group; group.SAVE_SECONDS = 0.1; train.main()"
     words = ["steps=50000000", "log_points=50000", "hydra.run.dir=run"]
     running = subprocess.Popen(
         [sys.executable, "-c", script, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -288,7 +288,7 @@ def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
 @pytest.mark.parametrize("words", [["--help"], ["--cfg", "job"], ["--cfg", "job", "experiment=emoji", "--resolve"]])
 def test_help_and_cfg_never_import_jax(tmp_path, words):
     script = (
-        "import sys; from aejax.command import main\n"
+        "import sys; from aejax.cli.train import main\n"
         "try: main()\n"
         "finally: assert not {'jax', 'flax', 'wandb', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
     )

@@ -13,14 +13,14 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from scipy import stats
 
-from aejax import training
-from aejax.errors import InputError
-from aejax.group import run_group
-from aejax.job import Job
-from aejax.lanes import Layout, lane
-from aejax.record import Clock, Place
-from aejax.sweep import groups, layout_of
-from aejax.terminal import Report
+from aejax.base.errors import InputError
+from aejax.runs.console import Report
+from aejax.runs.group import run_group
+from aejax.runs.job import Job
+from aejax.runs.record import Clock, Place
+from aejax.training import step
+from aejax.training.lanes import Layout, lane
+from aejax.training.plan import groups, layout_of
 
 FEW = ["steps=2", "log_points=1", "evaluate.what=[reconstruction]"]
 NUMBERS = {  # what may differ inside a program, where an experiment has it
@@ -77,19 +77,19 @@ LOADED = {}
 
 def is_alone_as_among_lanes(model, net, noise):
     jobs = variants("letters", model, net, noise)
-    data, steps = jobs[0].dataset.arrays(), training.segments(jobs[0].experiment)[0]
+    data, steps = jobs[0].dataset.arrays(), step.segments(jobs[0].experiment)[0]
     layout = Layout(2, "vmap")
     experiments = layout.stack([each.experiment for each in jobs])
-    init = layout.compiled(lambda own, shared: training.init(own, shared, width=3), 1, experiments, data)
+    init = layout.compiled(lambda own, shared: step.init(own, shared, width=3), 1, experiments, data)
 
     def segment(experiment, state, data):
-        return training.segment(experiment, state, data, np.int32(0), length=steps)
+        return step.segment(experiment, state, data, np.int32(0), length=steps)
 
     states = init(experiments, data)
     trained = layout.compiled(segment, 2, experiments, states, data)(experiments, states, data)
     states, metrics = jax.device_get(trained)  # a lane of them on the devices would take a transfer between those
     losses = []
-    solo_init, solo_step = jax.jit(functools.partial(training.init, width=3)), jax.jit(training.step)
+    solo_init, solo_step = jax.jit(functools.partial(step.init, width=3)), jax.jit(step.step)
     for index, each in enumerate(jobs):
         state, rows = solo_init(each.experiment, data), []
         for at in range(steps):
@@ -136,13 +136,13 @@ def test_numbers_are_leaves_on_every_data_set(data):
 
 
 def test_a_group_traces_its_training_once(tmp_path, monkeypatch):
-    traces, segment = [], training.segment
+    traces, segment = [], step.segment
 
     def counted(*arguments, **named):
         traces.append(arguments[4])  # the length
         return segment(*arguments, **named)
 
-    monkeypatch.setattr(training, "segment", counted)
+    monkeypatch.setattr(step, "segment", counted)
     jobs = variants("letters", "vae", "mlp", "flip")
     places = [Place(tmp_path / str(number), tmp_path) for number in range(2)]
     runs = run_group(jobs, places, layout_of(jobs), Clock(0.0), Report())
@@ -158,9 +158,7 @@ def test_at_the_end_lanes_and_solo_runs_do_not_differ_in_distribution():
     experiments, data = layout.stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
 
     def whole(experiment, data):
-        return training.segment(experiment, training.init(experiment, data, 2), data, np.int32(0), length=200)[1][
-            "valid/mse"
-        ]
+        return step.segment(experiment, step.init(experiment, data, 2), data, np.int32(0), length=200)[1]["valid/mse"]
 
     together = np.asarray(layout.compiled(whole, 1, experiments, data)(experiments, data))
     solo = jax.jit(whole)

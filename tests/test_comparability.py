@@ -8,12 +8,12 @@ from conftest import evaluated, job, trained
 from made import make_sweep
 
 import aejax.compare
-from aejax.compare import pairs, summary
-from aejax.compare.comparability import DEPENDENTS, problem
-from aejax.compare.directions import better, direction
-from aejax.evaluate import PROTOCOL, findings
-from aejax.evaluate.protocol import GROUPS, LABELS
-from aejax.evaluate.separation import NAMES
+from aejax.comparison import pairs, summary
+from aejax.comparison.comparability import DEPENDENTS, problem
+from aejax.comparison.directions import better, direction
+from aejax.evaluation import findings
+from aejax.evaluation.protocol import GROUPS, LABELS, PROTOCOL
+from aejax.evaluation.separation import NAMES
 
 MSE = "recon/mse"
 

@@ -16,10 +16,10 @@ from rich.console import Console
 from scipy import stats
 
 import aejax.compare
-from aejax.compare import formats, labels, summary
-from aejax.compare.directions import better
-from aejax.compare.reading import read
-from aejax.errors import InputError
+from aejax.base.errors import InputError
+from aejax.comparison import formats, labels, summary
+from aejax.comparison.directions import better
+from aejax.comparison.reading import read
 
 MSE, KNN = "recon/mse", "separation/knn_accuracy"
 

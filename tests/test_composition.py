@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from conftest import CONF, job
 
-from aejax import training
-from aejax.errors import InputError
-from aejax.nets import ACTIVATIONS
-from aejax.runs import Run
+from aejax.base.errors import InputError
+from aejax.models.nets.net import ACTIVATIONS
+from aejax.runs.folder import Run
+from aejax.training import step
 
 
 def choices(group):
@@ -37,10 +37,10 @@ def takes_two_steps(*overrides):
     width = int(each.experiment.latent_dim)
 
     def two(experiment, data):
-        state, metrics = training.init(experiment, data, width), {}
+        state, metrics = step.init(experiment, data, width), {}
         for at in range(0 if experiment.model.fit.closed_form else 2):
-            state, metrics = training.step(experiment, state, data, jnp.int32(at))
-        return state.params, metrics, training.validation_mse(experiment, state.params, data)
+            state, metrics = step.step(experiment, state, data, jnp.int32(at))
+        return state.params, metrics, step.validation_mse(experiment, state.params, data)
 
     finite = jax.tree.map(lambda leaf: bool(jnp.isfinite(leaf).all()), two(each.experiment, each.dataset.arrays()))
     assert all(jax.tree.leaves(finite)), finite
@@ -63,8 +63,8 @@ def test_every_choice_makes_an_experiment_of_which_steps_can_be_traced(group, ch
     width, data = int(each.experiment.latent_dim), each.dataset.arrays()
 
     def one(experiment):
-        state = training.init(experiment, data, width)
-        return state, (state if experiment.model.fit.closed_form else training.step(experiment, state, data, 0)[0])
+        state = step.init(experiment, data, width)
+        return state, (state if experiment.model.fit.closed_form else step.step(experiment, state, data, 0)[0])
 
     before, after = jax.eval_shape(one, each.experiment)
     assert jax.tree.structure(before) == jax.tree.structure(after)

@@ -14,15 +14,15 @@ import yaml
 from conftest import called, state_of
 from made import make_run, make_sweep
 
-import aejax.reevaluation
-import aejax.resume
-from aejax.compare.reading import INDEX
-from aejax.confinement import confined, is_confined, is_inside
-from aejax.errors import InputError
-from aejax.files import locked, write_whole
-from aejax.resume import command_of
-from aejax.runs import Run
-from aejax.sweep import Ledger
+import aejax.cli.evaluate
+import aejax.cli.resume
+from aejax.base.confinement import confined, is_confined, is_inside
+from aejax.base.errors import InputError
+from aejax.base.files import locked, write_whole
+from aejax.cli.resume import command_of
+from aejax.comparison.reading import INDEX
+from aejax.runs.folder import Run
+from aejax.sweeps.ledger import Ledger
 
 QUICK = ["steps=2", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "evaluate.what=[reconstruction]"]
 KINDS = {"MULTIRUN": "multirun.yaml", "RUN": ".hydra/hydra.yaml"}
@@ -40,7 +40,7 @@ def foreign(here):
         words = {"task": [*QUICK, *task], "hydra": list(hydra)}
         record = {"hydra": {"mode": mode, "overrides": words, "runtime": runtime}}
         (folder / KINDS[mode]).write_text(yaml.safe_dump(record))
-        (folder / ".hydra" / "config.yaml").write_text("data: {_target_: aejax.data.letters.Letters}")
+        (folder / ".hydra" / "config.yaml").write_text("data: {_target_: aejax.datasets.sources.letters.Letters}")
         (here / "place" / "evil.yaml").write_text("# @package _global_\nhydra: {callbacks: {x: {_target_: os.getcwd}}}")
         return folder
 
@@ -53,7 +53,7 @@ def resume(capfd):
 
     def attempt(folder, *words):
         before = around(folder)
-        status = called(lambda: aejax.resume.main([str(folder), *words]))
+        status = called(lambda: aejax.cli.resume.main([str(folder), *words]))
         err = capfd.readouterr().err
         assert around(folder) == before
         assert not is_confined()
@@ -244,7 +244,7 @@ def test_no_code_of_the_folder_is_found(foreign, resume, here, monkeypatch, mode
     folder = foreign("seed=0", mode=mode, cwd=here / "place" / "F")
     (folder / "matplotlibrc").write_text("text.usetex: true")
     seen = []
-    monkeypatch.setattr(aejax.command, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
+    monkeypatch.setattr(aejax.cli.train, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
     before = list(sys.path)
     assert resume(folder) == (0, "")
     monkeypatch.setattr(sys, "path", ["", str(folder), *before])
@@ -259,7 +259,7 @@ def test_no_code_of_the_folder_is_found(foreign, resume, here, monkeypatch, mode
 
 def test_a_recorded_place_beside_the_folder_gives_data_and_no_code(foreign, resume, here, monkeypatch):
     seen = []
-    monkeypatch.setattr(aejax.command, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
+    monkeypatch.setattr(aejax.cli.train, "run", lambda: seen.append((os.getcwd(), list(sys.path))))
     folder = foreign("seed=0", mode="RUN", cwd=here / "place" / "G")
     (here / "place" / "G").mkdir()
     monkeypatch.setattr(sys, "path", ["", *sys.path])
@@ -312,7 +312,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("finished") / "place" / "F"
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder.parents[1])
-        assert called(aejax.command.main, *QUICK, f"hydra.run.dir={folder}") == 0
+        assert called(aejax.cli.train.main, *QUICK, f"hydra.run.dir={folder}") == 0
     return folder
 
 
@@ -323,15 +323,21 @@ def run(finished, here):
 
 
 def evaluated(folder, *words):
-    return called(lambda: aejax.reevaluation.main([str(folder), "what=[reconstruction]", *words]))
+    return called(lambda: aejax.cli.evaluate.main([str(folder), "what=[reconstruction]", *words]))
 
 
 @pytest.mark.parametrize(
     ("data", "told"),
     [
         ({"_target_": "wave.Wave_read"}, "only classes of aejax are trusted here"),
-        ({"_target_": "aejax.data.tfds.Tfds", "download": True}, "data.download=true: prepares mnist in place/X"),
-        ({"_target_": "aejax.data.tfds.Tfds", "manual_dir": "place"}, "data.manual_dir=place: prepares mnist in place"),
+        (
+            {"_target_": "aejax.datasets.sources.tfds.Tfds", "download": True},
+            "data.download=true: prepares mnist in place/X",
+        ),
+        (
+            {"_target_": "aejax.datasets.sources.tfds.Tfds", "manual_dir": "place"},
+            "data.manual_dir=place: prepares mnist in place",
+        ),
     ],
 )
 def test_an_evaluation_makes_and_prepares_nothing_of_theirs(run, capfd, data, told):

@@ -15,8 +15,8 @@ import pytest
 import yaml
 from made import make_grid
 
-from aejax.compare.command import TEXTS, Comparison, parser
-from aejax.compare.reading import FORMAT, INDEX, _digest, read
+from aejax.cli.compare import TEXTS, Comparison, parser
+from aejax.comparison.reading import FORMAT, INDEX, _digest, read
 
 RUNS, DAMAGED = 6, "3"
 TRIALS, PAGES = 480, 16  # one page in so many trials, because it takes longest
@@ -127,7 +127,7 @@ def damage(folder, draw):
 @pytest.mark.parametrize("part", range(4))
 def test_whatever_one_file_holds_the_other_runs_are_compared(sweep, tmp_path, part):
     pytest.importorskip("vl_convert", reason="the extra report is not installed")
-    from aejax.compare import report
+    from aejax.comparison import report
 
     harmless = 0
     for seed in range(part, TRIALS, 4):

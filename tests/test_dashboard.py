@@ -10,7 +10,7 @@ import pytest
 from made import make_grid
 from wandb_server import Server
 
-from aejax.runs import Run
+from aejax.runs.folder import Run
 
 pytest.importorskip("wandb_workspaces", reason="the extra wandb is not installed")
 SECRET = "0123456789abcdef0123456789abcdef01234567"

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import job
 
-from aejax.data import Dataset, Split
-from aejax.data.letters import glyphs
+from aejax.datasets.dataset import Dataset, Split
+from aejax.datasets.sources.letters import glyphs
 
 
 def test_letters_are_27_glyphs_at_least_4_pixels_apart():

@@ -12,9 +12,9 @@ from conftest import state_of
 from omegaconf import OmegaConf
 
 import aejax
-from aejax.data import Dataset
-from aejax.errors import InputError
-from aejax.resume import command_of
+from aejax.base.errors import InputError
+from aejax.cli.resume import command_of
+from aejax.datasets.dataset import Dataset
 
 RNG = np.random.default_rng(0)
 

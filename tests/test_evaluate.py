@@ -10,16 +10,16 @@ from scipy import stats
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
 
-from aejax import model
-from aejax.data import Dataset, Split
-from aejax.errors import InputError
-from aejax.evaluate import noisy_copies, robustness
-from aejax.examples import examples
-from aejax.figures import code_grid
-from aejax.figures.codes import moved_apart
-from aejax.keys import Purpose, key_for
-from aejax.lanes import lane
-from aejax.noise import Masking
+from aejax.base.errors import InputError
+from aejax.base.keys import Purpose, key_for
+from aejax.datasets.dataset import Dataset, Split
+from aejax.evaluation.passes import noisy_copies
+from aejax.evaluation.robustness import robustness
+from aejax.figures.codes import code_grid, moved_apart
+from aejax.figures.examples import examples
+from aejax.models import autoencoder
+from aejax.models.noise import Masking
+from aejax.training.lanes import lane
 
 
 @struct.dataclass
@@ -48,12 +48,12 @@ def vae():
 
 
 def codes(each, params, x):
-    code = jax.jit(model.encode)(each.experiment, params, x)
+    code = jax.jit(autoencoder.encode)(each.experiment, params, x)
     return np.asarray(code.mean), np.asarray(code.kl)
 
 
 def reconstructed(each, params, x):
-    return np.asarray(jax.jit(model.reconstruct)(each.experiment, params, x))
+    return np.asarray(jax.jit(autoencoder.reconstruct)(each.experiment, params, x))
 
 
 def test_validation_is_on_the_validation_split(vae):
@@ -162,7 +162,7 @@ def test_the_elbo_samples_whatever_the_training_did(vae):
     head = {name: np.asarray(value) for name, value in params["to_code"]["log_variance"].items()}
     std = np.exp(0.5 * (hidden @ head["kernel"] + head["bias"]))
     mean, kl = codes(each, params, x)
-    decode, bounds = jax.jit(model.decode), []
+    decode, bounds = jax.jit(autoencoder.decode), []
     for _ in range(300):
         pixels = decode(each.experiment, params, (mean + std * rng.normal(size=mean.shape)).astype(np.float32))
         bounds.append(stats.norm(pixels, 0.03**0.5).logpdf(x).sum(axis=1).mean() - kl.sum(axis=1).mean())
@@ -185,7 +185,7 @@ def test_samples_come_with_the_nearest_training_example_and_the_grid_as_asked(va
     train = each.dataset.train.x
     apart = ((np.asarray(shown["samples"])[:, None] - train[None]) ** 2).sum(axis=2)
     np.testing.assert_array_equal(shown["nearest"], train[apart.argmin(axis=1)])
-    np.testing.assert_allclose(shown["grid"], jax.jit(model.decode)(each.experiment, params, z), rtol=1e-5)
+    np.testing.assert_allclose(shown["grid"], jax.jit(autoencoder.decode)(each.experiment, params, z), rtol=1e-5)
     np.testing.assert_array_equal(shown["clean"], each.dataset.test.x[rows])
 
 

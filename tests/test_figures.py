@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from conftest import job, refused
 
-from aejax import figures
-from aejax.data import Dataset
-from aejax.evaluate.findings import told
-from aejax.examples import picked
-from aejax.figures import code_grid, draw
-from aejax.figures.codes import code_space
+from aejax.datasets.dataset import Dataset
+from aejax.evaluation.findings import told
+from aejax.figures import drawing
+from aejax.figures.codes import code_grid, code_space
+from aejax.figures.drawing import draw
+from aejax.figures.examples import picked
 from aejax.figures.images import unit_scale
 from aejax.figures.style import STYLE
-from aejax.job import Job
+from aejax.runs.job import Job
 
 RNG = np.random.default_rng(0)
 MISTAKES = "false_alarms", "misses"
@@ -75,11 +75,11 @@ def drawn(given, **changed):
     shown = {"rows": rows, "clean": clean[rows], "reconstructed": clean[rows], "features": clean[:3] * 0 + 0.5}
     shown |= {"grid": clean[np.arange(400) % len(clean)], "samples": clean[:28], "nearest": clean[:28]}
     history = [{"step": step, "train/loss": 1.0 / step, "train/reconstruction": 1.0 / step} for step in (1, 2)]
-    few = picked(len(rows), figures.FEW, None if y is None else y[rows])
+    few = picked(len(rows), drawing.FEW, None if y is None else y[rows])
     arguments = {"findings": {}, "metrics": {}} | changed
     with mpl.rc_context(STYLE):
         return dict(
-            figures._figures(given, history, arguments["metrics"], arguments["findings"], codes, grid, shown, few)
+            drawing._figures(given, history, arguments["metrics"], arguments["findings"], codes, grid, shown, few)
         )
 
 
@@ -153,7 +153,7 @@ def test_glyphs_stand_at_their_own_codes(monkeypatch):
     own = Dataset(name="own", train=(x, np.repeat([0, 1, 2], 20)), test=(x[::-1].copy(), np.repeat([2, 1, 0], 20)))
     given = given_job(own)
     seen = []
-    monkeypatch.setattr(figures, "code_space", lambda *arguments: seen.append(arguments[4]))
+    monkeypatch.setattr(drawing, "code_space", lambda *arguments: seen.append(arguments[4]))
     drawn(given)
     np.testing.assert_allclose(seen[0] * 255, given.dataset.test.x.reshape(60, -1), atol=1e-3)
 

@@ -7,9 +7,10 @@ from conftest import evaluated, job, trained
 from flax import struct
 from sklearn.decomposition import PCA
 
-from aejax import chunks, fit
-from aejax.data import Dataset, Split
-from aejax.lanes import lane
+from aejax.base import chunks
+from aejax.datasets.dataset import Dataset, Split
+from aejax.models import principal_components
+from aejax.training.lanes import lane
 
 
 @struct.dataclass
@@ -63,10 +64,10 @@ def test_pca_equals_numpys(data):
 def test_many_examples_take_another_way_to_the_same_components(monkeypatch):
     x_NxP = np.random.default_rng(0).normal(size=(300, 12)).astype(np.float32) * np.arange(1, 13, dtype=np.float32)
     form = Dataset(train=x_NxP, test=x_NxP).form
-    mean, components = fit.principal_components(x_NxP, form, 5)
-    monkeypatch.setattr(fit, "SVD_EXAMPLES", 100)
+    mean, components = principal_components.principal_components(x_NxP, form, 5)
+    monkeypatch.setattr(principal_components, "SVD_EXAMPLES", 100)
     monkeypatch.setattr(chunks, "ROWS", 70)
-    other_mean, other = fit.principal_components(x_NxP, form, 5)
+    other_mean, other = principal_components.principal_components(x_NxP, form, 5)
     np.testing.assert_allclose(other, components, atol=1e-3)
     np.testing.assert_allclose(other_mean, mean, atol=1e-5)
     np.testing.assert_allclose(components @ components.T, np.eye(5), atol=1e-5)
@@ -77,14 +78,14 @@ def test_many_examples_take_another_way_to_the_same_components(monkeypatch):
 def test_small_directions_beside_large_ones_are_components(monkeypatch, rotated, way):
     """The error of the first k components is the sum of the remaining variances, whatever their scale."""
     if way == "covariance":
-        monkeypatch.setattr(fit, "SVD_EXAMPLES", 0)
+        monkeypatch.setattr(principal_components, "SVD_EXAMPLES", 0)
     rng = np.random.default_rng(6)
     x_NxP = rng.normal(size=(400, 8)) * [300, 200, 100, 50, 1, 1, 0.8, 0.5]
     if rotated:
         x_NxP = x_NxP @ np.linalg.qr(rng.normal(size=(8, 8)))[0]
     x_NxP = x_NxP.astype(np.float32)
     form = Dataset(train=x_NxP, test=x_NxP).form
-    _, components_KxP = fit.principal_components(x_NxP, form, 8)
+    _, components_KxP = principal_components.principal_components(x_NxP, form, 8)
     components_KxP, centred_NxP = np.asarray(components_KxP, np.float64), x_NxP - x_NxP.mean(axis=0, dtype=np.float64)
     variances_P = np.linalg.svd(centred_NxP, compute_uv=False) ** 2 / 400
     for units in range(1, 9):
@@ -109,12 +110,12 @@ def with_rank(case):
 @pytest.mark.parametrize("case", ["repeated", "constant", "one_hot", "few"])
 def test_components_beyond_the_rank_of_the_data_are_0(monkeypatch, case, way):
     if way == "covariance":
-        monkeypatch.setattr(fit, "SVD_EXAMPLES", 0)
+        monkeypatch.setattr(principal_components, "SVD_EXAMPLES", 0)
     x_NxP, rank = with_rank(case)
     x_NxP = x_NxP.astype(np.float32)
     units = x_NxP.shape[1] + 2
     mean_P, components_KxP = map(
-        np.asarray, fit.principal_components(x_NxP, Dataset(train=x_NxP, test=x_NxP).form, units)
+        np.asarray, principal_components.principal_components(x_NxP, Dataset(train=x_NxP, test=x_NxP).form, units)
     )
     assert (np.abs(components_KxP).sum(axis=1) > 0).sum() == rank
     oracle = PCA(rank).fit(x_NxP.astype(np.float64))

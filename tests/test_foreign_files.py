@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from made import make_run, make_sweep
 
-from aejax import contents
-from aejax.compare.points import points
-from aejax.data import cache
-from aejax.data.dataset import Split
-from aejax.data.tfds import Tfds
-from aejax.errors import InputError
-from aejax.files import check_free, octets
-from aejax.resume import command_of
-from aejax.sweep import Ledger
+from aejax.base.errors import InputError
+from aejax.base.files import check_free, octets
+from aejax.cli.resume import command_of
+from aejax.comparison.points import points
+from aejax.datasets import cache
+from aejax.datasets.dataset import Split
+from aejax.datasets.sources.tfds import Tfds
+from aejax.runs import contents
+from aejax.sweeps.ledger import Ledger
 
 ALIASES = "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}' if n else 'x'] * 10)}]\n" for n in range(9))
 DEEP = ["[" * 100_000, "a: " + "[" * 20_000, "a: " + "[" * 5000, "a: " + "[" * 5000 + "]" * 5000, "- " * 5000 + "a"]

@@ -9,11 +9,12 @@ import sys
 import pytest
 from conftest import called, results
 
-import aejax.resume
-from aejax.errors import InputError, NoSpace, is_full
-from aejax.files import write_whole
-from aejax.record import NotBegun
-from aejax.runs import Run
+import aejax.cli.evaluate
+import aejax.cli.resume
+from aejax.base.errors import InputError, NoSpace, is_full
+from aejax.base.files import write_whole
+from aejax.runs.folder import Run
+from aejax.runs.record import NotBegun
 
 QUICK = ["steps=6", "log_points=2", "net.widths=[4]", "track=off", "figures=false", "checkpoint.seconds=0"]
 QUICK += ["evaluate.what=[reconstruction]"]
@@ -33,14 +34,14 @@ def filling(monkeypatch):
                 raise OSError(errno.ENOSPC, "No space left on device", str(path))
             write_whole(path, *given, **named)
 
-        for module in ("runs", "sweep", "compose", "checkpoint"):
+        for module in ("runs.folder", "sweeps.ledger", "config.written", "training.checkpoint"):
             monkeypatch.setattr(f"aejax.{module}.write_whole", write)
 
     return fill
 
 
 def resumed(folder):
-    return called(lambda: aejax.resume.main([folder]))
+    return called(lambda: aejax.cli.resume.main([folder]))
 
 
 @pytest.mark.parametrize("ending", ["s/1/run.json", "1/.hydra/hydra.yaml"])
@@ -95,12 +96,12 @@ def test_a_finished_sweep_needs_no_space_and_an_unfinished_one_goes_on_later(com
     assert command(*SWEEP)[0] == 0
     ledger = json.loads((tmp_path / "s" / "sweep.json").read_text())
     with monkeypatch.context() as patch:
-        patch.setattr("aejax.destination.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
-        status, out, err = command("s", main=lambda: aejax.resume.main(["s"]))
+        patch.setattr("aejax.runs.destination.shutil.disk_usage", lambda path: shutil._ntuple_diskusage(10, 9, 1))
+        status, out, err = command("s", main=lambda: aejax.cli.resume.main(["s"]))
         assert (status, err) == (0, "") and "2 completed" in out and "failed" not in out
         assert json.loads((tmp_path / "s" / "sweep.json").read_text()) == ledger
         shutil.rmtree(tmp_path / "s" / "1")
-        status, out, err = command("s", main=lambda: aejax.resume.main(["s"]))
+        status, out, err = command("s", main=lambda: aejax.cli.resume.main(["s"]))
         assert (status, err.count("\n")) == (1, 1)
         assert err.startswith("aejax: no space left on the disk (hydra.sweep.dir=")
         assert err.endswith(f"; to go on: python -m aejax.resume {tmp_path}/s, once there is some\n")
@@ -136,10 +137,10 @@ def test_a_disk_that_is_really_full(tmp_path, track):
         or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", disk]).returncode
     ):
         pytest.skip("a small disk needs the right to mount one")
-    fill = "import aejax.group as g; f = g._finish; from aejax import command\n"
+    fill = "import aejax.runs.group as g; f = g._finish; from aejax.cli import train\n"
     fill += "def full(*given):\n    with open('disk/filler', 'wb', 0) as file:\n        try:\n"
     fill += "            while True: file.write(bytes(4096))\n        except OSError: pass\n    f(*given)\n"
-    fill += "g._finish = full; command.main()"
+    fill += "g._finish = full; train.main()"
     words = [word if word != "track=off" else f"track={track}" for word in SWEEP[:-1]]
     try:
         done = subprocess.run(

@@ -11,19 +11,20 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from aejax import hints, menu
-from aejax.command import checked
-from aejax.compose import SweepLoader
-from aejax.explain import KNOWN, explained
+from aejax.cli.train import checked
+from aejax.config import hints, menu
+from aejax.config.explain import KNOWN, explained
+from aejax.sweeps.composition import SweepLoader
 
 WORDS = 5_000
 TEXT = """0 -1 1 2 0.5 -0.0 1e3 1e-30 1e38 1e309 -1e309 1e-400 nan inf -inf 0x10 1_000 65536 4294967296 true false null
 [] {} [1,2] [[1]] {a:1} {a:{b:1}} {1:2} {null:1} [null] [a,3] [1e309] text none vae mlp gaussian a/b ../.. . /
 .. .a a. a..b ${seed} ${nothing} ${model} ${model.beta} ${oc.env:HOME} ${oc.env:NO_SUCH} ${hydra:run.dir}
 ${data.validation} ${now:%Y} ${ ??? '???' ' ' ' [ { " \\ $ % #x @ a@b ~ +1 * & - a=b a,b range(3) glob(*)
-sort(3,2) choice(1,2) interval(0,1) int(3) str(3) os.getcwd os.path builtins.int aejax.model.Autoencoder
-aejax.noise.Gaussian aejax.optim.Adam aejax.loss.KL {_target_:null} {_target_:1} {_target_:[]}
-{_target_:aejax.noise.Gaussian} [{_target_:x}] !!python/object:os.system ñ☃"""
+sort(3,2) choice(1,2) interval(0,1) int(3) str(3) os.getcwd os.path builtins.int aejax.models.autoencoder.Autoencoder
+aejax.models.noise.Gaussian aejax.training.optim.Adam aejax.models.objective.KL
+{_target_:null} {_target_:1} {_target_:[]} {_target_:aejax.models.noise.Gaussian} [{_target_:x}]
+!!python/object:os.system ñ☃"""
 VALUES = [*TEXT.split(), "", "\0", "'a\0b'", "9" * 300, f"-{'9' * 300}", "x" * 5000]
 LETTERS = "abz019=+~@.,:[]{}()$'\"\\ _-\0é\n\t"
 BEGINNINGS = ["model=vae", "noise=gaussian", "noise=chain", "net=conv", "data=emoji", "pretrain=greedy", "model=pca"]

@@ -3,7 +3,7 @@
 import pytest
 from conftest import CONF
 
-from aejax import hints, menu
+from aejax.config import hints, menu
 
 MEANT = {
     "lr": "optim.lr",

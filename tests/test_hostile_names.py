@@ -10,9 +10,9 @@ import pytest
 from made import make_run
 
 import aejax.compare
-from aejax.compare import formats
-from aejax.compare.command import Comparison, parser
-from aejax.compare.plain import cell, plain
+from aejax.cli.compare import Comparison, parser
+from aejax.comparison import formats
+from aejax.comparison.plain import cell, plain
 
 MSE = "recon/mse"
 SCRIPT = "<script>alert(1)</script>"
@@ -97,7 +97,7 @@ def test_latex_has_no_command_of_a_name(compared):
 
 
 def test_the_page_holds_no_element_of_a_name(compared, hostile):
-    report = pytest.importorskip("aejax.compare.report", reason="the extra report is not installed")
+    report = pytest.importorskip("aejax.comparison.report", reason="the extra report is not installed")
     page = report.page(compared, hostile)
     page.encode()
     assert SCRIPT not in page and "<img src=x" not in page and page.count("</script>") == 3

@@ -43,7 +43,7 @@ def test_the_wheel_holds_the_configuration_the_data_and_their_licences(wheel):
     for path in (ROOT / "sweeps").rglob("*.yaml"):
         assert f"aejax/{path.relative_to(ROOT)}" in names
     for name in ("emoji_12x12.npz", "NOTICE.txt", "LICENSE-Apache-2.0.txt"):
-        assert f"aejax/data/assets/{name}" in names
+        assert f"aejax/datasets/assets/{name}" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "sweeps/")) for name in names)
 
 
@@ -88,7 +88,7 @@ def test_the_console_script_is_the_command(wheel, tmp_path):
 def test_a_checkout_runs_without_installation(tmp_path):
     words = [sys.executable, "-S", "-c", "import sys; sys.path[:0] = sys.argv.pop(1).split(':')\n"]
     paths = ":".join([str(ROOT), *(path for path in sys.path if path.endswith("site-packages"))])
-    script = words[-1] + "import aejax.command as c; c.main()"
+    script = words[-1] + "import aejax.cli.train as c; c.main()"
     told = subprocess.run([*words[:-1], script, paths, "--cfg", "job"], cwd=tmp_path, capture_output=True, text=True)
     assert (told.returncode, told.stderr) == (0, "")
     assert "latent_dim: 2" in told.stdout

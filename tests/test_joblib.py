@@ -3,7 +3,7 @@
 import pytest
 from test_launcher import QUICK, sweep
 
-from aejax.runs import Run
+from aejax.runs.folder import Run
 
 pytest.importorskip("hydra_plugins.hydra_joblib_launcher", reason="hydra-joblib-launcher is not installed")
 

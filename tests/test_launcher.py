@@ -24,12 +24,13 @@ from hydra.types import RunMode
 from omegaconf import OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 
-from aejax.compose import SweepLoader, yaml_of
-from aejax.device import memory
-from aejax.lanes import Lanes, Layout, cut_evenly, value_bytes
-from aejax.runs import Run
-from aejax.sweep import groups, most_lanes
-from aejax.task import names_of
+from aejax.base.devices import memory
+from aejax.config.written import yaml_of
+from aejax.runs.folder import Run
+from aejax.sweeps.composition import SweepLoader
+from aejax.sweeps.tasks import names_of
+from aejax.training.lanes import Lanes, Layout, cut_evenly, value_bytes
+from aejax.training.plan import groups, most_lanes
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "track=off"]
 QUICK += ["evaluate.what=[reconstruction]"]
@@ -202,9 +203,9 @@ def test_offline_wandb_runs_of_a_sweep_lie_together(tmp_path):
 def test_large_groups_are_cut_by_memory_and_always_alike(monkeypatch):
     jobs = [job("net.widths=[50]", f"seed={seed}") for seed in range(10)]
     lane = memory() // most_lanes(jobs)  # the memory that there must be for each
-    monkeypatch.setattr("aejax.sweep.memory", lambda: 4 * lane + 1)
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: 4 * lane + 1)
     assert [len(part) for part in groups(jobs)] == [3, 3, 4]
-    monkeypatch.setattr("aejax.sweep.memory", lambda: 0)
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: 0)
     assert [len(part) for part in groups(jobs)] == [1] * 10
 
 

@@ -12,8 +12,8 @@ import urllib.request
 import pytest
 from made import make_grid
 
-from aejax.compare.command import main
-from aejax.runs import Run
+from aejax.cli.compare import main
+from aejax.runs.folder import Run
 
 pytestmark = pytest.mark.slow
 

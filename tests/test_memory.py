@@ -14,13 +14,15 @@ import pytest
 from conftest import job, refused
 from PIL import Image
 
-from aejax import entry, group, model, training
-from aejax.data import Dataset
-from aejax.data.pixels import MOST_PIXELS
-from aejax.device import host_memory, limits
-from aejax.errors import InputError
-from aejax.lanes import tree_bytes
-from aejax.sweep import check_memory
+from aejax.base.devices import host_memory, limits
+from aejax.base.errors import InputError
+from aejax.datasets.dataset import Dataset
+from aejax.datasets.pixels import MOST_PIXELS
+from aejax.models import autoencoder
+from aejax.runs import entry, group
+from aejax.training import step
+from aejax.training.lanes import tree_bytes
+from aejax.training.plan import check_memory
 
 GIB = 2**30
 
@@ -61,28 +63,28 @@ def test_sizes_of_examples_are_bounded_before_anything_is_decoded(pictures, monk
     for number in range(8):
         (pictures / f"{number}.png").write_bytes(header(5000, 4000))
     told = f"data.path={pictures}: images of 20,000,000 pixels; must have data.size of at most 16,777,216"
-    monkeypatch.setattr("aejax.data.images.pixels", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr("aejax.datasets.sources.images.pixels", lambda *_: pytest.fail("was decoded"))
     refused(told, "data=images", f"data.path={pictures}")
 
 
 def test_pictures_that_memory_cannot_hold_are_refused_with_the_numbers(pictures, monkeypatch):
-    monkeypatch.setattr("aejax.data.images.pixels", lambda *_: pytest.fail("was decoded"))
-    monkeypatch.setattr("aejax.device.host_memory", lambda: 8 * 1024**2 * 3 - 1)
+    monkeypatch.setattr("aejax.datasets.sources.images.pixels", lambda *_: pytest.fail("was decoded"))
+    monkeypatch.setattr("aejax.base.devices.host_memory", lambda: 8 * 1024**2 * 3 - 1)
     told = f"data.path={pictures}: 8 images of 1,048,576 pixels in 3 channels: takes 24.0 MiB of memory, and"
     refused(told, "data=images", f"data.path={pictures}", "data.size=[1024,1024]", "data.color=rgb")
 
 
 def test_arrays_that_memory_cannot_hold_are_not_unpacked(here, monkeypatch):
     np.savez_compressed("x.npz", x=np.zeros((1000, 100), np.float64))
-    monkeypatch.setattr("aejax.device.host_memory", lambda: 700_000)
+    monkeypatch.setattr("aejax.base.devices.host_memory", lambda: 700_000)
     refused("data.path=x.npz: takes 0.8 MiB of memory, and there are 0.7 MiB; must be smaller", "data=arrays",
             "data.path=x.npz")  # fmt: skip
 
 
 def test_an_array_on_disk_that_memory_cannot_hold_is_refused(here, monkeypatch):
     np.lib.format.open_memmap("x.npy", "w+", np.float64, (1000, 100)).flush()
-    monkeypatch.setattr("aejax.device.host_memory", lambda: 300_000)
-    monkeypatch.setattr("aejax.data.arrays.Dataset", lambda *_, **__: pytest.fail("was copied"))
+    monkeypatch.setattr("aejax.base.devices.host_memory", lambda: 300_000)
+    monkeypatch.setattr("aejax.datasets.sources.arrays.Dataset", lambda *_, **__: pytest.fail("was copied"))
     refused("data.path=x.npy: as float32: takes 0.4 MiB of memory, and there are 0.3 MiB; must be smaller",
             "data=arrays", "data.path=x.npy")  # fmt: skip
 
@@ -91,7 +93,7 @@ def test_an_array_on_disk_that_memory_cannot_hold_is_refused(here, monkeypatch):
 def test_a_table_that_memory_cannot_hold_is_refused(here, monkeypatch, ending):
     table = pa.table({f"x{column}": np.linspace(0, 1, 1000) for column in range(10)})
     {"csv": pyarrow.csv.write_csv, "parquet": pyarrow.parquet.write_table}[ending](table, f"x.{ending}")
-    monkeypatch.setattr("aejax.device.host_memory", lambda: 38_000)
+    monkeypatch.setattr("aejax.base.devices.host_memory", lambda: 38_000)
     for reader in ("csv.read_csv", "parquet.read_table"):
         monkeypatch.setattr(f"pyarrow.{reader}", lambda *_: pytest.fail("was read"))
     refused(f"data.path=x.{ending}: as float32: takes 0.0 MiB of memory, and there are 0.0 MiB; must be of fewer rows",
@@ -103,7 +105,7 @@ def test_a_sound_that_memory_cannot_hold_is_refused(here, monkeypatch):
     soundfile = pytest.importorskip("soundfile", reason="comes with the extra aejax[audio]")
     (here / "sounds").mkdir()
     soundfile.write(here / "sounds" / "a.wav", np.zeros(100_000, np.int16), 8000)
-    monkeypatch.setattr("aejax.device.host_memory", lambda: 390_000)
+    monkeypatch.setattr("aejax.base.devices.host_memory", lambda: 390_000)
     monkeypatch.setattr("soundfile.read", lambda *_, **__: pytest.fail("was read"))
     refused("sounds/a.wav: as float32: takes 0.4 MiB of memory, and there are 0.4 MiB; must be shorter", "data=audio",
             "data.path=sounds")  # fmt: skip
@@ -111,7 +113,7 @@ def test_a_sound_that_memory_cannot_hold_is_refused(here, monkeypatch):
 
 def test_examples_on_disk_are_copied_as_far_as_memory_holds_them(here, monkeypatch):
     np.save("x.npy", np.random.default_rng(0).integers(0, 256, (1000, 100), np.uint8))
-    monkeypatch.setattr("aejax.device.host_memory", lambda: 80_000)
+    monkeypatch.setattr("aejax.base.devices.host_memory", lambda: 80_000)
     told = "data x.npy: 1,000 examples: takes 0.1 MiB of memory, and there are 0.1 MiB; must be fewer, by data.limit"
     refused(told, "data=arrays", "data.path=x.npy")
     assert len(job("data=arrays", "data.path=x.npy", "data.limit=100").dataset.train.x) == 100
@@ -120,18 +122,18 @@ def test_examples_on_disk_are_copied_as_far_as_memory_holds_them(here, monkeypat
 @pytest.mark.parametrize("words", [["noise=flip"], ["model=vae", "select=best", "optim=sgd"]])
 def test_what_a_training_keeps_is_in_the_estimate(words, monkeypatch):
     each = job("net.widths=[300]", "evaluate.what=[reconstruction]", *words)
-    own = jax.jit(training.init, static_argnames="width")(each.experiment, each.dataset.arrays(), width=2)
-    step = tree_bytes((own.optim, model.trained(own.params))) + 2 * 4 * 27 * 35
-    kept = tree_bytes((own.params, own.best)) + step + each.dataset.train.x.nbytes
-    monkeypatch.setattr("aejax.sweep.memory", lambda: kept)
+    own = jax.jit(step.init, static_argnames="width")(each.experiment, each.dataset.arrays(), width=2)
+    stepping = tree_bytes((own.optim, autoencoder.trained(own.params))) + 2 * 4 * 27 * 35
+    kept = tree_bytes((own.params, own.best)) + stepping + each.dataset.train.x.nbytes
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: kept)
     check_memory(each)
-    monkeypatch.setattr("aejax.sweep.memory", lambda: kept - 1)
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: kept - 1)
     with pytest.raises(InputError, match=r"takes 0\.\d MiB of memory at the least .* must be less: batch_size or net"):
         check_memory(each)
 
 
 def test_numbers_are_told_of_what_is_far_too_large(monkeypatch):
-    monkeypatch.setattr("aejax.sweep.memory", lambda: 16 * GIB)
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: 16 * GIB)
     with pytest.raises(InputError) as caught:
         check_memory(job("net.widths=[60000,60000]"))
     told = re.fullmatch(
@@ -142,7 +144,7 @@ def test_numbers_are_told_of_what_is_far_too_large(monkeypatch):
     weights = 4 * 2 * (60_000**2 + 60_000 * (35 + 2 + 2)) / GIB  # biases of both layers, too
     np.testing.assert_allclose([float(each) for each in told.groups()], [4 * weights, weights, 3 * weights], rtol=0.01)
     wide = Dataset(train=np.random.default_rng(0).integers(0, 256, (5200, 2000), np.uint8))
-    monkeypatch.setattr("aejax.sweep.memory", lambda: 16 * 2**20)
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: 16 * 2**20)
     with pytest.raises(
         InputError, match=r"principal components 30\.5 MiB.*must be less: .*evaluate\.what without floors"
     ):
@@ -150,7 +152,7 @@ def test_numbers_are_told_of_what_is_far_too_large(monkeypatch):
 
 
 def test_a_job_of_a_sweep_that_does_not_fit_fails_and_the_others_train(command, monkeypatch, tmp_path):
-    monkeypatch.setattr("aejax.sweep.memory", lambda: 2**20)
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: 2**20)
     words = ["-m", "net.widths=[4],[400,400]", "steps=2", "log_points=1", "track=off", "figures=false"]
     status, out, _ = command(*words, "evaluate.what=[reconstruction]", "hydra.sweep.dir=s")
     assert status == 1 and "1 completed, 1 failed" in out
@@ -164,7 +166,7 @@ def test_a_job_of_a_sweep_that_does_not_fit_fails_and_the_others_train(command, 
 def test_a_code_whose_covariance_does_not_fit_is_refused(monkeypatch):
     wide = ["latent_dim=8192", "net.widths=[4]"]
     covariances = 2 * 4 * 8192**2
-    monkeypatch.setattr("aejax.sweep.memory", lambda: covariances)
+    monkeypatch.setattr("aejax.training.plan.memory", lambda: covariances)
     with pytest.raises(
         InputError, match=r"the covariance of codes 51\d\.\d MiB.*less: latent_dim, or evaluate\.what wit"
     ):
@@ -179,7 +181,7 @@ def test_memory_that_is_used_up_is_told_in_one_line(command, monkeypatch, tmp_pa
         return train(lanes, *rest)
 
     train = group._train
-    monkeypatch.setattr("aejax.group._train", full)
+    monkeypatch.setattr("aejax.runs.group._train", full)
     words = ["steps=2", "log_points=1", "net.widths=[4]", "track=off", "figures=false"]
     words.append("evaluate.what=[reconstruction]")
     told = "takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce latent_dim, net"

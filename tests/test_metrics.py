@@ -9,10 +9,12 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 from sklearn.neighbors import KNeighborsClassifier
 
-from aejax.evaluate import COPIES, COPY_FLIP, SEED, evaluate, noisy_copies
-from aejax.lanes import lane
+from aejax.evaluation.evaluate import evaluate
+from aejax.evaluation.passes import noisy_copies
+from aejax.evaluation.protocol import COPIES, COPY_FLIP, SEED
 from aejax.metrics import code, reconstruction
 from aejax.metrics.reconstruction import PROBABILITY_FLOOR
+from aejax.training.lanes import lane
 
 
 def test_reconstruction_has_known_answers():
@@ -70,7 +72,7 @@ def test_the_maximum_likelihood_decoder_scores_as_published_on_these_copies():
 
 def test_separation_of_letters_is_that_of_noisy_copies():
     """kNN of PCA codes equals scikit-learn's on codes of copies that are drawn here once more."""
-    from aejax.keys import Purpose, key_for
+    from aejax.base.keys import Purpose, key_for
 
     each = job("model=pca", "latent_dim=5")
     state, _ = trained(each)

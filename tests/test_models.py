@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from conftest import evaluated, job, stack, trained
 
-from aejax import model, training
-from aejax.bottleneck import TopK, among_largest, trim
-from aejax.errors import InputError
-from aejax.lanes import lane
-from aejax.loss import objective
-from aejax.runs import flat
+from aejax.base.errors import InputError
+from aejax.models import autoencoder
+from aejax.models.bottlenecks import TopK, among_largest, trim
+from aejax.models.objective import objective
+from aejax.runs.folder import flat
+from aejax.training import step
+from aejax.training.lanes import lane
 
 KEY = jax.random.key(4)
 FEW = ["steps=4", "log_points=2"]
@@ -34,8 +35,8 @@ def by_vmap(name, *numbers):
     experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
 
     def whole(experiment):
-        state = training.init(experiment, data, 5)
-        return training.segment(experiment, state, data, jnp.int32(0), length=4)
+        state = step.init(experiment, data, 5)
+        return step.segment(experiment, state, data, jnp.int32(0), length=4)
 
     return jobs, jax.jit(jax.vmap(whole))(experiments)
 
@@ -65,7 +66,7 @@ def test_a_lane_of_every_kind_of_code_trains_as_it_would_alone(name):
 @pytest.mark.parametrize("name", ["sparse_ae", "l1_ae", "topk_ae", "contractive_ae", "beta_vae"])
 def test_masked_units_of_every_code_get_no_gradient(name):
     each = job(*narrow(name), "latent_dim=3")
-    init = jax.jit(model.init, static_argnums=1)
+    init = jax.jit(autoencoder.init, static_argnums=1)
     params = init(each.experiment, 8)
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
     total = jax.jit(lambda p: objective(each.experiment, p, x_BxP, x_BxP, jnp.int32(0))[0])
@@ -96,7 +97,7 @@ def test_exactly_k_pass_and_they_are_the_largest():
 def test_a_code_of_topk_has_k_units_however_many_are_masked():
     each = job("model=topk_ae", "model.k=3", "latent_dim=5", "net.widths=[6]")
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    z_BxZ = np.asarray(model.encode(each.experiment, model.init(each.experiment, 9), x_BxP).mean)
+    z_BxZ = np.asarray(autoencoder.encode(each.experiment, autoencoder.init(each.experiment, 9), x_BxP).mean)
     assert (np.count_nonzero(z_BxZ, axis=1) == 3).all()
     assert not np.any(z_BxZ[:, 5:])
 
@@ -140,10 +141,10 @@ def test_units_are_on_at_the_target_rate():
 
 def test_the_rates_divergence_is_that_of_bernoullis():
     each = job("model=sparse_ae", "model.rho=0.2", "latent_dim=3", "net.widths=[6]")
-    params = model.init(each.experiment, 5)
+    params = autoencoder.init(each.experiment, 5)
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
     _, terms, _ = objective(each.experiment, params, x_BxP, x_BxP, jnp.int32(0))
-    rates = np.asarray(model.encode(each.experiment, params, x_BxP).mean, np.float64).mean(axis=0)[:3]
+    rates = np.asarray(autoencoder.encode(each.experiment, params, x_BxP).mean, np.float64).mean(axis=0)[:3]
     rho = np.array([0.2, 0.8])[:, None]
     expected = (rho * np.log(rho / np.stack([rates, 1 - rates]))).sum()
     assert float(terms["rate"]) == pytest.approx(expected, rel=1e-4)
@@ -163,14 +164,14 @@ def test_l1_makes_codes_sparse():
 def test_l1_is_not_escaped_by_smaller_codes_and_larger_weights(tied):
     words = ["net=linear", "net.tied=true"] if tied else ["net.widths=[6]"]
     each = job("model=l1_ae", "latent_dim=3", *words)
-    params = model.init(each.experiment, 5)  # two units are masked
+    params = autoencoder.init(each.experiment, 5)  # two units are masked
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
 
     @jax.jit
     def measured(params):
         compute = lambda params: objective(each.experiment, params, x_BxP, x_BxP, jnp.int32(0))[:2]  # noqa: E731
         (_, terms), gradient = jax.value_and_grad(compute, has_aux=True)(params)
-        return model.encode(each.experiment, params, x_BxP).mean, terms, gradient
+        return autoencoder.encode(each.experiment, params, x_BxP).mean, terms, gradient
 
     z_BxZ, terms, gradient = measured(params)
     weights_ZxH = params["to_code"]["mean"]["kernel"].T if tied else params["from_code"]["kernel"]
@@ -190,10 +191,10 @@ def test_l1_is_not_escaped_by_smaller_codes_and_larger_weights(tied):
 @pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_the_contraction_is_the_jacobian_of_autodiff(net):
     each = job("model=contractive_ae", f"net={net}", "net.widths=[4,5]", "net.norm=batch", "latent_dim=3", "noise=flip")
-    experiment, params = each.experiment, jax.jit(model.init, static_argnums=1)(each.experiment, 4)
+    experiment, params = each.experiment, jax.jit(autoencoder.init, static_argnums=1)(each.experiment, 4)
     x_BxP = experiment.form.scaled(each.dataset.arrays().train)
     shifted = jnp.roll(x_BxP, 1, axis=1)  # what the encoder sees, not the target
-    jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda x: model.encode(experiment, params, x[None]).mean[0])))(shifted)
+    jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda x: autoencoder.encode(experiment, params, x[None]).mean[0])))(shifted)
     expected = float(jnp.mean(jnp.sum(jacobian**2, axis=(1, 2))))
     _, terms, _ = jax.jit(objective)(experiment, params, x_BxP, shifted, jnp.int32(0))
     assert float(terms["contraction"]) == pytest.approx(expected, rel=1e-4)
@@ -211,7 +212,7 @@ def test_the_penalty_contracts():
         each = job("model=contractive_ae", f"model.weight={weight}", "net.widths=[16]", "steps=300", "log_points=1")
         params = lane(trained(each)[0].params, 0)
         x_BxP = each.experiment.form.scaled(each.dataset.arrays().test)
-        encode = lambda x: model.encode(each.experiment, params, x[None]).mean[0]  # noqa: B023, E731
+        encode = lambda x: autoencoder.encode(each.experiment, params, x[None]).mean[0]  # noqa: B023, E731
         norms.append(float(jnp.mean(jax.vmap(jax.jacfwd(encode))(x_BxP) ** 2)))
     assert norms[1] < 0.5 * norms[0]
 

@@ -9,11 +9,12 @@ import pytest
 from conftest import job, stack, trained
 from flax import struct
 
-from aejax import model, training
-from aejax.data import Dataset, Split
-from aejax.errors import InputError
-from aejax.nets.conv import Convolution, Transposed
-from aejax.settings import count
+from aejax.base.errors import InputError
+from aejax.datasets.dataset import Dataset, Split
+from aejax.models import autoencoder
+from aejax.models.nets.conv import Convolution, Transposed
+from aejax.settings.fields import count
+from aejax.training import step
 
 KEY = jax.random.key(3)
 SIZES = [(28, 28, 1), (7, 5, 1), (11, 16, 3), (1, 9, 2)]
@@ -101,13 +102,13 @@ def test_a_transposed_convolution_is_the_transpose_of_one(side, stride, shape):
 def test_convolutions_take_images_of_any_size(size):
     layers = min(2, int(np.ceil(np.log2(max(size[:2])))) or 1)
     each = job(*images(*size), "net=conv", f"net.widths={[3, 4][:layers]}", *(["net.stride=1"] if size[0] == 1 else []))
-    params = jax.jit(model.init, static_argnums=1)(each.experiment, 2)
+    params = jax.jit(autoencoder.init, static_argnums=1)(each.experiment, 2)
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    outputs = jax.jit(model.forward)(each.experiment, params, x_BxP)
+    outputs = jax.jit(autoencoder.forward)(each.experiment, params, x_BxP)
     assert outputs.code.mean.shape == (12, 2)
     assert outputs.logits.shape == x_BxP.shape
     influence = jax.jit(
-        jax.jacobian(lambda p: model.decode(each.experiment, params | {"decoder": p}, outputs.code.z[:1]))
+        jax.jacobian(lambda p: autoencoder.decode(each.experiment, params | {"decoder": p}, outputs.code.z[:1]))
     )
     reached = sum(
         jnp.abs(leaf).sum(axis=tuple(range(2, leaf.ndim)))[0] for leaf in jax.tree.leaves(influence(params["decoder"]))
@@ -133,8 +134,8 @@ def test_convolutions_train_in_lanes_of_either_kind():
         job(*images(7, 6, 3), "net=conv", "net.widths=[3,4]", "steps=6", f"latent_dim={d}", f"seed={d}") for d in (2, 3)
     ]
     experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
-    state = jax.jit(jax.vmap(lambda one: training.init(one, data, 3)))(experiments)
-    segment = functools.partial(training.segment, length=6)
+    state = jax.jit(jax.vmap(lambda one: step.init(one, data, 3)))(experiments)
+    segment = functools.partial(step.segment, length=6)
     _, found = jax.jit(jax.vmap(lambda one, state: segment(one, state, data, jnp.int32(0))))(experiments, state)
     for index, each in enumerate(jobs):
         alone = trained(

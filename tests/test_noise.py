@@ -7,10 +7,21 @@ import pytest
 from conftest import job
 from scipy import stats
 
-from aejax import noise
-from aejax.errors import InputError
-from aejax.evaluate import GRID
-from aejax.noise import Chain, Downsample, Flip, Gaussian, Grayscale, Masking, Occlusion, SaltPepper, Shot, Speckle
+from aejax.base.errors import InputError
+from aejax.evaluation.protocol import GRID
+from aejax.models import noise
+from aejax.models.noise import (
+    Chain,
+    Downsample,
+    Flip,
+    Gaussian,
+    Grayscale,
+    Masking,
+    Occlusion,
+    SaltPepper,
+    Shot,
+    Speckle,
+)
 
 EXAMPLES, PIXELS = 400, 300
 VECTOR, IMAGE, COLOUR = (PIXELS,), (15, 20, 1), (10, 10, 3)

@@ -8,14 +8,15 @@ from conftest import evaluated, job, run, trained
 from flax import struct
 from scipy import stats
 
-from aejax import model, training
-from aejax.data import Dataset, Split
-from aejax.errors import InputError
-from aejax.lanes import lane
-from aejax.likelihood import Learned
-from aejax.loss import KL, Seen
-from aejax.nets.net import Dropout
-from aejax.runs import flat
+from aejax.base.errors import InputError
+from aejax.datasets.dataset import Dataset, Split
+from aejax.models import autoencoder
+from aejax.models.likelihoods import Learned
+from aejax.models.nets.net import Dropout
+from aejax.models.objective import KL, Seen
+from aejax.runs.folder import flat
+from aejax.training import step
+from aejax.training.lanes import lane
 
 KEY = jax.random.key(2)
 FEW = ["net.widths=[12,7]", "steps=6", "log_points=2"]
@@ -25,7 +26,7 @@ STILL = ["optim.lr=1e-12", "steps=5", "log_points=5"]
 def started(*overrides, width=2):
     """An experiment, its parameters before the first step, and its training examples in [0, 1]."""
     each = job(*overrides)
-    params = jax.jit(lambda: model.init(each.experiment, width))()
+    params = jax.jit(lambda: autoencoder.init(each.experiment, width))()
     return each.experiment, params, each.experiment.form.scaled(each.dataset.arrays().train)
 
 
@@ -50,7 +51,7 @@ def test_units_drop_out_in_training_only_and_afresh_at_each_step():
     _, never = trained(job(*FEW, *STILL))
     np.testing.assert_allclose(without[0]["train/loss"], never[0]["train/loss"], rtol=1e-6)
     experiment, params, x = started("net.dropout=0.5", "net.widths=[200,200]")
-    drawn = [np.asarray(model.forward(experiment, params, x, None, jax.random.key(k)).logits) for k in (1, 2)]
+    drawn = [np.asarray(autoencoder.forward(experiment, params, x, None, jax.random.key(k)).logits) for k in (1, 2)]
     assert not np.allclose(*drawn)
 
 
@@ -74,10 +75,10 @@ def test_evaluation_takes_the_running_statistics_and_no_other_example():
     each = job("net.norm=batch", *FEW)
     params = lane(trained(each)[0].params, 0)
     x = each.experiment.form.scaled(each.dataset.arrays().train)
-    alone = model.reconstruct(each.experiment, params, x[:1])
-    np.testing.assert_allclose(alone, model.reconstruct(each.experiment, params, x)[:1], atol=1e-5)
-    in_training = model.forward(each.experiment, params, x, None, KEY)
-    assert not np.allclose(in_training.logits, model.forward(each.experiment, params, x).logits, atol=1e-3)
+    alone = autoencoder.reconstruct(each.experiment, params, x[:1])
+    np.testing.assert_allclose(alone, autoencoder.reconstruct(each.experiment, params, x)[:1], atol=1e-5)
+    in_training = autoencoder.forward(each.experiment, params, x, None, KEY)
+    assert not np.allclose(in_training.logits, autoencoder.forward(each.experiment, params, x).logits, atol=1e-3)
     norm = in_training.running["encoder"]["BatchNorm_0"]
     before = params["running"]["encoder"]["BatchNorm_0"]
     np.testing.assert_allclose(norm["mean"], 0.9 * before["mean"] + 0.1 * hidden(params, x).mean(axis=0), atol=1e-5)
@@ -123,13 +124,13 @@ def test_a_centred_net_sees_and_gives_what_examples_differ_in_from_their_mean(ne
     plain, centred = job(*words, "net.center=false"), job(*words)
     data = centred.dataset.arrays()
     x_NxP, mean_P = data.train / 255.0, (data.train / 255.0).mean(axis=0)
-    params = training.init(centred.experiment, data, 2).params
+    params = step.init(centred.experiment, data, 2).params
     np.testing.assert_allclose(params["running"]["center"], mean_P, atol=1e-6)
-    z_NxZ = model.encode(centred.experiment, params, x_NxP).mean
+    z_NxZ = autoencoder.encode(centred.experiment, params, x_NxP).mean
     apart_NxP = x_NxP - mean_P[None, :]
-    np.testing.assert_allclose(z_NxZ, model.encode(plain.experiment, params, apart_NxP).mean, atol=1e-5)
+    np.testing.assert_allclose(z_NxZ, autoencoder.encode(plain.experiment, params, apart_NxP).mean, atol=1e-5)
     silent = params | {name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("from_code", "decoder")}
-    given_NxP = model.reconstruct(centred.experiment, silent, x_NxP)
+    given_NxP = autoencoder.reconstruct(centred.experiment, silent, x_NxP)
     bounds = (-np.inf, np.inf) if likelihood == "linear" else (1 / 256, 255 / 256)
     np.testing.assert_allclose(given_NxP[:2], np.tile(np.clip(mean_P, *bounds), (2, 1)), atol=1e-6)
     state, _ = trained(centred)
@@ -138,7 +139,7 @@ def test_a_centred_net_sees_and_gives_what_examples_differ_in_from_their_mean(ne
 
 def test_tied_weights_are_the_encoders():
     experiment, params, x = started("net.tied=true", "net.widths=[12,7]", "net.activation=tanh", "likelihood=linear")
-    z = model.encode(experiment, params, x).mean
+    z = autoencoder.encode(experiment, params, x).mean
     first, second, code = (
         np.asarray(kernel)
         for kernel in (
@@ -147,8 +148,8 @@ def test_tied_weights_are_the_encoders():
         )
     )  # fmt: skip
     expected = np.tanh(np.tanh(np.asarray(z) @ code.T) @ second.T) @ first.T  # the biases start at 0
-    np.testing.assert_allclose(model.decode(experiment, params, z), expected, atol=1e-5)
-    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(model.trained(tree)))  # noqa: E731
+    np.testing.assert_allclose(autoencoder.decode(experiment, params, z), expected, atol=1e-5)
+    count = lambda tree: sum(leaf.size for leaf in jax.tree.leaves(autoencoder.trained(tree)))  # noqa: E731
     free = started("net.widths=[12,7]")[1]
     assert count(free) - count(params) == 35 * 12 + 12 * 7 + 7 * 2
 
@@ -179,10 +180,10 @@ def test_weight_decay_shrinks_weights_and_nothing_else():
     )
     before = flat(
         jax.device_get(
-            model.init(each.experiment.replace(likelihood=job("likelihood=learned").experiment.likelihood), 2)
+            autoencoder.init(each.experiment.replace(likelihood=job("likelihood=learned").experiment.likelihood), 2)
         )
     )
-    after = flat(model.trained(lane(trained(each)[0].params, 0)))
+    after = flat(autoencoder.trained(lane(trained(each)[0].params, 0)))
     for name, value in after.items():
         expected = before[name] * (0.95**6 if name.endswith("kernel") else 1)
         np.testing.assert_allclose(value, expected, atol=1e-6, err_msg=name)
@@ -195,8 +196,8 @@ def added(kl_BxZ, progress, **numbers):
     """What the KL adds at this share of the training, with weight 2."""
     default = {"weight": 2, "anneal": 0, "cycles": 1, "free_bits": 0, "capacity": 0, "growth": 0}
     term = KL(**{name: jnp.float32(value) for name, value in (default | numbers).items()})
-    code = model.Code(None, None, jnp.ones(kl_BxZ.shape[1]), kl_BxZ)
-    seen = Seen(None, None, None, model.Outputs(code, None, {}), jnp.float32(progress), None)
+    code = autoencoder.Code(None, None, jnp.ones(kl_BxZ.shape[1]), kl_BxZ)
+    seen = Seen(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(progress), None)
     return float(term.added(seen, jnp.mean(term(seen))))
 
 
@@ -232,8 +233,8 @@ def test_units_below_the_free_bits_get_no_gradient():
 def added_traced(kl_BxZ):
     numbers = {"weight": 1, "anneal": 0, "cycles": 1, "free_bits": 0.5, "capacity": 0, "growth": 0}
     term = KL(**{name: jnp.float32(value) for name, value in numbers.items()})
-    code = model.Code(None, None, jnp.ones(2), kl_BxZ)
-    return term.added(Seen(None, None, None, model.Outputs(code, None, {}), jnp.float32(1), None), None)
+    code = autoencoder.Code(None, None, jnp.ones(2), kl_BxZ)
+    return term.added(Seen(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(1), None), None)
 
 
 def test_the_weight_rises_over_the_training():
@@ -283,7 +284,7 @@ def test_what_is_learned_and_what_runs_is_recorded(tmp_path):
     done = run(tmp_path, "data=emoji", "data.color=grey", "likelihood=learned", "net.norm=batch", *FEW)
     assert done.params["likelihood"]["log_variance"].shape == (1,)
     assert done.params["running"]["encoder"]["BatchNorm_0"]["mean"].shape == (12,)
-    assert done.record["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(model.trained(done.params)))
+    assert done.record["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(autoencoder.trained(done.params)))
     assert done.metrics["likelihood/variance"] > 0
 
 

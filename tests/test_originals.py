@@ -16,7 +16,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 from sets import RNG, idx, infos, load, pairs, refused, train_of
 
-from aejax.data import originals
+from aejax.datasets import originals
 
 pytestmark = pytest.mark.usefixtures("here")
 

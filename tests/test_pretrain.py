@@ -10,11 +10,13 @@ import pytest
 from conftest import job, run, trained
 from scipy.special import logsumexp
 
-from aejax import model, training
-from aejax.errors import InputError
-from aejax.loss import objective
-from aejax.pretrain import Machine, is_trained
-from aejax.runs import flat
+from aejax.base.errors import InputError
+from aejax.base.keys import key_for
+from aejax.models import autoencoder
+from aejax.models.objective import objective
+from aejax.runs.folder import flat
+from aejax.training import step
+from aejax.training.pretrain import Machine, is_trained
 
 GREEDY = ["model=stacked_ae", "net.widths=[6,5]", "noise=flip"]
 RBM = ["model=rbm_ae", "net.widths=[6,5]"]
@@ -25,18 +27,18 @@ def after(overrides, *lengths):
     """The Job of these overrides, and its State after so many steps, and so many more."""
     each = job(*overrides)
     data = each.dataset.arrays()
-    states = [jax.jit(functools.partial(training.init, width=3))(each.experiment, data)]
+    states = [jax.jit(functools.partial(step.init, width=3))(each.experiment, data)]
     at = 0
     for length in lengths:
-        step = jax.jit(functools.partial(training.segment, length=length))
-        states.append(step(each.experiment, states[-1], data, np.int32(at))[0])
+        program = jax.jit(functools.partial(step.segment, length=length))
+        states.append(program(each.experiment, states[-1], data, np.int32(at))[0])
         at += length
     return each, states
 
 
 def moved(before, now):
     """The names of the parameters that differ."""
-    before, now = (flat(model.trained(state.params)) for state in (before, now))
+    before, now = (flat(autoencoder.trained(state.params)) for state in (before, now))
     return {name for name in before if np.any(before[name] != now[name])}
 
 
@@ -53,13 +55,13 @@ def test_a_phase_moves_its_own_layer_and_nothing_else(words):
     ]
     for place, (before, now) in enumerate(itertools.pairwise(states[:4])):
         own = is_trained(each.experiment, before.params, place)
-        names = {name for name, moves in flat(model.trained(own)).items() if moves}
+        names = {name for name, moves in flat(autoencoder.trained(own)).items() if moves}
         changed = {name.replace("/", ".") for name in moved(before, now)}
         if "rbm_ae" in words[0]:  # whose decoder has no weights of its own yet; decay is what moves them
             changed -= {name for name in changed if name.startswith(("decoder", "from_code")) and "kernel" in name}
         assert changed == layers[place]
         assert layers[place] <= {name.replace("/", ".") for name in names}
-    assert len(moved(states[3], states[4])) == len(flat(model.trained(states[3].params)))
+    assert len(moved(states[3], states[4])) == len(flat(autoencoder.trained(states[3].params)))
 
 
 def test_each_phase_begins_with_an_optimiser_of_its_own():
@@ -133,7 +135,7 @@ def test_the_gradient_is_that_of_contrastive_divergence():
     loss = lambda params: each.experiment.pretrain.loss(each.experiment, params, 0, x_BxP, x_BxP, 7)  # noqa: E731
     gradient = jax.jit(jax.grad(loss))(state.params)
     machine = each.experiment.pretrain.machine(each.experiment, state.params, 0)
-    key = jax.random.fold_in(training.key_for(each.experiment.seed, 19, 7), 0)
+    key = jax.random.fold_in(key_for(each.experiment.seed, 19, 7), 0)
     end_BxP = machine.chain(x_BxP, key, 1)
     on = lambda v: jax.nn.sigmoid(v @ machine.weights + machine.hidden[None, :])  # noqa: E731
     expected = (end_BxP.T @ on(end_BxP) - x_BxP.T @ on(x_BxP)) / len(x_BxP)

@@ -16,16 +16,15 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
-from aejax import model
-from aejax.data import Dataset, Split
-from aejax.data.dataset import Form
-from aejax.errors import InputError
-from aejax.evaluate import findings
-from aejax.evaluate.likelihood import stored_levels
-from aejax.evaluate.robustness import median_filter
+from aejax.base.errors import InputError
+from aejax.datasets.dataset import Dataset, Form, Split
+from aejax.evaluation import findings
+from aejax.evaluation.likelihood import stored_levels
+from aejax.evaluation.robustness import median_filter
 from aejax.figures.evaluation import robustness
-from aejax.lanes import lane
-from aejax.settings import choice
+from aejax.models import autoencoder
+from aejax.settings.fields import choice
+from aejax.training.lanes import lane
 
 
 @struct.dataclass
@@ -62,7 +61,7 @@ def vae():
     metrics, z, details = evaluated(state, each)
     params = lane(state.params, 0)
     codes = {
-        name: np.asarray(jax.jit(model.encode)(each.experiment, params, split.x).mean)
+        name: np.asarray(jax.jit(autoencoder.encode)(each.experiment, params, split.x).mean)
         for name, split in each.dataset.splits.items()
     }
     np.testing.assert_allclose(codes["test"], z[0], rtol=1e-5, atol=1e-6)
@@ -175,7 +174,7 @@ def test_anomalies_are_found_by_three_scores():
     params, positive = lane(state.params, 0), each.dataset.test.y != 1
 
     def error(x):
-        return ((np.asarray(jax.jit(model.reconstruct)(each.experiment, params, x)) - x) ** 2).sum(axis=1)
+        return ((np.asarray(jax.jit(autoencoder.reconstruct)(each.experiment, params, x)) - x) ** 2).sum(axis=1)
 
     score, normal = error(each.dataset.test.x), error(each.dataset.valid.x)
     assert metrics["anomaly/auroc"] == pytest.approx(oracle.roc_auc_score(positive, score), rel=1e-4)
@@ -184,7 +183,7 @@ def test_anomalies_are_found_by_three_scores():
     )
     threshold = np.quantile(normal, 0.95)
     assert metrics["anomaly/f1"] == pytest.approx(oracle.f1_score(positive, score > threshold), rel=1e-4)
-    encode = jax.jit(model.encode)
+    encode = jax.jit(autoencoder.encode)
     z = {name: np.asarray(encode(each.experiment, params, split.x).mean) for name, split in each.dataset.splits.items()}
     apart = NearestNeighbors(n_neighbors=5).fit(z["train"]).kneighbors(z["test"])[0].mean(axis=1)
     assert metrics["anomaly/code_auroc"] == pytest.approx(oracle.roc_auc_score(positive, apart), abs=2e-3)

@@ -8,17 +8,17 @@ import pytest
 from conftest import CONF, job, run
 from rich.console import Console
 
-from aejax import archive
-from aejax.checkpoint import Checkpoint, Progress
-from aejax.data import Dataset, Split
-from aejax.data.cache import kept
-from aejax.group import run_group
-from aejax.lanes import Layout
-from aejax.record import Clock, Place
-from aejax.reproduction import Trained, measured
-from aejax.runs import FORMAT, Run
-from aejax.terminal import Report
-from aejax.track import _code_table
+from aejax.base import archive
+from aejax.datasets.cache import kept
+from aejax.datasets.dataset import Dataset, Split
+from aejax.runs.console import Report
+from aejax.runs.folder import FORMAT, Run
+from aejax.runs.group import run_group
+from aejax.runs.mirror import _code_table
+from aejax.runs.record import Clock, Place
+from aejax.runs.reproduction import Trained, measured
+from aejax.training.checkpoint import Checkpoint, Progress
+from aejax.training.lanes import Layout
 
 QUICK = ["log_points=1", "evaluate.what=[reconstruction,code]", "figures=false", "track=off"]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))

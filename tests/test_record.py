@@ -11,12 +11,13 @@ import pytest
 from conftest import job, run
 from PIL import Image
 
-from aejax.contents import MODULES
-from aejax.data.letters import glyphs
-from aejax.errors import STOP, InputError
-from aejax.model import trained
-from aejax.record import Lane
-from aejax.runs import Run, flat
+from aejax.base.errors import InputError
+from aejax.base.interrupts import STOP
+from aejax.datasets.sources.letters import glyphs
+from aejax.models.autoencoder import trained
+from aejax.runs.contents import MODULES
+from aejax.runs.folder import Run, flat
+from aejax.runs.record import Lane
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]"]
 
@@ -191,7 +192,7 @@ def test_reading_a_folder_without_a_run_is_told(tmp_path):
 
 
 def test_an_unexpected_error_is_recorded_and_raised(tmp_path, monkeypatch):
-    monkeypatch.setattr("aejax.group._finish", lambda *_: 1 / 0)
+    monkeypatch.setattr("aejax.runs.group._finish", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         run(tmp_path, *QUICK)
     failed = Run.read(tmp_path)

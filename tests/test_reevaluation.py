@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from conftest import called, forget, state_of
 
-from aejax import command, reevaluation
-from aejax.errors import InputError
-from aejax.reproduction import is_close
-from aejax.runs import FORMAT, Run
+from aejax.base.errors import InputError
+from aejax.cli import evaluate, train
+from aejax.runs.folder import FORMAT, Run
+from aejax.runs.reproduction import is_close
 
 WORDS = ["model=vae", "net.widths=[12]", "steps=30", "log_points=2", "track=off", "figures=false"]
 
@@ -22,7 +22,7 @@ def finished(tmp_path_factory):
     """Two runs, of letters and of the same letters with other codes, as the command leaves them."""
     place = tmp_path_factory.mktemp("runs")
     for name, words in (("a", ["seed=0"]), ("b", ["seed=1"])):
-        assert called(command.main, *WORDS, *words, f"hydra.run.dir={place / name}") == 0
+        assert called(train.main, *WORDS, *words, f"hydra.run.dir={place / name}") == 0
     return place
 
 
@@ -34,7 +34,7 @@ def again(finished, tmp_path, capfd):
 
     def run(*words):
         capfd.readouterr()
-        return called(reevaluation.main, *map(str, words)), *capfd.readouterr()
+        return called(evaluate.main, *map(str, words)), *capfd.readouterr()
 
     return tmp_path, run
 
@@ -61,7 +61,7 @@ def test_memory_that_is_used_up_is_told_in_one_line(again, monkeypatch):
 
     place, evaluate = again
     before = state_of(place)
-    monkeypatch.setattr("aejax.reproduction.measured", full)
+    monkeypatch.setattr("aejax.runs.reproduction.measured", full)
     status, _, err = evaluate(place / "a", "what=[elbo]")
     told = "aejax: takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce what, "
     assert (status, err.count("\n")) == (2, 1) and err.startswith(told)
@@ -81,7 +81,7 @@ def test_the_name_of_a_folder_that_cannot_be_is_that_of_none(finished, tmp_path,
     shutil.copytree(finished / "a", tmp_path / "a")
     path = tmp_path / "a" / ".hydra" / "hydra.yaml"
     path.write_text(re.sub("cwd: .*", f"cwd: {'a' * 5000}", path.read_text()))
-    read = lambda: reevaluation._read(tmp_path / "a", reevaluation._settings([]), False, {})  # noqa: E731
+    read = lambda: evaluate._read(tmp_path / "a", evaluate._settings([]), False, {})  # noqa: E731
     assert read().run.path == tmp_path / "a"
     path.write_text(re.sub("cwd: .*", f"cwd: {tmp_path}", path.read_text()))
     monkeypatch.setattr("os.chdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
@@ -194,7 +194,7 @@ def test_errors_across_runs_are_those_of_their_own_data(again):
     place, evaluate = again
     assert (
         called(
-            command.main,
+            train.main,
             *WORDS,
             "data.classes=[a,b,c]",
             "evaluate.what=[reconstruction]",
@@ -256,15 +256,15 @@ def _break(name):
 
     def foreign(run):
         path = run / ".hydra" / "config.yaml"
-        path.write_text(path.read_text().replace("aejax.noise.Clean", "os.Clean"))
+        path.write_text(path.read_text().replace("aejax.models.noise.Clean", "os.Clean"))
 
     def before_all(run):
         _set(run / "run.json", format=-5)
 
     def no_source(run):
         path = run / ".hydra" / "config.yaml"
-        own = "_target_: aejax.checkpoint.Checkpoint\n  path: x\n  ids: [a]\n  seconds: 1\n  saved: 1"
-        path.write_text(path.read_text().replace("_target_: aejax.data.letters.Letters", own))
+        own = "_target_: aejax.training.checkpoint.Checkpoint\n  path: x\n  ids: [a]\n  seconds: 1\n  saved: 1"
+        path.write_text(path.read_text().replace("_target_: aejax.datasets.sources.letters.Letters", own))
 
     def deep(run):
         (run / ".hydra" / "config.yaml").write_text("a: " + "[" * 5000)
@@ -296,7 +296,7 @@ def _break(name):
         ("other_data", "its data have changed"),
         ("foreign", "only classes of aejax are trusted here"),
         ("before_all", "run.json: cannot be read (format is -5; must be at least 1)"),
-        ("no_source", "a: data._target_=aejax.checkpoint.Checkpoint: must name a class of aejax.data"),
+        ("no_source", "a: data._target_=aejax.training.checkpoint.Checkpoint: must name a class of aejax.datasets"),
         ("deep", "config.yaml: cannot be read (more than 60 mappings and lists are in one another)"),
         ("deep_choices", "a: its .hydra cannot be read (hydra.yaml tells no choices)"),
         ("numbered_choices", "hydra.yaml: cannot be read (choices has the group 3; must be a text)"),
@@ -337,7 +337,7 @@ def test_groups_that_are_named_come_without_the_grid_of_noise():
     }
     for words, noise in asked.items():
         forget()
-        assert reevaluation._settings(list(words))["noise"] == noise, words
+        assert evaluate._settings(list(words))["noise"] == noise, words
 
 
 def test_a_folder_without_a_run_gets_one_line(again):

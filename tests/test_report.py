@@ -8,7 +8,7 @@ import pytest
 from made import make_grid, make_run
 from PIL import Image
 
-from aejax.compare.command import main
+from aejax.cli.compare import main
 
 pytest.importorskip("vl_convert", reason="the extra report is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

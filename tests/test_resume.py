@@ -10,11 +10,12 @@ import pytest
 from conftest import results, run, state_of
 from rich.console import Console
 
-from aejax.checkpoint import Checkpoint, Progress
-from aejax.errors import STOP, InputError
-from aejax.files import locked, set_aside
-from aejax.runs import Run
-from aejax.terminal import Report
+from aejax.base.errors import InputError
+from aejax.base.files import locked, set_aside
+from aejax.base.interrupts import STOP
+from aejax.runs.console import Report
+from aejax.runs.folder import Run
+from aejax.training.checkpoint import Checkpoint, Progress
 
 QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "checkpoint.seconds=0", "evaluate.what=[reconstruction]"]
 
@@ -102,7 +103,7 @@ def test_a_kill_after_the_training_goes_on_too(tmp_path, words, uninterrupted, m
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("aejax.group._finish", interrupted)
+        patched.setattr("aejax.runs.group._finish", interrupted)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path, *words, "checkpoint.seconds=1000")
     watch = Watch()
@@ -147,7 +148,7 @@ def test_a_training_goes_on_where_no_checkpoint_can_be_written(tmp_path, words, 
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("aejax.checkpoint.write_whole", full)
+    monkeypatch.setattr("aejax.training.checkpoint.write_whole", full)
     watch = Watch()
     run(tmp_path, *words, report=watch)
     assert "not written (No space left on device); training goes on without it" in watch.said[0]
@@ -178,7 +179,7 @@ def test_names_that_are_taken_are_not_lost(tmp_path):
 
 
 def test_a_lock_dies_with_its_owner(tmp_path):
-    script = f"from aejax.files import locked\nwith locked({str(tmp_path)!r}): print('in', flush=True); input()"
+    script = f"from aejax.base.files import locked\nwith locked({str(tmp_path)!r}): print('in', flush=True); input()"
     owner = subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert owner.stdout.readline() == b"in\n"

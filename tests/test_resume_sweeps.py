@@ -10,13 +10,14 @@ import time
 import pytest
 from conftest import job, results, state_of
 
-from aejax.errors import STOP, InputError
-from aejax.files import locked
-from aejax.lanes import Layout
-from aejax.record import Lane
-from aejax.resume import command_of
-from aejax.runs import Run
-from aejax.sweep import Ledger
+from aejax.base.errors import InputError
+from aejax.base.files import locked
+from aejax.base.interrupts import STOP
+from aejax.cli.resume import command_of
+from aejax.runs.folder import Run
+from aejax.runs.record import Lane
+from aejax.sweeps.ledger import Ledger
+from aejax.training.lanes import Layout
 
 SWEEP = ["model=ae,vae", "noise=flip", "seed=0,1", "steps=40", "log_points=8", "net.widths=[5]", "figures=false"]
 SWEEP += ["evaluate.what=[reconstruction]"]
@@ -58,8 +59,8 @@ def wandb_rows(path):
 
 @pytest.mark.slow
 def test_a_terminated_sweep_goes_on_to_the_same_bits(tmp_path, whole):
-    slow = "import time; from aejax import command, group; log = group._log\n"
-    slow += "group._log = lambda *given: (time.sleep(0.3), log(*given)); command.main()"
+    slow = "import time; from aejax.cli import train; from aejax.runs import group; log = group._log\n"
+    slow += "group._log = lambda *given: (time.sleep(0.3), log(*given)); train.main()"
     words = [sys.executable, "-c", slow, "-m", *SWEEP, "hydra.sweep.dir=s"]
     running = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

@@ -9,15 +9,16 @@ import pytest
 from conftest import evaluated, job, trained
 from flax import struct
 
-from aejax import model, training
-from aejax.data import Dataset, Split
-from aejax.evaluate import findings, passes, sampling, separation
-from aejax.evaluate.generation import generation
-from aejax.evaluate.sampling import Sampler
-from aejax.lanes import lane
-from aejax.likelihood import Bernoulli, Gaussian, Learned
+from aejax.datasets.dataset import Dataset, Split
+from aejax.evaluation import findings, passes, sampling, separation
+from aejax.evaluation.generation import generation
+from aejax.evaluation.sampling import Sampler
 from aejax.metrics.generation import novelty
-from aejax.settings import choice
+from aejax.models import autoencoder
+from aejax.models.likelihoods import Bernoulli, Gaussian, Learned
+from aejax.settings.fields import choice
+from aejax.training import step
+from aejax.training.lanes import lane
 
 RNG = np.random.default_rng(0)
 SPREAD = RNG.normal(size=(27, 5)) * [1, 0.5, 2, 1, 3] + 4
@@ -161,7 +162,7 @@ def test_without_validation_a_tenth_of_each_class_is_chosen_on(order):
     known = jax.device_get(jax.jit(passes.labelled)(each.experiment, params, data))
     assert np.bincount(known["valid"][1]).tolist() == [30, 9, 3]
     assert np.bincount(known["fit"][1]).tolist() == [270, 81, 27]
-    z = np.asarray(jax.jit(model.encode)(each.experiment, params, each.dataset.train.x).mean)
+    z = np.asarray(jax.jit(autoencoder.encode)(each.experiment, params, each.dataset.train.x).mean)
     there = np.concatenate([known["fit"][0], known["valid"][0]])
     np.testing.assert_allclose(np.sort(there, axis=0), np.sort(z, axis=0), rtol=1e-5, atol=1e-6)
     for label in range(3):  # the codes are still those of their labels
@@ -233,7 +234,7 @@ def test_the_baseline_is_the_separation_before_the_first_step():
     words = ["net.widths=[8]", "steps=300", "log_points=1", "evaluate.what=[separation]", "seed=3"]
     each = job(*words)
     state, _ = trained(each, width=4)  # of four units two are masked
-    begun = training.init(each.experiment, each.dataset.arrays(), 4)
+    begun = step.init(each.experiment, each.dataset.arrays(), 4)
     before = lane(evaluated(jax.tree.map(lambda leaf: leaf[None], begun), each)[0], 0)
     after = lane(evaluated(state, each)[0], 0)
     baseline = [name for name in after if name.startswith("baseline/")]
@@ -247,7 +248,7 @@ def test_the_baseline_is_the_separation_before_the_first_step():
 def test_the_baseline_of_principal_components_is_a_random_projection():
     each = job("model=pca", "evaluate.what=[separation]", "seed=1")
     state, _ = trained(each)
-    start = model.init(each.experiment, 2)
+    start = autoencoder.init(each.experiment, 2)
     metrics = lane(evaluated(state, each)[0], 0)
     random = lane(evaluated(state.replace(params=jax.tree.map(lambda leaf: leaf[None], start)), each)[0], 0)
     name = "baseline/untrained_knn_accuracy"

@@ -7,9 +7,9 @@ import pytest
 from conftest import job, run, trained
 from sklearn.mixture import GaussianMixture
 
-from aejax.errors import InputError
-from aejax.evaluate import sampling
-from aejax.lanes import lane
+from aejax.base.errors import InputError
+from aejax.evaluation import sampling
+from aejax.training.lanes import lane
 
 FEW = ["net.widths=[8]", "steps=200", "log_points=1", "latent_dim=3"]
 MASK = np.array([1.0, 1, 1, 0], np.float32)

@@ -11,9 +11,9 @@ from omegaconf import OmegaConf
 from scipy import stats
 from test_launcher import QUICK, sweep
 
-from aejax.errors import InputError, JobFailed
-from aejax.runs import Run
-from aejax.search import distribution, search
+from aejax.base.errors import InputError, JobFailed
+from aejax.runs.folder import Run
+from aejax.sweeps.search import distribution, search
 
 optuna = pytest.importorskip("optuna", reason="the optuna extra is not installed")
 
@@ -49,7 +49,7 @@ def test_a_later_batch_may_draw_a_choice_that_is_new(command, monkeypatch):
         for task in tasks:
             task.error = "was not trained"
 
-    monkeypatch.setattr("aejax.launch._train_group", untrained)
+    monkeypatch.setattr("aejax.sweeps.launch._train_group", untrained)
     words = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=s"]
     status, out, _ = command("-m", *words, "model=ae,linear_ae,vae,pca")
     assert (status, out.count("was not trained")) == (1, 5)
@@ -163,7 +163,7 @@ def test_trials_without_the_metric_have_failed(tmp_path):
 
 
 def test_without_optuna_the_extra_is_named(tmp_path):
-    script = "import sys; sys.modules['optuna'] = None; from aejax.command import main; main()"
+    script = "import sys; sys.modules['optuna'] = None; from aejax.cli.train import main; main()"
     words = ["-m", "hydra/sweeper=optuna", "seed=1,2"]
     done = subprocess.run([sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)

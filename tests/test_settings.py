@@ -7,8 +7,10 @@ from conftest import job
 from flax import struct
 from omegaconf import OmegaConf
 
-from aejax.errors import InputError
-from aejax.settings import Build, counts, number, plain
+from aejax.base.errors import InputError
+from aejax.settings.build import Build
+from aejax.settings.configuration import plain
+from aejax.settings.fields import counts, number
 
 
 def structure(*overrides):
@@ -114,7 +116,7 @@ def test_a_foreign_class_is_built_and_its_settings_checked():
         Build(config, trusted=("aejax",)).component(plain(config)["x"], "x")
 
 
-@pytest.mark.parametrize("target", ["os.system", "aejax.noise.Missing", "nowhere.At", "flat", ""])
+@pytest.mark.parametrize("target", ["os.system", "aejax.models.noise.Missing", "nowhere.At", "flat", ""])
 def test_a_target_that_is_no_component_is_refused(target):
     config = OmegaConf.create({"x": {"_target_": target}})
     with pytest.raises(InputError, match=r"^x\._target_="):

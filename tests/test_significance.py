@@ -10,9 +10,9 @@ from scipy import stats
 from scipy.stats import mstats
 
 import aejax.compare
-from aejax.compare import intervals, pairs
-from aejax.compare.frame import Runs
-from aejax.compare.reading import Entry
+from aejax.comparison import intervals, pairs
+from aejax.comparison.frame import Runs
+from aejax.comparison.reading import Entry
 
 sys.path.append(str(CONF.parent))  # where benchmarks/ is
 from benchmarks.significance import LAWS, claims

@@ -9,8 +9,8 @@ from conftest import job, refused, run
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from aejax.data.images import Images
-from aejax.data.sensors import FAULTS
+from aejax.datasets.sources.images import Images
+from aejax.datasets.sources.sensors import FAULTS
 
 pytestmark = pytest.mark.usefixtures("here")
 RNG = np.random.default_rng(0)

@@ -7,10 +7,10 @@ import pytest
 from conftest import evaluated, job, run, trained
 from flax import struct
 
-from aejax.data import Dataset, Split, Splits
-from aejax.data.splits import drawn, hashed, lowest
-from aejax.errors import InputError
-from aejax.experiment import run_id
+from aejax.base.errors import InputError
+from aejax.datasets.dataset import Dataset, Split
+from aejax.datasets.splits import Splits, drawn, hashed, lowest
+from aejax.training.experiment import run_id
 
 
 def splits(**changed):

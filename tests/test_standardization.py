@@ -8,11 +8,11 @@ from conftest import called, job
 from rich.console import Console
 from sklearn.preprocessing import StandardScaler
 
-from aejax.command import main
-from aejax.data import Dataset
-from aejax.data.standardization import scale_warning, standardization
-from aejax.errors import InputError
-from aejax.terminal import Report
+from aejax.base.errors import InputError
+from aejax.cli.train import main
+from aejax.datasets.dataset import Dataset
+from aejax.datasets.standardization import scale_warning, standardization
+from aejax.runs.console import Report
 
 pytestmark = pytest.mark.usefixtures("here")
 RNG = np.random.default_rng(0)

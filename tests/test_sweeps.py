@@ -11,8 +11,8 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from test_launcher import QUICK, sweep
 
-from aejax.runs import Run
-from aejax.sweep import groups
+from aejax.runs.folder import Run
+from aejax.training.plan import groups
 
 SWEEPS = CONF.parent / "sweeps"
 FILES = sorted(path.stem for path in SWEEPS.glob("*.yaml"))

@@ -17,11 +17,12 @@ import tensorflow_datasets as tfds
 from conftest import called, job, stack, trained
 from sets import load, pairs, refused, train_of
 
-from aejax import model
-from aejax.command import main
-from aejax.confinement import confined
-from aejax.data import Split, cache, originals
-from aejax.errors import InputError
+from aejax.base.confinement import confined
+from aejax.base.errors import InputError
+from aejax.cli.train import main
+from aejax.datasets import cache, originals
+from aejax.datasets.dataset import Split
+from aejax.models import autoencoder
 
 ORIGINALS = os.environ.get("AEJAX_ORIGINALS")
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.usefixtures("here")
 def test_a_second_start_maps_the_decoded_arrays_and_imports_nothing(mnist, tmp_path):
     first = load(tmp_path, manual_dir=str(mnist[0].parent))
     script = (
-        "import sys, time; from aejax.data.tfds import Tfds\n"
+        "import sys, time; from aejax.datasets.sources.tfds import Tfds\n"
         f"dataset = Tfds('mnist', 'train', 'test', 'image', 'label', 'auto', {str(tmp_path)!r}, None, False).load()\n"
         "assert not {'tensorflow_datasets', 'tensorflow'} & set(sys.modules)\n"
         "print(type(dataset.train.x).__name__, dataset.train.x.dtype, dataset.train.contents, dataset.test.contents)"
@@ -119,7 +120,7 @@ def test_a_prepared_set_that_cannot_be_written_beside_is_kept_elsewhere(mnist, t
 
 
 def test_sets_are_read_a_part_at_a_time(mnist, tmp_path, monkeypatch):
-    monkeypatch.setattr("aejax.data.tfds.PART", 7)  # of 60 and 20 examples
+    monkeypatch.setattr("aejax.datasets.sources.tfds.PART", 7)  # of 60 and 20 examples
     dataset = load(tmp_path, manual_dir=str(mnist[0]))
     assert pairs(*train_of(dataset)) == pairs(*mnist[1]["train"])
     assert pairs(dataset.test.x, dataset.test.y) == pairs(*mnist[1]["t10k"])
@@ -246,7 +247,7 @@ def test_a_prepared_set_names_no_class_whose_code_would_run(tmp_path, capfd, mon
     Vectors(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
     path = tmp_path / "vectors" / "1.0.0" / "features.json"
     features = json.loads(path.read_text())
-    monkeypatch.setattr("aejax.data.tfds._library", lambda: tfds)
+    monkeypatch.setattr("aejax.datasets.sources.tfds._library", lambda: tfds)
     monkeypatch.setattr(tfds, "builder_from_directory", lambda *_: pytest.fail("was read"))
     for each in hostile(features):
         path.write_text(json.dumps(each))
@@ -321,7 +322,7 @@ def test_the_real_ones_have_the_published_numbers(name, tmp_path):
     @jax.jit
     @jax.vmap
     def mse(experiment, params):
-        return ((model.reconstruct(experiment, params, test_NxP) - test_NxP) ** 2).mean()
+        return ((autoencoder.reconstruct(experiment, params, test_NxP) - test_NxP) ** 2).mean()
 
     found = mse(stack([each.experiment for each in jobs]), state.params)
     np.testing.assert_allclose(found, PCA[name], atol=5.1e-6)

@@ -9,8 +9,8 @@ import time
 import pytest
 from wandb_server import Server
 
-from aejax.runs import Run
-from aejax.track import Mirror
+from aejax.runs.folder import Run
+from aejax.runs.mirror import Mirror
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "hydra.run.dir=run"]
 QUICK += ["evaluate.what=[reconstruction]"]

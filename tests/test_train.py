@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from conftest import job, trained
 
-from aejax import training
-from aejax.lanes import lane
-from aejax.runs import flat
+from aejax.runs.folder import flat
+from aejax.training import step
+from aejax.training.lanes import lane
 
 FEW = ["net.widths=[12,7]", "steps=10", "log_points=2"]
 
@@ -73,9 +73,9 @@ def test_an_epoch_shows_every_example_once_in_an_order_of_its_own():
     each = job("batch_size=9", "epochs=2")
     experiment, data = each.experiment, each.dataset.arrays()
     data = data.replace(train=jnp.arange(27, dtype=jnp.uint8)[:, None])
-    state, seen = training.init(experiment, each.dataset.arrays(), 2), []
+    state, seen = step.init(experiment, each.dataset.arrays(), 2), []
     for at in range(6):
-        state, batch = training.batch(experiment, state, data, jnp.int32(at))
+        state, batch = step.batch(experiment, state, data, jnp.int32(at))
         seen.append(np.asarray(batch)[:, 0])
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
     assert sorted(first) == sorted(second) == list(range(27))
@@ -104,7 +104,7 @@ def test_the_best_parameters_are_those_with_the_smallest_validation_error():
     assert min(errors) < errors[-1]
     assert float(best.best_mse[0]) == min(errors)
     each = job(*rough)
-    chosen = training.validation_mse(each.experiment, lane(best.chosen, 0), each.dataset.arrays())
+    chosen = step.validation_mse(each.experiment, lane(best.chosen, 0), each.dataset.arrays())
     assert float(chosen) == pytest.approx(min(errors), rel=1e-5)
     assert last.chosen is last.params
 
@@ -130,7 +130,7 @@ def test_a_lane_that_diverges_keeps_its_last_finite_parameters_and_harms_no_othe
     ("steps", "points", "expected"), [(10, 5, [2] * 5), (13, 5, [3, 3, 3, 2, 2]), (3, 100, [1] * 3)]
 )
 def test_segments_cover_the_steps(steps, points, expected):
-    assert training.segments(job(f"steps={steps}", f"log_points={points}").experiment) == expected
+    assert step.segments(job(f"steps={steps}", f"log_points={points}").experiment) == expected
 
 
 def test_schedules():

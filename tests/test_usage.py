@@ -12,8 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import aejax
-from aejax import hints, menu
-from aejax.completion import INSTALL, candidates
+from aejax.cli.completion import INSTALL, candidates
+from aejax.config import hints, menu
 
 
 def differences(group, name):
@@ -49,7 +49,7 @@ def test_settings_as_written_are_those_that_hydra_composes(some):
 
 @pytest.mark.parametrize("words", [["model=vae", "net=conv"], ["model=sparse_ae", "noise=chain"], ["-p", "optim"]])
 def test_cfg_prints_what_hydra_does_with_the_comments(command, words):
-    from aejax.command import run
+    from aejax.cli.train import run
 
     status, out, err = command("--cfg", "job", *words)
     assert (status, err) == (0, "")
@@ -120,7 +120,7 @@ def test_every_candidate_for_an_empty_word_is_a_key_or_leads_to_one():
 def test_bash_completes_what_the_installed_function_says(tmp_path, path):
     """A real bash: what `-sc install=bash` prints is evaluated, and its function called as readline calls it."""
     script = tmp_path / "aejax"  # as pip makes it
-    script.write_text(f"#!{sys.executable}\nfrom aejax.command import main\nmain()\n")
+    script.write_text(f"#!{sys.executable}\nfrom aejax.cli.train import main\nmain()\n")
     script.chmod(0o755)
     program = [sys.executable, str(Path(aejax.__file__).parent / "__main__.py")] if path else [str(script)]
     install = " ".join([*program, "-sc", "install=bash"])
@@ -149,7 +149,7 @@ complete_line() {
 def test_the_script_finds_a_module_beside_the_user(tmp_path):
     (tmp_path / "bin").mkdir()
     script = tmp_path / "bin" / "aejax"
-    script.write_text("from aejax.command import main\nmain()\n")
+    script.write_text("from aejax.cli.train import main\nmain()\n")
     (tmp_path / "mine.py").write_text("raise RuntimeError('mine was imported')\n")
     done = subprocess.run(
         [sys.executable, str(script), "noise._target_=mine.Noise"],

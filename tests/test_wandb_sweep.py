@@ -10,7 +10,7 @@ import yaml
 from conftest import CONF
 from wandb_server import Server
 
-from aejax.runs import Run
+from aejax.runs.folder import Run
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]"]

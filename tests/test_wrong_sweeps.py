@@ -63,7 +63,7 @@ def test_a_fuller_disk_ends_no_other_program_half(command, tmp_path, monkeypatch
     def filled(path):
         return usage if os.path.exists("s/1/run.json") else shutil._ntuple_diskusage(2**40, 0, 2**40)
 
-    monkeypatch.setattr("aejax.destination.shutil.disk_usage", filled)
+    monkeypatch.setattr("aejax.runs.destination.shutil.disk_usage", filled)
     status, _, err = command("-m", "model=ae,vae", "seed=0,1", *QUICK, "hydra.sweep.dir=s")
     assert (status, err.count("\n")) == (1, 1)
     assert err.startswith("aejax: no space left on the disk (s: no space left, 0.0 MiB; must have 16 MiB); 2 of 4 runs")

@@ -1,1 +1,5 @@
-"""Metrics: pure functions of arrays, each with shapes, unit and source; evaluate.py decides what they are fed."""
+"""Metrics: pure, jitted functions of arrays, which know no model, no data set and no experiment.
+
+In: arrays. Out: scalars and arrays.
+Imports: nothing of aejax.
+"""

@@ -25,7 +25,7 @@ def _sweep(*words):
 
 def _told(folder, *words):
     """What `python -m aejax.compare` prints of a folder."""
-    from aejax.compare.command import main
+    from aejax.cli.compare import main
 
     out = io.StringIO()
     with contextlib.redirect_stdout(out):
@@ -82,7 +82,7 @@ def check_a_foreign_index_changes_nothing():
 
 def check_every_metric_of_a_run_has_a_direction_or_is_neutral():
     """Every metric of a run that is measured in full is better when larger or when smaller, or known to be neither."""
-    from aejax.compare.directions import direction
+    from aejax.comparison.directions import direction
 
     folder = _sweep("model=vae", "noise=flip", "evaluate=full", "evaluate.samples=5", "seed=0,1")
     names = set().union(*(json.loads(path.read_text()) for path in folder.glob("*/metrics.json")))

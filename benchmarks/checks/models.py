@@ -8,9 +8,9 @@ import numpy as np
 from scipy.special import softmax
 
 import aejax
-from aejax.data import Dataset
-from aejax.data.emoji import Emoji
-from aejax.data.letters import Letters
+from aejax.datasets.dataset import Dataset
+from aejax.datasets.sources.emoji import Emoji
+from aejax.datasets.sources.letters import Letters
 
 
 def _run(dataset, *overrides):

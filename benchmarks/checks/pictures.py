@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from sklearn.preprocessing import StandardScaler
 
-from aejax.runs import Run
+from aejax.runs.folder import Run
 
 QUICK = ["steps=20", "log_points=2", "net.widths=[8]", "track=off"]
 NORMAL = 1, 8, 9  # digits

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import load_file
 
-from aejax.data.letters import glyphs
-from aejax.errors import InputError
-from aejax.runs import Run
+from aejax.base.errors import InputError
+from aejax.datasets.sources.letters import glyphs
+from aejax.runs.folder import Run
 
 SHORT = ["steps=300", "track=off", "figures=false", "net.widths=[16]"]
 

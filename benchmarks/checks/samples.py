@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from scipy.spatial.distance import cdist
 
-from aejax.runs import Run
+from aejax.runs.folder import Run
 
 PLAIN = ["track=off", "figures=false", "log_points=1"]
 DIGITS = ["data=digits", "model=vae", "latent_dim=8", "net.widths=[64]", "steps=800", "optim.lr=0.003"]
@@ -39,15 +39,15 @@ def rebuilt(finished, *words):
     import hydra
     import jax
 
-    from aejax import model
-    from aejax.explain import CONF
-    from aejax.job import compose
+    from aejax.config.explain import CONF
+    from aejax.models import autoencoder
+    from aejax.runs.job import compose
 
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         job = compose([*PLAIN, *words])
     experiment, params = job.experiment, finished.params
-    encode = jax.jit(lambda x: model.encode(experiment, params, x).mean)
-    decode = jax.jit(lambda z: experiment.likelihood.mean(model.decode(experiment, params, z)))
+    encode = jax.jit(lambda x: autoencoder.encode(experiment, params, x).mean)
+    decode = jax.jit(lambda z: experiment.likelihood.mean(autoencoder.decode(experiment, params, z)))
     return job, lambda x: np.asarray(encode(x)), lambda z: np.asarray(decode(z))
 
 

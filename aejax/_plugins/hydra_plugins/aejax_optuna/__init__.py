@@ -17,7 +17,7 @@ class OptunaSweeper(Sweeper):
         )
 
     def sweep(self, arguments):
-        from aejax.search import search
+        from aejax.sweeps.search import search
 
         words = [*(f"{key}={value}" for key, value in self.params.items()), *arguments]
         return search(self.launcher, self.hydra_context.config_loader, self.config, self.settings, words)

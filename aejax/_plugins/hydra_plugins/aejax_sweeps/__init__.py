@@ -3,7 +3,7 @@
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from aejax.explain import CONF
+from aejax.config.explain import CONF
 
 for path in sorted((CONF.parent / "sweeps").glob("*.yaml")):
     node = OmegaConf.load(path)

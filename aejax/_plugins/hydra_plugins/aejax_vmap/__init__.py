@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 
-from aejax.errors import STOP
+from aejax.base.interrupts import STOP
 
-OWN = "aejax.command"  # the module of the task whose jobs can train together; others run one by one
+OWN = "aejax.cli.train"  # the module of the task whose jobs can train together; others run one by one
 
 
 class VmapLauncher(Launcher):
@@ -17,12 +17,12 @@ class VmapLauncher(Launcher):
         self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
         if getattr(task_function, "__module__", None) == OWN:
             with STOP.held():  # jaxlib's imports do not survive an exception
-                from aejax.launch import prepare
+                from aejax.sweeps.launch import prepare
 
             prepare(hydra_context, config)
 
     def launch(self, job_overrides, initial_job_idx):
-        from aejax.launch import launch
+        from aejax.sweeps.launch import launch
 
         return launch(self.hydra_context, self.task_function, self.config, job_overrides, initial_job_idx)
 

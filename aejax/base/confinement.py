@@ -1,0 +1,104 @@
+"""What a command may do that came with somebody's folder: write below it, run aejax's own code, use no network.
+
+The user's own caches (decoded data, compiled programs) stay in use: nothing in a folder decides where they are.
+"""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+from aejax.base.errors import InputError
+
+OWN = ("aejax",)  # modules whose classes such a command may name
+WAY_OUT = "must be inside, or trusted with --trust"
+
+_folders: tuple[Path, ...] | None = None  # resolved; None: this process is not confined
+
+
+class NotTrusted(InputError):
+    """What a folder asks for goes beyond it."""
+
+
+@contextlib.contextmanager
+def confined(*folders):
+    """While this is open, the process writes only below `folders` and imports nothing from there; not nested."""
+    global _folders
+    _folders, before = tuple(_resolved(folder) for folder in folders), list(sys.path)
+    places = [each or os.getcwd() for each in before]  # '' would follow the process to where a record sends it
+    sys.path[:] = [place for place in places if _is_own(place) or not is_inside(place)]
+    try:
+        yield
+    finally:
+        _folders, sys.path[:] = None, before
+
+
+def is_confined():
+    """Whether the configuration came with somebody's folder and is not trusted."""
+    return _folders is not None
+
+
+def is_inside(path):
+    """Whether `path`, links resolved, may be written: always, unless the process is confined."""
+    return _folders is None or any(_resolved(path).is_relative_to(folder) for folder in _folders)
+
+
+def can_enter(path):
+    """Whether a command may go to `path`, a folder that a record names: to none that came with the record."""
+    return os.path.isdir(path) and (_folders is None or not is_inside(path))
+
+
+def check_inside(path, key):
+    """Raises NotTrusted where `path`, which the setting `key` names, may not be written."""
+    if _folders is not None and "${" in str(path):  # Hydra resolves some places twice
+        raise NotTrusted(f"{key}={path}: must be a place without ${{, or trusted with --trust")
+    if not is_inside(path):
+        raise NotTrusted(f"{key}={path}: is outside of {_folders[0]}; {WAY_OUT}")
+
+
+def check_places(folder, subfolder, key):
+    """Raises NotTrusted where a job's `folder`, which `key` names, or Hydra's `subfolder` of it may not be written."""
+    check_inside(folder, key)
+    if subfolder:
+        check_inside(Path(folder) / subfolder, "hydra.output_subdir")
+
+
+def check_outside(path, key, own):
+    """Raises NotTrusted where `path`, which the setting `key` names, came with the folder and is not in the `own`."""
+    if _folders is not None and is_inside(path) and not is_below(path, own):
+        raise NotTrusted(f"{key}={path}: came with {_folders[0]}; must be elsewhere, or trusted with --trust")
+
+
+def is_below(path, folder):
+    """Whether `path` is `folder` or in it, links resolved."""
+    return _resolved(path).is_relative_to(_resolved(folder))
+
+
+def check_links(folder):
+    """Raises NotTrusted where a link in or below `folder` leads out of it."""
+    top = _resolved(folder)
+    for place, folders, files in os.walk(top):
+        for path in (Path(place, name) for name in folders + files):
+            if path.is_symlink() and not (_resolved(path).is_relative_to(top) or _is_of_wandb(path.relative_to(top))):
+                raise NotTrusted(f"{path}: is a link to {_resolved(path)}, outside of {top}; {WAY_OUT}")
+
+
+def check_trusted(what):
+    """Raises NotTrusted for `what`, a setting and what it would do, where the process is confined."""
+    if is_confined():
+        raise NotTrusted(f"{what}, as {_folders[0]} asks; must be trusted with --trust")
+
+
+def _is_own(place):
+    """Whether `place` is of this Python or of aejax, where those themselves stand below a folder."""
+    own = (_resolved(each) for each in (sys.prefix, sys.base_prefix, Path(__file__).parents[1]))
+    return any(is_inside(each) and _resolved(place).is_relative_to(each) for each in own)
+
+
+def _is_of_wandb(path):
+    """Whether W&B makes such a link, to a log of its own; the folder that holds it is removed, never written."""
+    return len(path.parts) == 4 and path.match("wandb/*run-*/logs/debug-core.log")
+
+
+def _resolved(path):
+    return Path(os.path.realpath(path))  # Path.resolve raises where links go round in circles

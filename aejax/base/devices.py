@@ -1,0 +1,63 @@
+"""What there is to compute on: cores and memory, the same each time that they are asked for."""
+
+import functools
+import os
+from pathlib import Path
+
+import jax
+
+from aejax.base.errors import InputError
+
+GROUPS = Path("/proc/self/cgroup")  # the control groups of this process, those of a container or a batch job among them
+TREES = {"": ("/sys/fs/cgroup", "memory.max"), "memory": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")}  # v2, v1
+
+
+def cores():
+    """How many CPU cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+
+
+def memory():
+    """Bytes that all devices have in total, however much of it is in use."""
+    device = jax.devices()[0]
+    return host_memory() if device.platform == "cpu" else len(jax.devices()) * device.memory_stats()["bytes_limit"]
+
+
+@functools.cache
+def host_memory():
+    """Bytes that the machine has, or that this process may use of them."""
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits()])
+
+
+def limits(groups=GROUPS, trees=TREES):
+    """The limits in bytes of this process's control groups and of those above them; none where there are no groups."""
+    found = []
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, place = line.split(":", 2)
+        for root, name in (trees[each] for each in controllers.split(",") if each in trees):
+            folder = Path(root, place.lstrip("/"))
+            for path in (each / name for each in (folder, *folder.parents) if each.is_relative_to(root)):
+                text = path.read_text().strip() if path.is_file() else "max"
+                found += [] if text == "max" else [int(text)]
+    return found
+
+
+def check_memory(needed, told, allowed):
+    """Raises InputError where the host cannot hold `needed` bytes: `told` begins the line, `allowed` ends it."""
+    if needed > host_memory():
+        sizes = f"takes {size(needed)} of memory, and there are {size(host_memory())}"
+        raise InputError(f"{told}: {sizes}; must be {allowed}")
+
+
+def lack_of_memory(error, smaller):
+    """What to say of an exception that tells of too little memory, None of any other; `smaller` names what helps."""
+    exhausted = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
+    if not exhausted and not isinstance(error, MemoryError):
+        return None
+    told = (str(error).splitlines() or ["MemoryError"])[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
+    return f"takes more memory than there is ({told}); reduce {smaller}"
+
+
+def size(count):
+    """A number of bytes in words."""
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"

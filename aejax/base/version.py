@@ -1,0 +1,3 @@
+"""The version of aejax, part of every run's identity."""
+
+VERSION = "0.1.0"

@@ -1,0 +1,149 @@
+"""python -m aejax.resume DIR: a run or a sweep that was cut off goes on where it was."""
+
+import contextlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import hydra
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aejax.base.confinement import can_enter, check_links, confined, is_inside
+from aejax.base.errors import InputError
+from aejax.cli import train
+from aejax.cli.parsing import Parser, fail
+from aejax.config.explain import CONF
+from aejax.runs import contents
+
+RECORDS = ("multirun.yaml", ".hydra/hydra.yaml")  # where Hydra writes what a sweep, what a run was asked for
+REPLACED = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode")  # by those of the folder that goes on
+PLACES = ("hydra.sweep.subdir", "hydra.output_subdir")  # checked once they are composed
+PLAIN = ("hydra.job.name", *(f"hydra.sweeper.{name}" for name in ("max_batch_size", "n_trials", "n_jobs", "seed")))
+CHOICES = {
+    "hydra/launcher": ("vmap",),
+    "hydra/sweeper": ("basic", "optuna"),
+    "hydra.sweeper.direction": ("minimize", "maximize"),
+}
+SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")  # that libraries read in the current folder
+NAMES = re.compile(r"[\w\s,()\[\]*'\"-]*")  # names of choices, never a path or an interpolation
+TRUST = (
+    "repeat the command as it is recorded, whatever it names: config folders and classes that are not aejax's own "
+    "(their code runs), any setting of Hydra's, places outside of the folder, links out of it, data to be prepared "
+    "or downloaded, track=online"
+)
+
+
+def main(words=None):
+    """The command; exit statuses are those of the command that it repeats."""
+    parser = Parser(prog="python -m aejax.resume", description=__doc__)
+    parser.add_argument("folder", type=Path, help="of a run or a sweep")
+    parser.add_argument("--trust", action="store_true", help=TRUST)
+    given = parser.parse_args(words)
+    try:
+        again, place = command_of(given.folder, given.trust)
+    except InputError as error:
+        fail(error)
+    folder = given.folder.absolute()
+    sys.argv = ["aejax", *again]
+    with contextlib.nullcontext() if given.trust else confined(folder):
+        if can_enter(place):  # relative paths in the command start there
+            with contextlib.suppress(OSError):
+                os.chdir(place)
+        train.main()
+
+
+def command_of(folder, trust=False):
+    """The words of the command that began what is in `folder`, and the folder that it was given in.
+
+    Raises InputError where there is no such command, or where, without `trust`, it asks for more than settings of
+    aejax's, or something in the folder leads out of it.
+    """
+    folder = folder.absolute()
+    path = next((folder / name for name in RECORDS if (folder / name).exists()), None)
+    if path is None:
+        raise InputError(f"{folder}: holds no {' and no '.join(RECORDS)}; must be the folder of a run or a sweep")
+    if "${" in str(folder):  # Hydra would resolve it in the command, and again in what the command leaves
+        raise InputError(f"{folder}: has ${{ in its name; rename it")
+    if not trust:
+        check_links(folder)
+    try:
+        if path.name == "hydra.yaml" and "_target_" not in contents.config(path.with_name("config.yaml")).data:
+            raise InputError(f"{folder}: was trained on a Dataset of a program; only that program can go on with it")
+        recorded = contents.config(path).hydra
+        key = {"MULTIRUN": "sweep", "RUN": "run"}[str(recorded.mode)]
+        words = OmegaConf.to_container(recorded.overrides, resolve=False)  # the command resolves `${...}` in them
+        words = [str(word) for name in ("task", "hydra") for word in words[name]]
+        place = Path(str(recorded.runtime.cwd))
+        place.is_dir()  # raises OSError for a name that no folder can have
+        sources = [str(each.path) for each in recorded.runtime.config_sources if each.provider == "command-line"]
+    except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError, KeyError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+    if key == "sweep" and path.name != "multirun.yaml":
+        raise InputError(f"{folder}: is a job of a sweep; name the folder of the sweep")
+    parsed = _parsed(words, path)
+    foreign = [word.input_line for word, is_group in parsed if not _is_harmless(word, is_group)] + sources
+    if not trust:
+        foreign += [str(path) for path in _settings_of_libraries(place, folder)]
+    if foreign and not trust:
+        told = " ".join(foreign)
+        raise InputError(f"{folder}: takes in {told}; repeat its own command, or add --trust")
+    kept = [word.input_line for word, _ in parsed if word.key_or_group not in REPLACED]
+    options = [option for source in sources for option in ("--config-dir", source)]
+    many = ["-m"] if key == "sweep" else []
+    return [*many, *options, *kept, f"hydra.{key}.dir={_quoted(str(folder))}"], place
+
+
+def _parsed(words, path):
+    """Each of the recorded words as Hydra's Override, and whether it chooses of a group.
+
+    Raises InputError for a word that is no override: as an option of Hydra's it could name a pickle to be loaded.
+    """
+    GlobalHydra.instance().clear()
+    try:
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            loader = GlobalHydra.instance().config_loader()
+            parser = OverridesParser.create(config_loader=loader)
+            parsed = [(word, parser.parse_override(word)) for word in words]
+            return [(each, loader.repository.group_exists(each.key_or_group)) for _, each in parsed]
+    except HydraException as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
+
+
+def _is_harmless(word, is_group):
+    """Whether an Override changes nothing but values of aejax's settings, and where below the folder they go."""
+    key, value = word.key_or_group, word.input_line.partition("=")[2]
+    if key.split(".")[0].split("/")[0] == "hydra":
+        if key in REPLACED or key in PLACES:
+            return not (word.is_delete() or word.is_sweep_override())
+        return (key in PLAIN and bool(NAMES.fullmatch(value))) or value in CHOICES.get(key, ())
+    if "_target_" in word.input_line or not key or (word.package or key).startswith(("hydra", "_")):
+        return False
+    return bool(NAMES.fullmatch(value)) if is_group or "/" in key else True
+
+
+def _quoted(text):
+    """A text in quotes, before which alone backslashes count."""
+    text = re.sub(r"(\\*)'", r"\1\1\\'", text)
+    return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
+
+
+def _settings_of_libraries(place, folder):
+    """The files of W&B's and matplotlib's settings that only the recorded `place` or the `folder` would bring in."""
+    here, places = Path.cwd(), []
+    with confined(folder):
+        if is_inside(here):
+            places = [here]
+        elif can_enter(place) and not os.path.samefile(place, here):
+            places = [place]
+    return [path for each in places for name in SETTINGS if (path := each / name).exists()]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""What one comparison shows: the runs, their table, which differences are real, and the notes beside them."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from aejax.base.errors import InputError
+from aejax.comparison import formats, frame, pairs, reading, summary, tables
+from aejax.comparison.frame import Runs
+from aejax.comparison.summary import FLOORS
+
+SHOWN_PAIRS, SHOWN_VERDICTS = 20, 40  # in the terminal; more are in --json and in the report
+PAIRED = "Means, paired by seed; Holm's correction over all of these pairs and metrics"
+
+
+@dataclasses.dataclass
+class Comparison:
+    """All that one command shows: the runs, their table, the pairs, and what to tell beside them."""
+
+    runs: Runs
+    rows: list
+    cols: list
+    metrics: list
+    table: Any
+    pairs: Any
+    verdicts: list
+    notes: list
+    iqm: bool
+    words: list | None  # of the command, None for the process's own
+
+    @classmethod
+    def of(cls, given):
+        """What the options ask for; raises InputError."""
+        folders, conditions = sorted_words(given.words)
+        if not folders and not given.wandb:
+            raise InputError("compare: no folder is named; name those of runs or sweeps, such as multirun/2026-11-20")
+        entries = reading.read(folders)
+        if given.wandb:
+            from aejax.comparison import dashboard
+
+            entries += [entry for project in given.wandb for entry in dashboard.read(project)]
+        runs = Runs(entries)
+        runs.where([*conditions, *(part for word in given.where for part in frame.conditions(word))])
+        rows, cols = tables.keys(runs, given.rows, given.cols)
+        runs.check_keys("compare", given.compare or [])
+        metrics = summary.chosen_metrics(runs, given.metrics)
+        table = summary.summarise(runs, rows + cols, metrics, given.iqm)
+        if given.sort:
+            table = summary.ordered(table, given.sort)
+        both = pairs.compared(runs, rows + cols, metrics, given.compare)
+        told = pairs.verdicts(both, pairs.question(runs, rows + cols, given.compare)[1])
+        return cls(
+            runs,
+            rows,
+            cols,
+            metrics,
+            table,
+            both,
+            told,
+            summary.notes(runs, rows + cols, metrics),
+            given.iqm,
+            given.argv,
+        )
+
+    @property
+    def caption(self):
+        """What the numbers are."""
+        kind = "interquartile mean" if self.iqm else "mean"
+        told = f"{kind} ± half the 95 % interval (Student's t, from n = 3) over seeds; "
+        told += "bold: the best in a column of what may be compared"
+        floors = any(name in self.table and name not in self.metrics for name in FLOORS)
+        return told + ("; mean image, PCA with as many units: mse" if floors else "")
+
+    @property
+    def common(self):
+        """What all runs have in common, a line or none."""
+        return summary.common(self.runs, self.rows + self.cols)
+
+    @property
+    def grid(self):
+        """Headers and lines of Cells."""
+        good = summary.best(self.runs, self.table, self.rows, self.cols, self.metrics)
+        return formats.cells(self.table, self.rows, self.cols, self.metrics, good)
+
+    def text(self, form):
+        """The comparison as one of TEXTS."""
+        if form == "json":
+            told = self.table, self.rows + self.cols, self.metrics, self.pairs, self.verdicts, self.notes
+            return formats.as_json(*told, self.runs)
+        if form == "csv":
+            return formats.sheet(self.table)
+        if form == "markdown":
+            return formats.markdown(*self.grid, len(self.rows))
+        remarks = [self.caption, *self.common, *self.notes, *formats.told_runs(self.runs)]
+        return formats.latex(*self.grid, len(self.rows), remarks)
+
+    def show(self, console):
+        """Prints all of it."""
+        _show_table(console, formats.terminal(*self.grid, len(self.rows)))
+        say(console, ["", self.caption, *self.common, *formats.told_runs(self.runs), *self.notes])
+        if not self.verdicts:
+            return
+        say(console, ["", f"Is it real? {PAIRED}"])
+        say(console, self.verdicts[:SHOWN_VERDICTS])
+        if len(self.verdicts) > SHOWN_VERDICTS:
+            say(console, [f"and {len(self.verdicts) - SHOWN_VERDICTS} more: --json, --report"])
+        if 0 < len(self.pairs) <= SHOWN_PAIRS:
+            console.print()
+            _show_table(console, formats.terminal(*formats.pair_cells(self.pairs), 4))
+
+
+def _show_table(console, table):
+    """Prints a table; a number is never cut, a narrow terminal breaks the lines itself."""
+    needed = console.measure(table, options=console.options.update(width=10_000)).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
+def sorted_words(words):
+    """The folders and the conditions among the words of a command; a word that is both is a folder."""
+    conditions = [word for word in words if is_condition(word) and not Path(word).exists()]
+    return [word for word in words if word not in conditions], conditions
+
+
+def is_condition(word):
+    """Whether a word compares a setting with a value."""
+    return bool(set("=<>!") & set(word))
+
+
+def say(console, lines):
+    """Prints lines as they are."""
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

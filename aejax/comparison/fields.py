@@ -1,0 +1,139 @@
+"""An Entry, and the checks that what a file says of a run fits into one: kinds, finite numbers, names that are free."""
+
+import dataclasses
+import sys
+
+from aejax.comparison.plain import plain
+
+TAKEN = {  # columns of a table, which no metric can be named by
+    "path", "name", "status", "reason", "id", "sweep", "data_fingerprint", "parameters", "model", "data", "noise",
+    "latent_dim", "seed", "n", "diverged", "missing",
+}  # fmt: skip
+ENDINGS = (" low", " high", " n")  # of the columns beside a metric's
+TEXT, MAPPING, LIST = (str, None), (dict, None), (list, None)
+
+
+@dataclasses.dataclass
+class Entry:
+    """One run, or one job of which there is none.
+
+    `status` is that of run.json, or `planned`, `failed` (of a job without a run), `missing` (its folder is gone),
+    `half-deleted` (some of its files are), `damaged` (one cannot be read); `reason` says why it is not whole.
+    `settings` are by dotted name, `choices` by group; `metrics` are those of metrics.json, and the validation error;
+    `likelihood` is the kind that the run settled on.
+    """
+
+    path: str
+    name: str
+    status: str
+    reason: str | None = None
+    id: str | None = None
+    sweep: str | None = None
+    choices: dict = dataclasses.field(default_factory=dict)
+    settings: dict = dataclasses.field(default_factory=dict)
+    metrics: dict = dataclasses.field(default_factory=dict)
+    versions: dict = dataclasses.field(default_factory=dict)
+    data: dict = dataclasses.field(default_factory=dict)
+    protocol: dict = dataclasses.field(default_factory=dict)
+    likelihood: str | None = None
+    parameters: int | None = None
+    overrides: list = dataclasses.field(default_factory=list)
+
+
+def check(known, **kinds):
+    """Raises ValueError where a field that is there is of none of its kinds, of which None is one."""
+    for name, allowed in kinds.items():
+        if name in known and not _is_of(known[name], allowed):
+            raise ValueError(f"{name} is no {allowed[0].__name__}")
+
+
+def check_items(name, items, allowed):
+    """Raises ValueError where one of the items is of none of the allowed kinds."""
+    if not all(_is_of(item, allowed) for item in items):
+        raise ValueError(f"{name} holds what is no {allowed[0].__name__}")
+
+
+def _is_of(value, allowed):
+    if value is None or isinstance(value, bool):
+        return (None if value is None else bool) in allowed
+    return any(kind is not None and isinstance(value, kind) for kind in allowed)
+
+
+def check_all(known):
+    """Raises ValueError, TypeError where these are not the fields of an Entry, each of its kind."""
+    Entry(**known)
+    check(known, path=(str,), name=(str,), status=(str,), reason=TEXT, id=TEXT, sweep=TEXT, likelihood=TEXT)
+    check(known, choices=(dict,), settings=(dict,), metrics=(dict,), versions=(dict,), data=(dict,), protocol=(dict,))
+    check(known, parameters=(int, None), overrides=(list,))
+    check_items("overrides", known["overrides"], (str,))
+    check_items("choices", known["choices"].values(), TEXT)
+    check_items("settings", known["settings"].values(), (str, int, float, bool, None))
+    check_items("versions", known["versions"].values(), (str,))
+    for value in (known["parameters"], *known["settings"].values()):
+        if isinstance(value, int) and abs(value) >= 2**63:
+            raise ValueError(f"{value} is too large")
+    of_metrics(known["metrics"])
+    of_data(known["data"])
+
+
+def of_metrics(metrics):
+    """metrics.json as an Entry holds it; raises ValueError where it is no {name: finite number or null}."""
+    if not isinstance(metrics, dict):
+        raise ValueError("is no mapping")
+    for name, value in metrics.items():
+        if name in TAKEN or not name or name.endswith(ENDINGS):
+            raise ValueError(f"{name} is no metric")
+        if not _is_of(value, (int, float, None)):
+            raise ValueError(f"{name} is not a number")
+        if value is not None and not abs(value) <= sys.float_info.max:
+            raise ValueError(f"{name} is no finite number")
+    return {plain(name): value for name, value in metrics.items()}
+
+
+def of_record(record):
+    """run.json as fields of an Entry; raises ValueError where one is not of its kind."""
+    check(record, status=(str,), name=TEXT, id=TEXT, error=TEXT, likelihood=TEXT, parameters=(int, None))
+    check(record, versions=MAPPING, data=MAPPING, protocol=MAPPING, evaluated_again=LIST)
+    if not record.get("status"):
+        raise ValueError("has no status")
+    versions, parameters = record.get("versions") or {}, record.get("parameters")
+    check_items("versions", versions.values(), (str,))
+    if parameters is not None and not 0 <= parameters < 2**63:
+        raise ValueError("parameters is no count")
+    found = {
+        "status": record["status"],
+        "reason": record.get("error"),
+        "id": record.get("id"),
+        "versions": {plain(name): plain(version) for name, version in versions.items()},
+        "data": of_data(record.get("data") or {}),
+        "protocol": of_protocol(record.get("protocol") or {}, record.get("evaluated_again") or []),
+        "likelihood": record.get("likelihood"),
+        "parameters": parameters,
+    } | ({"name": record["name"]} if record.get("name") else {})
+    return {name: plain(value) if isinstance(value, str) else value for name, value in found.items()}
+
+
+def of_data(data):
+    """What run.json says of the data, as an Entry holds it; raises ValueError where it is not of its kind."""
+    check(data, name=TEXT, kind=TEXT, fingerprint=TEXT, test_fingerprint=TEXT, shape=LIST, examples=MAPPING)
+    check_items("shape", data.get("shape") or [], (int,))
+    check_items("examples", (data.get("examples") or {}).values(), (int,))
+    found = {name: data[name] for name in ("name", "kind", "fingerprint", "test_fingerprint") if data.get(name)}
+    found = {name: plain(value) for name, value in found.items()}
+    sizes = {plain(split): int(size) for split, size in (data.get("examples") or {}).items()}
+    return found | {"shape": list(data.get("shape") or []), "examples": sizes}
+
+
+def of_protocol(protocol, again):
+    """The yardstick of a run; an nll that was added by `python -m aejax.evaluate` has the samples of that."""
+    for later in again:
+        check({"evaluated_again": later}, evaluated_again=(dict,))
+        what = [*_groups(protocol), *_groups(later)]
+        if "nll" not in _groups(protocol) and "nll" in what and "nll_samples" in later:
+            protocol = protocol | {"nll_samples": later["nll_samples"], "what": what}
+    return {plain(name): value for name, value in protocol.items()}
+
+
+def _groups(protocol):
+    what = protocol.get("what")
+    return what if isinstance(what, list) else []

@@ -1,0 +1,244 @@
+"""A table in the formats that people read and programs take in; numbers are rounded by their interval."""
+
+import dataclasses
+import json
+import math
+import re
+import unicodedata
+
+import numpy as np
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from aejax.comparison.frame import Runs
+from aejax.comparison.plain import cell, plain, word
+from aejax.comparison.summary import COUNT, COUNTS, FLOORS, HIGH, SHORT, casualties, pivoted, runs_of
+
+PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One entry of a table: a `word`, or a `mean` with half the `width` of its interval, both times 10^`exponent`."""
+
+    word: str = ""
+    mean: str = ""
+    width: str = ""
+    exponent: int = 0
+    remark: str = ""
+    bold: bool = False
+
+    @property
+    def text(self):
+        """As plain text."""
+        told = f"{self.mean} ± {self.width}" if self.width else self.mean
+        if self.exponent:
+            told = f"({told})e{self.exponent}" if self.width else f"{told}e{self.exponent}"
+        return (told or self.word) + self.remark
+
+    @property
+    def latex(self):
+        """As LaTeX."""
+        if not self.mean:
+            return escaped(self.word) + escaped(self.remark)
+        mean = rf"\mathbf{{{self.mean}}}" if self.bold else self.mean
+        told = rf"{mean} \pm {self.width}" if self.width else mean
+        if self.exponent:
+            told = rf"({told})" if self.width else told
+            told = rf"{told} \cdot 10^{{{self.exponent}}}"
+        return f"${told}${escaped(self.remark)}"
+
+
+def number(mean, half=math.nan, **more):
+    """The Cell of a mean and half the width of its interval: two digits of the width, four of a mean without one."""
+    if math.isnan(mean):
+        return Cell("-")
+    half = 0.0 if half < 1e-6 * abs(mean) else half  # the last bits of a float32
+    size = max(abs(mean), 0.0 if math.isnan(half) else half)
+    exponent = 0 if size == 0 or PLAIN[0] <= size < PLAIN[1] else math.floor(math.log10(size))
+    mean, half = mean / 10.0**exponent, half / 10.0**exponent
+    if half > 0:
+        decimals = min(max(0, 1 - math.floor(math.log10(half))), 9)
+    else:
+        decimals = 3 if mean == 0 else min(max(0, 3 - math.floor(math.log10(abs(mean)))), 9)
+    width = "" if math.isnan(half) else "0" if half == 0 else f"{half:.{decimals}f}"
+    return Cell(mean=f"{mean:.{decimals}f}", width=width, exponent=exponent, **more)
+
+
+def cells(table, rows, cols, metrics, good=()):
+    """Headers and lines of Cells, with the settings `cols` across; the places (row, metric) in `good` are bold."""
+    floors = [name for name in FLOORS if name in table and name not in metrics]
+
+    def metric(place, name, runs=None):
+        mean, n = float(table.at[place, name]), int(table.at[place, name + COUNT])
+        remark = f" (n={n})" if n and n != (table.at[place, "n"] if runs is None else runs) else ""
+        return number(mean, float(table.at[place, name + HIGH]) - mean, remark=remark, bold=(place, name) in good)
+
+    if not cols:
+        headers = [*rows, *metrics, *(SHORT[name] for name in floors), *COUNTS]
+        lines = []
+        for place in table.index:
+            settings = [Cell(word(table.at[place, name])) for name in rows]
+            under = [number(float(table.at[place, name])) for name in floors]
+            counts = [Cell(str(int(table.at[place, name]))) for name in COUNTS]
+            lines.append([*settings, *(metric(place, name) for name in metrics), *under, *counts])
+        return headers, lines
+    across, down = pivoted(table, rows, cols, metrics)
+    told = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
+    headers = [*rows, *(f"{name} {each}" for name in metrics for each in told)]
+    common_floors = {  # those that the settings across do not change
+        name: all(table.loc[list(places.values()), name].nunique() < 2 for places in down.values()) for name in floors
+    }
+    for name in floors:
+        headers += [SHORT[name]] if common_floors[name] else [f"{SHORT[name]} {each}" for each in told]
+    headers += COUNTS
+
+    def floor(places, key, name):
+        return number(float(table.at[places[key], name])) if key in places else Cell("-")
+
+    lines = []
+    for values, places in down.items():
+        counts = {name: [int(table.at[each, name]) for each in places.values()] for name in COUNTS}
+        fewest, runs = min(counts["n"]), max(counts["n"])
+        line = [Cell(word(value)) for value in values]
+        line += [metric(places[key], name, runs) if key in places else Cell("-") for name in metrics for key in across]
+        for name in floors:
+            line += [floor(places, key, name) for key in ([next(iter(places))] if common_floors[name] else across)]
+        line.append(Cell(str(runs) if fewest == runs else f"{fewest}-{runs}"))  # of a cell
+        lines.append([*line, *(Cell(str(sum(counts[name]))) for name in COUNTS[1:])])
+    return headers, lines
+
+
+def pair_cells(pairs):
+    """Headers and lines of Cells of the pairs."""
+    headers = ["metric", "where", "a", "b", "n", "a - b", "P(a better)", "Holm p", "a is"]
+    lines = []
+    for pair in pairs.to_dict("records"):
+        line = [Cell(plain(pair[name])) for name in ("metric", "where", "a", "b")] + [Cell(str(pair["n"]))]
+        line.append(number(pair["difference"], pair["high"] - pair["difference"]))
+        line += [Cell("-" if math.isnan(pair[name]) else f"{pair[name]:.2g}") for name in ("improvement", "p_holm")]
+        lines.append([*line, Cell(pair["verdict"])])
+    return headers, lines
+
+
+def terminal(headers, lines, settings):
+    """A rich Table; the first `settings` columns are words."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for place, header in enumerate(headers):
+        told = header.replace("/", "/\n").replace("mean image", "mean\nimage")
+        table.add_column(Text(told), justify="left" if place < settings else "right", no_wrap=True)
+    for line in lines:
+        table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in line))
+    return table
+
+
+def markdown(headers, lines, settings):
+    """A table in Markdown."""
+    told = [[f"**{_marked(cell.text)}**" if cell.bold else _marked(cell.text) for cell in line] for line in lines]
+    marks = ["---" if place < settings else "---:" for place in range(len(headers))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in [[_marked(each) for each in headers], marks, *told])
+
+
+def _marked(text):
+    """Text for Markdown: nothing in it is markup, HTML or the end of a cell; an underscore inside a word is none."""
+    return re.sub(r"([\\`*\[\]<>|&$~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", plain(text))
+
+
+SPECIAL = {
+    "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\char36{}", "#": r"\#", "_": r"\_", "{": r"\{",
+    "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
+    "±": r"$\pm$", "…": r"\dots{}", "|": r"\textbar{}", '"': "''", "[": "{[}", "]": "{]}",
+}  # fmt: skip
+
+
+ACCENTS = dict(
+    zip("\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0327\u0328", "`'^~=u.\"rHvck", strict=True)
+)
+
+
+def escaped(text):
+    """Text for LaTeX: letters with their accents; what its usual fonts lack by its number, as U+6F22."""
+    return "".join(SPECIAL.get(each) or _letter(each) for each in unicodedata.normalize("NFC", plain(text)))
+
+
+def _letter(each):
+    letter, *marks = unicodedata.normalize("NFD", each)
+    if not letter.isascii() or not letter.isprintable() or any(mark not in ACCENTS for mark in marks):
+        return f"U+{ord(each):04X}"
+    for mark in marks:
+        letter = rf"\{ACCENTS[mark]}{{{letter}}}"
+    return letter
+
+
+def latex(headers, lines, settings, remarks=()):
+    """A tabular with the rules of booktabs, to \\input; the remarks are comments above it."""
+    align = "l" * settings + "r" * (len(headers) - settings)
+    told = ["% needs \\usepackage{booktabs}", *(f"% {' '.join(str(each).split())}" for each in remarks)]
+    told += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(escaped, headers)) + r" \\", r"\midrule"]
+    told += [" & ".join(cell.latex for cell in line) + r" \\" for line in lines]
+    return "\n".join([*told, r"\bottomrule", r"\end{tabular}", ""])
+
+
+def sheet(table):
+    """The table as CSV; no text in it is a formula to a spreadsheet."""
+    made = table.rename(columns=cell)
+    for name in made.columns[[kind.kind == "O" for kind in made.dtypes]]:
+        made[name] = made[name].map(cell)
+    return made.to_csv(index=False, lineterminator="\n")
+
+
+def tidy(table):
+    """The table with columns of one kind each, as parquet wants them."""
+    settled = table.infer_objects()
+    for name in settled.columns[[kind.kind == "O" for kind in settled.dtypes]]:
+        settled[name] = settled[name].map(lambda value: None if word(value) == "-" else plain(value))
+    return settled
+
+
+def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
+    """The table, the comparisons and what is not in them as JSON."""
+    lines = []
+    for place in table.index:
+        line = {name: table.at[place, name] for name in rows}
+        for name in metrics:
+            parts = {"mean": "", "low": " low", "high": " high", "n": COUNT}
+            line[name] = {part: table.at[place, name + end] for part, end in parts.items()}
+        line |= {name: table.at[place, name] for name in (*FLOORS, *COUNTS) if name in table and name not in metrics}
+        lines.append(line)
+    counts = runs.frame["status"].value_counts().to_dict()
+    aside = runs.frame.loc[runs.frame["status"] != "completed", ["path", "name", "status", "reason"]]
+    content = {
+        "in_all_runs": runs.common,
+        "rows": lines,
+        "comparisons": pairs.to_dict("records"),
+        "verdicts": sentences,
+        "notes": remarks,
+        "runs": counts,
+        "not_in_means": aside.to_dict("records"),
+    }
+    return json.dumps(_bare(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def _bare(value):
+    """Plain containers and numbers, null where there is none."""
+    if isinstance(value, dict):
+        return {plain(name): _bare(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_bare(each) for each in value]
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, str):
+        return plain(value)
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return None if value is pd.NA else value
+
+
+def told_runs(runs: Runs):
+    """How many runs there are of each status, in a line, and below it every run that is in no mean."""
+    counts = runs.frame["status"].value_counts().to_dict()
+    first = {"completed": counts.pop("completed", 0)} | dict(sorted(counts.items()))
+    return [
+        f"{runs_of(len(runs.frame))}: {', '.join(f'{n} {status}' for status, n in first.items())}",
+        *casualties(runs),
+    ]

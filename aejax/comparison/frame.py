@@ -1,0 +1,218 @@
+"""Entries as a DataFrame, what varies among them, and filters. A row is a run; settings and metrics are columns."""
+
+import fnmatch
+import operator
+import re
+
+import numpy as np
+import pandas as pd
+
+from aejax.base.errors import InputError, matches, near
+from aejax.comparison.comparability import aspects, difference, problem
+from aejax.comparison.fields import Entry
+from aejax.comparison.reading import overridden
+
+MAIN = ("model", "data", "noise", "latent_dim")  # what a run is told by first
+ASIDE = ("hydra", "track", "lanes", "checkpoint", "figures", "evaluate", "objective", "experiment", "sweep", "seed")
+OWN = ("path", "name", "status", "reason", "id", "sweep")  # columns that are neither settings nor metrics
+SIGNS = {
+    "<=": operator.le,
+    ">=": operator.ge,
+    "!=": operator.ne,
+    "==": operator.eq,
+    "<": operator.lt,
+    ">": operator.gt,
+    "=": operator.eq,
+}
+CONDITION = re.compile(r"([\w./+-]+?)(<=|>=|!=|==|=|<|>)(?!=)(.+)")
+BETWEEN = re.compile(r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))")  # conditions in one text; a value may have spaces
+
+
+class Runs:
+    """All runs: `frame`, a row each; `metrics` and `settings`, the names of those columns; `notes`, what to tell."""
+
+    def __init__(self, entries):
+        entries, copies = _unique(entries)
+        settings = [_settings(entry) for entry in entries]
+        known = pd.DataFrame(settings, dtype=object)  # whole numbers stay whole beside what is absent
+        metrics = pd.DataFrame([entry.metrics for entry in entries], dtype=float)
+        own = pd.DataFrame([{name: getattr(entry, name) for name in OWN} for entry in entries])
+        own["data_fingerprint"] = [entry.data.get("fingerprint") for entry in entries]
+        own["parameters"] = [entry.parameters for entry in entries]
+        known = known.drop(columns=[name for name in known if name in own])
+        metrics = metrics.drop(columns=[name for name in metrics if name in own or name in known])
+        self.frame = pd.concat([own, known, metrics], axis=1)
+        for name in (*MAIN, "seed"):
+            if name not in self.frame:
+                self.frame[name] = pd.Series(None, self.frame.index, dtype=object)
+        self.entries = entries
+        self.settings, self.metrics = list(known), sorted(metrics)
+        self.groups = sorted({group for entry in entries for group in entry.choices})
+        told = "1 run is a copy of another" if copies == 1 else f"{copies} runs are copies of others"
+        self.notes = [f"{told} and counted once"] if copies else []
+        self._fill()
+        self._aspects = {id(entry): aspects(entry) for entry in entries}
+        self.varying = self._varying()
+
+    def problems(self, metric):
+        """A number for each run, equal where the values of a metric may be compared, and {number: what it measures}."""
+        numbers = {}
+        codes = [numbers.setdefault(problem(self._aspects[id(entry)], metric), len(numbers)) for entry in self.entries]
+        return pd.Series(codes, self.frame.index, dtype=int), {code: each for each, code in numbers.items()}
+
+    def obstacle(self, metric, places):
+        """Why values of a metric in these rows of the frame are not comparable; None where they are."""
+        codes, known = self.problems(metric)
+        return difference([known[code] for code in dict.fromkeys(codes[places])])
+
+    def where(self, words):
+        """Keeps the runs that fulfil all conditions, as `model=vae latent_dim<=8`; raises InputError."""
+        for word in words:
+            key, test = condition(word, [*self.settings, *self.metrics, *OWN])
+            keep = [test(value) for value in self.frame[key]]
+            if not any(keep):
+                values = sorted({str(value) for value in self.frame[key]})
+                raise InputError(f"{word}: no run is left; the others have {key}={', '.join(values[:10])}")
+            self.frame = self.frame[keep].reset_index(drop=True)
+            self.entries = [entry for entry, kept in zip(self.entries, keep, strict=True) if kept]
+        self.varying = self._varying()
+
+    @property
+    def completed(self):
+        """The rows of the runs that make the means."""
+        return self.frame[self.frame["status"] == "completed"]
+
+    def _varying(self):
+        """The keys whose values differ, in their order: what a run is told by, but for its seed.
+
+        A setting of a group, as noise.level, counts where it differs among runs of the same choice of that group.
+        """
+        real = self.frame[[bool(entry.settings) for entry in self.entries]]
+        names = [name for name in (*MAIN, *self.groups, *sorted(self.settings)) if name in self.frame]
+        found = []
+        for name in dict.fromkeys(names):
+            group = name.partition(".")[0]
+            if group in ASIDE or name in OWN:
+                continue
+            values = real[name].map(repr)
+            if "." in name and group in self.groups:
+                differs = (values.groupby(real[group].map(repr)).nunique() > 1).any()
+            else:
+                differs = values.nunique() > 1
+            if differs:
+                found.append(name)
+        return found
+
+    @property
+    def rows(self):
+        """The keys that the rows of a table stand for by default: what varies, also among jobs without a run."""
+        main = [key for key in MAIN if key in self.varying or self.frame[key].dropna().map(repr).nunique() > 1]
+        return [*main, *(key for key in self.varying if key not in MAIN)] or ["model"]
+
+    @property
+    def common(self):
+        """{key: value} of the main settings that are the same in all runs."""
+        values = {key: self.frame[key].dropna() for key in MAIN}
+        return {key: value.iloc[0] for key, value in values.items() if value.map(repr).nunique() == 1}
+
+    def check_keys(self, option, keys):
+        """Raises InputError where one of the keys is no setting."""
+        for key in keys:
+            if key not in self.settings and key not in MAIN:
+                known = list(dict.fromkeys([*self.rows, *MAIN]))
+                raise InputError(f"--{option} {key}: no such setting; {_told(key, self.settings, known)}")
+
+    def metrics_of(self, patterns):
+        """The metrics that names and patterns (robust/*/0.3/mse) stand for; raises InputError where one fits none."""
+        found = {}
+        for pattern in patterns:
+            names = fnmatch.filter(self.metrics, pattern)
+            if not names:
+                raise InputError(f"--metrics {pattern}: no run has it; {near(pattern, self.metrics)}")
+            found |= dict.fromkeys(names)
+        return list(found)
+
+    def _fill(self):
+        """Gives jobs without a run the settings that their overrides and the rest of their sweep leave no doubt of."""
+        usual = {}  # {sweep: {key: the values that its runs have}}
+        for entry in self.entries:
+            if entry.settings:
+                own = _settings(entry)
+                for name in (*MAIN, *self.groups, "seed"):
+                    usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(own.get(name))] = own.get(name)
+        columns = set(self.settings) | {*MAIN, "seed"}
+        for place, entry in enumerate(self.entries):
+            if entry.settings or entry.sweep is None:
+                continue
+            known = usual.get(entry.sweep, {})
+            sure = {name: next(iter(values.values())) for name, values in known.items() if len(values) == 1}
+            for name, value in (sure | overridden(entry.overrides)).items():
+                if name in columns:
+                    self.frame.at[place, name] = value
+
+
+def _settings(entry: Entry):
+    data = {"data": entry.data["name"]} if "name" in entry.data else {}
+    choices = {name: "none" if choice is None else choice for name, choice in entry.choices.items()}
+    return data | entry.settings | choices
+
+
+def _unique(entries):
+    """The entries without copies of others, and how many those were."""
+    seen, kept = set(), []
+    for entry in entries:
+        if entry.id is not None and entry.status in ("completed", "diverged"):
+            if entry.id in seen:
+                continue
+            seen.add(entry.id)
+        kept.append(entry)
+    return kept, len(entries) - len(kept)
+
+
+def conditions(text):
+    """The conditions in one text, which spaces divide."""
+    return BETWEEN.split(text.strip()) if text.strip() else []
+
+
+def condition(word, known):
+    """The key of a condition and the test of a value; raises InputError where it does not parse."""
+    found = CONDITION.fullmatch(word)
+    if not found:
+        raise InputError(f"{word}: is not a condition; must be key=value, or with one of {' '.join(SIGNS)}")
+    key, sign, text = found.groups()
+    if key not in known:
+        raise InputError(f"{word}: no such setting or metric; {_told(key, known, known)}")
+    if sign in ("<", "<=", ">", ">="):
+        try:
+            limit = float(text)
+        except ValueError:
+            raise InputError(f"{word}: {text} is not a number; must be one after {sign}") from None
+        return key, lambda value: _is_number(value) and SIGNS[sign](float(value), limit)
+    wanted = [text] if text.startswith("[") else [text, *text.split(",")]
+    return key, lambda value: any(_same(value, each) for each in wanted) is (sign != "!=")
+
+
+def _same(value, text):
+    if _is_number(value):
+        try:
+            return float(value) == float(text)
+        except ValueError:
+            return False
+    if text.startswith("["):  # a list, written with spaces or without
+        return _word(value).replace(" ", "") == text.replace(" ", "")
+    return _word(value) == text
+
+
+def _is_number(value):
+    return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not np.isnan(value)
+
+
+def _word(value):
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _told(word, known, short):
+    """What `word` may have meant, and the most useful of what is known."""
+    return f"{matches(word, known)}known: {', '.join(map(str, short[:12]))}{', …' if len(short) > 12 else ''}"

@@ -1,0 +1,201 @@
+"""Is a difference real? Configurations compared pair by pair on the same seeds, with Holm's correction."""
+
+import itertools
+
+import numpy as np
+import pandas as pd
+
+from aejax.comparison.comparability import difference
+from aejax.comparison.directions import better
+from aejax.comparison.frame import Runs
+from aejax.comparison.intervals import LEAST_PAIRS, LEVEL, holm, improvement, least_p, mean_interval, paired
+from aejax.comparison.labels import names
+
+CIRCUMSTANCES = ("data", "noise", "latent_dim")  # what models are compared under, where the question is not these
+MOST = 3000  # comparisons; more are no question that an answer with Holm's correction could be found to
+BETTER, WORSE, OPEN, INCOMPARABLE = "better", "worse", "open", "not comparable"
+FEW = f"n < {LEAST_PAIRS}: no claim"
+NAMED = 2  # pairs that are named beside a reason why they are not comparable
+
+
+def question(runs: Runs, rows, asked=None):
+    """What is compared, and under which circumstances: two lists of settings.
+
+    By default what makes a model: all rows but data, noise and code size; where only one of these varies, that.
+    """
+    varying = [key for key in rows if key in runs.varying]
+    if asked:
+        factors = list(asked)
+    else:
+        factors = [key for key in varying if key.partition(".")[0] not in CIRCUMSTANCES]
+        for group in ("noise", "latent_dim", "data"):
+            factors = factors or [key for key in varying if key.partition(".")[0] == group]
+    return factors, [key for key in _free(runs, factors) if key in rows]
+
+
+def _free(runs, factors):
+    """The settings that can be held equal: all that vary but what is compared, and what follows from that."""
+    if not factors:
+        return []
+    done = runs.completed
+    by = [done[key].map(repr) for key in factors]
+    rest = [key for key in runs.varying if key not in factors]
+    return [key for key in rest if (done[key].map(repr).groupby(by).nunique() > 1).any()]
+
+
+def compared(runs: Runs, rows, metrics, asked=None):
+    """A DataFrame with a row for each metric, circumstances, and pair of configurations `a` and `b`.
+
+    Runs are paired by seed and by whatever else was averaged over, and the pairs of a seed are averaged, so that n is
+    the number of seeds. `difference` is a minus b, with its own 95 % interval; `improvement` is the probability that a
+    run of a is better; `p_holm` is corrected over all of these rows. The verdict says what a is: better, worse
+    (higher, lower where neither is better), open, or why there is no claim; what is not comparable is null, and
+    `reason` says why.
+    """
+    factors, rest = question(runs, rows, asked)
+    if not factors:
+        return _none()
+    done = runs.completed
+    label = names(done, factors)
+    partner = [key for key in _free(runs, factors) if key not in rest]
+    told = {"label": label, "where": names(done, rest), "seed": done["seed"].map(repr).to_numpy()}
+    frame = pd.DataFrame(told | {"partner": names(done, partner)}, done.index)
+    order = list(dict.fromkeys(label))
+    found = []
+    for metric in metrics:
+        codes, known = runs.problems(metric)
+        values = frame.assign(value=done[metric], problem=codes[done.index]).dropna(subset="value")
+        for where, part in values.groupby("where", sort=False):
+            grid = part.pivot_table(index=["seed", "partner"], columns="label", values="value")
+            measured = part.groupby("label")["problem"].unique()
+            is_single = grid.index.get_level_values("seed").is_unique
+            for a, b in itertools.combinations([each for each in order if each in grid], 2):
+                both = grid[[a, b]].dropna()
+                both = both.to_numpy() if is_single else both.groupby("seed").mean().to_numpy()
+                reason = difference([known[code] for code in dict.fromkeys([*measured[a], *measured[b]])])
+                if len(both):
+                    found.append((metric, where, a, b, both, reason))
+                if len(found) > MOST:
+                    return _none(
+                        f"more than {MOST:,} pairs: --compare KEY chooses among them, a condition leaves runs out"
+                    )
+    return _tested(found) if found else _none()
+
+
+def _none(reason=None):
+    """No comparison, and why."""
+    made = pd.DataFrame(columns=["metric", "a", "b", "verdict", "reason"])
+    made.attrs["reason"] = reason
+    return made
+
+
+def _tested(found):
+    """The rows of `found`: (metric, where, a, b, values [n, 2], why they are not comparable) of each comparison."""
+    directions = [better(metric) for metric, *_ in found]
+    reasons = [reason for *_, reason in found]
+    values = [both if reason is None else both[:0] for *_, both, reason in found]
+    differences = [both[:, 0] - both[:, 1] for both in values]
+    n = np.array([len(each) for each in differences])
+    mean = np.array([each.mean() if len(each) else np.nan for each in differences])
+    std = np.array([each.std(ddof=1) if len(each) > 1 else np.nan for each in differences])
+    half, p = mean_interval(mean, std, n), np.full(len(found), np.nan)
+    for size in set(n.tolist()) - {0}:
+        alike = np.flatnonzero(n == size)
+        p[alike] = paired(np.array([differences[place] for place in alike]))
+    p_holm = holm(p)
+    signs = np.where(p_holm < 1 - LEVEL, np.sign(mean), 0)
+    return pd.DataFrame(
+        {
+            "metric": [each[0] for each in found],
+            "where": [each[1] for each in found],
+            "a": [each[2] for each in found],
+            "b": [each[3] for each in found],
+            "n": [len(both) for *_, both, _ in found],
+            "difference": mean,
+            "low": mean - half,
+            "high": mean + half,
+            "improvement": [
+                np.nan if np.isnan(known) or not direction else improvement(both[:, 0], both[:, 1], direction > 0)
+                for both, direction, known in zip(values, directions, p, strict=True)
+            ],
+            "p": p,
+            "p_holm": p_holm,
+            "verdict": [_verdict(*each) for each in zip(reasons, p, signs, directions, strict=True)],
+            "reason": pd.Series(reasons, dtype=object),
+        }
+    )
+
+
+def _verdict(reason, p, sign, direction):
+    """What a is, by the sign of the difference, 0 where none is shown, and by which direction is better."""
+    if reason:
+        return INCOMPARABLE
+    if np.isnan(p):
+        return FEW
+    if not sign:
+        return OPEN
+    if not direction:
+        return "higher" if sign > 0 else "lower"
+    return BETTER if sign == direction else WORSE
+
+
+def verdicts(pairs, rest):
+    """A sentence for each metric and pair: on how many of the circumstances `rest` one beats the other."""
+    lines = [pairs.attrs["reason"]] if pairs.attrs.get("reason") else []
+    kinds = "data sets" if rest == ["data"] else f"combinations of {', '.join(rest)}"
+    for (metric, a, b), part in pairs.groupby(["metric", "a", "b"], sort=False):
+        part = part[part["verdict"] != INCOMPARABLE]
+        if part.empty:
+            continue
+        counts = part["verdict"].value_counts()
+        judged = len(part) - counts.get(FEW, 0)
+        if not judged:
+            lines.append(f"{metric}: no claim about {a} and {b}: fewer than {LEAST_PAIRS} seeds in common")
+            continue
+        few = f"; no claim on {counts[FEW]} with n < {LEAST_PAIRS}" if counts.get(FEW, 0) else ""
+        won, lost = counts.get(BETTER, 0), counts.get(WORSE, 0)
+        if better(metric) == 0:
+            up, down = counts.get("higher", 0), counts.get("lower", 0)
+            lines.append(f"{metric}: {a} is higher than {b} on {up} and lower on {down} of {judged}{few}")
+            continue
+        first, second, more, less = (a, b, won, lost) if won >= lost else (b, a, lost, won)
+        if len(part) == 1:
+            one = part.iloc[0]
+            told = f"{first} beats {second}" if more else f"no difference between {a} and {b} is shown"
+            chance = one["improvement"] if first == a else 1 - one["improvement"]
+            who = f", better in {chance:.0%} of the pairs of runs" if more else ""
+            lines.append(f"{metric}: {told} (n = {one['n']}, Holm p = {one['p_holm']:.2g}{who})")
+        elif more:
+            lines.append(
+                f"{metric}: {first} beats {second} on {more} of {judged} {kinds}, loses on {less}, open on "
+                f"{judged - more - less}{few}"
+            )
+        else:
+            lines.append(f"{metric}: no difference between {a} and {b} is shown on any of {judged} {kinds}{few}")
+    return _too_few(pairs) + lines + _obstacles(pairs[pairs["verdict"] == INCOMPARABLE])
+
+
+def _too_few(pairs):
+    """A line where so many comparisons are made that their seeds could show no difference, whatever it was."""
+    tested = pairs[pairs["p"].notna()] if "p" in pairs else pairs
+    family = len(tested)
+    hopeless = tested[least_p(tested["n"]) * family >= 1 - LEVEL] if family else tested
+    if hopeless.empty:
+        return []
+    n = int(hopeless["n"].max())
+    needed = next(seeds for seeds in range(n, 100) if least_p(seeds) * family < 1 - LEVEL)
+    return [
+        f"n = {n} can show no difference among {family} comparisons, however large: {needed} seeds can, or fewer "
+        "comparisons (--compare, --metrics, a condition)"
+    ]
+
+
+def _obstacles(pairs):
+    """A line for each reason for which pairs are not comparable: which metrics, which pairs."""
+    lines = []
+    for reason, part in pairs.groupby("reason", sort=False):
+        both = list(dict.fromkeys(f"{a} and {b}" for a, b in zip(part["a"], part["b"], strict=True)))
+        more = f" and {len(both) - NAMED} more pairs" if len(both) > NAMED else ""
+        metrics = ", ".join(dict.fromkeys(part["metric"]))
+        lines.append(f"{metrics}: not comparable for {'; '.join(both[:NAMED])}{more}: {reason}")
+    return lines

@@ -1,0 +1,83 @@
+"""The codes of a run as points of a chart."""
+
+import io
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from aejax.base.files import octets
+from aejax.comparison.plain import plain
+from aejax.comparison.reading import FAULTS
+from aejax.runs import contents
+
+MOST_BYTES = 2**30  # of codes.npz, and of an array in it
+UNREADABLE = (*FAULTS, EOFError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
+
+
+def points(path, most):
+    """At most so many codes of the run in `path`, spread evenly, in two coordinates; and why there are none, or None.
+
+    {"points": [[x, y, name of the class], …], "of": how many codes there are, "axes": two titles}. More than two units
+    are shown in their principal plane. Codes that are absent are none, without a reason.
+    """
+    try:
+        codes = _read(Path(path) / "codes.npz")
+        return drawn(codes["z"], codes.get("y"), _names(path), most), None
+    except FileNotFoundError:
+        return None, None
+    except UNREADABLE as error:
+        text = f"no {error}" if isinstance(error, KeyError) else str(error) or type(error).__name__
+        return None, plain(text.splitlines()[0])[:200]
+
+
+def _read(path):
+    """The arrays of a codes.npz by name; raises one of UNREADABLE."""
+    with zipfile.ZipFile(io.BytesIO(octets(path, MOST_BYTES))) as file:
+        if any(each.file_size > MOST_BYTES for each in file.infolist()):
+            raise ValueError("holds an array that is too large")
+        names = [name for name in ("z", "y") if f"{name}.npy" in file.namelist()]
+        return {
+            name: np.lib.format.read_array(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False) for name in names
+        }
+
+
+def _names(path):
+    """The names of the classes, in their order, as run.json has them; none where it does not."""
+    try:
+        found = contents.record(Path(path) / "run.json")["evaluation"]["class_sse"]
+        return [plain(name) for name in found] if isinstance(found, dict) else []
+    except FAULTS:
+        return []
+
+
+def drawn(z_NxZ, y_N, names, most):
+    """The points of codes z [N, Z] and labels y [N] or None; None without a finite code. Raises ValueError."""
+    if z_NxZ.ndim != 2 or not z_NxZ.shape[1] or z_NxZ.dtype.kind not in "fiu":
+        raise ValueError(f"z is {z_NxZ.dtype} of shape {list(z_NxZ.shape)}, must be numbers [N, units]")
+    if y_N is not None and (y_N.shape != z_NxZ.shape[:1] or y_N.dtype.kind not in "iu"):
+        raise ValueError(f"y is {y_N.dtype} of shape {list(y_N.shape)}, must be whole numbers [{len(z_NxZ)}]")
+    z_NxZ = z_NxZ.astype(float)
+    keep = np.flatnonzero((np.abs(z_NxZ) < 1e30).all(axis=1))
+    keep = keep[np.linspace(0, len(keep) - 1, min(most, len(keep))).astype(int)] if len(keep) else keep
+    if not len(keep):
+        return None
+    whole, (z_NxZ, y_N) = len(z_NxZ), (z_NxZ[keep], None if y_N is None else y_N[keep])
+    axes = ["code unit 1", "code unit 2"]
+    if z_NxZ.shape[1] > 2:
+        centred = z_NxZ - z_NxZ.mean(axis=0)
+        _, scale_K, directions = np.linalg.svd(centred, full_matrices=False)
+        share_K = scale_K**2 / max(float(np.sum(scale_K**2)), 1e-300)
+        z_NxZ = np.column_stack([centred @ directions[:2].T, np.zeros(len(centred))])[:, :2]
+        axes = [f"principal component {k + 1} ({share_K[k]:.0%})" if k < len(share_K) else "" for k in range(2)]
+    elif z_NxZ.shape[1] == 1:
+        z_NxZ, axes = np.column_stack([z_NxZ, keep]), ["code unit 1", "test example"]
+    labels = [""] * len(keep) if y_N is None else [_name(names, int(label)) for label in y_N]
+    pairs = [[float(f"{x:.4g}"), float(f"{y:.4g}"), label] for (x, y), label in zip(z_NxZ, labels, strict=True)]
+    classes = [] if y_N is None else [_name(names, label) for label in sorted(set(map(int, y_N)))]
+    return {"points": pairs, "of": whole, "axes": axes, "classes": classes}
+
+
+def _name(names, label):
+    return names[label] if 0 <= label < len(names) else str(label)

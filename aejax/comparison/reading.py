@@ -1,0 +1,285 @@
+"""Folders of runs and sweeps -> one Entry for every run and every job, whatever has become of it.
+
+An index in the sweep's folder keeps what was read; an entry of it counts while the run's files have not changed.
+"""
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import sys
+from pathlib import Path
+
+import yaml
+
+from aejax.base.confinement import is_below
+from aejax.base.errors import InputError
+from aejax.base.files import octets, write_whole
+from aejax.base.nested import dotted
+from aejax.base.version import VERSION
+from aejax.comparison import fields
+from aejax.comparison.fields import Entry
+from aejax.comparison.plain import plain
+from aejax.runs.folder import Run
+
+INDEX = ".compare.json"
+LEDGER = "sweep.json"
+LARGEST = 2**28  # bytes of both
+FORMAT = 3  # of the index; another is read anew
+# The files that an Entry comes from.
+READ = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml")
+REST = ("history.csv", "params.safetensors", "codes.npz")  # what alone tells that a folder was a run's
+UNREAD = {"wandb", "figures", ".hydra"}  # folders that hold no runs
+WHOLE = ("completed", "diverged")  # the statuses of runs that ended and have all their files
+FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError, csv.Error)
+# What reading a file that is damaged, or somebody else's, may raise; InputError is a ValueError.
+
+
+def read(folders):
+    """The Entries of all runs in and below `folders`; raises InputError where a folder holds none."""
+    entries = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise InputError(f"{folder}: is not a folder; name that of a run or a sweep, or one above them")
+        found = list(_below(folder, set(), os.path.realpath(folder)))
+        if not found:
+            raise InputError(f"{folder}: holds no runs; name the folder of a run or a sweep, or one above them")
+        entries |= {os.path.abspath(entry.path): entry for entry in found}
+    return list(entries.values())
+
+
+def _below(folder, seen, top, linked=False):
+    """The Entries of a folder: of the run that it is, or of the runs and sweeps in it.
+
+    `seen` are the folders that were read, because links may go round in circles; `linked` are those behind a link. A
+    link that leaves the named folder `top` is read where it is a run or a sweep, and nothing is looked for beyond it.
+    """
+    real = os.path.realpath(folder)
+    if real in seen:
+        return
+    seen.add(real)
+    try:
+        names = {each.name for each in os.scandir(folder)}
+    except OSError as error:  # the others are there still
+        yield _unlisted(folder, error)
+        return
+    if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
+        yield _entry(Run(folder))
+    elif LEDGER in names or "multirun.yaml" in names:
+        yield from _sweep(folder, top, keep=not linked)
+    elif is_below(real, top):
+        for name in _inside(folder):
+            yield from _below(folder / name, seen, top, linked or (folder / name).is_symlink())
+    else:
+        told = "is a link out of the named folder and no run or sweep; left out"
+        print(f"aejax: {plain(str(folder))}: {told}", file=sys.stderr)
+
+
+def _unlisted(folder, error, sweep=None):
+    """The Entry of a folder that cannot be looked into."""
+    return Entry(str(folder), plain(folder.name), "damaged", f"cannot be listed ({error.strerror})", None, sweep)
+
+
+def _inside(folder):
+    """The names of the folders in a folder, those of runs or above them."""
+    names = (each.name for each in os.scandir(folder) if os.path.isdir(each.path))  # no for a broken link
+    return sorted((name for name in names if name not in UNREAD), key=_natural)
+
+
+def _natural(name):
+    return (0, int(name), name) if name.isdecimal() else (1, 0, name)
+
+
+def _stamps(folder, top, above=""):
+    """{name: stamp} of the runs in and below a sweep's folder; hydra.sweep.subdir may nest them."""
+    found = {}
+    for name in _inside(folder):
+        if folder.resolve().is_relative_to(os.path.realpath(folder / name)):
+            continue  # a link that goes round in a circle
+        stamp = _stamp(folder / name)
+        if any(stamp) or any(os.path.exists(folder / name / each) for each in REST):
+            found[above + name] = stamp
+        elif is_below(folder / name, top):
+            try:
+                found |= _stamps(folder / name, top, f"{above}{name}/")
+            except OSError:  # the Entry says why
+                found[above + name] = stamp
+    return found
+
+
+def _sweep(folder, top, keep=True):
+    """The Entries of a sweep: of the jobs in its ledger, and of runs that the ledger does not know.
+
+    The index is written where `keep`: not outside of what the command names.
+    """
+    index, fresh, jobs, stamps = _index(folder), {}, {}, _stamps(folder, os.path.realpath(folder) if not keep else top)
+    try:
+        jobs = {job["folder"] or f"job {job['number']}": job for job in _jobs(folder)}
+    except FAULTS as error:  # then the folders tell what there is
+        yield Entry(str(folder / LEDGER), LEDGER, "damaged", f"cannot be read ({_first(error)})")
+    for name in [*stamps, *(name for name in jobs if name not in stamps)]:
+        run, job = Run(folder / name), jobs.get(name, {})
+        if name not in stamps:
+            yield _unbegun(folder, name, job)
+            continue
+        stamp, known = stamps[name], None
+        if name in index and index[name][0] == stamp:
+            known = index[name][1]
+        else:
+            known = dataclasses.asdict(_entry(run, folder.name))
+        fresh[name] = [stamp, known]
+        here = {"path": str(run.path), "sweep": folder.name, "overrides": job.get("overrides", [])}
+        entry = Entry(**known | here)
+        if job.get("status") == "failed" and entry.status != "completed":
+            entry.status, entry.reason = "failed", job.get("error")
+        yield entry
+    if fresh != index and keep:
+        text = json.dumps(fresh, separators=(",", ":"))
+        content = {"format": [FORMAT, VERSION], "digest": _digest(text), "runs": text}
+        with contextlib.suppress(OSError):  # the index is there for speed only, and the folder may be read-only
+            write_whole(folder / INDEX, json.dumps(content, separators=(",", ":")))
+
+
+def _index(folder):
+    """{name of a run: [stamp, fields of its Entry]} of an index that is whole and of this version, else nothing."""
+    try:
+        content = json.loads(octets(folder / INDEX, LARGEST))
+        if content["format"] != [FORMAT, VERSION] or content["digest"] != _digest(content["runs"]):
+            return {}
+        runs = json.loads(content["runs"])
+        for stamp, known in runs.values():
+            fields.check_all(known)
+            if not isinstance(stamp, list):
+                return {}
+        return runs
+    except (*FAULTS, AttributeError):  # none yet, or not ours: made anew
+        return {}
+
+
+def _digest(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _jobs(folder):
+    """What the ledger says of each job, nothing where there is none; raises ValueError, KeyError, TypeError."""
+    if not (folder / LEDGER).exists():  # Hydra's basic launcher leaves none
+        return []
+    jobs = json.loads(octets(folder / LEDGER, LARGEST))["jobs"]
+    jobs = [{"folder": None, "overrides": [], "status": "planned"} | job for job in jobs]
+    for job in jobs:
+        text = (str, None)
+        fields.check(job, folder=text, overrides=(list,), status=(str,), id=text, name=text, error=text)
+        fields.check_items("overrides", job["overrides"], (str,))
+        job |= {name: plain(job[name]) for name in ("id", "name", "status", "error") if job.get(name) is not None}
+    return jobs
+
+
+def _stamp(path):
+    """When the files of a run changed and how long they are; zeros for what is not there."""
+    stamp = []
+    for name in READ:
+        try:
+            state = os.stat(f"{path}/{name}")
+            stamp += [state.st_mtime_ns, state.st_size]
+        except OSError:
+            stamp += [0, 0]
+    return stamp
+
+
+def _unbegun(folder, name, job):
+    """The Entry of a job that has no run."""
+    status, reason = job["status"], job.get("error")
+    if status not in ("failed", "planned"):
+        status, reason = "missing", "its folder is gone"
+    told = job.get("name") or plain(" ".join(job["overrides"]) or name)
+    return Entry(str(folder / name), told, status, reason, job.get("id"), folder.name, overrides=job["overrides"])
+
+
+def _entry(run, sweep=None):
+    """The Entry of a folder that holds a run, or what is left of one."""
+    entry = Entry(str(run.path), plain(run.path.name), "half-deleted", None, None, sweep)
+    told = []  # what cannot be read
+    try:
+        settings = flat(run.settings)
+        choices = {plain(group): choice for group, choice in run.choices.items()}
+        fields.check(choices, **dict.fromkeys(choices, (str, None)))
+        if not choices:
+            raise ValueError("hydra.yaml tells no choices")
+        entry.settings = settings
+        entry.choices = {group: None if choice is None else plain(choice) for group, choice in choices.items()}
+    except FileNotFoundError:
+        told.append("no .hydra")
+    except FAULTS as error:
+        told.append(f".hydra cannot be read ({_first(error)})")
+    try:
+        record = fields.of_record(Run.read(run.path).record)
+    except FAULTS as error:
+        there = os.path.exists(run.path / "run.json")
+        entry.status = "damaged" if there else "half-deleted"
+        reason = _first(error).removeprefix(f"{run.path}: ")
+        entry.reason = f"run.json cannot be read ({reason})" if there else "no run.json"
+        try:
+            os.listdir(run.path)
+        except OSError as error:
+            return _unlisted(run.path, error, sweep)
+        return entry
+    entry = dataclasses.replace(entry, **record)
+    if entry.status in WHOLE:
+        try:
+            entry.metrics = fields.of_metrics(run.metrics)
+        except FileNotFoundError:
+            entry.status, entry.reason = "half-deleted", "no metrics.json"
+        except FAULTS as error:
+            entry.status, entry.reason = "damaged", f"metrics.json cannot be read ({_first(error)})"
+    if entry.status in WHOLE:
+        try:
+            entry.metrics = _validation(run, entry.settings.get("select")) | entry.metrics
+        except FAULTS as error:
+            entry.status, entry.reason = "damaged", f"history.csv cannot be read ({_first(error)})"
+    if told and entry.status in WHOLE:
+        entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
+    return entry
+
+
+def _validation(run, select):
+    """{valid/…: the validation errors of the parameters that were kept}, nothing where there is no history."""
+    if not (run.path / "history.csv").exists():
+        return {}
+    found = {name: value for name, value in run.kept(select).items() if name.startswith("valid/")}
+    return fields.of_metrics({name: value if math.isfinite(value) else None for name, value in found.items()})
+
+
+def _first(error):
+    text = f"no {error}" if isinstance(error, KeyError) else str(error)
+    return plain(text.splitlines()[0])[:200] if text else type(error).__name__
+
+
+def flat(settings):
+    """Settings by dotted name; lists as text, so that they can be compared."""
+    return {plain(name): _scalar(value) for name, value in dotted(settings)}
+
+
+def _scalar(value):
+    """A setting's value as a number, a truth value, null or text."""
+    if value is None or isinstance(value, bool | float):
+        return value
+    if isinstance(value, int):
+        return value if abs(value) < 2**63 else str(value)
+    return plain(json.dumps(value, default=str) if isinstance(value, list | dict) else value)
+
+
+def overridden(words):
+    """The settings and choices that the overrides of a job name, {key: value}."""
+    found = {}
+    for word in words:
+        key, sign, value = word.partition("=")
+        if sign:
+            try:
+                value = yaml.safe_load(value)
+            except (yaml.YAMLError, *FAULTS):  # the text stands for itself
+                pass
+            found[plain(key.lstrip("+"))] = _scalar(value)
+    return found

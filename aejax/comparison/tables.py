@@ -1,0 +1,43 @@
+"""Many runs -> a table with intervals, comparisons, a report. Imports no jax."""
+
+from aejax.comparison import pairs, reading, summary
+from aejax.comparison.frame import Runs, conditions
+
+
+def table(folders, metrics=None, rows=None, cols=None, where=(), sort=None, iqm=False):
+    """The table of the runs in and below `folders` as a DataFrame: a row for each combination of settings.
+
+    `metrics` (one or a list) are its columns, each followed by `<name> low`, `<name> high` (95 %) and `<name> n`;
+    `rows` the settings that make a row (all that varies), `cols` those that go across as a second level of columns;
+    `where` conditions such as `latent_dim<=8`, a list or one text; `sort` a column, with `-` from the largest; `iqm`
+    takes interquartile means. `attrs["notes"]` holds what was mixed or left out. Raises InputError.
+    """
+    runs = load(folders, where)
+    metrics, rows, cols = ([given] if isinstance(given, str) else given for given in (metrics, rows, cols))
+    rows, cols = keys(runs, rows, cols)
+    chosen = summary.chosen_metrics(runs, metrics)
+    found = summary.summarise(runs, rows + cols, chosen, iqm)
+    if sort:
+        found = summary.ordered(found, sort)
+    if cols:
+        found = found.pivot(index=rows, columns=cols) if rows else found.set_index(cols).T
+    found.attrs["notes"] = summary.notes(runs, rows + cols, chosen) + summary.casualties(runs)
+    return found
+
+
+def load(folders, where=()):
+    """The Runs in and below `folders` that fulfil the conditions `where`; raises InputError."""
+    runs = Runs(reading.read([folders] if isinstance(folders, str) or not hasattr(folders, "__iter__") else folders))
+    runs.where(conditions(where) if isinstance(where, str) else where)
+    return runs
+
+
+def keys(runs, rows=None, cols=None):
+    """The settings down and across: those asked for, else all that vary down; raises InputError."""
+    cols = list(cols or [])
+    runs.check_keys("cols", cols)
+    runs.check_keys("rows", rows or [])
+    return list(dict.fromkeys(key for key in (runs.rows if rows is None else rows) if key not in cols)), cols
+
+
+__all__ = ["Runs", "keys", "load", "pairs", "table"]

@@ -1,0 +1,103 @@
+"""What Hydra says of a wrong command line, as one line with what the user may have meant. Imports no jax."""
+
+import re
+
+import hydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aejax.base.errors import InputError, near
+from aejax.config import hints
+from aejax.config.menu import CONF, folders, groups
+
+__all__ = ["CONF", "KNOWN", "axes_of", "check_axes", "check_lengths", "composed", "explained"]
+KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
+ALL = "--cfg job prints all of them"
+
+
+def composed(words):
+    """Hydra's configuration of these words, where it knows the folder of configurations; raises InputError."""
+    try:
+        return hydra.compose("config", list(words), return_hydra_config=True)
+    except Exception as error:  # Hydra's own, and what it lets through: ValueError, TypeError
+        raise InputError(str(explained(error, list(words)))) from None
+
+
+def explained(error, words):
+    """What Hydra has to say, in one line, with what the user may have meant."""
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = error.missing_cfg_file.rpartition("/")
+        return f"{group}={choice}: no such choice; {hints.of_choice(group, choice, error.options)}"
+    if isinstance(error, InputError | OSError):
+        return error
+    places = folders(words)
+    known = groups(places)
+    unknown = re.search(r"Could not override '([^']+)'", str(error))
+    deleted = re.search(r"Could not delete from config. '([^']+)' does not exist", str(error))  # as ~lr
+    if unknown or deleted:
+        key = (unknown or deleted)[1]
+        return f"{'~' * bool(deleted)}{key}: no such key; {hints.of_key(key, _choices(words, known), places)}{ALL}"
+    if isinstance(error, OverrideParseException) and "=" not in error.override:
+        return f"{error.override}: must be key=value{hints.of_word(error.override)}"
+    for word in words if "Config group override" in str(error) else ():
+        group, equals, choice = word.lstrip("+~").partition("=")
+        if equals and group in known and not _is_name(word):
+            return f"{word}: no such choice; {hints.of_choice(group, choice, known[group])}"
+    several = re.search(r"Ambiguous value for argument '([^'=]*)=([^']*)'", str(error))
+    if several:
+        key, values = several.groups()
+        return f"{key}={values}: several values; add -m to sweep over them, or write [{values}] for a list"
+    message = str(error).split("full_key:")[0]
+    return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
+
+
+def _is_name(word):
+    """Whether this choice of a group is one that Hydra looks up, unlike model=2 and ~noise=1e3."""
+    override = OverridesParser.create().parse_override(word)
+    return override.is_sweep_override() or isinstance(override.value(), str | list)
+
+
+def axes_of(config):
+    """What a sweep varies that its file says, {key: values}; raises InputError where nothing could launch it."""
+    for name, kind in (("launcher", Launcher), ("sweeper", Sweeper)):
+        node = config.hydra[name]
+        if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
+            raise InputError(f"hydra.{name}={node}: must be a mapping of settings with a _target_")
+        plugins = [f"{cls.__module__}.{cls.__qualname__}" for cls in Plugins.instance().discover(kind)]
+        if node._target_ not in plugins:
+            raise InputError(f"hydra.{name}._target_={node._target_}: no such plugin; {near(node._target_, plugins)}")
+    return config.hydra.sweeper.get("params") or {}
+
+
+def check_axes(config):
+    """Raises InputError where a composed sweep would not vary what its file or its command line says."""
+    axes = axes_of(config)
+    for word in config.hydra.overrides.task:
+        prefix, key = re.match(r"([+~]*)([^=@]*)", word).groups()
+        if prefix and key in axes:
+            raise InputError(f"{word}: the sweep varies {key} itself; must be {key}=..., which replaces its values")
+        if key == "sweep" and key not in config.hydra.runtime.choices:
+            raise InputError(f"{word}: must name one file, several of them with -m one after another")
+
+
+def check_lengths(config):
+    """Raises InputError where `steps` are given, and `epochs`, before which they would not count, are there too."""
+    given = dict(word.lstrip("+").split("=", 1) for word in config.hydra.overrides.task if "=" in word)
+    axes = axes_of(config)
+    lengths = {key: given.get(key, axes.get(key)) for key in ("steps", "epochs")}
+    if lengths["epochs"] is None:
+        lengths["epochs"] = config.get("epochs")
+    if all(value not in (None, "null") for value in lengths.values()):
+        told = " ".join(f"{key}={value}" for key, value in lengths.items())
+        raise InputError(f"{told}: give one of the two; epochs=null takes the steps")
+
+
+def _choices(words, known):
+    """The choices of groups among words of a command line, of several the first: they decide what keys there are."""
+    split = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
+    return {group: choice.split(",")[0] for group, choice in split if group in known}

@@ -1,0 +1,173 @@
+"""What somebody may have meant by a key or a choice that there is not. Imports no jax."""
+
+import functools
+
+from aejax.base.errors import matches, near
+from aejax.config.menu import CONF, choice, common, defaults, groups
+
+MOST = 3  # keys that a hint names
+
+# What other programs and papers call a key, where its last name is another one here.
+KEYS = {
+    "optim.lr": ("learning_rate", "learningrate", "step_size", "eta"),
+    "optim": ("optimizer", "optimiser", "opt"),
+    "optim.weight_decay": ("wd", "l2"),
+    "optim.clip": ("grad_clip", "max_grad_norm", "clip_norm", "gradient_clip_val"),
+    "optim.warmup": ("warmup_steps", "warmup_epochs"),
+    "model.beta": ("kl_weight", "kld_weight", "kl_coef"),
+    "model.weight": ("lambda", "penalty", "sparsity_weight", "l1"),
+    "model.rho": ("sparsity", "sparsity_target"),
+    "latent_dim": (
+        *("z_dim", "zdim", "z_size", "latent", "latents", "latent_size", "n_latent", "num_latents", "n_latents", "nz"),
+        *("code", "code_dim", "code_size", "embedding_dim", "embed_dim", "bottleneck_dim", "n_components", "dim", "d"),
+    ),
+    "net.widths": (
+        *("hidden", "hiddens", "hidden_dim", "hidden_dims", "hidden_size", "hidden_sizes", "hidden_units", "units"),
+        *("layers", "layer_sizes", "n_layers", "num_layers", "width", "depth", "channels", "filters", "n_hidden"),
+    ),
+    "net.kernel": ("kernel_size",),
+    "net.norm": ("batch_norm", "batchnorm", "layer_norm", "use_bn"),
+    "net": ("arch", "architecture", "encoder", "decoder", "backbone", "network"),
+    "likelihood": ("loss", "recon_loss", "reconstruction_loss", "criterion", "distribution"),
+    "noise.level": ("std", "sigma", "stddev", "prob", "probability", "p", "amount", "strength", "rate", "noise_level"),
+    "noise": ("corruption", "denoise", "denoising"),
+    "data": ("dataset", "datamodule", "data_set"),
+    "data.path": ("data_path", "root", "data_root"),
+    "data.dir": ("data_dir",),
+    "track": ("wandb", "logger", "log", "logging", "tracker", "tracking", "tensorboard", "mlflow"),
+    "batch_size": ("batch", "bs", "batchsize", "minibatch", "minibatch_size", "train_batch_size"),
+    "epochs": ("epoch", "num_epochs", "n_epochs", "max_epochs", "train_epochs"),
+    "steps": ("step", "num_steps", "n_steps", "max_steps", "train_steps", "iterations", "iters", "n_iter", "max_iter"),
+    "seed": ("rng", "random_seed", "random_state", "manual_seed"),
+    "figures": ("plots", "plot", "pictures"),
+    "hydra.run.dir": ("output", "output_dir", "outdir", "out_dir", "save_dir", "log_dir", "logdir", "run_dir"),
+}
+
+# What they call a choice. Where it is no choice of the same group, the words that make it.
+CHOICES = {
+    "model": {
+        **dict.fromkeys(("denoising", "denoising_ae", "dae", "sdae"), "noise=gaussian, with which any model denoises"),
+        **dict.fromkeys(("autoencoder", "vanilla", "plain", "basic", "mlp"), "model=ae"),
+        **dict.fromkeys(("variational", "variational_ae", "bvae"), "model=vae"),
+        **dict.fromkeys(("cnn", "cae", "convolutional"), "model=conv_ae"),
+        **dict.fromkeys(("linear",), "model=linear_ae"),
+        **dict.fromkeys(("stacked", "sdae"), "model=stacked_ae"),
+        **dict.fromkeys(("lasso",), "model=l1_ae"),
+    },
+    "net": {
+        **dict.fromkeys(("cnn", "convolutional", "conv2d"), "net=conv"),
+        **dict.fromkeys(("dense", "fc", "fully_connected"), "net=mlp"),
+    },
+    "noise": {
+        **dict.fromkeys(("normal", "awgn", "white"), "noise=gaussian"),
+        **dict.fromkeys(("dropout", "mask", "zero"), "noise=masking"),
+        **dict.fromkeys(("poisson",), "noise=shot"),
+        **dict.fromkeys(("false", "off", "no"), "noise=none"),
+        **dict.fromkeys(("cutout", "block"), "noise=occlusion"),
+    },
+    "likelihood": {
+        **dict.fromkeys(("mse", "l2", "normal"), "likelihood=gaussian"),
+        **dict.fromkeys(("bce", "binary", "cross_entropy"), "likelihood=bernoulli"),
+    },
+    "track": {
+        **dict.fromkeys(("wandb", "true", "on", "yes"), "track=offline or track=online"),
+        **dict.fromkeys(("false", "none", "no", "disabled", "null"), "track=off"),
+    },
+    "data": {**dict.fromkeys(("cifar",), "data=cifar10"), **dict.fromkeys(("fashion", "fmnist"), "data=fashion_mnist")},
+}
+
+
+def of_choice(group, given, known):
+    """The clause that names what a choice `given` that `group` does not have may have meant, and the `known` ones."""
+    same = [name for name in known if str(name).lower() == str(given).lower()]
+    other = CHOICES.get(group, {}).get(str(given).lower())
+    if same or other:
+        return f"did you mean {other if not same else f'{group}={same[0]}'}? {near('', known)}"
+    return near(given, known)
+
+
+def of_word(word):
+    """The clause that names what a `word` without = may have meant, empty where it is no choice and no setting."""
+    found = [f"{group}={name}" for group, names in groups().items() for name in names if name == word.lower()]
+    if not found and (key := _named(word.lower())):
+        found = [f"{key}=..."]
+    return f"; did you mean {' or '.join(found[:MOST])}?" if found else ""
+
+
+def of_key(unknown, chosen=(), places=(CONF,)):
+    """The clause that names what an `unknown` key may have meant, with these {group: choice} of a command line."""
+    makers, known = _makers(places), groups(places)
+    now = keys(chosen, places)
+    if unknown in makers:
+        return f"only with {', '.join(makers[unknown])}; "
+    every = dict.fromkeys((*now, *makers, "hydra.run.dir"))
+    key = next((key for key in _synonyms(unknown) if key in every or key in known), None)
+    if key in known:
+        return f"did you mean {key}={'|'.join(known[key])}? "
+    leaf = unknown.split(".")[-1]
+    meant = [key] if key else [name for name in every if name.split(".")[-1] == leaf][:MOST]
+    if not meant:
+        return matches(unknown, now)
+    told = [name if name in now or name not in makers else f"{name} (with {_joined(makers[name])})" for name in meant]
+    return f"did you mean {' or '.join(told)}? "
+
+
+def _joined(choices):
+    """net=conv, net=mlp as net=conv|mlp."""
+    group = choices[0].split("=")[0]
+    return f"{group}={'|'.join(choice.removeprefix(f'{group}=') for choice in choices)}"
+
+
+def _synonyms(unknown):
+    """Keys that other programs call so: in other letters, as a whole, by its first name, by its last."""
+    if unknown != unknown.lower():
+        yield unknown.lower()
+    first, _, rest = unknown.partition(".")
+    if rest and (key := _named(first)):
+        yield f"{key}.{rest}"
+    if key := _named(unknown.split(".")[-1]):
+        yield key
+
+
+def _named(name):
+    """The key that other programs call `name`."""
+    return next((key for key, names in KEYS.items() if name.lower() in names), None)
+
+
+def _is_set(key, entry):
+    """Whether a user sets it: what refers to another setting is set there."""
+    return not entry.value.startswith("${") and not key.endswith("_target_")
+
+
+@functools.cache
+def _makers(places):
+    """{key: the choices, as net=conv, with which there is such a key}."""
+    makers = {}
+    for group, names in groups(places).items():
+        for name in names:
+            for key, entry in choice(group, name, places).settings.items():
+                if key.startswith(f"{group}.") and _is_set(key, entry):
+                    makers.setdefault(key, []).append(f"{group}={name}")
+    return makers
+
+
+def all_chosen(chosen, places=(CONF,)):
+    """{group: choice} with these `chosen`, what they choose of others, and conf/config.yaml's defaults."""
+    known, made = groups(places), {}
+    chosen = {group: name for group, name in dict(chosen).items() if isinstance(name, str)}  # Hydra also takes lists
+    for group, name in chosen.items():
+        if name in known.get(group, ()):
+            made |= choice(group, name, places).chosen
+    return defaults() | made | chosen
+
+
+def keys(chosen, places=(CONF,)):
+    """The settings that a user may give with these {group: choice}, and the groups."""
+    names = [key for key, entry in common().items() if _is_set(key, entry)]
+    known = groups(places)
+    for group, name in all_chosen(chosen, places).items():
+        names.append(group)
+        if name in known.get(group, ()):
+            settings = choice(group, name, places).settings
+            names += [key for key, entry in settings.items() if _is_set(key, entry)]
+    return list(dict.fromkeys(names))

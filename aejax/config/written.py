@@ -1,0 +1,33 @@
+"""The three files that Hydra leaves of a job, written as Hydra writes them, some ten times sooner."""
+
+from pathlib import Path
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf._utils import get_omega_conf_dumper
+
+from aejax.base.files import write_whole
+
+
+class QuickDumper(getattr(yaml, "CDumper", yaml.Dumper)):
+    """OmegaConf's dumper in C."""
+
+    yaml_representers = get_omega_conf_dumper().yaml_representers
+
+
+def yaml_of(content):
+    """What OmegaConf.to_yaml gives of these plain containers, some ten times sooner."""
+    options = {"default_flow_style": False, "allow_unicode": True, "sort_keys": False}
+    text = yaml.dump(content, Dumper=QuickDumper, **options)
+    if text.isascii() and "\\" not in text and "'':" not in text:
+        return text
+    return yaml.dump(content, Dumper=get_omega_conf_dumper(), **options)  # escapes and '' as a key C writes otherwise
+
+
+def write_yaml(folder, composed):
+    """Leaves in `folder` the three files that Hydra leaves of a job: its own configuration, Hydra's, the overrides."""
+    own = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
+    hydra = {"hydra": own.pop("hydra")}
+    files = {"config.yaml": own, "hydra.yaml": hydra, "overrides.yaml": hydra["hydra"]["overrides"]["task"]}
+    for name, content in files.items():
+        write_whole(Path(folder) / name, yaml_of(content), lasting=False)  # Hydra's own are not

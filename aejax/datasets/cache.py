@@ -1,0 +1,114 @@
+"""Decoded arrays, kept on disk and memory-mapped, so that a second start reads nothing twice."""
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import platformdirs
+
+from aejax.datasets.dataset import Split
+from aejax.datasets.splits import prints_of
+
+UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError)  # or not whole
+STALE = 3600  # seconds after which a folder that was never finished is somebody's who was killed
+
+
+def own_folder():
+    """Where what is decoded from a user's own files is kept."""
+    return Path(platformdirs.user_cache_dir("aejax", appauthor=False)) / "data"
+
+
+def kept(places, make):
+    """The splits {name: Split} and what else `make()` tells of them, from the first of the folders that holds them.
+
+    Otherwise they are made and kept in the first folder that takes them; where none does, a line says so among the
+    `warnings` of what is told.
+    """
+    for place in places:
+        found = _read(place)
+        if found is not None:
+            return found
+    splits, told = make()
+    splits = {name: Split(split.x, split.y, split.contents, None, prints_of(split.x)) for name, split in splits.items()}
+    errors = []
+    for place in places:
+        try:
+            _write(place, splits, told)
+            return _read(place) or (splits, told)
+        except OSError as error:
+            errors.append(f"{place}: {error.strerror}")
+    warnings = [*told.get("warnings", []), f"the decoded arrays are not kept ({'; '.join(errors)})"]
+    return splits, told | {"warnings": warnings}
+
+
+def _read(place):
+    try:
+        told = json.loads((place / "about.json").read_text())
+        splits, labelled = {}, told.pop("labelled")
+        for name, digest in told.pop("digests").items():
+            x, prints = (_mapped(place / f"{name}.{part}.npy") for part in ("x", "prints"))
+            y = _mapped(place / f"{name}.y.npy") if name in labelled else None
+            splits[name] = Split(x, None if y is None else np.array(y), digest, None, np.array(prints))
+        return splits, told
+    except UNREADABLE:
+        return None
+
+
+def _mapped(path):
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _write(place, splits, told):
+    """Writes all of it under another name first; who comes second to the name finds the same there."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    for left in place.parent.glob(".part.*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > STALE:
+                shutil.rmtree(left)
+    part = Path(tempfile.mkdtemp(prefix=".part.", dir=place.parent))
+    try:
+        digests = {}
+        for name, split in splits.items():
+            digests[name] = split.contents
+            for letter, array in (("x", split.x), ("y", split.y), ("prints", split.prints)):
+                if array is not None:
+                    _synced(part / f"{name}.{letter}.npy", lambda file, array=array: np.save(file, array))
+        labelled = [name for name, split in splits.items() if split.y is not None]
+        text = json.dumps(told | {"digests": digests, "labelled": labelled}).encode()
+        _synced(part / "about.json", lambda file: file.write(text))
+        part.chmod(0o755)
+        if place.exists() and _read(place) is None:  # else another process has been quicker, and others read it
+            shutil.rmtree(place, ignore_errors=True)
+        with contextlib.suppress(FileExistsError, OSError):
+            os.rename(part, place)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _synced(path, write):
+    with open(path, "wb") as file:
+        write(file)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextlib.contextmanager
+def alone(folder):
+    """Holds `folder` so that one process prepares and the others wait; the hold dies with its owner.
+
+    Where the folder takes no file there is nothing to hold.
+    """
+    try:
+        file = open(folder / ".aejax.lock", "w")  # noqa: SIM115, closed below
+    except OSError:
+        yield
+        return
+    with file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

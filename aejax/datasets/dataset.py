@@ -1,0 +1,306 @@
+"""A Dataset: arrays, and what the record must say about them."""
+
+import dataclasses
+import functools
+import hashlib
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax import struct
+
+from aejax.base.errors import InputError
+from aejax.datasets.storage import KINDS, in_parts, kind_of, stored
+
+
+@dataclasses.dataclass(frozen=True)
+class Form:
+    """What a program must know about its data: structure, compared by value.
+
+    `shape` is that of one example: (height, width, channels) for images, (features,) for vectors; `examples` counts
+    the training examples, `valid` the validation examples and `classes` the labels (0 where there are none).
+    `fingerprint` identifies the data. Where `dynamic`, binary pixels are stored as their probability in 255ths, and
+    `drawn` makes examples of them. `normal` are the labels of training and validation, where the test has others. Where
+    `streamed`, the device holds a part of the training examples only.
+    """
+
+    name: str
+    kind: str
+    shape: tuple[int, ...]
+    examples: int
+    valid: int
+    classes: int
+    fingerprint: str
+    dynamic: bool = False
+    normal: tuple[int, ...] = ()
+    streamed: bool = False
+    normal: tuple[int, ...] = ()
+
+    @property
+    def pixels(self):
+        """How many values an example has."""
+        return int(np.prod(self.shape))
+
+    @property
+    def channels(self):
+        """How many values a pixel has."""
+        return self.shape[2] if len(self.shape) == 3 else 1
+
+    def scaled(self, x):
+        """Stored values as float32, in [0, 1] unless the data are real numbers; any shape."""
+        scale = 1 / 255 if self.kind in ("grey", "rgb") or self.dynamic else 1.0
+        return x.astype(jnp.float32) * scale
+
+    def drawn(self, key, x):
+        """Stored training examples as `scaled`, and where `dynamic` a Bernoulli draw of each pixel; any shape."""
+        scaled = self.scaled(x)
+        return jax.random.bernoulli(key, scaled).astype(jnp.float32) if self.dynamic else scaled
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Split:
+    """Examples `x` [N, *shape] (uint8, or float32 for real data) and labels `y` [N] int32 or None.
+
+    `digest` stands for the contents in the fingerprint, where they are known to be those of a file that was digested
+    before, and `prints` [N] are numbers that are equal where examples are (`splits.prints_of`); None computes them.
+    Examples of one number in `groups` [N] never come into two splits. `rows` [N] are the examples' places in the split
+    of the source that they come from, None where they are all of it in its order, and `names` [N] their files' names.
+    """
+
+    x: np.ndarray
+    y: np.ndarray | None = None
+    digest: str | None = None
+    groups: np.ndarray | None = None
+    prints: np.ndarray | None = None
+    rows: np.ndarray | None = None
+    names: np.ndarray | None = None
+
+    @property
+    def index(self):
+        """The place [N] of each example in the source, by which it can be found again."""
+        return np.arange(len(self.x)) if self.rows is None else self.rows
+
+    @functools.cached_property
+    def contents(self):
+        """The digest of what is in it."""
+        if self.digest is not None:
+            return self.digest
+        digest = hashlib.sha256()
+        for array in (self.x, self.y):
+            if array is not None:
+                digest.update(repr((array.shape, array.dtype.str)).encode())
+                digest.update(np.ascontiguousarray(array))
+        return digest.hexdigest()
+
+
+@struct.dataclass
+class Arrays:
+    """A Dataset on the device: x [N, P] as stored, y [N] int32 or None, of the splits; valid is None without one.
+
+    `mean` [P] is that of all training examples, as stored, where those here are a part of them and it was asked for.
+    """
+
+    train: jax.Array
+    valid: jax.Array | None
+    test: jax.Array
+    y_train: jax.Array | None
+    y_test: jax.Array | None
+    y_valid: jax.Array | None = None
+    mean: jax.Array | None = None
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Dataset:
+    """Up to three splits of one kind and shape, each a Split, or the arrays x or (x, y) of one.
+
+    Test and validation examples that are not given are taken out of the training examples later (`Splits`). `kind` is
+    binary (stored as 0 and 1), grey or rgb (0 to 255), or real (float32); None tells it by the arrays. `label_names`
+    [classes] go with the labels; without names labels may be any values, and their names are these. `note` is what a
+    reader of the numbers must know, `licence` where the data come from, `warnings` what the user should be told. `fit`
+    of the training examples, once the splits are made, gives a function that all examples then go through; until then
+    real values may be missing (nan). `standardized` says that the values have gone through `standardization`. `budget`
+    is how many bytes of it a device is to hold.
+    """
+
+    name: str = "own"
+    kind: str | None = None
+    train: Split | None = None
+    valid: Split | None = None
+    test: Split | None = None
+    label_names: tuple[str, ...] = ()
+    note: str = ""
+    licence: str = ""
+    dynamic: bool = False
+    normal: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
+    fit: Callable | None = None
+    standardized: bool = False
+    budget: int = 2**62
+
+    def __post_init__(self):
+        if self.train is None:
+            self._refuse("no training examples", "Dataset(train=…)")
+        if self.kind not in (*KINDS, None):
+            self._refuse(f"kind {self.kind!r}", f"one of {', '.join(KINDS)}")
+        made = {}  # so that splits which are the same array stay so
+        for name, given in self.splits.items():
+            if id(given) not in made:
+                made[id(given)] = self._split(name, given)
+            object.__setattr__(self, name, made[id(given)])
+        if self.kind is None:
+            object.__setattr__(self, "kind", kind_of(self.train.x))
+            self._tell_of_fractions()
+        self._name_labels()
+        for name, split in self.splits.items():
+            self._check(name, split)
+        if len(self.train.x) < 2:
+            self._refuse("one example only", "two and more")
+        if all((part == self.train.x[:1]).all() for part in in_parts(self.train.x)):
+            self._refuse("training examples that are all the same", "of more than one value")
+
+    @property
+    def splits(self):
+        """The splits that there are, by name."""
+        named = {name: getattr(self, name) for name in ("train", "valid", "test")}
+        return {name: split for name, split in named.items() if split is not None}
+
+    def _refuse(self, what, allowed):
+        raise InputError(f"data {self.name}: {what}; must be {allowed}")
+
+    def _split(self, name, given):
+        if not isinstance(given, Split):
+            x, y = given if isinstance(given, tuple) else (given, None)
+            given = Split(x, y)
+        if not isinstance(given.x, np.ndarray):
+            self._refuse(f"{name} of {type(given.x).__name__}", "a numpy array")
+        x = stored(given.x, self.kind)
+        if x is None:
+            self._refuse(f"{name} of {given.x.dtype}", f"numbers that fit the kind {self.kind or 'of data'}")
+        return given if x is given.x else dataclasses.replace(given, x=x)
+
+    def _tell_of_fractions(self):
+        """Adds a warning where images that may be meant as pixels were taken as real numbers."""
+        x = self.train.x
+        pixels = {1: "grey", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
+        if self.kind == "real" and pixels and all((part >= 0).all() and (part <= 1).all() for part in in_parts(x)):
+            line = f"images of fractions in [0, 1] are taken as real numbers; data.kind={pixels}, "
+            line += f'in a program Dataset(kind="{pixels}"), makes them pixels'
+            object.__setattr__(self, "warnings", (*self.warnings, line))
+
+    def _name_labels(self):
+        labels = [None if split.y is None else np.asarray(split.y) for split in self.splits.values()]
+        if self.label_names or any(y is None or y.dtype.kind not in "iuUb" or y.ndim != 1 for y in labels):
+            return
+        values = np.unique(np.concatenate(labels))
+        object.__setattr__(self, "label_names", tuple(str(value) for value in values.tolist()))
+        made = {}
+        for name, split in self.splits.items():
+            if id(split) not in made:
+                made[id(split)] = dataclasses.replace(split, y=np.searchsorted(values, split.y).astype(np.int32))
+            object.__setattr__(self, name, made[id(split)])
+
+    def _check(self, name, split):
+        x, y = split.x, split.y
+        dtype = np.float32 if self.kind == "real" else np.uint8
+        if x.dtype != dtype:
+            self._refuse(f"{name} of {x.dtype}", f"a numpy array of {np.dtype(dtype)}")
+        if x.ndim not in (2, 4) or 0 in x.shape or x.shape[1:] != self.train.x.shape[1:]:
+            self._refuse(
+                f"{name} of shape {list(x.shape)}, training examples of shape {list(self.train.x.shape)}",
+                "[N, features] or [N, height, width, channels], the same in all splits",
+            )
+        if x.ndim == 4 and x.shape[3] != (3 if self.kind == "rgb" else 1) and self.kind != "real":
+            self._refuse(
+                f"{name} with {x.shape[3]} channels", f"{3 if self.kind == 'rgb' else 1} where it is {self.kind}"
+            )
+        if self.kind == "real" and self.fit is None and not all(np.isfinite(part).all() for part in in_parts(x)):
+            self._refuse(f"{name} with nan or inf", "finite")
+        if self.kind == "binary" and not self.dynamic and x.max() > 1:
+            self._refuse(f"{name} with values up to {x.max()}", "0 and 1 where the kind is binary")
+        if (y is None) != (not self.label_names):
+            self._refuse("labels without label_names, or the other way round", "both or neither, in every split")
+        if y is not None and (
+            not isinstance(y, np.ndarray) or y.dtype != np.int32 or y.shape != x.shape[:1] or y.min() < 0
+            or y.max() >= len(self.label_names)
+        ):  # fmt: skip
+            shape = list(np.shape(y))
+            self._refuse(
+                f"labels of {name} of shape {shape}", f"int32 [{len(x)}] from 0 to {len(self.label_names) - 1}"
+            )
+
+    @functools.cached_property
+    def form(self):
+        """The Form of this data set."""
+        shape, examples, valid = self.train.x.shape[1:], len(self.train.x), len(self.valid.x) if self.valid else 0
+        classes = len(self.label_names)
+        sizes, ways = (examples, valid, classes), (self.dynamic, self.normal, self._kept is not None)
+        return Form(self.name, self.kind, shape, *sizes, self.fingerprint, *ways)
+
+    @functools.cached_property
+    def _kept(self):
+        """The training examples, evenly spread, that evaluation looks at where the device cannot hold all of them."""
+        sizes = {id(split.x): split.x.nbytes for split in self.splits.values()}
+        if sum(sizes.values()) <= self.budget:
+            return None
+        left = self.budget - sum(size for key, size in sizes.items() if key != id(self.train.x))
+        kept = left // 2 // self.train.x[0].nbytes
+        if kept < 2:
+            told = f"data.device_bytes={self.budget}: leaves no room for training examples beside the others"
+            raise InputError(f"{told}; must be more, or data.validation and data.test less")
+        return np.linspace(0, len(self.train.x) - 1, min(kept, len(self.train.x))).astype(int)
+
+    @functools.cached_property
+    def fingerprint(self):
+        """16 hex digits that change when any example, label or split does."""
+        digest = hashlib.sha256(repr((self.kind, self.label_names, self.dynamic)).encode())
+        for name, split in self.splits.items():
+            digest.update(f"{name} {split.contents}".encode())
+        return digest.hexdigest()[:16]
+
+    @functools.cached_property
+    def test_fingerprint(self):
+        """16 hex digits that change when any test example or label does, whatever a model is trained on."""
+        told = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
+        return hashlib.sha256(told.encode()).hexdigest()[:16]
+
+    @property
+    def described(self):
+        """What the record says of the data."""
+        form = self.form
+        sizes = {"train": form.examples, "valid": form.valid, "test": len(self.test.x)}
+        told = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
+        told |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
+        told |= {"note": self.note, "licence": self.licence}
+        told |= {"standardized": True} if self.standardized else {}
+        if form.streamed:
+            told |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
+        told |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
+        return told | ({"warnings": list(self.warnings)} if self.warnings else {})
+
+    def arrays(self, mean=False):
+        """The data on the device, as Arrays; a split that is another split's array is there once.
+
+        Of streamed training examples those are there that evaluation looks at, and their `mean` if that is wanted.
+        """
+        placed = {}
+
+        def place(array, flatten=False):
+            if array is None:
+                return None
+            if id(array) not in placed:
+                placed[id(array)] = jax.device_put(array.reshape(len(array), -1) if flatten else array)
+            return placed[id(array)]
+
+        valid = None if self.valid is None else self.valid.x
+        train, y = self.train.x, self.train.y
+        if self._kept is not None:
+            train, y = train[self._kept], None if y is None else y[self._kept]
+        x = [place(each, flatten=True) for each in (train, valid, self.test.x)]
+        y = [place(each) for each in (y, self.test.y, None if self.valid is None else self.valid.y)]
+        return Arrays(*x, *y, place(self._mean()) if mean and self._kept is not None else None)
+
+    def _mean(self):
+        """The mean [P] of the training examples as stored."""
+        total = sum(part.reshape(len(part), -1).sum(axis=0, dtype=np.float64) for part in in_parts(self.train.x))
+        return (total / len(self.train.x)).astype(np.float32)

@@ -1,0 +1,85 @@
+"""Folders of a user's files: what is there, with class folders as labels."""
+
+import dataclasses
+import hashlib
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from aejax.base.errors import InputError
+
+SHOWN = 5  # broken files that an error names
+
+
+@dataclasses.dataclass(frozen=True)
+class Folder:
+    """The `files` with one of the endings below a folder, sorted, their labels [N] int32 or None, and these' names."""
+
+    path: Path
+    files: tuple[Path, ...]
+    labels: np.ndarray | None
+    names: tuple[str, ...]
+
+    @classmethod
+    def read(cls, path, endings, key="data.path"):
+        """What there is; raises InputError where there is nothing, or labels for some of the files only."""
+        path, kinds = Path(path).expanduser(), ", ".join(endings)
+        if not path.is_dir():
+            raise InputError(f"{key}={path}: is not a folder; must be one with files of {kinds}")
+        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in endings and each.is_file())
+        if not files:
+            raise InputError(
+                f"{key}={path}: holds no file of {kinds}; must hold some, labelled ones in a folder a class"
+            )
+        classes = [each.relative_to(path).parts[0] if each.parent != path else None for each in files]
+        names = sorted({name for name in classes if name is not None})
+        if not names:
+            return cls(path, tuple(files), None, ())
+        if None in classes:
+            raise InputError(
+                f"{key}={path}: {files[classes.index(None)].name} is in no class folder; must be all or none"
+            )
+        numbers = {name: label for label, name in enumerate(names)}
+        return cls(path, tuple(files), np.array([numbers[name] for name in classes], np.int32), tuple(names))
+
+    def named(self, places):
+        """The names of the files at `places`, relative to the folder, an array of texts."""
+        return np.array([self.files[place].relative_to(self.path).as_posix() for place in places])
+
+    def key(self, *settings):
+        """16 hex digits of the state of all files and of what is asked of them."""
+        digest = hashlib.sha256(repr((str(self.path.absolute()), settings)).encode())
+        for each in self.files:
+            state = each.stat()
+            digest.update(repr((str(each), state.st_size, state.st_mtime_ns)).encode())
+        return digest.hexdigest()[:16]
+
+
+def read_all(files, read):
+    """What `read` gives for each file, on as many threads as there are cores, and the files that it cannot read.
+
+    Raises InputError where `read` does: of a file that is whole, and yet cannot be used.
+    """
+
+    def attempt(path):
+        try:
+            return read(path)
+        except InputError:
+            raise
+        except (OSError, SyntaxError, ValueError, EOFError):
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        made = list(pool.map(attempt, files))
+    return made, [path for path, each in zip(files, made, strict=True) if each is None]
+
+
+def refuse_broken(folder, broken, what, key="data.path"):
+    """Raises InputError with the names of some broken files and the number of all."""
+    named = ", ".join(str(path.relative_to(folder.path)) for path in broken[:SHOWN])
+    more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    raise InputError(
+        f"{key}={folder.path}: {len(broken)} of {len(folder.files)} {what} cannot be read ({named}{more}); "
+        "must be whole, or left out with data.skip_broken=true"
+    )

@@ -1,0 +1,112 @@
+"""A folder of images; class folders are labels."""
+
+import dataclasses
+import math
+from collections import Counter
+
+import numpy as np
+from flax import struct
+from PIL import Image, ImageOps
+
+from aejax.base.devices import check_memory
+from aejax.base.errors import InputError
+from aejax.datasets.cache import kept, own_folder
+from aejax.datasets.dataset import Dataset, Split
+from aejax.datasets.folders import Folder, read_all, refuse_broken
+from aejax.datasets.pixels import GREY, large_allowed, opened, pixels
+from aejax.settings.fields import choice, counts, flag, words
+
+KEPT = 2  # raise it where what is told of decoded images changes
+MOST_PIXELS = 2**24  # of an example, 4096 x 4096; one layer of 64 units takes 4 GiB for them
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+@struct.dataclass
+class Images:
+    """Images of any size, grey or rgb; conf/data/images.yaml explains the settings."""
+
+    path: str = words()
+    test_path: str | None = words(optional=True)
+    color: str = choice("auto", "grey", "rgb")
+    size: tuple[int, ...] | None = counts(1, 2**14, optional=True)
+    fit: str = choice("crop", "resize")
+    skip_broken: bool = flag()
+
+    def load(self):
+        """The Dataset, [N, height, width, 1 or 3]."""
+        if self.size is not None and len(self.size) != 2:
+            raise InputError(f"data.size={list(self.size)}: must be [height,width]")
+        if self.size is not None and math.prod(self.size) > MOST_PIXELS:
+            raise InputError(
+                f"data.size={list(self.size)}: {math.prod(self.size):,} pixels; must be at most {MOST_PIXELS:,}"
+            )
+        folders = {"train": Folder.read(self.path, ENDINGS)}
+        if self.test_path is not None:
+            folders["test"] = Folder.read(self.test_path, ENDINGS, "data.test_path")
+            if folders["test"].names != folders["train"].names:
+                raise InputError(f"data.test_path={self.test_path}: must have the class folders of data.path")
+        key = "-".join(each.key(KEPT, self.color, self.size, self.fit, self.skip_broken) for each in folders.values())
+        with large_allowed():
+            splits, told = kept([own_folder() / key], lambda: self._read(folders))
+        for name, folder in folders.items():
+            splits[name] = dataclasses.replace(splits[name], names=folder.named(told["places"][name]))
+        warnings = tuple(told["warnings"])
+        return Dataset(
+            folders["train"].path.name, told["kind"], label_names=folders["train"].names, warnings=warnings, **splits
+        )
+
+    def _read(self, folders):
+        headers = {name: read_all(folder.files, _header)[0] for name, folder in folders.items()}
+        modes = {header[0] for found in headers.values() for header in found if header}
+        kind = self.color if self.color != "auto" else "grey" if modes <= set(GREY) else "rgb"
+        splits, warnings, places = {}, [], {}
+        for name, folder in folders.items():
+            key = "data.path" if name == "train" else "data.test_path"
+            if self.size is None:
+                sizes = Counter(header[1] for header in headers[name] if header)
+                if len(sizes) > 1:
+                    common = ", ".join(f"{count} of {h} x {w}" for (w, h), count in sizes.most_common(3))
+                    raise InputError(
+                        f"{key}={folder.path}: images of {len(sizes)} sizes ({common}); "
+                        "must have data.size=[height,width]"
+                    )
+            self._check_size(f"{key}={folder.path}", headers[name], 1 if kind == "grey" else 3)
+            made, broken = read_all(folder.files, lambda path: self._pixels(path, kind))
+            if broken and not self.skip_broken:
+                refuse_broken(folder, broken, "images", key)
+            if broken:
+                warnings.append(f"{len(broken)} of {len(folder.files)} images cannot be read and are left out")
+            whole = [place for place, each in enumerate(made) if each is not None]
+            if not whole:
+                raise InputError(f"{key}={folder.path}: none of its images can be read")
+            places[name] = whole
+            labels = None if folder.labels is None else folder.labels[whole]
+            splits[name] = Split(np.stack([made[place] for place in whole]), labels)
+        return splits, {"kind": kind, "warnings": warnings, "places": places}
+
+    def _check_size(self, told, headers, channels):
+        """Raises InputError where one example, or all of them, will be too large."""
+        sizes = [header[1] for header in headers if header]
+        pixels = math.prod(self.size or max(sizes, default=(0, 0)))
+        if pixels > MOST_PIXELS:
+            raise InputError(f"{told}: images of {pixels:,} pixels; must have data.size of at most {MOST_PIXELS:,}")
+        check_memory(
+            len(sizes) * pixels * channels,
+            f"{told}: {len(sizes):,} images of {pixels:,} pixels in {channels} channels",
+            "fewer, or have a smaller data.size",
+        )
+
+    def _pixels(self, path, kind):
+        with opened(path, path) as image:
+            if self.size is not None:
+                size = self.size[::-1]
+                image = image.convert("RGB") if image.mode == "P" else image
+                image = (
+                    ImageOps.fit(image, size) if self.fit == "crop" else image.resize(size, Image.Resampling.BICUBIC)
+                )
+            return pixels(image, kind)
+
+
+def _header(path):
+    with opened(path, path) as image:
+        return image.mode, image.size

@@ -1,0 +1,267 @@
+"""Any set of tensorflow-datasets with an image or an array feature, read without TensorFlow.
+
+What is prepared is read from array_record, decoded once, and kept beside the prepared set.
+"""
+
+import contextlib
+import hashlib
+import importlib.util
+import io
+import json
+import os
+import re
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from flax import struct
+
+from aejax.base.confinement import check_outside, check_trusted, is_below, is_confined
+from aejax.base.devices import check_memory
+from aejax.base.errors import InputError, near
+from aejax.datasets import originals
+from aejax.datasets.cache import alone, kept, own_folder
+from aejax.datasets.dataset import Dataset, Split
+from aejax.datasets.pixels import decoded, kind_of_image
+from aejax.datasets.storage import KINDS, stored
+from aejax.settings.fields import choice, flag, words
+
+CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datasets would import any module
+NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?(:[\d*]+(\.[\d*]+)*)?")
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+PART = 1000  # examples read at a time, so that memory holds the arrays once
+DECODING = 1  # raise it where the same files are decoded to other arrays
+
+
+@struct.dataclass
+class Tfds:
+    """A set by its name, as mnist, emnist/letters or cifar10:3.0.2; conf/data/tfds.yaml explains the settings."""
+
+    name: str = words()
+    split: str = words()
+    test_split: str | None = words(optional=True)
+    feature: str = words()
+    label: str | None = words(optional=True)
+    kind: str = choice("auto", *KINDS)
+    dir: str | None = words(optional=True)
+    manual_dir: str | None = words(optional=True)
+    download: bool = flag()
+
+    def load(self):
+        """The Dataset: images [N, H, W, 1 or 3] or vectors [N, features]."""
+        if not NAME.fullmatch(self.name):
+            raise InputError(f"data.name={self.name}: must be a set's name, as mnist, emnist/letters or cifar10:3.0.2")
+        root, own = root_of(self.dir), root_of(None)
+        folder = prepared_folder(root, self.name)
+        if folder is None:
+            folder = self._prepared(root)
+        check_outside(folder, "data.dir", own)
+        key = self._key(folder)
+        places = [folder / "aejax" / key, own_folder() / key]
+        if is_confined() and not is_below(places[0], own):  # elsewhere nothing is written
+            places = places[1:]
+        splits, told = kept(places, lambda: self._decoded(folder))
+        return Dataset(
+            self.name,
+            told["kind"],
+            label_names=tuple(told["label_names"]),
+            licence=told["licence"],
+            warnings=tuple(told.get("warnings", ())),
+            **splits,
+        )
+
+    @property
+    def _manual_dir(self):
+        return None if self.manual_dir is None else Path(self.manual_dir).expanduser()
+
+    def _key(self, folder):
+        """Of the prepared files and of what is asked of them."""
+        asked = (self.split, self.test_split, self.feature, self.label) + (self.kind,) * (self.kind != "auto")
+        digest = hashlib.sha256(repr((DECODING, *asked)).encode())
+        for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
+            state = path.stat()
+            digest.update(repr((path.name, state.st_size, state.st_mtime_ns)).encode())
+        return digest.hexdigest()[:16]
+
+    def _prepared(self, root):
+        """The folder of the prepared set, prepared first where that was asked for."""
+        tfds = _library()
+        base = re.split("[/:]", self.name)[0]
+        try:
+            builder_class = tfds.builder_cls(base)
+        except tfds.core.registered.DatasetNotFoundError:
+            raise InputError(f"data.name={self.name}: no such set; {near(base, _similar(tfds, base))}") from None
+        if self.manual_dir is None and not self.download:
+            raise InputError(
+                f"data.name={self.name}: is not prepared in {root}; add data.download=true, or data.manual_dir=FOLDER "
+                "with its original files, once"
+            )
+        how = "data.download=true" if self.manual_dir is None else f"data.manual_dir={self.manual_dir}"
+        check_trusted(f"{how}: prepares {self.name} in {root}")
+        if base not in originals.KNOWN and importlib.util.find_spec("tensorflow") is None:
+            raise InputError(
+                f"data.name={self.name}: preparing this set requires TensorFlow: pip install 'aejax[tensorflow]'"
+            )
+        files = None
+        if base in originals.KNOWN:  # before anything is made
+            files = originals.gathered(builder_class, base, root, self._manual_dir, self.download)
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"data.dir={root}: cannot be made ({error.strerror}); must be a folder that can") from None
+        with alone(root):
+            if prepared_folder(root, self.name) is None:  # nobody else has prepared it meanwhile
+                if files:
+                    originals.prepare(tfds, builder_class, base, root, files)
+                else:
+                    self._prepare_with_tensorflow(tfds, root)
+        return prepared_folder(root, self.name) or Path(tfds.builder(self.name, data_dir=str(root)).data_dir)
+
+    def _prepare_with_tensorflow(self, tfds, root):
+        builder = tfds.builder(self.name, data_dir=str(root), file_format="array_record")
+        if self.manual_dir is None:
+            for url in list(builder.url_infos or {})[:1]:
+                originals.reach(url).close()  # tensorflow-datasets would try for minutes
+        config = tfds.download.DownloadConfig(manual_dir=self._manual_dir, force_checksums_validation=True)
+        downloads = root / "downloads" / "aejax" / builder.name  # of its own: several sets name their files alike
+        try:
+            with contextlib.redirect_stdout(io.StringIO()):
+                builder.download_and_prepare(download_dir=str(downloads), download_config=config)
+        except tfds.download.NonMatchingChecksumError as error:
+            raise InputError(f"data.name={self.name}: {error}; must be the registered files") from None
+
+    def _decoded(self, folder):
+        """The splits, and what goes with them, of the prepared set in `folder`."""
+        try:
+            form = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat")
+        except (ValueError, AttributeError, RecursionError):
+            told = f"{folder / 'dataset_info.json'} cannot be read; must be as tensorflow-datasets left it"
+            raise InputError(f"data.name={self.name}: {told}") from None
+        if form != "array_record":  # others need TensorFlow, and parquet loses rows
+            raise InputError(f"data.name={self.name}: is prepared in {folder} as {form}; must be array_record")
+        tfds = _library()
+        check_features(folder)
+        builder = tfds.builder_from_directory(str(folder))
+        features = builder.info.features
+        wanted = [self.feature] + ([] if self.label is None else [self.label])
+        for key, name in zip(("feature", "label"), wanted, strict=False):
+            if name not in features:
+                raise InputError(f"data.{key}={name}: no such feature of {self.name}; {near(name, features)}")
+        names = getattr(features[self.label], "names", None) if self.label else None
+        skipped = None
+        if isinstance(features[self.feature], tfds.features.Image):  # Pillow is quicker
+            skipped = {self.feature: tfds.decode.SkipDecoding()}
+            if self.kind not in ("auto", "grey", "rgb"):
+                told = f"data.kind={self.kind}: must be auto, grey or rgb, because {self.feature} is an encoded image; "
+                raise InputError(told + "data.binarise and data.standardize make others of it")
+        splits, kind = {}, None if self.kind == "auto" else self.kind
+        for key, name, which in (("train", self.split, "split"), ("test", self.test_split, "test_split")):
+            if name is None:
+                continue
+            if name.split("[")[0] not in builder.info.splits:
+                known = near(name.split("[")[0], builder.info.splits)
+                raise InputError(f"data.{which}={name}: no such split of {self.name}; {known}")
+            source = self._source(builder, name, which, skipped)
+            if skipped and kind is None:
+                kind = kind_of_image(source[0][self.feature])
+            x, labels = self._read(source, name, partial(decoded, kind=kind) if skipped else np.ravel)
+            x = x if skipped else stored(x, kind)
+            if x is None:
+                found = type(features[self.feature]).__name__
+                allowed = "an image or numbers" + f" that fit data.kind={kind}" * (kind is not None)
+                raise InputError(f"data.feature={self.feature}: is of kind {found}; must be {allowed}")
+            splits[key] = Split(x, labels)
+        made = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
+        licence = str(builder.info.redistribution_info.license or builder.info.homepage or "")
+        return made.splits, {"kind": made.kind, "label_names": made.label_names, "licence": licence}
+
+    def _source(self, builder, name, which, decoders):
+        """The examples of a split, or of the part of it that slices as train[:10%] name."""
+        try:
+            if builder.info.splits[name].num_examples > 0:
+                return builder.as_data_source(split=name, decoders=decoders)
+            found = "has no examples"
+        except ValueError as error:  # tensorflow-datasets explains in the last line
+            found = str(error).splitlines()[-1].rstrip(".")
+        raise InputError(f"data.{which}={name}: {found}; must be a split or a part of one, as train[:10%]")
+
+    def _read(self, source, split, read):
+        """The values [N, ...] of the feature, each as `read` gives it, and the labels [N]; a part at a time."""
+        x, labels = None, []
+        for start in range(0, len(source), PART):
+            for record in source.__getitems__(range(start, min(start + PART, len(source)))):
+                value = read(record[self.feature])
+                if x is None:
+                    told = f"data.name={self.name}: {len(source):,} examples of {list(value.shape)}"
+                    check_memory(len(source) * value.nbytes, told, "fewer, as data.split=train[:10%]")
+                    x = np.empty((len(source), *value.shape), value.dtype)
+                if value.shape != x.shape[1:]:
+                    sizes = " and ".join(" x ".join(map(str, each[:2])) for each in (x.shape[1:], value.shape))
+                    raise InputError(f"data.name={self.name}: {split} has examples of {sizes}; must be of one size")
+                x[len(labels)] = value
+                labels.append(0 if self.label is None else record[self.label])
+        if len(labels) != len(source):
+            found = f"{len(labels)} of {len(source)} examples"
+            raise InputError(f"data.name={self.name}: {split} has {found}; must be whole")
+        return x, None if self.label is None else np.array(labels, np.int32)
+
+
+def root_of(folder):
+    """Where sets are prepared: the folder that is given, TFDS_DATA_DIR, or the one that tensorflow-datasets takes."""
+    return Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
+
+
+def prepared_folder(root, name):
+    """The newest prepared version of a set, None where there is none."""
+    name, _, version = name.partition(":")
+    found = [
+        folder
+        for folder in (root / name).glob(version or "*")
+        if VERSION.fullmatch(folder.name) and (folder / "dataset_info.json").is_file()
+    ]
+    return max(found, key=lambda folder: [int(part) for part in folder.name.split(".")], default=None)
+
+
+def check_features(folder):
+    """Raises InputError where the features of a prepared set name a class that is not tensorflow-datasets' own."""
+    path = folder / "features.json"
+    try:
+        classes = list(_classes(json.loads(path.read_text())))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); must be prepared again") from None
+    for name in classes:
+        if not re.fullmatch(re.escape(CLASSES) + r"\w+\.\w+", name):
+            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, the others' code is not run")
+
+
+def _classes(value):
+    """The names of classes in what features.json holds, in the spellings that tensorflow-datasets takes."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON in JSON
+        try:
+            value = json.loads(value)
+        except ValueError:
+            return
+    if isinstance(value, dict):
+        for key, each in value.items():
+            if key in ("pythonClassName", "python_class_name", "type") and isinstance(each, str):
+                yield each
+            else:
+                yield from _classes(each)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _classes(each)
+
+
+def _library():
+    """tensorflow-datasets, which takes a third of a second to import, made silent."""
+    import absl.logging
+    import tensorflow_datasets as tfds
+
+    absl.logging.set_verbosity(absl.logging.ERROR)
+    tfds.disable_progress_bar()
+    return tfds
+
+
+def _similar(tfds, name):
+    """The names of registered sets that share a beginning with `name`; all of them would fill a screen."""
+    return [known for known in tfds.list_builders(with_community_datasets=False) if known[:3] == name[:3]]

@@ -1,0 +1,53 @@
+"""Anomaly detection by a model that was trained on normal examples only."""
+
+import jax.numpy as jnp
+
+from aejax.evaluation.likelihood import bound_of_each
+from aejax.evaluation.passes import codes_of_stored, passed
+from aejax.evaluation.protocol import ANOMALY_NEIGHBOURS, ANOMALY_QUANTILE
+from aejax.metrics import detection
+from aejax.metrics.neighbours import nearest
+from aejax.metrics.reconstruction import squared_error
+
+
+def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
+    """How well three scores tell test examples of other labels from normal ones.
+
+    Gives {name: scalar}, the scores {name: [N]} and the thresholds {name: scalar}.
+
+    The squared error of reconstruction; -ELBO, where there is one (`elbo_`); the mean distance to the nearest normal
+    training codes (`code_`). The threshold of F1 is a quantile of the same scores of normal validation examples; it is
+    nan without them. Comparable across code sizes.
+    """
+    positive_N = ~jnp.isin(data.y_test, jnp.array(experiment.form.normal))
+    fit_MxZ = codes_of_stored(experiment, params, data.train)
+    neighbours = min(ANOMALY_NEIGHBOURS, fit_MxZ.shape[0])
+
+    def distance(z):
+        return jnp.mean(jnp.sqrt(nearest(fit_MxZ, z, neighbours)[0]), axis=1)
+
+    def scores(x, z, squared):
+        found = {"": squared, "code_": distance(z)}
+        if experiment.model.bottleneck.has_prior:
+            found["elbo_"] = -bound_of_each(experiment, params, x)
+        return found
+
+    tested = scores(clean_NxP, z_NxZ, squared_N)
+    thresholds = dict.fromkeys(tested, jnp.array(jnp.nan))
+    if data.valid is not None:
+        valid_NxP = experiment.form.scaled(data.valid)
+        there = passed(experiment, params, valid_NxP)
+        normal = scores(valid_NxP, there["mean"], squared_error(valid_NxP, there["predicted"]))
+        thresholds = {name: jnp.quantile(score, ANOMALY_QUANTILE) for name, score in normal.items()}
+    metrics = {}
+    for name, score_N in tested.items():
+        found, false = detection.rates_at(thresholds[name], score_N, positive_N)
+        known = jnp.isfinite(thresholds[name])
+        metrics |= {
+            f"{name}auroc": detection.auroc(score_N, positive_N),
+            f"{name}average_precision": detection.average_precision(score_N, positive_N),
+            f"{name}f1": jnp.where(known, detection.f1_at(thresholds[name], score_N, positive_N), jnp.nan),
+            f"{name}found": jnp.where(known, found, jnp.nan),
+            f"{name}false_alarms": jnp.where(known, false, jnp.nan),
+        }
+    return metrics, tested, thresholds

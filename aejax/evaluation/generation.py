@@ -1,0 +1,96 @@
+"""What a model draws, and what lies between its codes."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from aejax.base.chunks import mapped
+from aejax.base.keys import Purpose, key_for
+from aejax.evaluation.passes import drawn, is_alone, picked
+from aejax.evaluation.protocol import (
+    EXACT,
+    GENERATED,
+    MANIFOLD,
+    MANIFOLD_UNITS,
+    PATHS,
+    PERMUTATIONS,
+    SEED,
+    STEPS,
+    TWO_SAMPLES,
+)
+from aejax.metrics import generation as metrics
+from aejax.models import autoencoder
+from aejax.models.principal_components import principal_components
+
+
+def generation(experiment, params, data):
+    """Samples against test and training examples, and posterior codes against the prior that they are from.
+
+    Samples are drawn from the likelihood, and so are examples where a Bernoulli takes their pixels for probabilities: a
+    mean image is smoother than any example, and nearer to all of them. Glyphs alone are compared with mean images.
+    nan where samples are not finite.
+    """
+    form, alone = _compared(experiment), is_alone(experiment, data)
+    train_NxP, test_NxP = drawn(form, data.train), drawn(form, picked(data.test, GENERATED), 1)
+    mean_SxP, drawn_SxP = _samples(experiment, params, data, GENERATED if alone else test_NxP.shape[0])
+    scores = {} if alone else metrics.novelty(train_NxP, test_NxP, drawn_SxP, _exact_copies(experiment, params, data))
+    if test_NxP.shape[0] > MANIFOLD:
+        scores |= metrics.manifolds(test_NxP, drawn_SxP, MANIFOLD)
+        mean_P, components_KxP = principal_components(data.train, form, min(MANIFOLD_UNITS, *data.train.shape))
+        projected = [(x_NxP - mean_P[None, :]) @ components_KxP.T for x_NxP in (test_NxP, drawn_SxP)]
+        scores |= {f"pca_{name}": value for name, value in metrics.manifolds(*projected, MANIFOLD).items()}
+    if alone:
+        glyphs = metrics.glyphs(experiment.form.scaled(data.train), mean_SxP, experiment.form.kind == "binary")
+        scores |= {f"glyphs_{name}": value for name, value in glyphs.items()}
+    finite = jnp.all(jnp.isfinite(mean_SxP))
+    scores = {name: jnp.where(finite, value, jnp.nan) for name, value in scores.items()}
+    if not experiment.sample.is_prior(experiment):
+        return scores
+    shown_MxP = experiment.form.scaled(picked(data.test, TWO_SAMPLES))
+    posterior_MxZ = autoencoder.encode(experiment, params, shown_MxP, key_for(SEED, Purpose.TWO_SAMPLES)).z
+    prior_MxZ = autoencoder.prior(experiment, params, key_for(SEED, Purpose.TWO_SAMPLES, 1), posterior_MxZ.shape[0])
+    mmd2, p = metrics.two_samples(key_for(SEED, Purpose.TWO_SAMPLES, 2), posterior_MxZ, prior_MxZ, PERMUTATIONS)
+    return scores | {"prior_mmd2": mmd2, "prior_p": p}
+
+
+def interpolations(experiment, params, z_NxZ):
+    """How straight and even the images between neighbouring test examples are, {name: scalar}."""
+    z_NxZ = picked(z_NxZ, PATHS + 1)
+    start_LxZ, end_LxZ = z_NxZ[:-1], z_NxZ[1:]
+    share_T = jnp.linspace(0, 1, STEPS)[None, :, None]
+    path_LxTxZ = start_LxZ[:, None, :] + share_T * (end_LxZ - start_LxZ)[:, None, :]
+    images = experiment.likelihood.mean(autoencoder.decode(experiment, params, path_LxTxZ.reshape(-1, z_NxZ.shape[1])))
+    return metrics.interpolation(images.reshape(start_LxZ.shape[0], STEPS, -1))
+
+
+def _exact_copies(experiment, params, data):
+    """Training examples with the noise of a density around them, [K, P]; None where the likelihood is none."""
+    likelihood = experiment.likelihood
+    if not likelihood.is_density:
+        return None
+    logits_KxP = likelihood.logits(experiment.form.scaled(picked(data.train, EXACT)))
+    return likelihood.draw(key_for(SEED, Purpose.GENERATED, 2), logits_KxP, params["likelihood"])
+
+
+def _compared(experiment):
+    """The Form of examples that samples of the likelihood are compared with."""
+    form = experiment.form
+    return (
+        dataclasses.replace(form, dynamic=True)
+        if not experiment.likelihood.is_density and form.kind != "binary"
+        else form
+    )
+
+
+def _samples(experiment, params, data, samples):
+    """Mean images and draws of the likelihood at the same codes, [samples, P] each."""
+    z_SxZ = experiment.sample.codes(experiment, params, data, key_for(SEED, Purpose.GENERATED), samples)
+    likelihood, key = experiment.likelihood, key_for(SEED, Purpose.GENERATED, 1)
+
+    def one(part_BxZ, at):
+        logits_BxP = autoencoder.decode(experiment, params, part_BxZ)
+        own = params["likelihood"]
+        return likelihood.mean(logits_BxP), likelihood.draw(jax.random.fold_in(key, at), logits_BxP, own)
+
+    return mapped(one, z_SxZ)

@@ -1,0 +1,73 @@
+"""How probable a model holds test examples, in nats an example; the KL with weight 1 whatever a run trained with."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from aejax.base.chunks import mapped
+from aejax.base.keys import Purpose, key_for
+from aejax.evaluation.passes import negative_log
+from aejax.evaluation.protocol import ELBO_SAMPLES, SEED
+from aejax.metrics.reconstruction import bits_per_dimension
+from aejax.models import autoencoder
+
+
+def bounds(experiment, params, x_NxP):
+    """The evidence lower bound and its terms, {name: scalar}: elbo = -(rate + distortion)."""
+    distortion, rate = (jnp.mean(each) for each in _terms(experiment, params, x_NxP))
+    return {"elbo": -(rate + distortion), "likelihood/rate": rate, "likelihood/distortion": distortion}
+
+
+def bound_of_each(experiment, params, x_NxP):
+    """The evidence lower bound of each example, [N]."""
+    distortion_N, rate_N = _terms(experiment, params, x_NxP)
+    return -(rate_N + distortion_N)
+
+
+def _terms(experiment, params, x_NxP):
+    def one(part_BxP, index):
+        key_part = jax.random.fold_in(key_for(SEED, Purpose.ELBO), index)
+
+        def terms(key):
+            outputs = autoencoder.forward(experiment, params, part_BxP, key)
+            return negative_log(experiment, params, part_BxP, outputs), jnp.sum(outputs.code.kl, axis=1)
+
+        samples = lax.map(terms, jax.random.split(key_part, ELBO_SAMPLES))
+        return jax.tree.map(lambda each: jnp.mean(each, axis=0), samples)
+
+    return mapped(one, x_NxP)
+
+
+def importance_weighted(experiment, params, x_NxP):
+    """-log p(x) by importance sampling with the posterior, {name: scalar} (Burda et al. 2016, eq. 8).
+
+    An upper bound that falls towards the truth as `experiment.evaluate.samples` grows.
+    """
+    samples = experiment.evaluate.samples
+
+    def one(part_BxP, index):
+        key_part = jax.random.fold_in(key_for(SEED, Purpose.NLL), index)
+
+        def add(total_B, sample):
+            outputs = autoencoder.forward(experiment, params, part_BxP, jax.random.fold_in(key_part, sample))
+            weight_B = jnp.sum(outputs.code.log_ratio, axis=1) - negative_log(experiment, params, part_BxP, outputs)
+            return jnp.logaddexp(total_B, weight_B), None
+
+        start_B = jnp.full(part_BxP.shape[0], -jnp.inf)
+        return jnp.log(samples) - lax.scan(add, start_B, jnp.arange(samples))[0]
+
+    nll, levels = jnp.mean(mapped(one, x_NxP)), stored_levels(experiment)
+    if levels is None:
+        return {"nll": nll}
+    return {"nll": nll, "likelihood/bits_per_dim": bits_per_dimension(nll, x_NxP.shape[1], levels)}
+
+
+def stored_levels(experiment):
+    """`levels` of bits_per_dimension, None where the likelihood does not say how probable the stored values are.
+
+    It does where it is a density over [0, 1] of bytes, 256, or the probability of binary pixels, 1.
+    """
+    is_bytes, is_density = experiment.form.kind in ("grey", "rgb"), experiment.likelihood.is_density
+    if is_bytes and is_density:
+        return 256
+    return 1 if experiment.form.kind == "binary" and not is_density else None

@@ -1,0 +1,151 @@
+"""What a model makes of examples, part by part: the one place where evaluation meets the model."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from aejax.base.chunks import mapped
+from aejax.base.keys import Purpose, key_for
+from aejax.datasets.splits import hashed
+from aejax.evaluation.protocol import COPIES, COPY_FLIP, COPY_STD, RESTORED, SEED
+from aejax.models import autoencoder
+from aejax.models.bottlenecks import code_width
+from aejax.models.noise import Flip, Gaussian
+
+
+def untrained(experiment, params):
+    """The parameters that the net of trained ones had before its first step; those of principal components are random.
+
+    What is no weight, the mean example of a net that is centered, stays.
+    """
+    start = autoencoder.init(experiment, code_width(params))
+    if "center" not in params["running"]:
+        return start
+    return start | {"running": start["running"] | {"center": params["running"]["center"]}}
+
+
+def passed(experiment, params, x_NxP):
+    """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP, "kl": NxZ or None}."""
+
+    def one(part_BxP, _):
+        code = autoencoder.encode(experiment, params, part_BxP)
+        predicted_BxP = experiment.likelihood.mean(autoencoder.decode(experiment, params, code.mean))
+        return {"mean": code.mean, "predicted": predicted_BxP, "kl": code.kl}
+
+    return mapped(one, x_NxP)
+
+
+def reconstructed(experiment, params, x_NxP):
+    """The mean image of each example's posterior mean, [N, P]."""
+    return mapped(lambda part, _: autoencoder.reconstruct(experiment, params, part), x_NxP)
+
+
+def codes(experiment, params, x_NxP):
+    """Posterior means of examples in [0, 1], [N, Z]."""
+    return mapped(lambda part, _: autoencoder.encode(experiment, params, part).mean, x_NxP)
+
+
+def codes_of_stored(experiment, params, stored_NxP):
+    """Posterior means of examples as they are stored, [N, Z]; pixels that are stored as probabilities are drawn."""
+
+    def encoded(part_BxP, at):
+        return autoencoder.encode(experiment, params, _drawn(experiment.form, part_BxP, at)).mean
+
+    return mapped(encoded, stored_NxP)
+
+
+def drawn(form, stored_NxP, step=0):
+    """Stored examples of this `form` as float32, [N, P]; pixels that are stored as probabilities are drawn.
+
+    Another `step` gives other draws.
+    """
+    return mapped(lambda part, at: _drawn(form, part, at, step), stored_NxP)
+
+
+def negative_log(experiment, params, x_NxP, outputs):
+    """-log p(x | z) in nats, [N], for the Outputs of a model."""
+    return experiment.likelihood.negative_log(x_NxP, outputs.logits, params["likelihood"])
+
+
+def noisy_copies(experiment, data):
+    """Test examples under the run's own noise: {"clean": [M, P], "input": [M, P]}, copies of an example N apart."""
+    clean_NxP = experiment.form.scaled(data.test)
+    clean_MxP = jnp.tile(clean_NxP, (max(1, RESTORED // clean_NxP.shape[0]), 1))
+    key = key_for(SEED, Purpose.RESTORE)
+    return {"clean": clean_MxP, "input": experiment.noise(key, clean_MxP, experiment.form.shape)}
+
+
+def picked(x_NxP, most):
+    """At most so many examples, those whose rows have the smallest hashes, in the order of these.
+
+    So files that are sorted by class, or in which classes take turns, give all classes their share.
+    """
+    examples = x_NxP.shape[0]
+    return x_NxP if examples <= most else x_NxP[picked_rows(examples, most)]
+
+
+def picked_rows(examples, most, seed=SEED):
+    """The rows of at most so many of the examples, a numpy array in the order of their hashes."""
+    return np.argsort(hashed(np.arange(examples), seed), kind="stable")[:most]
+
+
+def places(y_N, classes, seed=SEED):
+    """How many examples of its class come before each, in the order of their rows' hashes, [N], and class sizes [C]."""
+    order_N = picked_rows(y_N.shape[0], None, seed)
+    member_NxC = jax.nn.one_hot(y_N[order_N], classes, dtype=jnp.int32)
+    until_N = jnp.take_along_axis(jnp.cumsum(member_NxC, axis=0), y_N[order_N][:, None], axis=1)[:, 0]
+    return jnp.zeros_like(y_N).at[order_N].set(until_N - 1), jnp.sum(member_NxC, axis=0)
+
+
+def is_alone(experiment, data):
+    """Whether every example is alone in its class, as letters and emoji are."""
+    return data.y_test is not None and experiment.form.classes == data.train.shape[0] == data.test.shape[0]
+
+
+def labelled(experiment, params, data, encoded=True):
+    """Codes and labels (z, y) to `fit` on, to choose on (`valid`) and to `score`, and the pixels `x` of the scored.
+
+    Where every example is alone in its class (`alone`), these are noisy copies, the same for every run. Without
+    validation labels a tenth of each class of the codes to fit on is chosen on. Without `encoded` pixels stand for
+    codes.
+    """
+    if is_alone(experiment, data):
+        purposes = {"fit": Purpose.COPIES_FIT, "valid": Purpose.COPIES_VALID, "score": Purpose.COPIES_SCORE}
+        parts = {name: _copies(experiment, data, purpose) for name, purpose in purposes.items()}
+        x_NxP = parts["score"][0]
+        if encoded:
+            parts = {name: (codes(experiment, params, x), y) for name, (x, y) in parts.items()}
+        return parts | {"x": x_NxP, "alone": True}
+
+    def of_stored(stored_NxP):
+        return codes_of_stored(experiment, params, stored_NxP) if encoded else drawn(experiment.form, stored_NxP)
+
+    x_NxP = experiment.form.scaled(data.test)
+    fit = of_stored(data.train), data.y_train
+    if data.y_valid is not None:
+        valid = of_stored(data.valid), data.y_valid
+    else:
+        chosen_V, rest_M = _tenth(data.y_train, experiment.form.classes)
+        fit, valid = tuple(part[rest_M] for part in fit), tuple(part[chosen_V] for part in fit)
+    score = codes(experiment, params, x_NxP) if encoded else x_NxP
+    return {"fit": fit, "valid": valid, "score": (score, data.y_test), "x": x_NxP, "alone": False}
+
+
+def _tenth(y_N, classes):
+    """The rows of a tenth of the examples, of each class its share, and those of the others in their order."""
+    place_N, size_C = places(y_N, classes)
+    order_N = jnp.argsort((place_N + 0.5) / size_C[y_N], stable=True)
+    tenth = max(1, y_N.shape[0] // 10)
+    return order_N[:tenth], jnp.sort(order_N[tenth:])
+
+
+def _drawn(form, stored_BxP, at, step=0):
+    """The `at`-th part of stored examples in [0, 1]."""
+    return form.drawn(jax.random.fold_in(key_for(SEED, Purpose.BINARISE, step), at), stored_BxP)
+
+
+def _copies(experiment, data, purpose):
+    form = experiment.form
+    noise = Flip(jnp.float32(COPY_FLIP)) if form.kind == "binary" else Gaussian(jnp.float32(COPY_STD))
+    tiled_MxP = jnp.tile(form.scaled(data.test), (COPIES, 1))
+    return noise(key_for(SEED, purpose), tiled_MxP, form.shape), jnp.tile(data.y_test, COPIES)

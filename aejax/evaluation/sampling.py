@@ -1,0 +1,120 @@
+"""Where the codes of samples come from: the model's prior, or a density that is fitted to its training codes."""
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from aejax.base.errors import InputError
+from aejax.base.keys import normal_by_unit
+from aejax.evaluation.passes import codes_of_stored, picked
+from aejax.evaluation.protocol import DENSITY
+from aejax.metrics.clusters import k_means
+from aejax.models import autoencoder
+from aejax.models.bottlenecks import code_width, latent_mask
+from aejax.settings.fields import choice, count
+
+EM_STEPS = 100
+REGULAR = 1e-6  # of the mean variance of the codes, added to each unit's in a fitted covariance
+STARTS = 3  # of the k-means that a mixture begins with
+
+
+@struct.dataclass
+class Sampler:
+    """Draws codes to decode: from the prior, or by a Gaussian, a mixture of `components` Gaussians or a kernel density
+    of training codes.
+
+    `auto` is the prior where the model has one, else the Gaussian. A density that is fitted afterwards samples from
+    models without a prior (Ghosh et al. 2020, section 4).
+    """
+
+    how: str = choice("auto", "prior", "gaussian", "mixture", "kde")
+    components: int = count(1, 1000)
+
+    def check(self, experiment):
+        """Raises InputError where the experiment cannot be sampled from in this way."""
+        if self.how == "prior" and not experiment.model.bottleneck.has_prior:
+            raise InputError("sample.how=prior: the model has no prior; must be auto, gaussian, mixture or kde")
+        examples = min(experiment.form.examples, DENSITY)
+        if self.how == "mixture" and self.components > examples:
+            raise InputError(f"sample.components={self.components}: must be at most the training examples, {examples}")
+
+    def is_prior(self, experiment):
+        """Whether samples come from the model's prior."""
+        return self.how == "prior" or (self.how == "auto" and experiment.model.bottleneck.has_prior)
+
+    def codes(self, experiment, params, data, key, samples):
+        """Codes [samples, Z]."""
+        if self.is_prior(experiment):
+            return autoencoder.prior(experiment, params, key, samples)
+        mask_Z = latent_mask(code_width(params), experiment.latent_dim)
+        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY))
+        keys = jax.random.split(key, 3)
+        eps_SxZ = normal_by_unit(keys[0], mask_Z.shape[0], (samples,)).T
+        if self.how == "mixture":
+            log_weight_K, mean_KxZ, factor_KxZxZ = mixture(keys[1], z_NxZ, mask_Z, self.components)
+            chosen_S = jax.random.categorical(keys[2], log_weight_K, shape=(samples,))
+            z_SxZ = mean_KxZ[chosen_S] + jnp.einsum("szy,sy->sz", factor_KxZxZ[chosen_S], eps_SxZ)
+        else:
+            mean_Z, factor_ZxZ = gaussian(z_NxZ, jnp.ones(z_NxZ.shape[0]), mask_Z)
+            z_SxZ = mean_Z[None, :] + eps_SxZ @ factor_ZxZ.T
+            if self.how == "kde":  # the same covariance, shrunk by Scott's factor, around training codes
+                factor = z_NxZ.shape[0] ** (-1 / (jnp.float32(experiment.latent_dim) + 4))
+                centre_S = jax.random.randint(keys[1], (samples,), 0, z_NxZ.shape[0])
+                z_SxZ = z_NxZ[centre_S] + factor * (eps_SxZ @ factor_ZxZ.T)
+        return z_SxZ * mask_Z[None, :]
+
+    def images(self, experiment, params, data, key, samples):
+        """Mean images of such codes, [samples, P]."""
+        z_SxZ = self.codes(experiment, params, data, key, samples)
+        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_SxZ))
+
+
+def gaussian(z_NxZ, weight_N, mask_Z):
+    """The weighted mean [Z] of codes and a lower triangular root [Z, Z] of their covariance, 1 for masked units.
+
+    The root is Cholesky's, taken through the eigenvalues: units that are constant, copies of others or more than there
+    are examples leave some that are 0, or below it by rounding. None is less than REGULAR of the units' mean variance.
+    """
+    total = jnp.sum(weight_N)
+    mean_Z = weight_N @ z_NxZ / total
+    centered_NxZ = z_NxZ - mean_Z[None, :]
+    # What rounding makes of equal codes is no variance: it is the scale of those that have none.
+    rounding = jnp.finfo(jnp.float32).eps ** 2 * jnp.mean(z_NxZ**2, axis=0) + jnp.finfo(jnp.float32).tiny
+    scale = jnp.sum((jnp.var(z_NxZ, axis=0) + rounding) * mask_Z) / jnp.sum(mask_Z)
+    with jax.default_matmul_precision("highest"):
+        covariance_ZxZ = (centered_NxZ * weight_N[:, None]).T @ centered_NxZ / (total * scale)
+        value_Z, vector_ZxZ = jnp.linalg.eigh(covariance_ZxZ + jnp.diag(jnp.where(mask_Z > 0, REGULAR, 1.0)))
+        root_ZxZ = vector_ZxZ * jnp.sqrt(jnp.maximum(value_Z, REGULAR))[None, :]
+        triangle_ZxZ = jnp.linalg.qr(root_ZxZ.T, mode="r").T
+    factor_ZxZ = triangle_ZxZ * jnp.where(jnp.diagonal(triangle_ZxZ) < 0, -1.0, 1.0)[None, :]
+    return mean_Z, factor_ZxZ * jnp.where(mask_Z > 0, jnp.sqrt(scale), 1.0)[:, None]
+
+
+def mixture(key, z_NxZ, mask_Z, components):
+    """Log weights [K], means [K, Z] and Cholesky factors of the covariances [K, Z, Z] of a mixture of Gaussians.
+
+    Expectation-maximisation (Dempster et al. 1977), EM_STEPS of it, from the clusters of k-means.
+    """
+    cluster_N = k_means(key, z_NxZ, components, STARTS)[0]
+
+    def fitted(weight_NxK):
+        weight_NxK = weight_NxK + jnp.finfo(jnp.float32).eps  # so that an empty component is none too narrow
+        mean_KxZ, factor_KxZxZ = jax.lax.map(lambda weight_N: gaussian(z_NxZ, weight_N, mask_Z), weight_NxK.T)
+        return jnp.log(jnp.mean(weight_NxK, axis=0)), mean_KxZ, factor_KxZxZ
+
+    def step(_, parts):
+        return fitted(jax.nn.softmax(log_joint(z_NxZ, mask_Z, *parts), axis=1))
+
+    return jax.lax.fori_loop(0, EM_STEPS, step, fitted(jax.nn.one_hot(cluster_N, components)))
+
+
+def log_joint(z_NxZ, mask_Z, log_weight_K, mean_KxZ, factor_KxZxZ):
+    """log p(z, component) of a mixture, [N, K]."""
+
+    def one(part):
+        log_weight, mean_Z, factor_ZxZ = part
+        white_ZxN = jax.scipy.linalg.solve_triangular(factor_ZxZ, (z_NxZ - mean_Z[None, :]).T, lower=True)
+        log_scale = jnp.sum(jnp.log(jnp.diagonal(factor_ZxZ)))
+        return log_weight - 0.5 * jnp.sum(white_ZxN**2 + mask_Z[:, None] * jnp.log(2 * jnp.pi), axis=0) - log_scale
+
+    return jax.lax.map(one, (log_weight_K, mean_KxZ, factor_KxZxZ)).T

@@ -1,0 +1,109 @@
+"""Separation of the labels by the codes; `known` is what passes.labelled gives."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+from scipy import stats
+
+from aejax.base.keys import Purpose, key_for
+from aejax.evaluation.passes import picked, places
+from aejax.evaluation.protocol import LABEL_DRAWS, LABELS, NEIGHBOURS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
+from aejax.metrics import clusters, separation
+from aejax.metrics.neighbours import nearest, trustworthiness, vote
+from aejax.metrics.probe import linear_probe
+
+GEOMETRY = ("silhouette", "davies_bouldin", "calinski_harabasz", "fisher_ratio")
+NAMES = {  # of the metrics that need labels, by group
+    "separation": ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", *GEOMETRY),
+    "probe": ("probe_accuracy",),
+    "clusters": ("nmi", "ari", "cluster_accuracy"),
+}
+MAIN = 5  # neighbours of knn_accuracy
+UNTRAINED = ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette")
+
+
+def separations(experiment, known):
+    """kNN accuracy and the geometry of the classes, {name: scalar}, and how often k=5 takes class i for j, [C, C].
+
+    nan where there are fewer codes to fit on than neighbours.
+    """
+    classes, (fit_MxZ, y_M), (z_NxZ, y_N) = experiment.form.classes, known["fit"], known["score"]
+    most = min(max(NEIGHBOURS), fit_MxZ.shape[0])
+    label_NxK = y_M[nearest(fit_MxZ, z_NxZ, most)[1]]
+    metrics = {}
+    for neighbours in NEIGHBOURS:
+        name = "knn_accuracy" if neighbours == MAIN else f"knn{neighbours}_accuracy"
+        right = jnp.mean(vote(label_NxK[:, :neighbours], classes) == y_N)
+        metrics[name] = right if neighbours <= most else jnp.array(jnp.nan)
+    confusion_CxC = separation.confusion(vote(label_NxK[:, :MAIN], classes), y_N, classes)
+    few = (z_NxZ, y_N) if known["alone"] else (picked(z_NxZ, SCORED), picked(y_N, SCORED))
+    for name in GEOMETRY:
+        metrics[name] = getattr(separation, name)(*few, classes)
+    return metrics, confusion_CxC
+
+
+def baseline(experiment, known):
+    """Those of `separations` that a net has before its first step, `known` being of its codes, {name: scalar}."""
+    scores, _ = separations(experiment, known)
+    return {f"untrained_{name}": scores[name] for name in UNTRAINED}
+
+
+def probed(experiment, known):
+    """The accuracy of a linear probe, {name: scalar}."""
+    return {"probe_accuracy": linear_probe(known["fit"], known["valid"], known["score"], experiment.form.classes)[0]}
+
+
+def clustering(experiment, known):
+    """How far k-means with as many clusters as classes finds the classes among the scored codes, {name: scalar}."""
+    classes, (z_NxZ, y_N) = experiment.form.classes, known["score"]
+    cluster_N, _ = clusters.k_means(key_for(SEED, Purpose.CLUSTERS), z_NxZ, classes, STARTS)
+    counts_CxC = clusters.contingency(y_N, cluster_N, classes, classes)
+    return {
+        "nmi": clusters.nmi(counts_CxC),
+        "ari": clusters.ari(counts_CxC),
+        "cluster_accuracy": clusters.accuracy(counts_CxC),
+    }
+
+
+def neighbourhood(x_NxP, z_NxZ):
+    """Whether neighbours in the code are neighbours in pixels, and the other way round, {name: scalar}."""
+    x_NxP, z_NxZ = picked(x_NxP, TRUSTED_EXAMPLES), picked(z_NxZ, TRUSTED_EXAMPLES)
+    if x_NxP.shape[0] < 2 * TRUSTED:
+        return {"trustworthiness": jnp.array(jnp.nan), "continuity": jnp.array(jnp.nan)}
+    return {
+        "trustworthiness": trustworthiness(x_NxP, z_NxZ, TRUSTED),
+        "continuity": trustworthiness(z_NxZ, x_NxP, TRUSTED),
+    }
+
+
+def label_efficiency(experiment, known):
+    """The accuracy of a linear probe that is fitted on so many labels a class, {name: scalar}.
+
+    The mean of LABEL_DRAWS draws of these labels, and half the width of Student's 95 % interval of that mean. The
+    penalty is chosen on no more validation labels. nan where a class has fewer.
+    """
+    classes, (fit_MxZ, y_M), (valid_VxZ, y_V) = experiment.form.classes, known["fit"], known["valid"]
+    orders = [(_in_turn(y_M, classes, draw), _in_turn(y_V, classes, draw)) for draw in range(LABEL_DRAWS)]
+    order_DxM, order_DxV = (jnp.stack(part) for part in zip(*orders, strict=True))
+    fewest = jnp.min(jnp.sum(jax.nn.one_hot(y_M, classes), axis=0))
+    metrics = {}
+    for labels in LABELS:
+        name, few = f"probe_accuracy_{labels}_labels", labels * classes
+
+        def accuracy(order, few=few):
+            fit, valid = order[0][:few], order[1][:few]
+            return linear_probe((fit_MxZ[fit], y_M[fit]), (valid_VxZ[valid], y_V[valid]), known["score"], classes)[0]
+
+        enough = few <= fit_MxZ.shape[0]
+        accuracy_D = jax.lax.map(accuracy, (order_DxM, order_DxV)) if enough else jnp.full(LABEL_DRAWS, jnp.nan)
+        accuracy_D = jnp.where(fewest >= labels, accuracy_D, jnp.nan)
+        error = jnp.std(accuracy_D, ddof=1) / math.sqrt(LABEL_DRAWS)
+        metrics[name] = jnp.mean(accuracy_D)
+        metrics[f"{name}_half_interval"] = float(stats.t.ppf(0.975, LABEL_DRAWS - 1)) * error
+    return metrics
+
+
+def _in_turn(y_N, classes, draw):
+    """All rows, one of each class first, then the second of each, …; which they are is the `draw`'s."""
+    return jnp.argsort(places(y_N, classes, draw)[0], stable=True)

@@ -1,0 +1,116 @@
+"""Pictures of one run, drawn from what its record holds and from `examples`."""
+
+import io
+
+import matplotlib as mpl
+import numpy as np
+
+from aejax.figures.codes import GRID_SIDE, code_grid, code_space, decoded_grid
+from aejax.figures.curves import curves
+from aejax.figures.evaluation import anomaly_scores, mistaken, robustness
+from aejax.figures.examples import picked
+from aejax.figures.images import as_images, strips, unit_scale
+from aejax.figures.lines import decoded_lines, overlaid, stacked
+from aejax.figures.style import STYLE
+
+__all__ = ["GRID_SIDE", "code_grid", "draw", "preview"]
+
+FEW = 28  # examples whose restoration is shown, and vectors of a picture
+UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same bits each time
+
+
+def draw(job, rows, metrics, findings, codes, grid, shown):
+    """The pictures of a run, (name.format, bytes) one by one; `shown` is what `examples` returned.
+
+    `shown["rows"]` are the test examples that are shown, `findings` is what the record says of the evaluation.
+    """
+    y = job.dataset.test.y
+    few_N = picked(len(shown["rows"]), FEW, None if y is None else y[shown["rows"]])
+    with mpl.rc_context(STYLE | {"svg.hashsalt": job.run_id}):
+        for name, figure in _figures(job, rows, metrics, findings, codes, grid, shown, few_N):
+            for kind in job.figures:
+                yield f"{name}.{kind}", _encoded(figure, kind)
+
+
+def _figures(job, rows, metrics, findings, codes, grid, shown, few_N):
+    form, label_names = job.experiment.form, job.dataset.label_names
+    yield "curves", curves(rows, metrics, f"Training, {job.name}")
+    unit = unit_scale(form, shown["clean"])
+    images = unit(shown["clean"])[np.argsort(shown["rows"])]  # in the order of the codes, where all are shown
+    yield "codes", code_space(form, codes, label_names, grid, images, job.name)
+    of_kind = _of_vectors if len(form.shape) == 1 else _of_images
+    yield from of_kind(job, grid, shown, few_N, unit)
+    if any(name.startswith("robust/") for name in metrics):
+        yield "robustness", robustness(metrics, f"Restoration from test noises, {job.name}")
+    if "anomaly" in findings:
+        yield "anomaly_scores", anomaly_scores(findings["anomaly"], metrics, job.name)
+        yield from mistaken(job, findings["anomaly"], unit)
+
+
+def preview(form, rows, title):
+    """A picture, PNG bytes, of rows {name: pixels [N, P]} of examples of this `form`; one row is `clean`."""
+    with mpl.rc_context(STYLE):
+        if len(form.shape) == 1:
+            return _encoded(stacked(rows, title), "png")
+        unit = unit_scale(form, rows["clean"])
+        return _encoded(strips(form, {name: as_images(form, unit(x)) for name, x in rows.items()}, title), "png")
+
+
+def _of_images(job, grid, shown, few_N, unit):
+    form, name = job.experiment.form, job.name
+    images = {key: as_images(form, x if key == "features" else unit(x)) for key, x in shown.items() if key != "rows"}
+    pairs = {"original": images["clean"], "reconstruction": images["reconstructed"]}
+    yield "reconstructions", strips(form, pairs, f"Reconstructions of {_count(job, shown['rows'])}, {name}")
+    if "noisy" in images:
+        triples = {key: images[key][few_N] for key in ("clean", "noisy", "restored")}
+        title = f"Restorations of {_count(job, few_N)}, {name}"
+        yield "restored", strips(form, triples, title, *_errors(form, shown, few_N))
+    yield "grid", decoded_grid(form, grid, images["grid"], f"Codes on a grid, decoded, {name}")
+    units = int(job.experiment.latent_dim)
+    if units > 2:  # which the grid does not show one by one
+        features = images["features"][:units]
+        most = f", the {len(features)} of {units} that vary most" if len(features) < units else ""
+        yield "features", strips(form, {"feature of\na unit": features}, f"What each code unit adds{most}, {name}")
+    apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
+    pairs = {"sample": images["samples"], "nearest": images["nearest"]}
+    captions = {"nearest": [f"{error:.2g}" for error in apart_S]}
+    yield "samples", strips(form, pairs, _of_samples(job), captions, "mean squared\nerror")
+
+
+def _of_vectors(job, grid, shown, few_N, unit):
+    few = {key: shown[key][few_N] for key in ("clean", "reconstructed", "noisy", "restored") if key in shown}
+    count = _count(job, few_N)
+    pair = {"original": few["clean"], "reconstruction": few["reconstructed"]}
+    yield "reconstructions", overlaid(pair, f"Reconstructions of {count}, {job.name}")
+    if "noisy" in shown:
+        triple = {key: few[key] for key in ("clean", "noisy", "restored")}
+        yield "restored", overlaid(triple, f"Restorations of {count}, {job.name}")
+    yield "grid", decoded_lines(grid, shown["grid"], f"Codes on a grid, decoded, {job.name}")
+    yield "samples", overlaid({"nearest": shown["nearest"], "sample": shown["samples"]}, _of_samples(job))
+
+
+def _count(job, rows_N):
+    return f"{len(rows_N):,} of {len(job.dataset.test.x):,} test examples"
+
+
+def _of_samples(job):
+    return f"Samples, each with the training example at the smallest error, {job.name}"
+
+
+def _errors(form, shown, few_N):
+    """Captions of the noisy and the restored examples, and what they measure."""
+    clean_NxP = shown["clean"][few_N]
+    captions = {}
+    for name in ("noisy", "restored"):
+        pixels_NxP = shown[name][few_N]
+        if form.kind == "binary":
+            captions[name] = [f"{wrong}" for wrong in ((pixels_NxP > 0.5) != (clean_NxP > 0.5)).sum(axis=1)]
+        else:
+            captions[name] = [f"{error:.2g}" for error in ((pixels_NxP - clean_NxP) ** 2).mean(axis=1)]
+    return captions, "wrong pixels" if form.kind == "binary" else "mean squared\nerror"
+
+
+def _encoded(figure, kind):
+    data = io.BytesIO()
+    figure.savefig(data, format=kind, metadata=UNDATED[kind])
+    return data.getvalue()

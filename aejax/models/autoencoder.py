@@ -1,0 +1,173 @@
+"""A model is a composition: encoder, bottleneck, decoder, terms of the objective, and how the parameters are found."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from aejax.base.keys import Purpose, key_for
+from aejax.models.bottlenecks import Code, FromCode, ToCode, code_width, latent_mask
+from aejax.settings.fields import part, parts
+
+
+@struct.dataclass
+class Autoencoder:
+    """The parts of a model that are not the nets: any autoencoder is a choice of these.
+
+    `terms` {name: term} are added to the reconstruction term, each with its own weight.
+    """
+
+    bottleneck: Any = part("heads", "has_prior", "start")
+    terms: dict[str, Any] = parts("check", "added")
+    fit: Any = part("closed_form", "start")
+
+    def check(self, experiment):
+        """Raises InputError where a part does not fit the rest of the experiment."""
+        for component in (self.bottleneck, *self.terms.values(), self.fit):
+            component.check(experiment)
+
+
+@struct.dataclass
+class Outputs:
+    """What a model gives back for x_BxP: its Code, logits_BxP, the decoder's output before the likelihood, and what is
+    `running` after a training step.
+    """
+
+    code: Code
+    logits: jax.Array
+    running: dict[str, Any]
+
+
+def init(experiment, width):
+    """Random parameters, a dict by module; `width` is the number of code units, masked ones included.
+
+    `running` among them is what the steps carry along and descent does not touch: running statistics of norms, what
+    the bottleneck counts, the `center` [P] of a net that has one.
+    """
+    net, form, bottleneck = experiment.net, experiment.form, experiment.model.bottleneck
+    mask_Z = latent_mask(width, experiment.latent_dim)
+    x_1xP, z_1xZ = jnp.zeros((1, form.pixels)), jnp.zeros((1, width))
+    key_encoder, key_code, key_decoder = (
+        key_for(experiment.seed, purpose) for purpose in (Purpose.ENCODER, Purpose.BOTTLENECK, Purpose.DECODER)
+    )
+    h_1xH, encoder = net.encoder(form.shape).init_with_output(key_encoder, x_1xP, training=False)
+    to_code = ToCode(bottleneck.heads).init(key_code, h_1xH, mask_Z)
+    h_1xH, from_code = FromCode(net.features(form.shape)).init_with_output(key_code, z_1xZ, mask_Z)
+    decoder = net.decoder(form.shape).init(key_decoder, h_1xH, training=False)
+    modules = {"encoder": encoder, "to_code": to_code, "from_code": from_code, "decoder": decoder}
+    params = {name: variables.get("params", {}) for name, variables in modules.items()}
+    params["likelihood"] = experiment.likelihood.start(form)
+    if net.tied:
+        params["from_code"] = _without_kernel(params["from_code"])
+        params["decoder"] = {name: _without_kernel(layer) for name, layer in params["decoder"].items()}
+    running = {name: variables.get("batch_stats") for name, variables in modules.items()}
+    running["bottleneck"] = bottleneck.start(width)
+    params["running"] = {name: values for name, values in running.items() if values}
+    if net.center:
+        params["running"]["center"] = jnp.zeros(form.pixels)
+    return params
+
+
+def trained(params):
+    """The parameters that descent changes: all but what is running."""
+    return {name: module for name, module in params.items() if name != "running"}
+
+
+def encode(experiment, params, x_BxP, key=None):
+    """The Code of x_BxP; z is a posterior sample with a key and the posterior mean without one."""
+    return _encode(experiment, params, x_BxP, key, None)[0]
+
+
+def decode(experiment, params, z_BxZ):
+    """The decoder's output logits_BxP; `experiment.likelihood.mean` turns it into pixels."""
+    return _decode(experiment, params, z_BxZ, None)[0]
+
+
+def forward(experiment, params, x_BxP, key=None, key_training=None):
+    """Outputs for x_BxP.
+
+    With `key_training` it is a step of the training: units drop out, norms use the batch's statistics, and what is
+    running moves on.
+    """
+    code, encoder = _encode(experiment, params, x_BxP, key, key_training)
+    logits_BxP, decoder = _decode(experiment, params, code.z, key_training)
+    bottleneck = {"bottleneck": code.running} if code.running else {}
+    return Outputs(code, logits_BxP, encoder | bottleneck | decoder)
+
+
+def to_code(experiment, params, h_BxH, key=None, carried=None):
+    """The Code of the encoder's hidden units h_BxH; `carried` is what the bottleneck had running, in training."""
+    bottleneck, mask_Z = experiment.model.bottleneck, _mask(experiment, params)
+    heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z)
+    return bottleneck(heads, mask_Z, key, carried)
+
+
+def from_code(experiment, params, z_BxZ):
+    """The decoder's first hidden units h_BxH, before their activation."""
+    net, layer = experiment.net, params["from_code"] | {"kernel": code_weights(experiment, params)}
+    return FromCode(net.features(experiment.form.shape)).apply({"params": layer}, z_BxZ, _mask(experiment, params))
+
+
+def code_weights(experiment, params):
+    """The decoder's weights of each code unit, [Z, H]; the encoder's, transposed, where weights are tied."""
+    return params["to_code"]["mean"]["kernel"].T if experiment.net.tied else params["from_code"]["kernel"]
+
+
+def decoder_layers(net, params):
+    """The parameters of the decoder's layers; where weights are tied, with the encoder's, transposed."""
+    layers = params["decoder"]
+    if not net.tied:
+        return layers
+    kernels = net.mirrored(params["encoder"])
+    return layers | {name: layers[name] | {"kernel": kernel} for name, kernel in kernels.items()}
+
+
+def reconstruct(experiment, params, x_BxP):
+    """The mean image of x_BxP's posterior mean, x_BxP."""
+    return experiment.likelihood.mean(forward(experiment, params, x_BxP).logits)
+
+
+def prior(experiment, params, key, samples):
+    """Codes drawn from the prior, [samples, Z]."""
+    return experiment.model.bottleneck.prior(key, samples, _mask(experiment, params))
+
+
+def _encode(experiment, params, x_BxP, key, key_training):
+    """The Code and what is running in the encoder after this."""
+    encoder = experiment.net.encoder(experiment.form.shape)
+    center = {"center": params["running"]["center"]} if experiment.net.center else {}
+    seen_BxP = x_BxP - center["center"][None, :] if center else x_BxP
+    h_BxH, running = _through(encoder, params["encoder"], params, "encoder", seen_BxP, key_training)
+    carried = None if key_training is None else params["running"].get("bottleneck", {})
+    return to_code(experiment, params, h_BxH, key, carried), running | center
+
+
+def _decode(experiment, params, z_BxZ, key_training):
+    """The logits and what is running in the decoder after this."""
+    h_BxH, layers = from_code(experiment, params, z_BxZ), decoder_layers(experiment.net, params)
+    decoder = experiment.net.decoder(experiment.form.shape)
+    logits_BxP, running = _through(decoder, layers, params, "decoder", h_BxH, key_training)
+    if experiment.net.center:
+        logits_BxP += experiment.likelihood.logits(params["running"]["center"])[None, :]
+    return logits_BxP, running
+
+
+def _through(module, own, params, name, h, key_training):
+    """The output of a net's module with the parameters `own`, and what is running in it after this."""
+    running = params["running"].get(name)
+    variables = {"params": own} | ({"batch_stats": running} if running else {})
+    if key_training is None:
+        return module.apply(variables, h, training=False), {}
+    purpose = Purpose.ENCODER if name == "encoder" else Purpose.DECODER
+    rngs = {"dropout": jax.random.fold_in(key_training, purpose)}
+    out, moved = module.apply(variables, h, training=True, rngs=rngs, mutable=["batch_stats"])
+    return out, {name: moved["batch_stats"]} if running else {}
+
+
+def _without_kernel(layer):
+    return {name: array for name, array in layer.items() if name != "kernel"}
+
+
+def _mask(experiment, params):
+    return latent_mask(code_width(params), experiment.latent_dim)

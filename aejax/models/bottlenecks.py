@@ -1,0 +1,214 @@
+"""Between encoder and decoder: hidden units -> code -> hidden units. The only module that knows the latent mask.
+
+The layers are as wide as the widest lane's code. A lane that has fewer units masks the others: they get no gradient,
+no KL, no noise, no say in the initialisation scale, and trimming removes them from the parameters.
+"""
+
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from aejax.base.errors import InputError
+from aejax.base.keys import normal_by_unit
+from aejax.settings.fields import Number, choice, flag, integer, number
+
+
+def latent_mask(width, latent_dim):
+    """1 for the code units that a lane has and 0 for the others, [Z]."""
+    return (jnp.arange(width) < latent_dim).astype(jnp.float32)
+
+
+def code_width(params):
+    """The number of code units in the parameters of one lane or of a stack, masked ones included."""
+    return params["to_code"]["mean"]["bias"].shape[-1]
+
+
+def trim(params, latent_dim):
+    """The parameters without the masked units: what a run of its own would have."""
+    heads = {
+        name: {"kernel": head["kernel"][:, :latent_dim], "bias": head["bias"][:latent_dim]}
+        for name, head in params["to_code"].items()
+    }
+    from_code, running = dict(params["from_code"]), dict(params["running"])
+    if "kernel" in from_code:  # it is not where the weights are tied
+        from_code["kernel"] = from_code["kernel"][:latent_dim]
+    if "bottleneck" in running:
+        running["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in running["bottleneck"].items()}
+    return dict(params, to_code=heads, from_code=from_code, running=running)
+
+
+class ToCode(nn.Module):
+    """h_BxH -> {head: BxZ}: one linear layer for each quantity that a kind of code is made from."""
+
+    heads: tuple[str, ...]
+
+    @nn.compact
+    def __call__(self, h_BxH, mask_Z):
+        return {head: UnitLayer(name=head)(h_BxH, mask_Z) for head in self.heads}
+
+
+class UnitLayer(nn.Module):
+    """h_BxH -> BxZ, each unit's weights drawn for itself."""
+
+    @nn.compact
+    def __call__(self, h_BxH, mask_Z):
+        hidden, units = h_BxH.shape[1], mask_Z.shape[0]
+
+        def draw(key):
+            return normal_by_unit(key, units, (hidden,)).T * mask_Z[None, :] / jnp.sqrt(hidden)
+
+        kernel_HxZ = self.param("kernel", draw)
+        bias_Z = self.param("bias", nn.initializers.zeros, (units,))
+        return (h_BxH @ kernel_HxZ + bias_Z[None, :]) * mask_Z[None, :]
+
+
+class FromCode(nn.Module):
+    """z_BxZ -> h_BxH, the first layer of the decoder, scaled by the units that a lane really has."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, z_BxZ, mask_Z):
+        def draw(key):
+            weights_ZxH = normal_by_unit(key, mask_Z.shape[0], (self.features,))
+            return weights_ZxH * mask_Z[:, None] / jnp.sqrt(jnp.sum(mask_Z))
+
+        kernel_ZxH = self.param("kernel", draw)
+        bias_H = self.param("bias", nn.initializers.zeros, (self.features,))
+        return (z_BxZ * mask_Z[None, :]) @ kernel_ZxH + bias_H[None, :]
+
+
+@struct.dataclass
+class Code:
+    """What a bottleneck makes of an example: z_BxZ goes on to the decoder, mean_BxZ is what evaluation uses.
+
+    mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None where the
+    bottleneck has no prior. `running` is what it carries to the next step of a training. log_ratio_BxZ is
+    log p(z) - log q(z | x) of each unit of a posterior sample z, None without a sample.
+    """
+
+    z: jax.Array
+    mean: jax.Array
+    mask: jax.Array
+    kl: jax.Array | None = None
+    running: dict[str, jax.Array] | None = None
+    log_ratio: jax.Array | None = None
+
+
+@struct.dataclass
+class Bottleneck:
+    """The base of all kinds: `bottleneck(heads, mask_Z, key, running)` gives the Code of `heads` {name: BxZ}.
+
+    Without a key z is the posterior mean. `running` {name: Z} is given in a training step and nowhere else.
+    """
+
+    heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation asks for a mean
+    has_prior: ClassVar[bool] = False
+    sampling: ClassVar[bool] = False
+
+    def check(self, experiment):
+        """Raises InputError where the kind does not fit the rest of the experiment."""
+
+    def start(self, width):
+        """What is carried from step to step beside the parameters, {name: Z}, before the first."""
+        return {}
+
+
+@struct.dataclass
+class Plain(Bottleneck):
+    """The code is the encoder's output itself, through an activation."""
+
+    activation: str = choice("identity", "relu", "sigmoid", "softplus", "tanh")
+
+    def __call__(self, heads, mask_Z, key=None, running=None):
+        z_BxZ = getattr(jax.nn, self.activation)(heads["mean"]) * mask_Z[None, :]
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+
+
+@struct.dataclass
+class TopK(Bottleneck):
+    """The k largest of the encoder's outputs, the others 0 (Makhzani & Frey 2014, section 2).
+
+    In training an output counts for more by `boost` standard deviations for each step that its unit has not been among
+    the largest for any example, so that a dead unit comes back; its value stays what it is.
+    """
+
+    k: Number = integer(1, 2**16)
+    boost: Number = number(0)
+
+    def check(self, experiment):
+        if self.k > experiment.latent_dim:
+            raise InputError(f"model.k={self.k}: must be at most latent_dim, {experiment.latent_dim}")
+
+    def start(self, width):
+        return {"idle": jnp.zeros(width)}  # steps since a unit was last among the largest
+
+    def __call__(self, heads, mask_Z, key=None, running=None):
+        h_BxZ = score_BxZ = heads["mean"]
+        if running is not None:
+            deviation = jnp.sqrt(jnp.mean(h_BxZ**2) * mask_Z.shape[0] / jnp.sum(mask_Z))
+            score_BxZ = h_BxZ + (self.boost * deviation * running["idle"])[None, :]
+        score_BxZ = jax.lax.stop_gradient(jnp.where(mask_Z[None, :] > 0, score_BxZ, -jnp.inf))
+        passed_BxZ = among_largest(score_BxZ, self.k)
+        if running is not None:
+            running = {"idle": jnp.where(passed_BxZ.any(axis=0), 0.0, running["idle"] + 1) * mask_Z}
+        z_BxZ = jnp.where(passed_BxZ, h_BxZ, 0.0)
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+
+
+def among_largest(score_BxZ, k):
+    """True for the k largest scores of each row, of equal ones the first; k may be a tracer."""
+    order_BxZ = _in_order(score_BxZ)
+
+    def with_bit(place, least_Bx1):  # a seventh of the time that sorting takes
+        higher_Bx1 = least_Bx1 | (jnp.uint32(1) << (31 - place).astype(jnp.uint32))
+        return jnp.where(jnp.sum(order_BxZ >= higher_Bx1, axis=1, keepdims=True) >= k, higher_Bx1, least_Bx1)
+
+    least_Bx1 = jax.lax.fori_loop(0, 32, with_bit, jnp.zeros_like(order_BxZ[:, :1]))  # the k-th largest, bit by bit
+    above_BxZ, equal_BxZ = order_BxZ > least_Bx1, order_BxZ == least_Bx1
+    places_Bx1 = k - jnp.sum(above_BxZ, axis=1, keepdims=True)
+    return above_BxZ | (equal_BxZ & (jnp.cumsum(equal_BxZ, axis=1) <= places_Bx1))
+
+
+def _in_order(x):
+    """float32 as uint32 in the same order: of the bits of IEEE 754 the sign turned round, all of them if negative."""
+    bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0.0, x), jnp.uint32)  # -0 is 0
+    sign = jnp.uint32(1 << 31)
+    return jnp.where(bits & sign, ~bits, bits | sign)
+
+
+@struct.dataclass
+class Gaussian(Bottleneck):
+    """A diagonal Gaussian posterior with the prior N(0, I) (Kingma & Welling 2014, section 3 and appendix B).
+
+    With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation, which
+    samples for the ELBO, does not ask.
+    """
+
+    sampling: bool = flag()
+
+    heads: ClassVar[tuple[str, ...]] = ("mean", "log_variance")
+    has_prior: ClassVar[bool] = True
+
+    def __call__(self, heads, mask_Z, key=None, running=None):
+        mean_BxZ, log_variance_BxZ = heads["mean"], heads["log_variance"]
+        z_BxZ, log_ratio_BxZ = mean_BxZ, None
+        if key is not None:
+            examples, units = mean_BxZ.shape
+            eps_BxZ = normal_by_unit(key, units, (examples,)).T
+            z_BxZ = mean_BxZ + jnp.exp(0.5 * log_variance_BxZ) * eps_BxZ * mask_Z[None, :]
+            log_ratio_BxZ = 0.5 * (eps_BxZ**2 + log_variance_BxZ - z_BxZ**2) * mask_Z[None, :]
+        kl_BxZ = gaussian_kl(mean_BxZ, log_variance_BxZ) * mask_Z[None, :]
+        return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, running=running, log_ratio=log_ratio_BxZ)
+
+    def prior(self, key, samples, mask_Z):
+        """Codes drawn from the prior, [samples, Z]."""
+        return normal_by_unit(key, mask_Z.shape[0], (samples,)).T * mask_Z[None, :]
+
+
+def gaussian_kl(mean, log_variance):
+    """KL(N(mean, variance) || N(0, 1)) in nats, elementwise (Kingma & Welling 2014, appendix B)."""
+    return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance)

@@ -1,0 +1,183 @@
+"""Strided convolutions, for images of any size."""
+
+import math
+
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from aejax.base.errors import InputError
+from aejax.models.nets.net import Net
+from aejax.settings.fields import count, counts
+
+
+class ConvEncoder(nn.Module):
+    """x_BxP -> h_BxH: a strided convolution and its activation for each width, then all maps side by side."""
+
+    net: Net
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, x_BxP, training):
+        maps = x_BxP.reshape(-1, *self.shape)
+        for width in self.net.widths:
+            after = Convolution(self.net, width, self.net.kernel)(maps)
+            if self.net.residual:  # past it, a linear map of each stride x stride pixels
+                after += Convolution(self.net, width, self.net.stride)(maps)
+            maps = self.net.activated(after, training)
+        return maps.reshape(maps.shape[0], -1)
+
+
+class ConvDecoder(nn.Module):
+    """h_BxH -> x_BxP: an activation and a transposed convolution for each layer of the encoder, the last one first."""
+
+    net: Net
+    shape: tuple[int, ...]
+
+    @nn.compact
+    def __call__(self, h_BxH, training):
+        image, *larger, smallest = self.net.shapes(self.shape)
+        maps = h_BxH.reshape(-1, *smallest)
+        for shape in (*reversed(larger), image):
+            after = Transposed(self.net, shape, self.net.kernel)(self.net.activated(maps, training))
+            if self.net.residual and shape is not image:
+                after += Transposed(self.net, shape, self.net.stride)(maps)
+            maps = after
+        return maps.reshape(maps.shape[0], -1)
+
+
+class Convolution(nn.Module):
+    """A convolution of [B, H, W, C] to `width` channels, padded so that H and W become H / stride, rounded up.
+
+    The padding is that of "SAME": as much on both sides, or one pixel more at the bottom and right.
+    """
+
+    net: Net
+    width: int
+    kernel: int  # its side in pixels
+
+    @nn.compact
+    def __call__(self, maps):
+        stride, taps = self.net.stride, taps_of(self.kernel, self.net.stride)
+        examples, *sides, channels = maps.shape
+        places = [-(-side // stride) for side in sides]
+        befores = [padding_before(side, self.kernel, stride) for side in sides]
+        pads = [
+            (before, (place + taps - 1) * stride - side - before)
+            for before, place, side in zip(befores, places, sides, strict=True)
+        ]
+        maps = jnp.pad(maps, ((0, 0), *pads, (0, 0)))
+        rows, columns = (place + taps - 1 for place in places)
+        blocks = maps.reshape(examples, rows, stride, columns, stride, channels).transpose(0, 1, 3, 2, 4, 5)
+        # The last tap's blocks reach beyond a kernel that is no multiple of the stride.
+        inside = [min(stride, self.kernel - tap * stride) for tap in range(taps)]
+        seen = [
+            _shifted(blocks, places, row, column)[:, :, :, : inside[row], : inside[column]].reshape(
+                examples, *places, inside[row] * inside[column] * channels
+            )
+            for row in range(taps)
+            for column in range(taps)
+        ]
+        return self.net.dense(self.width)(jnp.concatenate(seen, axis=3))
+
+
+class Transposed(nn.Module):
+    """The transpose of a Convolution of maps of `shape` (H, W, C), with a bias for each place in a stride.
+
+    A block of stride x stride pixels is made at once. Each pixel sees the maps through as many taps of the kernel as
+    reach it: all of them, or one less in a row or column where the kernel is no multiple of the stride.
+    """
+
+    net: Net
+    shape: tuple[int, ...]
+    kernel: int  # its side in pixels
+
+    @nn.compact
+    def __call__(self, maps):
+        (height, width, channels), stride, taps = self.shape, self.net.stride, taps_of(self.kernel, self.net.stride)
+        examples, *sides, _ = maps.shape
+        more = taps - 1
+        rows, columns = places = [side + more for side in sides]
+        maps = jnp.pad(maps, ((0, 0), (more, more), (more, more), (0, 0)))
+
+        def block(tall, first_row, wide, first_column):
+            """These pixels of each block, through the taps from these on: [B, rows, columns, tall, wide, C]."""
+            features = tall * wide * channels
+            shifts = [(row, column) for row in range(first_row, taps) for column in range(first_column, taps)]
+            if shifts:
+                seen = jnp.concatenate([_shifted(maps, places, *shift) for shift in shifts], axis=3)
+                made = self.net.dense(features)(seen)
+            else:  # a kernel smaller than the stride does not reach them
+                bias = self.param(f"bias_{first_row}_{first_column}", nn.initializers.zeros, (features,))
+                made = jnp.broadcast_to(bias, (examples, rows, columns, features))
+            return made.reshape(examples, rows, columns, tall, wide, channels)
+
+        whole = self.kernel - more * stride  # pixels of a stride that the last tap reaches
+        parts = [(whole, 0), (stride - whole, 1)] if whole < stride else [(stride, 0)]
+        blocks = jnp.concatenate(
+            [jnp.concatenate([block(*row, *column) for column in parts], axis=4) for row in parts], axis=3
+        )
+        pixels = blocks.transpose(0, 1, 3, 2, 4, 5).reshape(examples, rows * stride, columns * stride, channels)
+        top, left = (padding_before(side, self.kernel, stride) for side in (height, width))
+        return pixels[:, top : top + height, left : left + width]
+
+
+def taps_of(kernel, stride):
+    """The side of a kernel in strides, rounded up."""
+    return -(-kernel // stride)
+
+
+def padding_before(side, kernel, stride):
+    """The pixels that "SAME" padding adds before a side of so many."""
+    return max(0, (-(-side // stride) - 1) * stride + kernel - side) // 2
+
+
+def _shifted(maps, places, row, column):
+    """[B, H, W, …] -> [B, *places, …]: the maps from this row and column on."""
+    return maps[:, row : row + places[0], column : column + places[1]]
+
+
+@struct.dataclass
+class Conv(Net):
+    """Strided convolutions with these numbers of channels from the data towards the code, mirrored in the decoder.
+
+    Each layer divides height and width by the stride, rounding up, so that any size will do. A kernel smaller than the
+    stride passes over pixels, and what the decoder draws there is a bias.
+    """
+
+    widths: tuple[int, ...] = counts(1, 2**16)
+    kernel: int = count(1, 64)
+    stride: int = count(1, 64)
+
+    def check(self, experiment):
+        form = experiment.form
+        if len(form.shape) != 3:
+            raise InputError(
+                f"net=conv: needs images, and data={form.name} has vectors of {form.pixels} values; "
+                "must be another net, such as mlp"
+            )
+        if not self.widths:
+            raise InputError("net.widths=[]: must name at least one layer of convolutions, or net=linear")
+        for layers, (height, width, _) in enumerate(self.shapes(form.shape)[:-1]):
+            if self.stride > 1 and height == width == 1:
+                raise InputError(
+                    f"net.widths={list(self.widths)}: too many strides, {form.shape[0]} x {form.shape[1]} pixels are "
+                    f"1 x 1 after {layers} layers; must be at most {layers} layers, or net.stride=1"
+                )
+
+    def shapes(self, shape):
+        """The shapes (H, W, C) of the maps that the encoder goes through, that of the image first."""
+        found = [shape]
+        for width in self.widths:
+            height, breadth, _ = found[-1]
+            found.append((-(-height // self.stride), -(-breadth // self.stride), width))
+        return found
+
+    def encoder(self, shape):
+        return ConvEncoder(self, shape)
+
+    def features(self, shape):
+        return math.prod(self.shapes(shape)[-1])
+
+    def decoder(self, shape):
+        return ConvDecoder(self, shape)

@@ -1,0 +1,81 @@
+"""What all nets have in common: the layers between two linear ones, and their options."""
+
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax import struct
+
+from aejax.settings.fields import Number, choice, flag, number
+
+ACTIVATIONS = (
+    "celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "leaky_relu",
+    "log_sigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "soft_sign", "softplus", "sparse_plus",
+    "squareplus", "swish", "tanh",
+)  # fmt: skip
+INITS = (
+    "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "orthogonal",
+)  # fmt: skip
+MOMENTUM = 0.9  # of the running statistics of batch norm: they are a mean over some ten steps
+
+
+@struct.dataclass
+class Net:
+    """The base of all nets: an encoder, a decoder, and the width H between code and decoder, for a shape of data.
+
+    `norm` is none, layer (Ba et al. 2016; over a layer's units, in convolutions over a pixel's channels) or batch
+    (Ioffe & Szegedy 2015); `dropout` the share of hidden units that a step leaves out, null for none (Srivastava et
+    al. 2014); `residual` adds to each hidden layer its input (He et al. 2016), through a linear map where the widths
+    differ. With `center` the encoder is given what an example differs in from the mean training example, and the
+    decoder's output is added to that. The layers next to the code are the bottleneck's and start as it says.
+    """
+
+    activation: str = choice(*ACTIVATIONS)
+    init: str = choice(*INITS)
+    norm: str = choice("none", "layer", "batch")
+    dropout: Number | None = number(0, 0.99, optional=True)
+    residual: bool = flag()
+    center: bool = flag()
+
+    is_linear: ClassVar[bool] = False  # whether nothing but linear maps stands between data and code
+    tied: ClassVar[bool] = False  # whether the decoder's weights are the encoder's
+
+    def check(self, experiment):
+        """Raises InputError where the net does not fit the experiment's data."""
+
+    def encoder(self, shape):
+        """The module (x_BxP, training) -> h_BxH, for examples of `shape`."""
+        raise NotImplementedError
+
+    def features(self, shape):
+        """The width H of the decoder's input, which the bottleneck makes out of the code."""
+        raise NotImplementedError
+
+    def decoder(self, shape):
+        """The module (h_BxH, training) -> x_BxP before the output non-linearity, which is the likelihood's."""
+        raise NotImplementedError
+
+    def dense(self, width, name=None):
+        """A linear layer."""
+        return nn.Dense(width, kernel_init=getattr(nn.initializers, self.init)(), name=name)
+
+    def activated(self, h, training):
+        """Norm, activation and dropout of hidden units, the last axis that of the units; inside a module."""
+        if self.norm == "layer":
+            h = nn.LayerNorm()(h)
+        if self.norm == "batch":
+            h = nn.BatchNorm(not training, momentum=MOMENTUM, use_fast_variance=False)(h)
+        h = getattr(jax.nn, self.activation)(h)
+        return Dropout(self.dropout)(h) if training and self.dropout is not None else h
+
+
+class Dropout(nn.Module):
+    """Leaves each unit out with probability `rate`, which may be a tracer, and scales the others up."""
+
+    rate: Any
+
+    @nn.compact
+    def __call__(self, h):
+        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, h.shape)
+        return jnp.where(kept, h / (1 - self.rate), 0.0)

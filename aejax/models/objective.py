@@ -1,0 +1,176 @@
+"""The terms of an objective, per example; the mean over examples and the weight come last."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import struct
+
+from aejax.base.errors import InputError
+from aejax.base.keys import Purpose, key_for, normal_by_unit
+from aejax.models.autoencoder import Outputs, code_weights, encode, forward
+from aejax.settings.fields import Number, count, number
+
+
+@struct.dataclass
+class Seen:
+    """What a term may look at: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
+
+    `progress` is the share of the steps after pretraining that is over, 0 to 1; `key` is for what a term draws, None in
+    evaluation.
+    """
+
+    experiment: Any
+    params: Any
+    x: jax.Array
+    outputs: Outputs
+    progress: jax.Array
+    key: jax.Array | None
+
+
+@struct.dataclass
+class Term:
+    """The base of terms: `term(seen)` is its value, [B] or a scalar, `added` what its mean adds to the objective."""
+
+    weight: Number = number(0)
+
+    def check(self, experiment):
+        """Raises InputError where the term does not fit the rest of the experiment."""
+
+    def __call__(self, seen):
+        raise NotImplementedError
+
+    def added(self, seen, mean):
+        """What the objective gets, a scalar."""
+        return self.weight * mean
+
+
+@struct.dataclass
+class KL(Term):
+    """KL(posterior || prior), summed over code units; weight 1 makes the objective -ELBO, others beta-VAEs.
+
+    Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4. What is added to the objective is
+
+        weight * ramp * |sum_j max(free_bits, mean_B KL_j) - capacity * min(1, progress / growth)|
+
+    The ramp rises from 0 to 1 over the share `anneal` of each of `cycles` equal cycles of the training, once for linear
+    annealing (Bowman et al. 2016), several times for a cyclical one (Fu et al. 2019, eq. 6). The training here is what
+    follows pretraining. free_bits, in nats a unit: Kingma et al. 2016, eq. 15. The capacity, in nats: Burgess et al.
+    2018, eq. 8.
+    """
+
+    anneal: Number = number(0, 1)
+    cycles: Number = number(1)
+    free_bits: Number = number(0)
+    capacity: Number = number(0)
+    growth: Number = number(0, 1)
+
+    def check(self, experiment):
+        if not experiment.model.bottleneck.has_prior:
+            raise InputError("model.terms.kl: needs a bottleneck with a prior, as aejax.models.bottlenecks.Gaussian")
+
+    def __call__(self, seen):
+        return jnp.sum(seen.outputs.code.kl, axis=1)
+
+    def added(self, seen, mean):
+        code = seen.outputs.code
+        kl = jnp.sum(jnp.maximum(jnp.mean(code.kl, axis=0), self.free_bits * code.mask))
+        within = jnp.mod(seen.progress * self.cycles, 1.0)
+        return (
+            self.weight * _ramp(within, self.anneal) * jnp.abs(kl - self.capacity * _ramp(seen.progress, self.growth))
+        )
+
+
+@struct.dataclass
+class L1(Term):
+    """The sum of the code units' absolute values, each times the length of its weights in the decoder.
+
+    It is the L1 norm of a code whose decoder has rows of length 1 (Conerly et al. 2024), so that smaller codes and
+    larger weights do not escape it. A decoder with hidden layers can still let later layers do so.
+    """
+
+    def __call__(self, seen):
+        weights_ZxH = code_weights(seen.experiment, seen.params)
+        length_Z = jnp.sqrt(jnp.sum(weights_ZxH**2, axis=1) + TINY**2)  # the root has no gradient at 0
+        return jnp.abs(seen.outputs.code.z) @ length_Z
+
+
+@struct.dataclass
+class Rate(Term):
+    """sum_j KL(rho || the batch's mean of unit j), between Bernoulli rates (Ng 2011, section 3), a scalar."""
+
+    rho: Number = number(above=0, high=0.999999)
+
+    def check(self, experiment):
+        activation = getattr(experiment.model.bottleneck, "activation", None)
+        if activation != "sigmoid":
+            raise InputError(
+                f"model.bottleneck.activation={activation}: must be sigmoid where units have a target rate"
+            )
+
+    def __call__(self, seen):
+        code, rho = seen.outputs.code, self.rho
+        rate_Z = jnp.clip(jnp.mean(code.z, axis=0), TINY, 1 - TINY)
+        kl_Z = rho * jnp.log(rho / rate_Z) + (1 - rho) * jnp.log((1 - rho) / (1 - rate_Z))
+        return jnp.sum(kl_Z * code.mask)
+
+
+TINY = 1e-6
+
+
+@struct.dataclass
+class Contraction(Term):
+    """The squared Frobenius norm of the encoder's Jacobian at x, the code's mean by pixels (Rifai et al. 2011, eq. 5).
+
+    It is exact, at the cost of a backward pass a unit, or with `probes` the mean over so many random directions, which
+    has the same expectation (Hutchinson 1990). Nets are as in evaluation: nothing drops out, norms use what they know.
+    """
+
+    probes: int | None = count(1, optional=True)
+
+    def __call__(self, seen):
+        units = seen.outputs.code.mask.shape[0]
+        mean_BxZ, pull = jax.vjp(lambda x_BxP: encode(seen.experiment, seen.params, x_BxP).mean, seen.x)
+        if self.probes is None:
+            directions_DxZ, scale = jnp.eye(units), 1.0
+        else:
+            directions_DxZ = jnp.sign(normal_by_unit(seen.key, units, (self.probes,))).T
+            scale = 1 / self.probes
+
+        def squared(direction_Z):
+            (gradient_BxP,) = pull(jnp.broadcast_to(direction_Z[None, :], mean_BxZ.shape))
+            return jnp.sum(gradient_BxP**2, axis=1)
+
+        return scale * jnp.sum(jax.lax.map(squared, directions_DxZ, batch_size=DIRECTIONS), axis=0)
+
+
+DIRECTIONS = 8  # that are pulled back at a time
+
+
+def _ramp(progress, share):
+    """Rises from 0 to 1 while `progress` does from 0 to `share`; 1 throughout where the share is 0."""
+    return jnp.where(share > 0, jnp.minimum(1.0, progress / jnp.where(share > 0, share, 1.0)), 1.0)
+
+
+def objective(experiment, params, clean_BxP, input_BxP, at=None):
+    """The training objective, a scalar; its terms {name: scalar}, means over examples in nats; and what is running now.
+
+    `at` is the step; without one nothing is drawn, and nets are as in evaluation.
+    """
+    key_posterior, key_training, key_penalty = (
+        None if at is None else key_for(experiment.seed, use, at)
+        for use in (Purpose.POSTERIOR, Purpose.TRAINING, Purpose.PENALTY)
+    )
+    outputs = forward(
+        experiment, params, input_BxP, key_posterior if experiment.model.bottleneck.sampling else None, key_training
+    )
+    pretraining = sum(experiment.pretrain.phases(experiment))  # steps before the whole model trains
+    progress = jnp.float32(1.0) if at is None else (at - pretraining) / (experiment.steps - pretraining)
+    seen = Seen(experiment, params, input_BxP, outputs, progress, key_penalty)
+    nats_B = experiment.likelihood.negative_log(clean_BxP, outputs.logits, params["likelihood"])
+    terms = {"reconstruction": jnp.mean(nats_B)}
+    total = terms["reconstruction"]
+    for name, term in experiment.model.terms.items():
+        terms[name] = jnp.mean(term(seen))
+        total += term.added(seen, terms[name])
+    return total, terms, outputs.running

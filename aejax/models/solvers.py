@@ -1,0 +1,53 @@
+"""How a model's parameters are found: by descent, or in closed form."""
+
+from typing import ClassVar
+
+from flax import struct
+
+from aejax.base.errors import InputError
+from aejax.models.bottlenecks import code_width
+from aejax.models.principal_components import principal_components
+
+
+@struct.dataclass
+class Descent:
+    """Gradient steps from a random start."""
+
+    closed_form: ClassVar[bool] = False
+
+    def check(self, experiment):
+        """Fits every experiment."""
+
+    def start(self, params, stored_NxP, form):
+        """The parameters before the first step, for these training examples."""
+        return params
+
+
+@struct.dataclass
+class PrincipalComponents:
+    """The linear net whose code is the projection on the first principal components; no gradient steps.
+
+    Pearson 1901; Bourlard & Kamp 1988 for its place among autoencoders.
+    """
+
+    closed_form: ClassVar[bool] = True
+
+    def check(self, experiment):
+        """Raises InputError where the experiment is not a linear, plain autoencoder with a free mean."""
+        if not experiment.net.is_linear:
+            raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
+        if experiment.net.tied:
+            raise InputError("net.tied=true: principal components are tied already; must be false")
+        if experiment.net.center:
+            raise InputError("net.center=true: principal components are centred already; must be false")
+        if experiment.model.bottleneck.has_prior or experiment.model.terms:
+            raise InputError("model: principal components need a plain bottleneck and no further terms")
+        if getattr(experiment.likelihood, "output", None) != "identity":
+            raise InputError("likelihood: principal components need likelihood=linear")
+
+    def start(self, params, stored_NxP, form):
+        """The solution."""
+        mean_P, components_ZxP = principal_components(stored_NxP, form, code_width(params))
+        kernel_PxZ = components_ZxP.T
+        to_code = {"mean": {"kernel": kernel_PxZ, "bias": -mean_P @ kernel_PxZ}}
+        return dict(params, to_code=to_code, from_code={"kernel": components_ZxP, "bias": mean_P})

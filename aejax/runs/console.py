@@ -1,0 +1,220 @@
+"""What a person at the terminal sees: progress, a short table, where the files are."""
+
+import contextlib
+import os
+import sys
+import time
+from collections import Counter
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from aejax.runs.folder import Run
+
+LINES = 10  # log lines of a training where there is no terminal
+
+
+class Stream:
+    """An output that a closed pipe, a full disk or a narrow character set never turns into the end of a run."""
+
+    def __init__(self, stream):
+        self.stream = stream
+
+    def __getattr__(self, name):
+        return getattr(self.stream, name)
+
+    def write(self, text):
+        """Writes the text with what cannot be encoded replaced, or gives the stream up."""
+        encoding = self.stream.encoding or "utf-8"
+        self._attempt(lambda: self.stream.write(text.encode(encoding, "replace").decode(encoding)))
+
+    def flush(self):
+        """Flushes, or gives the stream up."""
+        self._attempt(self.stream.flush)
+
+    def _attempt(self, action):
+        try:
+            action()
+        except (OSError, ValueError):
+            self.stream = sys.stdout = open(os.devnull, "w")  # noqa: SIM115, also for Python's own flush at exit
+
+
+class Report:
+    """Shows how a training goes on: one bar where there is a terminal, plain lines where there is none."""
+
+    def __init__(self, console=None):
+        self.console = console or Console(file=Stream(sys.stdout), highlight=False, soft_wrap=True)
+
+    def data(self, jobs):
+        """One line for each data set of the jobs: how many examples of what, and as what they are taken."""
+        likelihoods, datasets = {}, {}
+        for job in jobs:
+            datasets[id(job.dataset)] = job.dataset
+            name = type(job.experiment.likelihood).__name__.lower()
+            likelihoods.setdefault(id(job.dataset), {})[name] = None
+        for key, dataset in datasets.items():
+            told = dataset.described
+            sizes = ", ".join(f"{count:,} {name}" for name, count in told["examples"].items())
+            shape = "x".join(map(str, told["shape"]))
+            kind = told["kind"] + ", drawn at each step" * dataset.dynamic + ", standardized" * dataset.standardized
+            self.say(
+                f"data {told['name']}: {sizes} examples of {shape}, kind {kind}, "
+                f"likelihood {' or '.join(likelihoods[key])}"
+            )
+
+    @contextlib.contextmanager
+    def training(self, steps, name, done=0):
+        """A function (step, loss, phase) that shows how far a training has come; `done` steps were before."""
+        started = time.perf_counter()
+
+        def rate(step):
+            return (step - done) / max(time.perf_counter() - started, 1e-9)
+
+        if self.console.is_terminal:
+            with self._bar(name, steps, done) as update:
+                yield lambda step, loss, phase: update(
+                    step, f"{step}/{steps}  {phase}loss {loss:.5g}  {rate(step):,.0f} steps/s"
+                )
+            return
+        due = [at for part in range(1, LINES + 1) if (at := steps * part // LINES) > done]
+
+        def show_line(step, loss, phase):
+            passed = [at for at in due if at <= step]
+            if passed:
+                del due[: len(passed)]
+                left = (steps - step) / max(rate(step), 1e-9)
+                speed = f"{rate(step):,.0f} steps/s  {left:.0f} s left"
+                self.say(f"{name}: step {step}/{steps}  {phase}loss {loss:.5g}  {speed}")
+
+        yield show_line
+
+    @contextlib.contextmanager
+    def _bar(self, name, total, done):
+        """A function (completed, told, name) that moves a bar."""
+        columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
+        columns += [TextColumn("{task.fields[told]}"), TimeRemainingColumn()]
+        with Progress(*columns, console=self.console) as progress:
+            task = progress.add_task(name, total=total, completed=done, told="")
+
+            def update(completed, told, name=name):
+                progress.update(task, completed=completed, told=told, description=name)
+
+            yield update
+
+    def say(self, text):
+        """One line."""
+        self.console.print(text, markup=False)
+
+    def result(self, run):
+        """The table of a finished Run against the mean image and PCA, and where its files are."""
+        record, metrics = run.record, run.metrics
+        diverged = record["status"] == "diverged"
+        if diverged:
+            last = int(run.history[-1]["step"])
+            self.say(f"diverged: the loss was no longer finite by step {last}; a smaller optim.lr may help")
+        if "wandb_lost" in record:
+            self.say(f"W&B has not all of it ({record['wandb_lost']}); wandb sync {run.path}/wandb uploads the rest")
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("", "recon/mse", "psnr dB", "kNN", "silhouette"):
+            table.add_column(column, justify="left" if not column else "right")
+        separated = [_shown(metrics.get(f"separation/{key}")) for key in ("knn_accuracy", "silhouette")]
+        errors = [_shown(metrics.get(f"recon/{key}")) for key in ("mse", "psnr")]
+        table.add_row(record["name"], *errors, *separated)
+        table.add_row("PCA, as many units", _shown(metrics.get("floor/pca_mse")))
+        table.add_row("mean image", _shown(metrics.get("floor/mean_mse")))
+        self.console.print(table)
+        if "recon/exact" in metrics:
+            told = f"without a wrong pixel: {metrics['recon/exact']:.1%} of the examples"
+            restored = metrics.get("restore/at_most_one_wrong")
+            self.say(told if restored is None else f"{told}; restored with at most one: {restored:.1%}")
+        if metrics.get("anomaly/auroc") is not None:
+            named = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
+            told = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in named.items()]
+            self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None))
+        if not diverged:  # else it is no fault of the code's
+            for remark in record.get("evaluation", {}).get("remarks", ()):
+                self.say(remark)
+        self.say(f"{record['seconds']['total']:.1f} s; files in {run.path}")
+
+
+class SweepReport(Report):
+    """Shows how a sweep goes on: one bar over all its lanes where there is a terminal, else one line a program."""
+
+    def __init__(self, programs, console=None):
+        """`programs` are the Layout and the steps of each."""
+        super().__init__(console)
+        self.programs, self.number, self.done = programs, 0, 0  # done: steps times lanes
+        self._update = None  # moves the bar, where there is one
+
+    def plan(self, finished):
+        """What will be trained, and how many of the jobs were `finished` before."""
+        counts = [layout.count for layout, _ in self.programs]
+        lanes = str(counts[0]) if len(set(counts)) == 1 else " + ".join(map(str, counts)) or "no"
+        how = " or ".join(sorted({layout.how for layout, _ in self.programs}))
+        devices = _plural(max((layout.devices for layout, _ in self.programs), default=0), "device")
+        self.say(
+            f"{_plural(sum(counts), 'job')} -> {_plural(len(counts), 'program')} of {lanes}"
+            f" lane{'' if lanes == '1' else 's'}{f', {how} on {devices}' if how else ''}"
+            f"{f'; {finished} finished before' if finished else ''}"
+        )
+
+    @contextlib.contextmanager
+    def running(self):
+        """While this is open there is a bar, where there is a terminal."""
+        if not self.console.is_terminal:
+            yield
+            return
+        with self._bar("", sum(layout.count * steps for layout, steps in self.programs), 0) as self._update:
+            yield
+
+    @contextlib.contextmanager
+    def group(self):
+        """While this is open the next program trains."""
+        layout, steps = self.programs[self.number]
+        self.number, self.layout = self.number + 1, layout
+        self.name = f"program {self.number}/{len(self.programs)}: {_plural(layout.count, 'lane')} by {layout.how}"
+        if self._update:
+            self._update(self.done, "compiling", self.name)
+        yield
+        self.done += layout.count * steps
+        if self._update:
+            self._update(self.done, "", self.name)
+
+    @contextlib.contextmanager
+    def training(self, steps, name, done=0):
+        """As Report's, for all lanes of a program."""
+        if self._update:
+            yield lambda step, loss, phase: self._update(
+                self.done + step * self.layout.count, f"step {step}/{steps}  {phase}mean loss {loss:.5g}", self.name
+            )
+            return
+        started = time.perf_counter()
+        yield lambda step, loss, phase: None
+        told = f"steps {done} to {steps}" if done else f"{steps} steps"
+        devices = _plural(self.layout.devices, "device")
+        self.say(f"{self.name} on {devices}: {told} in {time.perf_counter() - started:.1f} s")
+
+    def summary(self, folder, runs, failed, seconds):
+        """Counts, the best runs, every failure with its reason, and where to go on."""
+        read = [Run.read(path) for path in runs]
+        counts = Counter(run.record["status"] for run in read) + Counter({"failed": len(failed)})
+        told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        self.say(f"{told} in {seconds:.1f} s; runs in {folder}")
+        for name, best in (("recon/mse", min), ("separation/knn_accuracy", max)):
+            scored = [(run.metrics[name], run) for run in read if run.metrics.get(name) is not None]
+            if scored:
+                value, run = best(scored, key=lambda pair: pair[0])
+                self.say(f"best {name}: {value:.4g}, {run.record['name']} ({run.path})")
+        for reason, count in Counter(reason for _, reason in failed).items():
+            first = next(words for words, each in failed if each == reason)
+            self.say(f"failed, {_plural(count, 'job')}: {reason} ({'first: ' if count > 1 else ''}{first})")
+        self.say(f"to compare them: python -m aejax.compare {folder}")
+
+
+def _plural(number, word):
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
+def _shown(value):
+    return "-" if value is None else f"{value:.4g}"

@@ -1,0 +1,242 @@
+"""What the files of a run hold, and whether they do: one reader for each, which refuses what the others never see.
+
+A reader raises InputError with the file's name and what is wrong in it, and OSError where it cannot be opened.
+"""
+
+import csv
+import io
+import json
+import math
+import re
+import reprlib
+
+import yaml
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from aejax.base import archive
+from aejax.base.errors import InputError
+from aejax.base.files import octets, regular
+
+FIELDS = {  # of run.json: the kinds that a field may be of, where it is there; `status` must be
+    "format": (int,),
+    "id": (str, None),
+    "name": (str,),
+    "status": (str,),
+    "error": (str, None),
+    "versions": (dict,),
+    "device": (str,),
+    "lanes": (dict,),
+    "data": (dict,),
+    "likelihood": (str,),
+    "protocol": (dict,),
+    "wandb_id": (str, None),
+    "wandb_lost": (str,),
+    "started": (str,),
+    "finished": (str,),
+    "seconds": (dict,),
+    "parameters": (int, None),
+    "evaluation": (dict,),
+    "evaluated_again": (list,),
+    "same_as": (str,),
+}
+INSIDE = {  # the same of what is in them; None: of all the values of a mapping
+    "versions": {None: (str, None)},
+    "data": {"name": (str, None), "fingerprint": (str, None)},
+    "protocol": {"what": (list,), "noise": (str,), "nll_samples": (int,)},
+    "seconds": {None: (float,)},
+    "evaluation": {"absent": (dict,), "remarks": (list,), "worst": (dict,), "specificity": (dict,)},
+}
+KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "a mapping", list: "a list", None: "null"}
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast
+MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
+DEEPEST = 60  # mappings and lists in one another
+TOO_DEEP = f"more than {DEEPEST} mappings and lists are in one another"
+MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
+
+
+def record(path):
+    """run.json: a mapping of the FIELDS, and of others that nobody reads."""
+    fields = _json(path)
+    check(path, {"status": None} | fields, FIELDS)
+    if fields.get("format", 1) < 1:
+        raise _damaged(path, f"format is {fields['format']}; must be at least 1")
+    for name, kinds in INSIDE.items():
+        inner = fields.get(name, {})
+        check(path, inner, dict.fromkeys(inner, kinds[None]) if None in kinds else kinds, f"{name}.")
+    evaluation = fields.get("evaluation", {})
+    check(path, evaluation.get("absent", {}), dict.fromkeys(evaluation.get("absent", {}), (str,)), "evaluation.absent.")
+    for name, items, kind in (
+        ("evaluation.remarks", evaluation.get("remarks", ()), str),
+        ("evaluated_again", fields.get("evaluated_again", ()), dict),
+        ("protocol.what", fields.get("protocol", {}).get("what", ()), str),
+    ):
+        for item in items:
+            check(path, {name: item}, {name: (kind,)})
+    return fields
+
+
+def check(path, fields, kinds, above=""):
+    """Raises InputError where a field that is there is of none of its `kinds` {name: (type or None, ...)}."""
+    for name in kinds.keys() & fields.keys():
+        value = fields[name]
+        if not any(value is None if kind is None else _is(value, kind) for kind in kinds[name]):
+            allowed = " or ".join(KINDS[kind] for kind in kinds[name])
+            raise _damaged(path, f"{above}{name} is {reprlib.repr(value)}; must be {allowed}")
+
+
+def _is(value, kind):
+    """Whether a value is of the kind; whole numbers are numbers, truth values are none."""
+    if kind in (int, float):
+        return isinstance(value, (int, kind)) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def metrics(path):
+    """metrics.json: {name: a finite number or None}."""
+    values = _json(path)
+    for name, value in values.items():
+        if value is not None and not (_is(value, float) and _is_finite(value)):
+            raise _damaged(path, f"{name} is {reprlib.repr(value)}; must be a finite number or null")
+    return values
+
+
+def _is_finite(value):
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float can hold
+        return False
+
+
+def history(path):
+    """history.csv: one dict of floats a log point, the first of them the step."""
+    rows, text = [], octets(path, MOST["csv"])
+    try:
+        reader = csv.reader(io.StringIO(text.decode(), newline=""), strict=True)
+        names = next(reader, [])
+        if names[:1] != ["step"] or len(set(names)) < len(names):
+            raise ValueError("its first line must name the columns, the step first, each once")
+        for number, row in enumerate(reader, 2):
+            if len(row) != len(names):
+                raise ValueError(f"line {number} has {len(row)} values; must have {len(names)}")
+            rows.append(dict(zip(names, map(float, row), strict=True)))
+            if not math.isfinite(rows[-1]["step"]):
+                raise ValueError(f"line {number} has the step {row[0]}; must be a number")
+    except (ValueError, csv.Error) as error:
+        raise _damaged(path, error) from None
+    return rows
+
+
+def codes(path):
+    """codes.npz: z [N, latent_dim] float, index [N] whole numbers; y [N] labels and name [N] texts where there are."""
+    with regular(path) as file:
+        try:
+            arrays = archive.from_npz(file)
+        except ValueError as error:
+            raise _damaged(path, error) from None
+    for name, kinds, axes in (("z", "f", 2), ("index", "iu", 1), ("y", "iu", 1), ("name", "U", 1)):
+        array = arrays.get(name)
+        if array is None:
+            if name in ("z", "index"):
+                raise _damaged(path, f"holds no {name}")
+        elif array.dtype.kind not in kinds or array.ndim != axes or len(array) != len(arrays["z"]) or 0 in array.shape:
+            raise _damaged(path, f"{name} is {array.dtype}{list(array.shape)}, beside z {list(arrays['z'].shape)}")
+    return arrays
+
+
+def params(path):
+    """params.safetensors as a dict by module and layer."""
+    data = octets(path, MOST["safetensors"])
+    try:
+        arrays = archive.from_tensors(data)
+    except ValueError as error:
+        raise _damaged(path, error) from None
+    tree = {name: {} for name in MODULES}  # some have no parameters
+    for name, array in arrays.items():
+        *modules, leaf = name.split(".")
+        node = tree if modules and modules[0] in MODULES else None
+        for module in modules:
+            node = node.setdefault(module, {}) if isinstance(node, dict) else None
+        if not isinstance(node, dict) or leaf in node or array.dtype.kind not in "fiu":
+            raise _damaged(path, f"{reprlib.repr(name)} is no parameter of a model")
+        node[leaf] = array
+    return tree
+
+
+def mapping(path):
+    """A YAML file as plain containers, without its interpolations resolved."""
+    return _mapping(path, octets(path, MOST["yaml"]))
+
+
+def config(path):
+    """The same as OmegaConf reads it."""
+    text = octets(path, MOST["yaml"])
+    wrong = [name for name in _mapping(path, text) if not isinstance(name, str)]
+    if wrong:
+        raise _damaged(path, f"has the key {reprlib.repr(wrong[0])}; must be a text")
+    try:
+        return OmegaConf.create(text.decode())
+    except (ValueError, TypeError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
+        raise _damaged(path, error) from None
+
+
+def choices(path):
+    """The choice of each group, from .hydra/hydra.yaml, of which only that part is parsed: it is long."""
+    part = re.search(rb"^    choices:\n((?:      .*\n?)+)", octets(path, MOST["yaml"]), re.M)
+    chosen = _mapping(path, part[1]) if part else {}
+    check(path, chosen, dict.fromkeys(chosen, (str, None)))
+    wrong = [group for group in chosen if not isinstance(group, str)]
+    if wrong:
+        raise _damaged(path, f"choices has the group {reprlib.repr(wrong[0])}; must be a text")
+    return {group: choice for group, choice in chosen.items() if not group.startswith("hydra/")}
+
+
+def _mapping(path, text):
+    try:
+        _check_nodes(text)
+        content = yaml.load(text, _LOADER)
+    except (ValueError, RecursionError, yaml.YAMLError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, "is no mapping")
+    return content
+
+
+def _check_nodes(text):
+    """Raises ValueError for YAML that its loader would break on: nested without end, or by aliases. None has tags."""
+    depth = 0
+    for event in yaml.parse(text, _LOADER):
+        if isinstance(event, yaml.AliasEvent):
+            raise ValueError(f"line {event.start_mark.line + 1} has an alias; must have none")
+        if getattr(event, "tag", None):
+            raise ValueError(f"line {event.start_mark.line + 1} has the tag {reprlib.repr(event.tag)}; must have none")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise ValueError(TOO_DEEP)
+
+
+def _check_depth(content):
+    """Raises ValueError where plain containers are nested too deeply to be written again."""
+    nodes = [content]
+    for _ in range(DEEPEST):
+        inner = [each.values() if isinstance(each, dict) else each for each in nodes]
+        nodes = [each for values in inner for each in values if isinstance(each, dict | list)]
+        if not nodes:
+            return
+    raise ValueError(TOO_DEEP)
+
+
+def _json(path):
+    text = octets(path, MOST["json"])
+    try:
+        content = json.loads(text)
+        _check_depth([content])
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, f"holds {reprlib.repr(content)}; must hold a mapping")
+    return content
+
+
+def _damaged(path, why):
+    return InputError(f"{path}: cannot be read ({' '.join(str(why).split()) or type(why).__name__})")

@@ -1,0 +1,263 @@
+"""The run folder: the only reader and writer of it. A killed process leaves every file whole or not there."""
+
+import csv
+import io
+import json
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from safetensors import SafetensorError, safe_open
+
+from aejax.base import archive
+from aejax.base.errors import InputError, near
+from aejax.base.files import octets, regular, remove_parts, set_aside, write_whole
+from aejax.base.nested import dotted
+from aejax.runs import contents
+
+FORMAT = 2  # of what a run leaves. 1, without the number: encoders of lanes narrower than their program are scrambled
+FINISHED = ("completed", "diverged")
+FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
+PICTURES = ("png", "pdf", "svg")  # the formats of figures/
+SETTINGS = ".hydra"  # the folder of what Hydra leaves of a job
+
+
+class Run:
+    """One run's folder; `record` is what run.json holds."""
+
+    def __init__(self, path):
+        self.path = Path(path)
+        self.record = {}
+
+    @classmethod
+    def read(cls, path):
+        """The run that `path` holds; raises InputError where there is none, or where its run.json is damaged."""
+        run = cls(path)
+        try:
+            run.record = contents.record(run.path / "run.json")
+        except OSError as error:
+            why = "no run.json" if isinstance(error, FileNotFoundError) else error
+            raise InputError(f"{path}: holds no run that can be read ({why})") from None
+        return run
+
+    @classmethod
+    def finished(cls, path, run_id):
+        """The whole and finished run with this id in `path`, None where there is none."""
+        run = cls.found(path)
+        if run is None or run.record.get("id") != run_id or run.record.get("status") not in FINISHED:
+            return None
+        return None if run.damaged else run
+
+    @property
+    def damaged(self):
+        """The names of the files of a finished run that are not there or cannot be read."""
+        return [name for name in FILES[1:] if not self._is_whole(name)]
+
+    def _is_whole(self, name):
+        try:
+            regular(self.path / name).close()
+            if name == "params.safetensors":
+                with safe_open(self.path / name, "np"):  # reads its head, which knows how long the file must be
+                    return True
+            if name == "codes.npz":  # whose list of contents stands at its end
+                return zipfile.is_zipfile(self.path / name)
+            return bool(self.metrics if name == "metrics.json" else self.history)
+        except (OSError, ValueError, SafetensorError):
+            return False
+
+    @classmethod
+    def found(cls, path):
+        """The run in `path`, None where there is none that can be read."""
+        try:
+            return cls.read(path)
+        except InputError:
+            return None
+
+    def note(self, **fields):
+        """Adds fields to run.json."""
+        self.record |= fields
+        self._write("run.json", _record_text(self.record), lasting=self.record["status"] != "running")
+
+    @property
+    def format(self):
+        """The FORMAT that its files are written in."""
+        return self.record.get("format", 1)
+
+    @property
+    def metrics(self):
+        """metrics.json: {name: a finite number or None}; raises InputError where it is damaged, as all files here."""
+        return contents.metrics(self.path / "metrics.json")
+
+    def score(self, name, select="last"):
+        """The metric `name`, else that of the history where the parameters were kept; None if not finite or diverged.
+
+        Raises InputError where there is neither.
+        """
+        kept = self.kept(select)
+        known = self.metrics | {key: value for key, value in kept.items() if key != "step"}
+        if name not in known and name.startswith("valid/") and not any(key.startswith("valid/") for key in known):
+            return None  # there are no validation examples
+        if name not in known:
+            raise InputError(f"objective={name}: no such metric; {near(name, known)}")
+        value = known[name]
+        finite = value is not None and math.isfinite(value)
+        return value if finite and self.record["status"] == "completed" else None
+
+    def write_metrics(self, metrics):
+        """Writes metrics.json; numbers that are not finite become null."""
+        self._write("metrics.json", _metrics_text(metrics))
+
+    def write_again(self, metrics, **fields):
+        """Writes metrics.json and adds fields to run.json; neither where one cannot be put into words."""
+        record = self.record | fields
+        texts = {"metrics.json": _metrics_text(metrics), "run.json": _record_text(record)}
+        for name, text in texts.items():
+            self._write(name, text)
+        self.record = record
+
+    @property
+    def history(self):
+        """history.csv: one dict of floats a log point."""
+        return contents.history(self.path / "history.csv")
+
+    def kept(self, select):
+        """The row of the history at which the parameters were kept, by the experiment's `select`."""
+        rows = self.history
+        if not rows or (select == "best" and "valid/mse" not in rows[0]):
+            raise InputError(f"{self.path / 'history.csv'}: tells no step whose parameters were kept")
+        if select == "best":
+            return min(rows, key=lambda row: (math.isnan(row["valid/mse"]), row["valid/mse"]))
+        return rows[-1]
+
+    def write_history(self, rows):
+        """Writes history.csv, one row a log point; nan and inf stay as they are."""
+        text = io.StringIO()
+        writer = csv.DictWriter(text, list(rows[0]) if rows else ["step"], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write("history.csv", text.getvalue())
+
+    @property
+    def params(self):
+        """params.safetensors as a dict by module and layer."""
+        return contents.params(self.path / "params.safetensors")
+
+    def write_params(self, params):
+        """Writes params.safetensors; names are module.layer.leaf. Raises OSError where it reads back as another."""
+        arrays = flat(params)
+        self._write("params.safetensors", archive.tensors(arrays))
+        self._compare("params.safetensors", arrays, flat(self.params))
+
+    @property
+    def codes(self):
+        """codes.npz: z [N, latent_dim], index [N] in the source; where there are labels, files, y [N], name [N]."""
+        return contents.codes(self.path / "codes.npz")
+
+    def write_codes(self, z_NxZ, y_N=None, index_N=None, name_N=None):
+        """Writes codes.npz; None: no labels, the source's rows in their order, no names. Raises OSError as above."""
+        index_N = np.arange(len(z_NxZ)) if index_N is None else index_N
+        arrays = {"z": z_NxZ, "index": index_N, "y": y_N, "name": name_N}
+        arrays = {name: array for name, array in arrays.items() if array is not None}
+        self._write("codes.npz", archive.npz(arrays))
+        self._compare("codes.npz", arrays, self.codes)
+
+    def _compare(self, name, written, read):
+        """Raises OSError where what was `read` back is not what was to be `written`."""
+        differing = archive.differing(written, read)
+        if differing:
+            more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+            raise OSError(f"{self.path / name}: does not read back as it was written ({differing[0]}{more})")
+
+    def write_figure(self, name, picture):
+        """Writes the bytes of a picture as figures/<name>; the name's ending is its format."""
+        self._write(f"figures/{name}", picture)
+
+    @property
+    def figures(self):
+        """The paths of all pictures, by name."""
+        return sorted(path for path in (self.path / "figures").glob("*") if path.suffix[1:] in PICTURES)
+
+    def _write(self, name, content, lasting=True):
+        write_whole(self.path / name, content, lasting)
+
+    @property
+    def settings(self):
+        """.hydra/config.yaml as plain containers, without its interpolations resolved."""
+        return contents.mapping(self.path / SETTINGS / "config.yaml")
+
+    @property
+    def choices(self):
+        """The choice of each group, from .hydra/hydra.yaml."""
+        return contents.choices(self.path / SETTINGS / "hydra.yaml")
+
+    @property
+    def has_settings(self):
+        """Whether what Hydra leaves of a job is there and can be read."""
+        try:
+            words = octets(self.path / SETTINGS / "overrides.yaml", contents.MOST["yaml"]).decode()
+            return bool(self.settings and self.choices and words)
+        except (OSError, ValueError):
+            return False
+
+    def difference(self, settings):
+        """In words, what this run differs in from one with these `settings`."""
+        from aejax.settings.configuration import differences
+        from aejax.training.experiment import decisive  # these import jax, which those who only read runs do not need
+
+        try:
+            own = OmegaConf.to_container(contents.config(self.path / SETTINGS / "config.yaml"), resolve=True)
+        except (OSError, ValueError, OmegaConfBaseException):
+            return "its .hydra/config.yaml cannot be read"
+        found = differences(decisive(own), decisive(settings))
+        told = [f"{key}: {there} there, {here} here" for key, (there, here) in found.items()]
+        return "; ".join(told) or "another version, other data, or its .hydra/config.yaml is newer"
+
+    def copy(self, path):
+        """A Run in `path` with the files of this finished one; its record says whose they are."""
+        other = Run(path)
+        for name in (*FILES[1:], *(f"figures/{each.name}" for each in self.figures)):
+            if (self.path / name).exists():
+                other._write(name, (self.path / name).read_bytes())
+        other.note(**self.record, same_as=str(self.path))
+        return other
+
+    def clear(self):
+        """Removes what an unfinished run left here; returns lines to tell.
+
+        A run.json that cannot be read gets another name, and so does what is damaged of a finished run. Raises
+        InputError, with nothing removed, where the run is finished and whole.
+        """
+        found, broken = Run.found(self.path), []
+        if found is None:
+            broken = ["run.json"]
+        elif found.record.get("status") in FINISHED:
+            broken = found.damaged
+            if not broken:
+                raise InputError(f"{self.path}: holds a finished run; choose another folder")
+        broken = [self.path / name for name in broken if (self.path / name).exists()]
+        told = [f"{path}: is damaged; renamed to {set_aside(path).name}, the run is trained again" for path in broken]
+        remove_parts(self.path)
+        remove_parts(self.path / "figures")
+        for name in FILES:
+            (self.path / name).unlink(missing_ok=True)
+        for picture in self.figures:
+            picture.unlink()
+        return told
+
+
+def _record_text(record):
+    """The bytes of run.json; half a pair of surrogates, which somebody's may hold, stays the escape that it was."""
+    return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _metrics_text(metrics):
+    finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+    return (json.dumps(finite, indent=2) + "\n").encode()
+
+
+def flat(params):
+    """A dict of dicts of arrays as {"module.layer.leaf": array}."""
+    return {name: np.asarray(array) for name, array in dotted(params)}

@@ -1,0 +1,123 @@
+"""From a composed configuration to a job: an experiment, its data, and what to leave of it."""
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from flax import struct
+
+from aejax.base.confinement import OWN, is_confined
+from aejax.base.errors import InputError, near
+from aejax.base.nested import dotted
+from aejax.base.version import VERSION
+from aejax.config import hints
+from aejax.config.explain import composed
+from aejax.datasets.dataset import Dataset
+from aejax.datasets.splits import Splits
+from aejax.runs.folder import FORMAT, PICTURES
+from aejax.runs.mirror import Track
+from aejax.settings.build import Build
+from aejax.settings.configuration import plain, without_hydra
+from aejax.settings.fields import declared, formats, part, words
+from aejax.training.checkpoint import Checkpoints
+from aejax.training.experiment import Experiment, run_id
+from aejax.training.lanes import Lanes
+
+
+@struct.dataclass
+class Around:
+    """The settings of a job that are not its experiment's."""
+
+    data: Any = part()  # with a load()
+    track: Track = part("mode", "start")
+    lanes: Lanes = part("how", "max", "settle")
+    checkpoint: Checkpoints = part("seconds")
+    figures: tuple[str, ...] = formats(*PICTURES)
+    objective: str = words()
+
+
+@struct.dataclass
+class Given:
+    """The source of a Dataset that is there already."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Job:
+    """What one configuration asks for: an experiment on a data set, and what to leave."""
+
+    settings: dict
+    choices: dict
+    experiment: Experiment
+    dataset: Dataset
+    track: Track
+    lanes: Lanes
+    checkpoint: Checkpoints
+    figures: tuple[str, ...]
+    objective: str
+    run_id: str
+    name: str
+
+    @classmethod
+    def read(cls, config, choices, loaded=None, dataset=None, trusted=None):
+        """The job of a composed configuration and Hydra's choices of groups for it.
+
+        A `dataset` that is given takes the place of the configuration's source. `loaded` {settings as text: Dataset}
+        keeps what the jobs of a sweep have in common; `trusted` are the modules that the configuration may name, None
+        for all, unless the process is confined. Raises InputError, before anything is compiled.
+        """
+        loaded = {} if loaded is None else loaded
+        build, settings = Build(config, OWN if is_confined() else trusted), plain(config)
+        settings.pop("hydra", None)
+        for name, value in dotted(settings):
+            if isinstance(value, str) and "\0" in value:
+                raise InputError(f"{name}: holds a null byte; must be a text without one")
+        own = {kind: declared(kind) for kind in (Around, Experiment)}
+        known = {name for names in own.values() for name in names}
+        for name in settings:
+            if name not in known:
+                raise InputError(f"{name}: no such key; {hints.of_key(name, choices) or near(name, known)}")
+        if not isinstance(settings.get("data"), dict):
+            raise InputError("data: must be a group's choice or a mapping of settings with a _target_")
+        common = {name: value for name, value in settings["data"].items() if name in declared(Splits)}
+        source = {name: value for name, value in settings["data"].items() if name not in common}
+        if dataset is not None:
+            settings["data"], source = common, {"_target_": f"{__name__}.Given"}
+        named = str(source.get("_target_"))
+        is_own = named.startswith("aejax.") and not named.startswith("aejax.datasets.")  # not made for a configuration
+        if dataset is None and build.trusted is not None and is_own:
+            raise InputError(f"data._target_={named}: must name a class of aejax.datasets")
+        around, experiment = (
+            build.instance(kind, {name: (settings | {"data": source})[name] for name in names if name in settings})
+            for kind, names in own.items()
+        )
+        splits = build.instance(Splits, common, "data")
+        key = json.dumps(settings["data"], sort_keys=True)
+        if key not in loaded:
+            loaded[key] = splits(_loaded(around.data) if dataset is None else dataset)
+            for line in loaded[key].warnings:
+                print(f"aejax: data {loaded[key].name}: {line}", file=sys.stderr)
+        dataset = loaded[key]
+        experiment = experiment.settle(dataset.form)
+        identity = run_id(settings, dataset.fingerprint, f"{VERSION}, files of format {FORMAT}")
+        chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
+        model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
+        noise = "" if noise == "none" else f" noise={noise}"
+        name = f"{model} {data}{noise} d={experiment.latent_dim} s={experiment.seed}"
+        rest = {field: getattr(around, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")}
+        return cls(settings, chosen, experiment, dataset, run_id=identity, name=name, **rest)
+
+
+def compose(overrides, loaded=None):
+    """The Job of these overrides, where Hydra knows the folder of configurations; raises InputError."""
+    config = composed(overrides)
+    return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
+
+
+def _loaded(source):
+    if not hasattr(source, "load"):
+        raise InputError(f"data._target_={type(source).__module__}.{type(source).__name__}: must have a method load")
+    dataset = source.load()
+    if not isinstance(dataset, Dataset):
+        raise InputError(f"data: {type(source).__name__}.load() must return an aejax.datasets.dataset.Dataset")
+    return dataset

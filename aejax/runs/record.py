@@ -1,0 +1,170 @@
+"""What a lane leaves behind: its run folder and its W&B run, from the beginning to the end."""
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import math
+import platform
+import time
+from pathlib import Path
+
+import flax
+import jax
+import numpy as np
+import optax
+
+from aejax.base.errors import InputError
+from aejax.base.version import VERSION
+from aejax.evaluation import findings
+from aejax.models import autoencoder
+from aejax.models.bottlenecks import trim
+from aejax.runs.folder import FORMAT, Run, flat
+from aejax.runs.job import Job
+from aejax.runs.mirror import Mirror
+
+SAVE_SECONDS = 10  # between two writings of an unfinished run's history
+
+
+class Clock:
+    """Where the seconds of a run go."""
+
+    def __init__(self, started):
+        self.started, self.seconds = started, {"start": time.perf_counter() - started}
+
+    @contextlib.contextmanager
+    def measure(self, name):
+        """Adds the time inside to `name`."""
+        begin = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
+
+    def add(self, name, seconds):
+        """Adds the seconds of an earlier process."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self.started -= seconds
+
+    @property
+    def rounded(self):
+        """Seconds by name, and their total since the start."""
+        total = {"total": time.perf_counter() - self.started}
+        return {name: round(value, 3) for name, value in (self.seconds | total).items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a job leaves its run: its `folder`; `home`, that of its sweep or its own; the name of its sweep."""
+
+    folder: Path
+    home: Path
+    sweep: str | None = None
+
+
+@dataclasses.dataclass
+class Lane:
+    """A job in training: its place, its folder's Run, its W&B run, its history so far.
+
+    A lane whose run was finished before has `ended` from the beginning and leaves nothing.
+    """
+
+    job: Job
+    place: Place
+    run: Run
+    mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, None))
+    rows: list[dict] = dataclasses.field(default_factory=list)
+    ended: bool = False
+
+    @classmethod
+    def of(cls, job, place):
+        """The lane of a job, with the run that it has finished before, if it has."""
+        run = Run.finished(place.folder, job.run_id)
+        return cls(job, place, run or Run(place.folder), ended=run is not None)
+
+    def begin(self, layout):
+        """Leaves the first word in run.json and begins the W&B run; returns lines to tell.
+
+        Raises InputError, OSError where that fails.
+        """
+        job = self.job
+        told = job.settings | {"choices": job.choices}  # by which W&B can group
+        self.mirror = job.track.start(self.place.home, job.run_id, job.name, told, self.place.sweep)
+        told = self.run.clear()
+        self.run.note(
+            format=FORMAT,
+            id=job.run_id,
+            name=job.name,
+            status="running",
+            error=None,
+            versions=versions(),
+            device=jax.devices()[0].device_kind,
+            lanes=dataclasses.asdict(layout),
+            data=job.dataset.described,
+            likelihood=type(job.experiment.likelihood).__name__.lower(),  # what auto has settled on
+            protocol=job.experiment.evaluate.described | {"binarise": job.settings["data"]["binarise"]},
+            wandb_id=self.mirror.run_id,
+            started=_now(),
+        )
+        return told
+
+    def log(self, row):
+        """Adds a row to the history, and mirrors it."""
+        self.rows.append(row)
+        self.mirror.log(row)
+
+    def leave(self, metrics, z_NxZ, details, params):
+        """Writes what the evaluation gave: metrics {name: scalar}, codes, details, parameters; without masked units."""
+        latent_dim = int(self.job.experiment.latent_dim)
+        metrics, self.run.record["evaluation"] = found(self.job, metrics, z_NxZ, details)
+        self.run.write_metrics(metrics)
+        self.run.write_params(trim(params, latent_dim))
+        test = self.job.dataset.test
+        self.run.write_codes(z_NxZ[:, :latent_dim], test.y, test.index, test.names)
+        self.run.record["parameters"] = sum(array.size for array in flat(autoencoder.trained(self.run.params)).values())
+
+    def end(self, status, clock, **fields):
+        """Leaves the history, and in run.json how the run ended; a run ends once, and one that has not begun never."""
+        if self.ended or not self.run.record:
+            return
+        try:
+            self.run.write_history(self.rows)
+        except OSError as error:  # the status is smaller, and may still fit on the disk
+            status, fields = "failed", fields | {"error": f"{type(error).__name__}: {error}"}
+        with clock.measure("track"):
+            self.mirror.finish(failed=status != "completed")
+        if self.mirror.lost:
+            fields["wandb_lost"] = self.mirror.lost
+        self.run.note(status=status, seconds=clock.rounded, finished=_now(), **fields)
+        self.ended = True
+
+
+def found(job, metrics, z_NxZ, details):
+    """What an evaluation gave as metrics.json and as run.json hold it; a metric that does not apply is nan."""
+    latent_dim, dataset = int(job.experiment.latent_dim), job.dataset
+    details = {name: each[:latent_dim] if name.startswith("unit_") else each for name, each in details.items()}
+    reasons = findings.absent(job.experiment, dataset, metrics, z_NxZ)
+    numbers = {name: tidy(value) for name, value in metrics.items()} | dict.fromkeys(reasons, math.nan)
+    remarks = findings.remarks(job.experiment, numbers)
+    told = {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | findings.told(details, dataset)
+    return dict(sorted(numbers.items())), told
+
+
+@functools.cache
+def versions():
+    """The versions that decide a result, by the name of what has them."""
+    told = {module.__name__: module.__version__ for module in (jax, flax, optax, np)}
+    return {"aejax": VERSION} | told | {"python": platform.python_version()}
+
+
+def tidy(value):
+    """The shortest Python number that is the same float32."""
+    return int(value) if np.issubdtype(value.dtype, np.integer) else float(str(np.float32(value)))
+
+
+def _now():
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+class NotBegun(InputError):
+    """A run cannot begin: its folder takes no file, or the W&B server is out of reach."""

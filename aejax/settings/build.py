@@ -1,0 +1,98 @@
+"""The one check that reads a configuration into objects, by the fields that their classes declare."""
+
+import dataclasses
+import importlib
+import json
+import re
+
+import numpy as np
+from omegaconf import DictConfig, OmegaConf
+
+from aejax.base.errors import InputError, near
+from aejax.base.nested import shown
+
+
+class Build:
+    """Makes objects out of a configuration, checking every value on the way.
+
+    `trusted` are the top-level modules that a `_target_` may name; None trusts all, which is right for what the
+    user typed and wrong for a configuration that came with somebody's run.
+    """
+
+    def __init__(self, config: DictConfig, trusted: tuple[str, ...] | None = None):
+        self.trusted = trusted
+        self.raw = OmegaConf.to_container(config, resolve=False)
+        self.referred = set(re.findall(r"\$\{([\w.]+)\}", json.dumps(self.raw)))
+
+    def component(self, node, key, attributes=()):
+        """What the mapping `node`, which stands at `key`, describes; raises InputError.
+
+        Its class must have these `attributes`.
+        """
+        if not isinstance(node, dict):
+            raise InputError(f"{key}={shown(node)}: must be a mapping of settings with a _target_")
+        if "_target_" not in node:
+            raise InputError(f"{key}._target_: is missing; must name a dataclass")
+        cls = self._class(node["_target_"], f"{key}._target_")
+        has = {name for base in cls.__mro__ for name in vars(base)} | {field.name for field in dataclasses.fields(cls)}
+        if not has.issuperset(attributes):
+            needed = ", ".join(attributes)
+            raise InputError(f"{key}._target_={node['_target_']}: must name a dataclass that has {needed}")
+        return self.instance(cls, node, key)
+
+    def components(self, node, key, attributes=()):
+        """What a mapping of names to components describes; raises InputError."""
+        if not isinstance(node, dict):
+            raise InputError(f"{key}={shown(node)}: must be a mapping of names to components")
+        return {name: self.component(entry, f"{key}.{name}", attributes) for name, entry in node.items()}
+
+    def instance(self, cls, node, key=""):
+        """An instance of the dataclass `cls` with the fields in `node`; raises InputError."""
+        prefix = f"{key}." if key else ""
+        fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+        for name in node:
+            # A key that other settings refer to, as ${model.beta}, needs no field of its own.
+            if name not in fields and name != "_target_" and f"{prefix}{name}" not in self.referred:
+                raise InputError(f"{prefix}{name}: no such key; {near(name, fields)}")
+        values = {}
+        for name, field in fields.items():
+            if name in node:
+                values[name] = self._value(field, node[name], f"{prefix}{name}")
+            elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+                raise InputError(f"{prefix}{name}: is missing")
+        return cls(**values)
+
+    def _value(self, field, value, key):
+        setting = field.metadata.get("setting")
+        if setting is not None:
+            try:
+                return setting.parse(value)
+            except (ValueError, OverflowError):  # also a whole number that no float holds
+                raise InputError(f"{self._origin(key)}={shown(value)}: must be {setting.allowed}") from None
+        if "part" in field.metadata:
+            return self.component(value, key, field.metadata["part"])
+        if "parts" in field.metadata:
+            return self.components(value, key, field.metadata["parts"])
+        return np.float32(value) if isinstance(value, float) else value  # a foreign class with plain fields
+
+    def _origin(self, key):
+        """The key that the user would change: where `key` holds ${another}, that other."""
+        node = self.raw
+        for name in key.split("."):
+            node = node[name] if isinstance(node, dict) and name in node else None
+        reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
+        return self._origin(reference[1]) if reference else key
+
+    def _class(self, target, key):
+        module, _, name = str(target).rpartition(".")
+        if not all(word.isidentifier() for word in str(target).split(".")) or not module:
+            raise InputError(f"{key}={shown(target)}: must name a dataclass by its module, as aejax.models.noise.Clean")
+        if self.trusted is not None and str(target).split(".")[0] not in self.trusted:
+            raise InputError(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
+        try:
+            found = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise InputError(f"{key}={target}: cannot be imported ({error})") from None
+        if not dataclasses.is_dataclass(found):
+            raise InputError(f"{key}={target}: must name a dataclass")
+        return found

@@ -1,0 +1,39 @@
+"""Composed configurations as plain containers, without Hydra's own part, and how two of them differ."""
+
+import pickle
+
+from omegaconf import OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from aejax.base.errors import InputError
+from aejax.base.nested import dotted, shown
+
+
+def without_hydra(config):
+    """The part of a composed configuration that is not Hydra's own, a copy.
+
+    By pickle, in a fifth of the time that OmegaConf.masked_copy takes; until that is done `config` is without it too.
+    """
+    whole = config.__dict__["_content"]
+    config.__dict__["_content"] = {key: value for key, value in whole.items() if key != "hydra"}
+    try:
+        return pickle.loads(pickle.dumps(config))
+    finally:
+        config.__dict__["_content"] = whole
+
+
+def plain(config):
+    """The configuration as resolved plain containers; raises InputError where an interpolation leads nowhere."""
+    try:
+        return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except MissingMandatoryValue as error:
+        raise InputError(f"{error.full_key}=???: must be given") from None
+    except OmegaConfBaseException as error:
+        raise InputError(str(error).splitlines()[0]) from None
+
+
+def differences(one, other):
+    """{key: (value in one, value in the other)} of two configurations as plain containers; null where it is absent."""
+    flat = [dict(dotted(each)) for each in (one, other)]
+    values = {key: tuple(shown(each.get(key)) for each in flat) for key in sorted(flat[0].keys() | flat[1].keys())}
+    return {key: pair for key, pair in values.items() if pair[0] != pair[1]}

@@ -1,0 +1,187 @@
+"""The kinds of settings that a class may declare, and the one generic check that reads them.
+
+A class says with each field whether it is a number (a leaf) or structure (static), and within which bounds.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+from flax import struct
+
+Number = np.number | jax.Array  # a leaf: a scalar here, a tracer inside a program, [L] in a stack of lanes
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """How one value of the configuration is read: `parse` raises ValueError where it is not `allowed`."""
+
+    parse: Callable[[Any], Any]
+    allowed: str
+
+
+def _field(leaf, parse, allowed):
+    return struct.field(pytree_node=leaf, metadata={"setting": Setting(parse, allowed)})
+
+
+def _interval(what, low, high, above, optional):
+    bounds = [f"above {above:g}"] if above is not None else [f"at least {low:g}"] if low > -math.inf else []
+    bounds += [f"at most {high:,}" if isinstance(high, int) else f"at most {high:g}"] if high < math.inf else []
+    return " ".join([what, " and ".join(bounds)]).strip() + (" or null" if optional else "")
+
+
+def _ranged(kind, low, high, above, optional):
+    def parse(value):
+        if value is None and optional:
+            return None
+        if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
+            raise ValueError
+        if value < low or value > high or (above is not None and value <= above):
+            raise ValueError
+        return value
+
+    return parse
+
+
+def number(low=-math.inf, high=math.inf, *, above=None, optional=False):
+    """A float that is a leaf: experiments that differ in it share a program. Bounds are inclusive, `above` is not."""
+    ranged = _ranged((int, float), low, high, above, optional)
+
+    def parse(value):
+        value = ranged(value)
+        if value is None:
+            return None
+        with np.errstate(over="ignore"):
+            value = np.float32(value)
+        if np.isinf(value) or (above is not None and value <= above):
+            raise ValueError  # out of range once it is a float32
+        return value
+
+    return _field(True, parse, _interval("a number", low, high, above, optional))
+
+
+def integer(low, high):
+    """An integer that is a leaf, in the narrowest of int32 and uint32 that holds its range."""
+    dtype = np.int32 if high <= np.iinfo(np.int32).max else np.uint32
+    ranged = _ranged(int, low, high, None, False)
+    return _field(True, lambda value: dtype(ranged(value)), _interval("a whole number", low, high, None, False))
+
+
+def count(low, high=2**31 - 1, *, optional=False):
+    """A whole number that is structure."""
+    allowed = _interval("a whole number", low, high, None, optional)
+    return _field(False, _ranged(int, low, high, None, optional), allowed)
+
+
+def amount(low=-math.inf, high=math.inf, *, above=None, optional=False):
+    """A float that is structure."""
+    allowed = _interval("a number", low, high, above, optional)
+    return _field(False, _ranged((int, float), low, high, above, optional), allowed)
+
+
+def counts(low, high, *, optional=False):
+    """A list of whole numbers that is structure."""
+    ranged = _ranged(int, low, high, None, False)
+
+    def parse(value):
+        if value is None and optional:
+            return None
+        if not isinstance(value, (list, tuple)):
+            raise ValueError
+        return tuple(ranged(entry) for entry in value)
+
+    allowed = f"a list of {_interval('whole numbers', low, high, None, False)}, as [64,32]"
+    return _field(False, parse, allowed + (" or null" if optional else ""))
+
+
+def choice(*options):
+    """One of some words; structure."""
+
+    def parse(value):
+        if not isinstance(value, str) or value not in options:
+            raise ValueError
+        return value
+
+    return _field(False, parse, f"one of {', '.join(options)}")
+
+
+def choices(*options):
+    """A list of some of these words, in their order; structure."""
+
+    def parse(value):
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError
+        if any(not isinstance(entry, str) or entry not in options for entry in value):
+            raise ValueError
+        return tuple(option for option in options if option in value)
+
+    return _field(False, parse, f"a list of some of {', '.join(options)}")
+
+
+def formats(*options):
+    """Some of these formats, a tuple that is structure: true means the first, false none, else a word or a list."""
+
+    def parse(value):
+        if isinstance(value, bool):
+            return options[:1] if value else ()
+        given = [value] if isinstance(value, str) else value
+        if not isinstance(given, (list, tuple)) or any(entry not in options for entry in given):
+            raise ValueError
+        return tuple(option for option in options if option in given)
+
+    return _field(False, parse, f"true ({options[0]}), false, or a list of some of {', '.join(options)}")
+
+
+def flag():
+    """true or false; structure."""
+
+    def parse(value):
+        if not isinstance(value, bool):
+            raise ValueError
+        return value
+
+    return _field(False, parse, "true or false")
+
+
+def words(*, optional=False):
+    """A string; structure."""
+
+    def parse(value):
+        if not (isinstance(value, str) or (optional and value is None)):
+            raise ValueError
+        return value
+
+    return _field(False, parse, "a text" + (" or null" if optional else ""))
+
+
+def entries(*, optional=False):
+    """A list of words and whole numbers; structure."""
+
+    def parse(value):
+        if value is None and optional:
+            return None
+        if not isinstance(value, (list, tuple)) or not value:
+            raise ValueError
+        if any(isinstance(entry, bool) or not isinstance(entry, (str, int)) for entry in value):
+            raise ValueError
+        return tuple(value)
+
+    return _field(False, parse, "a list of names or whole numbers, as [a,3]" + (" or null" if optional else ""))
+
+
+def part(*attributes):
+    """A component, whose `_target_` names its class, which must have these attributes."""
+    return struct.field(metadata={"part": attributes})
+
+
+def parts(*attributes):
+    """A mapping of names to components, whose classes must have these attributes."""
+    return struct.field(metadata={"parts": attributes})
+
+
+def declared(cls):
+    """The names of the settings and parts of a class."""
+    return [field.name for field in dataclasses.fields(cls) if field.metadata.keys() & {"setting", "part", "parts"}]

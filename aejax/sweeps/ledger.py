@@ -1,0 +1,140 @@
+"""The ledger of a sweep: what was asked for, which jobs share a program, in which layout, what has become of them."""
+
+import json
+from pathlib import Path
+
+import jax
+
+from aejax.base.errors import InputError
+from aejax.base.files import octets, set_aside, write_whole
+from aejax.runs import contents
+from aejax.training.lanes import Layout
+from aejax.training.plan import groups, layout_of
+
+LEDGER = "sweep.json"
+
+
+LARGEST = 2**28  # bytes of it
+
+
+MOST_DEVICES = 1024  # that a program is laid out on: CPU cores count as such
+
+
+def _check(content):
+    """Raises ValueError, KeyError or TypeError where this is not what a Ledger writes."""
+    programs, listed = content["programs"], [job["number"] for job in content["jobs"]]
+    planned = [number for program in programs for number in program["jobs"]]
+    devices = [program["devices"] for program in programs]
+    if not all(type(number) is int and number >= 0 for number in [*listed, *planned, *devices]):
+        raise ValueError("numbers of jobs and devices are whole")
+    if not all(
+        count <= min(len(program["jobs"]), MOST_DEVICES) for count, program in zip(devices, programs, strict=True)
+    ):
+        raise ValueError(f"a program has no more devices than jobs, and at most {MOST_DEVICES}")
+    if len(set(listed)) < len(listed) or len(set(planned)) < len(planned):
+        raise ValueError("each job is named once")
+    if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
+        raise ValueError("a program has jobs, devices and a way")
+    lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
+    if not all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in lists):
+        raise ValueError("overrides are lists of words")
+
+
+def _launched(folder):
+    """The overrides that Hydra noted when it launched a sweep in `folder`, None where there are none to be read."""
+    try:
+        words = contents.mapping(folder / "multirun.yaml")["hydra"]["overrides"]["task"]
+        return list(words) if all(isinstance(word, str) for word in words) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+class Ledger:
+    """sweep.json: the overrides of the command, its jobs with their ids and states, and the layout of each program.
+
+    The run folders are the truth about what is finished; the ledger tells what was asked for, what failed before it
+    had a folder, and how the lanes were laid out, which a sweep that goes on must keep to give the same bits.
+    """
+
+    def __init__(self, folder):
+        self.path = Path(folder) / LEDGER
+        self.broken = None  # the new name of a file that could not be read
+        self.overrides, self.jobs, self.programs = None, {}, []
+        try:
+            content = json.loads(octets(self.path, LARGEST))
+            _check(content)
+            self.overrides = content["overrides"]
+            self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
+            self.programs = [(program["jobs"], program["how"], program["devices"]) for program in content["programs"]]
+        except FileNotFoundError:
+            self.overrides = _launched(self.path.parent)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            self.broken, self.overrides = self.path, _launched(self.path.parent)
+
+    @property
+    def devices(self):
+        """The most devices that a program was laid out on, 0 before there is one."""
+        return max((devices for _, _, devices in self.programs), default=0)
+
+    def set_aside(self):
+        """Gives a broken file another name; returns a line about it, None where all is well."""
+        if self.broken is None:
+            return None
+        name, self.broken = set_aside(self.broken).name, None
+        return f"{self.path}: is damaged; renamed to {name}, finished runs are kept"
+
+    def check_command(self, overrides):
+        """Raises InputError where the folder holds the sweep of other overrides."""
+        if self.overrides is None or self.overrides == overrides:
+            return
+        there = [word for word in self.overrides if word not in overrides]
+        here = [word for word in overrides if word not in self.overrides]
+        told = f"there {' '.join(there) or 'nothing'}, here {' '.join(here) or 'nothing'}"
+        told = told if there or here else "in another order"
+        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
+
+    def check_job(self, number, overrides, run_id):
+        """Raises InputError where the job of this number was another."""
+        job = self.jobs.get(number)
+        if job is None:
+            return
+        if job["overrides"] != overrides:
+            told = f"job {number} was {' '.join(job['overrides'])}, not {' '.join(overrides)}"
+        elif run_id and job["id"] and job["id"] != run_id:
+            told = f"job {number} had other defaults, or another version of aejax or of the data"
+        else:
+            return
+        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
+
+    def plan(self, jobs):
+        """The programs for `jobs` {number: Job}: numbers and Layout of each; those that were laid out before first."""
+        planned, rest = [], dict(jobs)
+        for numbers, how, devices in self.programs:
+            if all(number in rest for number in numbers):
+                planned.append((numbers, Layout(len(numbers), how, min(devices, len(jax.devices())))))
+                rest = {number: job for number, job in rest.items() if number not in numbers}
+        numbers = list(rest)
+        for indices in groups(list(rest.values())):
+            group = [numbers[index] for index in indices]
+            planned.append((group, layout_of([jobs[number] for number in group])))
+        return planned
+
+    def note_plan(self, overrides, planned):
+        """Takes in the programs of a batch of jobs."""
+        self.overrides = list(overrides)
+        known = [numbers for numbers, _, _ in self.programs]
+        self.programs += [(numbers, layout.how, layout.devices) for numbers, layout in planned if numbers not in known]
+
+    def note_job(self, number, **fields):
+        """Takes in what is known of a job."""
+        self.jobs[number] = self.jobs.get(number, {"number": number}) | fields
+
+    def write(self):
+        """Writes sweep.json."""
+        content = {
+            "overrides": self.overrides,
+            "jobs": [self.jobs[number] for number in sorted(self.jobs)],
+            "programs": [{"jobs": jobs, "how": how, "devices": devices} for jobs, how, devices in self.programs],
+        }
+        text = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+        write_whole(self.path, text.encode("utf-8", "backslashreplace"))  # as run.json

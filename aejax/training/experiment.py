@@ -1,0 +1,97 @@
+"""An experiment is a pytree: structure is static, numbers are leaves.
+
+Two experiments share a program if and only if `jax.tree.structure` calls them equal.
+"""
+
+import hashlib
+import json
+from typing import Any
+
+from flax import struct
+
+from aejax.base.errors import InputError
+from aejax.settings.fields import Number, amount, choice, count, integer, part
+
+FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
+BESIDE = ("hydra", "track", "lanes", "checkpoint", "objective")  # settings that decide no result
+MINIBATCH = 128  # and a larger one is cut into batches of this size
+LOG_POINTS = 100  # with log_points=null, fewer where validating would take
+VALIDATING = 0.25  # more than this share of the training's arithmetic
+PLACES = ("dir", "manual_dir", "download")  # settings of data that say where they come from, not what they are
+
+
+@struct.dataclass
+class Experiment:
+    """One fully specified training: what one job describes.
+
+    As built from a configuration, `steps`, `batch_size`, `log_points` and the likelihood may still depend on the data;
+    `settle` fills them in and checks the components against the data and each other.
+    """
+
+    seed: Number = integer(0, 2**32 - 1)
+    latent_dim: Number = integer(1, 2**16)
+    steps: int = count(1, optional=True)
+    epochs: float = amount(above=0, high=1e6, optional=True)
+    batch_size: int = count(1, optional=True)
+    log_points: int = count(1, 100_000, optional=True)
+    select: str = choice("last", "best")
+    model: Any = part("bottleneck", "terms", "fit", "check")
+    likelihood: Any = part("settle", "negative_log")
+    net: Any = part("encoder", "features", "decoder", "check")
+    noise: Any = part("check", "__call__")
+    optim: Any = part("settle", "transformation")
+    pretrain: Any = part("check", "phases")
+    evaluate: Any = part("check", "what")
+    sample: Any = part("check", "codes", "images")
+    form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
+
+    def settle(self, form):
+        """This experiment on data of this `form`; raises InputError where the two do not fit."""
+        if self.batch_size is not None and self.batch_size > form.examples:
+            raise InputError(
+                f"batch_size={self.batch_size}: must be at most the number of training examples, {form.examples}"
+            )
+        if self.select == "best" and not form.valid:
+            raise InputError("select=best: needs validation examples, and data.validation=0 takes none; must be last")
+        batch_size = self.batch_size or (form.examples if form.examples <= FULL_BATCH else MINIBATCH)
+        if self.epochs is not None:
+            steps = max(1, round(self.epochs * (form.examples // batch_size)))
+            if steps >= 2**31:
+                raise InputError(f"epochs={self.epochs:g}: makes {steps:,} steps; must make less than 2,147,483,648")
+        elif self.steps is not None:
+            steps = self.steps
+        else:
+            raise InputError("steps=null, epochs=null: one of the two must be a number")
+        settled = self.replace(
+            form=form,
+            steps=steps,
+            epochs=None,
+            batch_size=batch_size,
+            log_points=self.log_points or _log_points(steps * batch_size, form.valid),
+            likelihood=self.likelihood.settle(form),
+            optim=self.optim.settle(batch_size < form.examples),
+        )
+        parts = ("likelihood", "noise", "net", "model", "pretrain", "evaluate", "sample")
+        for component in (getattr(settled, name) for name in parts):
+            component.check(settled)
+        return settled
+
+
+def _log_points(examples, valid):
+    """The log points of a training on so many `examples`, each with an error of `valid` ones, where none are asked for.
+
+    A step takes three times the arithmetic of an evaluation, an example.
+    """
+    return min(LOG_POINTS, max(1, int(VALIDATING * 3 * examples / valid))) if valid else LOG_POINTS
+
+
+def run_id(settings, fingerprint, version):
+    """A run's identity, 16 hex digits: of what decides its result."""
+    text = json.dumps([decisive(settings), fingerprint, version], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def decisive(settings):
+    """The settings that decide a run's result; where the data lie does not, the fingerprint tells what they are."""
+    own = {key: value for key, value in settings.items() if key not in BESIDE}
+    return own | {"data": {key: value for key, value in settings["data"].items() if key not in PLACES}}

@@ -1,0 +1,117 @@
+"""Lanes: experiments of equal structure, stacked, spread over the devices, and trained by one program."""
+
+import dataclasses
+import math
+
+import jax
+import numpy as np
+from flax import struct
+from jax import lax
+from jax.extend.core import subjaxprs
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+
+from aejax.settings.fields import choice, count
+
+SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (benchmarks/lanes.py)
+
+
+@struct.dataclass
+class Lanes:
+    """How the experiments of a sweep train together; `max` is the most lanes of a program."""
+
+    how: str = choice("auto", "vmap", "map")
+    max: int | None = count(1, optional=True)
+
+    def settle(self, lanes, parameters):
+        """vmap or map, by a rule and never by a stopwatch: the same command must give the same bits.
+
+        One lane trains by map, which compiles to the program of that lane alone; on an accelerator more lanes fill it
+        by vmap; on a CPU vmap saves dispatch where a lane is small and costs memory traffic where it is large.
+        """
+        if self.how != "auto":
+            return self.how
+        if lanes == 1:
+            return "map"
+        return "vmap" if jax.default_backend() != "cpu" or parameters <= SMALL else "map"
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """`count` lanes by `how` (vmap or map) on the first `devices`: all that there are, no more than lanes."""
+
+    count: int
+    how: str
+    devices: int | None = None
+
+    def __post_init__(self):
+        if self.devices is None:
+            object.__setattr__(self, "devices", min(self.count, len(jax.devices())))
+
+    @property
+    def _mesh(self):
+        return jax.make_mesh(
+            (self.devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=jax.devices()[: self.devices]
+        )
+
+    def stack(self, trees):
+        """One tree whose leaves [L, ...] hold those of `trees`, on the devices.
+
+        The last lane is repeated until every device has as many.
+        """
+        trees = list(trees) + [trees[-1]] * (-len(trees) % self.devices)
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+        return jax.device_put(stacked, NamedSharding(self._mesh, PartitionSpec("lanes")))
+
+    def place(self, shapes):
+        """The shapes of one lane's arrays as those of a stack of them, spread over the devices."""
+        count, sharding = (
+            -(-self.count // self.devices) * self.devices,
+            NamedSharding(self._mesh, PartitionSpec("lanes")),
+        )
+        return jax.tree.map(lambda own: jax.ShapeDtypeStruct((count, *own.shape), own.dtype, sharding=sharding), shapes)
+
+    def share(self, tree):
+        """A tree that all lanes read, on every device once."""
+        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+
+    def compiled(self, function, stacked, *arguments, how=None, donate=()):
+        """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
+
+        The first `stacked` arguments are stacks, the others shared; those named in `donate` are given up.
+        """
+        vectorised = jax.vmap if (how or self.how) == "vmap" else _mapped
+
+        def program(*arguments):
+            lanes = vectorised(lambda *own: function(*own, *arguments[stacked:]))
+            return lanes(*arguments[:stacked])
+
+        own, shared = PartitionSpec("lanes"), PartitionSpec()
+        specs = tuple(own if place < stacked else shared for place in range(len(arguments)))
+        spread = jax.shard_map(program, mesh=self._mesh, in_specs=specs, out_specs=own, check_vma=False)
+        return jax.jit(spread, donate_argnums=donate).lower(*arguments).compile()
+
+
+def _mapped(function):
+    return lambda *stacks: lax.map(lambda one: function(*one), stacks)
+
+
+def lane(tree, index):
+    """One lane of a stacked tree."""
+    return jax.tree.map(lambda leaf: leaf[index], tree)
+
+
+def cut_evenly(items, most):
+    """The items in as few parts of nearly equal size as keep each at `most`."""
+    cuts = math.ceil(len(items) / most)
+    return [items[len(items) * part // cuts : len(items) * (part + 1) // cuts] for part in range(cuts)]
+
+
+def tree_bytes(tree):
+    """Bytes of all arrays, or shapes of arrays, in a tree."""
+    return sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def value_bytes(jaxpr):
+    """Bytes of every value that a jaxpr computes, those inside of its calls included."""
+    own = tree_bytes([out.aval for equation in jaxpr.eqns for out in equation.outvars])
+    return own + sum(value_bytes(inner) for inner in subjaxprs(jaxpr))

@@ -1,0 +1,113 @@
+"""The plan of a sweep and its ledger: which jobs share a program, in which layout, and what has become of them."""
+
+import functools
+
+import jax
+import numpy as np
+
+from aejax.base.devices import memory, size
+from aejax.base.errors import InputError
+from aejax.models import autoencoder
+from aejax.models.objective import objective
+from aejax.models.principal_components import SVD_EXAMPLES
+from aejax.training.lanes import Layout, cut_evenly, tree_bytes, value_bytes
+
+SMALLER = {  # what to change where most of the memory goes there
+    "data": "data.limit or data.device_bytes",
+    "parameters": "net.widths or latent_dim",
+    "a training step": "batch_size or net.widths",
+    "codes": "latent_dim",
+    "the covariance of codes": "latent_dim, or evaluate.what without code",
+    "principal components": "the examples' size, or evaluate.what without floors",
+}
+
+
+def groups(jobs):
+    """The indices of the jobs that share a program, each group in the order of the jobs, cut where it is too large."""
+    by_structure = {}
+    for index, job in enumerate(jobs):
+        key = jax.tree.structure(job.experiment), job.lanes
+        by_structure.setdefault(key, []).append(index)
+    parts = []
+    for indices in by_structure.values():
+        parts += cut_evenly(indices, most_lanes([jobs[index] for index in indices]))
+    return parts
+
+
+def layout_of(jobs):
+    """How the jobs of a group are laid out in lanes."""
+    params = _params(jobs)
+    return Layout(len(jobs), jobs[0].lanes.settle(len(jobs), _size(params)))
+
+
+def most_lanes(jobs):
+    """How many of these jobs of equal structure a program takes: `lanes.max`, or what half of the memory holds.
+
+    Every value that a step computes is counted, though a compiled program keeps few of them at a time.
+    """
+    lanes, experiment, params = jobs[0].lanes, jobs[0].experiment, _params(jobs)
+    if lanes.max:
+        return lanes.max
+    optim = jax.eval_shape(experiment.optim.transformation(experiment.steps).init, autoencoder.trained(params))
+    kept = 2 * tree_bytes((params, params, optim))  # the State before a segment and after it
+    x_BxP = jax.ShapeDtypeStruct((experiment.batch_size, experiment.form.pixels), np.float32)
+
+    def loss(own, running, *seen):
+        return objective(experiment, own | {"running": running}, *seen)[0]
+
+    step = jax.make_jaxpr(jax.grad(loss))(autoencoder.trained(params), params["running"], x_BxP, x_BxP, np.int32(0))
+    computed = value_bytes(step.jaxpr)
+    free = memory() // 2
+    by_vmap = lanes.settle(len(jobs), _size(params)) == "vmap"
+    if by_vmap:
+        return max(1, free // (kept + computed))
+    return max(1, (free - len(jax.devices()) * computed) // kept)
+
+
+def check_memory(job):
+    """Raises InputError, with the numbers, where the device cannot hold what a job takes at the very least.
+
+    The data, the parameters, and the most of what comes one after another: a step's batch, gradients and moments; the
+    codes of the test examples, their covariance and its squares; the covariance of pixels, or the decomposition of few
+    examples. How much more a program takes only its compilation tells.
+    """
+    experiment, form, params = job.experiment, job.experiment.form, _params([job])
+    what, pixels, width = experiment.evaluate.what, form.pixels, int(experiment.latent_dim)
+    stored = sum({id(split.x): split.x.nbytes for split in job.dataset.splits.values()}.values())
+    needs = {
+        "data": min(stored, job.dataset.budget),
+        "parameters": tree_bytes(params) * (1 if experiment.select == "last" else 2),
+    }
+    optim = jax.eval_shape(experiment.optim.transformation(experiment.steps).init, autoencoder.trained(params))
+    floats = {
+        "a training step": 2 * experiment.batch_size * pixels + tree_bytes((autoencoder.trained(params), optim)) // 4,
+        "codes": len(job.dataset.test.x) * width,
+        "the covariance of codes": 0,
+        "principal components": 0,
+    }
+    if "code" in what:  # and its squares
+        floats["the covariance of codes"] = floats["codes"] + 2 * width**2
+    if "floors" in what or experiment.model.fit.closed_form:
+        few = form.examples <= SVD_EXAMPLES and not form.dynamic
+        floats["principal components"] = 2 * pixels * (form.examples if few else pixels)
+    most = max(floats, key=floats.get)
+    needs[most] = 4 * floats[most]
+    on_cpu = jax.default_backend() == "cpu"
+    free = memory() if on_cpu else memory() // len(jax.devices())
+    if sum(needs.values()) > free:
+        told = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
+        must = SMALLER[max(needs, key=needs.get)]
+        raise InputError(
+            f"takes {size(sum(needs.values()))} of memory at the least ({told}), and there are {size(free)}; "
+            f"must be less: {must}"
+        )
+
+
+def _params(jobs):
+    """The shapes of one lane's parameters in a program of these jobs."""
+    width = max(int(job.experiment.latent_dim) for job in jobs)
+    return jax.eval_shape(functools.partial(autoencoder.init, width=width), jobs[0].experiment)
+
+
+def _size(params):
+    return sum(leaf.size for leaf in jax.tree.leaves(params))

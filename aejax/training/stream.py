@@ -1,0 +1,83 @@
+"""Batches of data that the device does not hold: gathered ahead of the training, on another thread."""
+
+import functools
+import itertools
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+import numpy as np
+
+from aejax.base.keys import Purpose, key_for
+from aejax.training.lanes import cut_evenly
+
+SHARE = 8  # of the memory for data that the batches of one piece take at the most; two pieces are there at a time
+
+
+def pieces(lengths, job, lanes):
+    """The steps (start, length) that are trained at a time, a list for each segment of these `lengths`.
+
+    A segment is one piece where the device holds the data, and as many as keep the batches small where it does not.
+    """
+    segments = list(zip(itertools.accumulate([0, *lengths[:-1]]), lengths, strict=True))
+    if not job.experiment.form.streamed:
+        return [[segment] for segment in segments]
+    batch = lanes * job.experiment.batch_size * job.dataset.train.x[0].nbytes
+    most = max(1, job.dataset.budget // SHARE // batch)
+    parts = [cut_evenly(range(start, start + length), most) or [range(start, start)] for start, length in segments]
+    return [[(part.start, len(part)) for part in segment] for segment in parts]
+
+
+def batches(jobs, layout, plan):
+    """The batches of each piece (start, length) of `plan` in turn, [L, length, B, P] on the devices.
+
+    Those of the next piece are gathered meanwhile. None where the device holds the data; the batches are those that
+    it would take from them itself.
+    """
+    if not jobs[0].experiment.form.streamed:
+        yield from itertools.repeat(None, len(plan))
+        return
+    x = jobs[0].dataset.train.x
+    examples, size = len(x), jobs[0].experiment.batch_size
+
+    @functools.lru_cache(2 * len(jobs))
+    def order(seed, epoch):
+        if size == examples:
+            return np.arange(examples)
+        return np.asarray(shuffling(examples)(np.uint32(seed), np.int32(epoch)))
+
+    def gathered(seed, start, length):
+        """[length, B, P] as stored."""
+        rows = []
+        for at in range(start, start + length):
+            epoch, position = divmod(at, examples // size)
+            rows.append(order(seed, epoch)[position * size : (position + 1) * size])
+        flat = np.concatenate(rows) if rows else np.zeros(0, int)
+        return x[flat].reshape(length, size, -1)
+
+    def placed(piece):
+        return layout.stack([gathered(job.experiment.seed, *piece) for job in jobs])
+
+    with ThreadPoolExecutor(1) as ahead:
+        following = None
+        for piece, after in itertools.zip_longest(plan, plan[1:]):
+            now = following or ahead.submit(placed, piece)
+            following = ahead.submit(placed, after) if after else None
+            yield now.result()
+
+
+@functools.cache
+def shuffling(examples):
+    """The compiled program (seed, epoch) -> the order of the examples, that of training.batch."""
+
+    def order(seed, epoch):
+        return jax.random.permutation(key_for(seed, Purpose.ORDER, epoch), examples)
+
+    return jax.jit(order).lower(np.uint32(0), np.int32(0)).compile()
+
+
+def shape(job, length):
+    """What one lane's batches of a piece of this length are, None where the device holds the data."""
+    if not job.experiment.form.streamed:
+        return None
+    x = job.dataset.train.x
+    return jax.ShapeDtypeStruct((length, job.experiment.batch_size, job.experiment.form.pixels), x.dtype)
