@@ -30,10 +30,6 @@ error on others' data:   python -m aejax.evaluate RUN RUN2 --across
 Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; with groups=... no robust/* is measured,
 unless noise=grid asks for it. What metrics.json already holds stays.
 First each run's own numbers are computed again; one whose parameters do not give them is left as it is."""
-OLD = (
-    "it is of format 1, which scrambled the saved encoders of lanes narrower than their program: as a part of a sweep "
-    "over latent_dim it must be trained again"
-)
 SAME = 1e-4  # relative difference up to which two evaluations of one run agree
 
 
@@ -124,14 +120,11 @@ def _read(folder, settings, trust, loaded):
     from aejax.runs.folder import FORMAT, Run
 
     run = Run.read(folder)
-    if run.format > FORMAT:
-        raise InputError(f"{folder}: its files are of format {run.format}; must be {FORMAT} or less")
-    try:
-        return _trained(run, folder, settings, trust, loaded)
-    except InputError as error:
-        if run.format < FORMAT:
-            raise InputError(f"{error}; {OLD}") from None
-        raise
+    if run.format != FORMAT:
+        raise InputError(
+            f"{folder}: its files are of format {run.format}, not {FORMAT}; train it again with this version"
+        )
+    return _trained(run, folder, settings, trust, loaded)
 
 
 def _trained(run, folder, settings, trust, loaded):
@@ -184,19 +177,15 @@ def _trained(run, folder, settings, trust, loaded):
 
 def _reproduced(trained):
     """The runs whose parameters give the numbers that they report; of the others a line says what differs."""
-    from aejax.runs.folder import FORMAT
     from aejax.runs.reproduction import differences
 
     sound = []
     for each, difference in zip(trained, differences(trained), strict=True):
-        old = each.run.format < FORMAT
         if difference is None:
             sound.append(each)
-            if old:
-                print(f"{each.name}: is of format {each.run.format}, and its parameters give its numbers")
             continue
         told = f"aejax: {each.name}: its parameters do not give the numbers that it reports, so nothing is added"
-        print(f"{told}: {difference}{f'; {OLD}' if old else ''}", file=sys.stderr)
+        print(f"{told}: {difference}", file=sys.stderr)
     return sound
 
 
