@@ -21,6 +21,7 @@ def choices(group):
     return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
+HOWTO = CONF.parent / "docs" / "howto"
 DATA = ("letters", "emoji", "digits")
 ELSEWHERE = ("arrays", "audio", "images", "sensors", "table")  # test_sources.py
 TFDS = ("cifar10", "fashion_mnist", "kmnist", "mnist", "tfds")  # test_tfds.py
@@ -147,14 +148,14 @@ def test_every_activation_is_elementwise():
 
 
 def test_the_pages_own_data_and_noise_are_found_and_trained(tmp_path):
-    page = (CONF.parent / "docs" / "extending.md").read_text()
+    page = "\n".join((HOWTO / f"{name}.md").read_text() for name in ("data", "noise", "model"))
     code = re.findall(r"```python\n# mine\.py\n(.*?)```", page, re.S)
     assert len(code) == 3
     (tmp_path / "mine.py").write_text("\n".join(code))
     for group in ("data", "noise"):
         (tmp_path / group).mkdir()
     (tmp_path / "data" / "waves.yaml").write_text(re.search(r"```yaml\n# data/waves\.yaml\n(.*?)```", page, re.S)[1])
-    (tmp_path / "noise" / "drift.yaml").write_text("_target_: mine.Drift\nlevel: 0.2\n")
+    (tmp_path / "noise" / "drift.yaml").write_text(re.search(r"```yaml\n# noise/drift\.yaml\n(.*?)```", page, re.S)[1])
     command = re.search(r"^python -m aejax --config-dir .*$", page, re.M)[0].split()
     quick = ["steps=5", "log_points=1", "hydra.run.dir=run", "track=off", "noise=drift"]
     done = subprocess.run([sys.executable, *command[1:], *quick], cwd=tmp_path, capture_output=True, text=True)
@@ -171,7 +172,7 @@ def test_the_pages_own_data_and_noise_are_found_and_trained(tmp_path):
 @pytest.mark.slow
 def test_the_pages_own_model_is_added_in_one_file(tmp_path):
     """The page is followed literally, with fewer steps."""
-    page = (CONF.parent / "docs" / "extending.md").read_text().split("## Add a model in one file")[1]
+    page = (HOWTO / "model.md").read_text()
     (tmp_path / "mine.py").write_text(re.search(r"```python\n# mine\.py\n(.*?)```", page, re.S)[1])
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "bits_ae.yaml").write_text(
@@ -184,8 +185,9 @@ def test_the_pages_own_model_is_added_in_one_file(tmp_path):
         words = [*shlex.split(command)[1:], "steps=300", "log_points=3", "track=off", f"{where}={number}"]
         done = subprocess.run([sys.executable, *words], cwd=tmp_path, capture_output=True, text=True)
         assert (done.returncode, done.stderr) == (0, "")
-    apart, bits = (Run.read(tmp_path / number) for number in "01")
-    assert apart.history[-1]["train/apart"] < 0.05 * apart.history[0]["train/apart"] + 0.05
+    decorrelated, bits = (Run.read(tmp_path / number) for number in "01")
+    name = "train/decorrelation"
+    assert decorrelated.history[-1][name] < 0.05 * decorrelated.history[0][name] + 0.05
     assert set(np.unique(bits.codes["z"])) == {0.0, 1.0}
     assert bits.metrics["recon/mse"] < 0.5 * bits.metrics["baseline/mean_mse"]
     assert "48 jobs -> 2 programs of 24 lanes" in done.stdout
