@@ -7,9 +7,9 @@ from pathlib import Path
 
 # Attributes whose address a browser fetches without being asked; links of <a> are followed by a reader only.
 LOADING = {
-    "script": ("src",), "img": ("src", "srcset"), "source": ("src", "srcset"), "iframe": ("src",), "video": ("src", "poster"),
-    "audio": ("src",), "embed": ("src",), "object": ("data",), "link": ("href",), "image": ("href", "xlink:href"),
-    "use": ("href", "xlink:href"),
+    "script": ("src",), "img": ("src", "srcset"), "source": ("src", "srcset"), "iframe": ("src",),
+    "video": ("src", "poster"), "audio": ("src",), "embed": ("src",), "object": ("data",), "link": ("href",),
+    "image": ("href", "xlink:href"), "use": ("href", "xlink:href"),
 }  # fmt: skip
 NOT_LOADED = {"canonical", "alternate", "author", "license", "prev", "next"}  # kinds of <link>
 REMOTE = re.compile(r"(?:^|[\s,])((?:https?:)?//[^\s,]+)")

@@ -65,7 +65,7 @@ def test_help_beside_a_choice_shows_its_settings_with_their_comments(command):
     status, out, _ = command("model=sparse_ae", "--help")
     assert status == 0
     assert out.startswith("model=sparse_ae: An overcomplete code of sigmoid units")
-    assert "model.rho=0.1                        the target rate of each unit; above 0, below 1\n" in out
+    assert "model.rho=0.1                        target mean activation of each unit; above 0, below 1\n" in out
     assert "latent_dim=64                        code units; 1 to 65,536" in out
     assert "_target_" not in out and "${" not in out
     _, out, _ = command("model=conv_vae", "data=emoji", "--help")
