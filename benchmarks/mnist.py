@@ -21,7 +21,7 @@ COMMON = ["figures=false", "track=off", "log_points=10"]
 
 def main():
     folder, chosen = Path(sys.argv[1]), sys.argv[2:] or list(ROWS)
-    print("| case | reached | beside |\n| --- | --- | --- |", flush=True)
+    print("| case | result | reference |\n| --- | --- | --- |", flush=True)
     for name in chosen:
         words, told = ROWS[name]
         places = enumerate(words.items())
@@ -80,7 +80,7 @@ def denoising(runs):
         at = f"robust/{name}/0.3"
         own, noisy, median = (-10 * np.log10(run.metrics[f"{at}/{each}mse"]) for each in ("", "input_", "median_"))
         beside = f"noisy input {noisy:.1f}, median filter {median:.1f}"
-        yield (f"ae trained on {name} 0.3: PSNR of what it restores, dB", f"{own:.1f}", beside)
+        yield (f"ae trained on {name} 0.3: PSNR of restorations, dB", f"{own:.1f}", beside)
 
 
 def bounds(beside):
