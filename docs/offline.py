@@ -12,7 +12,7 @@ LOADING = {
     "image": ("href", "xlink:href"), "use": ("href", "xlink:href"),
 }  # fmt: skip
 NOT_LOADED = {"canonical", "alternate", "author", "license", "prev", "next"}  # kinds of <link>
-REMOTE = re.compile(r"(?:^|[\s,])((?:https?:)?//[^\s,]+)")
+REMOTE = re.compile(r"(?:https?:)?//\S+")
 IN_STYLES = re.compile(r"(?:url\(|@import)\s*['\"]?\s*((?:https?:)?//[^'\")\s]+)")
 
 
@@ -29,7 +29,9 @@ class Page(HTMLParser):
         if tag == "link" and set(given.get("rel", "").split()) <= NOT_LOADED:
             return
         for name in LOADING.get(tag, ()):
-            self.remote += REMOTE.findall(given.get(name, ""))
+            value = given.get(name, "")
+            addresses = value.split(",") if name == "srcset" else [value]
+            self.remote += [match[0] for address in addresses if (match := REMOTE.match(address.strip()))]
 
 
 def remote(site):
