@@ -58,6 +58,11 @@ def parsed(words, loader=None):
     return OverridesParser.create(config_loader=loader).parse_overrides(list(words))
 
 
+def parsed_word(word):
+    """The Override of one word; raises HydraException without the lines that `parsed` adds to its message."""
+    return OverridesParser.create().parse_override(word)
+
+
 def apply_overrides(overrides, config):
     """Changes the composed `config` as these parsed overrides of values ask; raises what composing raises.
 

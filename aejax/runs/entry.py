@@ -4,16 +4,12 @@ import contextlib
 import time
 from pathlib import Path
 
-import hydra
 import jax
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
-from jax.experimental.compilation_cache import compilation_cache
 from omegaconf import open_dict, read_write
 
 from aejax.base.errors import InputError
 from aejax.base.files import locked
+from aejax.compat import hydra_compat, jax_compat
 from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained
 from aejax.config.written import write_yaml
 from aejax.runs import mirror
@@ -66,7 +62,7 @@ def _as_before():
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
-        compilation_cache.reset_cache()  # it keeps the folder otherwise
+        jax_compat.reset_compilation_cache()  # it keeps the folder otherwise
 
 
 def _job(dataset, overrides):
@@ -74,19 +70,16 @@ def _job(dataset, overrides):
     given = [override for override in overrides if override.lstrip("+~").startswith("data=")]
     if given:
         raise InputError(f"{given[0]}: must not be given beside a Dataset")
-    state = Singleton.get_state()
-    try:
-        GlobalHydra.instance().clear()
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = composed(overrides)
-            check_lengths(config)
-        with open_dict(config):
-            config.hydra.runtime.choices.data = dataset.name
-        HydraConfig.instance().set_config(config)
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
-        return Job.read(without_hydra(config), config.hydra.runtime.choices, dataset=dataset), config
-    except KNOWN as error:
-        raise InputError(str(explained(error, list(overrides)))) from None
-    finally:
-        Singleton.set_state(state)
+    with hydra_compat.restored():
+        try:
+            with hydra_compat.initialized(CONF):
+                config = composed(overrides)
+                check_lengths(config)
+            with open_dict(config):
+                config.hydra.runtime.choices.data = dataset.name
+            hydra_compat.set_job(config)
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
+            return Job.read(without_hydra(config), config.hydra.runtime.choices, dataset=dataset), config
+        except KNOWN as error:
+            raise InputError(str(explained(error, list(overrides)))) from None
