@@ -153,5 +153,5 @@ def several_values(error):
 
 
 def is_of_group_value(error):
-    """Whether a group was given what is no name of a choice, as model={}; from the message."""
+    """Whether a group was given what is no name of a choice, as model=2; from the message of a ValueError."""
     return "Config group override" in str(error)
