@@ -1,4 +1,4 @@
-"""Rooms and floors: what each package may import, and no circles, inside of packages either."""
+"""Rooms and baselines: what each package may import, and no circles, inside of packages either."""
 
 import ast
 import graphlib

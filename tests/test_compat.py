@@ -379,7 +379,7 @@ def test_what_stands_beside_a_prepared_set(mnist, tmp_path):
     classes = tfds_compat.feature_classes(folder)
     assert {name.rpartition(".")[2] for name in classes} == {"FeaturesDict", "Image", "ClassLabel"}
     assert all(name.startswith("tensorflow_datasets.core.features.") for name in classes)
-    assert tfds_compat.licence(tfds.builder_from_directory(str(folder)).info) != ""
+    assert tfds_compat.license(tfds.builder_from_directory(str(folder)).info) != ""
     (folder / "dataset_info.json").write_text("[]")
     with pytest.raises(ValueError):
         tfds_compat.file_format(folder)

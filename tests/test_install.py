@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
     return path, folder / "site"
 
 
-def test_the_wheel_holds_the_configuration_the_data_and_their_licences(wheel):
+def test_the_wheel_holds_the_configuration_the_data_and_their_licenses(wheel):
     names = zipfile.ZipFile(wheel[0]).namelist()
     for path in CONF.rglob("*.yaml"):
         assert f"aejax/conf/{path.relative_to(CONF)}" in names

@@ -26,6 +26,7 @@ from aejax.comparison.labels import names
 from aejax.comparison.plain import plain
 from aejax.comparison.points import points
 from aejax.comparison.reading import FAULTS
+from aejax.comparison.summary import SHORT
 from aejax.runs.folder import Run
 
 ERROR, SCORE = "recon/mse", "separation/knn_accuracy"
@@ -40,7 +41,7 @@ SHOWN = ("recon/mse", "recon/psnr", "separation/knn_accuracy", "separation/silho
 TRADEOFF = "Each mark is a run: click it to open it below. Dashed: the Pareto front. Left and up is better. "
 TRADEOFF += "A click on the legend picks a model out. Dotted: what takes no training (baseline/…)."
 SCORES = "Mean over seeds. Dashed: what takes no training (baseline/…)."
-FLOORS = "Dashed: PCA with as many units, and the mean image. An interval that reaches 0 ends at the bottom."
+BASELINES = "Dashed: PCA with as many units, and the mean image. An interval that reaches 0 ends at the bottom."
 NOISES = (
     "Mean over seeds and code sizes; dark is worse. Clean: recon/mse; own: restore/mse, under the run's own noise; "
 )
@@ -223,7 +224,7 @@ def _charts(found, entries):
             spec = charts.tradeoff(marks.to_dict("records"), ERROR, SCORE, better(SCORE) < 0, colors, levels)
             add("Reconstruction against separation", spec, TRADEOFF)
         for metric, title, remark in (
-            (ERROR, "Error against code size", FLOORS),
+            (ERROR, "Error against code size", BASELINES),
             (SCORE, "Separation against code size", SCORES),
         ):
             sized = part.dropna(subset=[metric, "latent_dim"]) if metric in part else part.iloc[:0]
@@ -232,11 +233,11 @@ def _charts(found, entries):
             rows = charts.mean_rows(sized, ["series", "train", "latent_dim"], metric, mean_interval)
             rows = [{"noise": row.pop("train"), **row} for row in rows]
             means = sized.groupby("latent_dim")
-            floors = {
+            baselines = {
                 name: sorted(means[column].mean().dropna().items())
                 for column, name in _baselines(sized, metric).items()
             }
-            add(title, charts.by_code_size(rows, floors, metric, colors), remark)
+            add(title, charts.by_code_size(rows, baselines, metric, colors), remark)
         cells = _noise_cells(part)
         if cells:
             add("Noise in training, noise in testing", charts.heat_map(cells, "mse"), NOISES)
@@ -253,11 +254,10 @@ def _charts(found, entries):
 
 
 def _baselines(part, metric):
-    """{column: name} of the floors and baselines of a metric that there are: baseline/untrained_knn_accuracy."""
+    """{column: name} of the baselines of a metric that there are, as baseline/untrained_knn_accuracy."""
     last = metric.rpartition("/")[2]
-    found = {"floor/pca_mse": "PCA", "floor/mean_mse": "mean image"} if last == "mse" else {}
-    found |= {
-        column: column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
+    found = {
+        column: SHORT.get(column) or column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
         for column in map(str, part.columns)
         if column.startswith("baseline/") and column.endswith(f"_{last}")
     }

@@ -10,8 +10,8 @@ from aejax.comparison.intervals import interquartile, mean_interval
 from aejax.comparison.plain import plain, word
 
 DEFAULT = ("recon/mse", "separation/knn_accuracy")
-SHORT = {"floor/mean_mse": "mean image", "floor/pca_mse": "PCA"}  # what people call them
-FLOORS = tuple(SHORT)
+SHORT = {"baseline/mean_mse": "mean image", "baseline/pca_mse": "PCA"}  # what people call them
+BASELINES = tuple(SHORT)
 COUNTS = ("n", "diverged", "missing")
 LOW, HIGH, COUNT = " low", " high", " n"  # what follows a metric's name in the columns of its interval and its size
 
@@ -23,11 +23,11 @@ def chosen_metrics(runs: Runs, asked=None):
     return [name for name in DEFAULT if name in runs.metrics] or runs.metrics[:2]
 
 
-def summarise(runs: Runs, rows, metrics, iqm=False):
+def summarize(runs: Runs, rows, metrics, iqm=False):
     """A DataFrame with a row for each combination of the settings `rows`, ordered by them.
 
-    Columns: `rows`, then of each metric its mean, low, high and n, the floors' means, and n, diverged, missing runs. A
-    mean over values that are not comparable is nan. Raises InputError where a row would be one over different data.
+    Columns: `rows`, then of each metric its mean, low, high and n, the baselines' means, and n, diverged, missing runs.
+    A mean over values that are not comparable is nan. Raises InputError where a row would be one over different data.
     """
     _check_data(runs, rows)
     frame, status = runs.frame, runs.frame["status"]
@@ -39,7 +39,7 @@ def summarise(runs: Runs, rows, metrics, iqm=False):
     table = frame.loc[~group.duplicated(), rows].set_axis(group[~group.duplicated()]).sort_index()
     done = runs.completed
     grouped = done.groupby(group.loc[done.index])
-    floors = [name for name in FLOORS if name in runs.metrics and any(each.endswith("/mse") for each in metrics)]
+    baselines = [name for name in BASELINES if name in runs.metrics and any(each.endswith("/mse") for each in metrics)]
     for name in metrics:
         values = grouped[name]
         count = values.count().reindex(table.index, fill_value=0)
@@ -52,7 +52,7 @@ def summarise(runs: Runs, rows, metrics, iqm=False):
             half = mean_interval(mean, values.std().reindex(table.index), count)
         mean = mean.where(~mean.index.isin(_mixed(runs, done, group, name)))
         table[name], table[name + LOW], table[name + HIGH], table[name + COUNT] = mean, mean - half, mean + half, count
-    for name in floors:
+    for name in baselines:
         if name not in metrics:
             table[name] = grouped[name].mean().reindex(table.index)
     sums = counts.groupby(group).sum()
@@ -98,7 +98,7 @@ def _check_data(runs, rows):
 def ordered(table, word):
     """The table sorted by a column, from the largest where the name begins with `-`; raises InputError."""
     name = word.removeprefix("-")
-    name = {short: floor for floor, short in SHORT.items()}.get(name, name)
+    name = {short: baseline for baseline, short in SHORT.items()}.get(name, name)
     if name not in table:
         raise InputError(f"--sort {word}: no such column; {near(name, list(table))}")
     values = table[name].map(_ordered)

@@ -16,7 +16,7 @@ def table(folders, metrics=None, rows=None, cols=None, where=(), sort=None, iqm=
     metrics, rows, cols = ([given] if isinstance(given, str) else given for given in (metrics, rows, cols))
     rows, cols = keys(runs, rows, cols)
     chosen = summary.chosen_metrics(runs, metrics)
-    found = summary.summarise(runs, rows + cols, chosen, iqm)
+    found = summary.summarize(runs, rows + cols, chosen, iqm)
     if sort:
         found = summary.ordered(found, sort)
     if cols:

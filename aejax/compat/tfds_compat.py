@@ -21,8 +21,8 @@ def unregistered():
     return registered.skip_registration()
 
 
-def licence(info):
-    """The licence of a DatasetInfo, or else its homepage, as a text; its redistribution_info is not documented."""
+def license(info):
+    """The license of a DatasetInfo, or else its homepage, as a text; its redistribution_info is not documented."""
     return str(info.redistribution_info.license or info.homepage or "")
 
 

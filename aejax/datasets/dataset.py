@@ -49,7 +49,7 @@ class Form:
 
     def scaled(self, x):
         """Stored values as float32, in [0, 1] unless the data are real numbers; any shape."""
-        scale = 1 / 255 if self.kind in ("grey", "rgb") or self.dynamic else 1.0
+        scale = 1 / 255 if self.kind in ("gray", "rgb") or self.dynamic else 1.0
         return x.astype(jnp.float32) * scale
 
     def drawn(self, key, x):
@@ -115,12 +115,12 @@ class Dataset:
     """Up to three splits of one kind and shape, each a Split, or the arrays x or (x, y) of one.
 
     Test and validation examples that are not given are taken out of the training examples later (`Splits`). `kind` is
-    binary (stored as 0 and 1), grey or rgb (0 to 255), or real (float32); None tells it by the arrays. `label_names`
+    binary (stored as 0 and 1), gray or rgb (0 to 255), or real (float32); None tells it by the arrays. `label_names`
     [classes] go with the labels; without names labels may be any values, and their names are these. `note` is what a
-    reader of the numbers must know, `licence` where the data come from, `warnings` what the user should be told. `fit`
-    of the training examples, once the splits are made, gives a function that all examples then go through; until then
-    real values may be missing (nan). `standardized` says that the values have gone through `standardization`. `budget`
-    is how many bytes of it a device is to hold.
+    reader of the numbers must know, `license` where the data come from, `warnings` what the user should be told.
+    `preprocess` of the training examples, once the splits are made, gives a function that all examples then go through;
+    until then real values may be missing (nan). `standardized` says that the values have gone through
+    `standardization`. `budget` is how many bytes of it a device is to hold.
     """
 
     name: str = "own"
@@ -130,11 +130,11 @@ class Dataset:
     test: Split | None = None
     label_names: tuple[str, ...] = ()
     note: str = ""
-    licence: str = ""
+    license: str = ""
     dynamic: bool = False
     normal: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
-    fit: Callable | None = None
+    preprocess: Callable | None = None
     standardized: bool = False
     budget: int = 2**62
 
@@ -182,7 +182,7 @@ class Dataset:
     def _tell_of_fractions(self):
         """Adds a warning where images that may be meant as pixels were taken as real numbers."""
         x = self.train.x
-        pixels = {1: "grey", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
+        pixels = {1: "gray", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
         if self.kind == "real" and pixels and all((part >= 0).all() and (part <= 1).all() for part in in_parts(x)):
             line = f"images of fractions in [0, 1] are taken as real numbers; data.kind={pixels}, "
             line += f'in a program Dataset(kind="{pixels}"), makes them pixels'
@@ -214,7 +214,7 @@ class Dataset:
             self._refuse(
                 f"{name} with {x.shape[3]} channels", f"{3 if self.kind == 'rgb' else 1} where it is {self.kind}"
             )
-        if self.kind == "real" and self.fit is None and not all(np.isfinite(part).all() for part in in_parts(x)):
+        if self.kind == "real" and self.preprocess is None and not all(np.isfinite(part).all() for part in in_parts(x)):
             self._refuse(f"{name} with nan or inf", "finite")
         if self.kind == "binary" and not self.dynamic and x.max() > 1:
             self._refuse(f"{name} with values up to {x.max()}", "0 and 1 where the kind is binary")
@@ -271,7 +271,7 @@ class Dataset:
         sizes = {"train": form.examples, "valid": form.valid, "test": len(self.test.x)}
         told = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
         told |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
-        told |= {"note": self.note, "licence": self.licence}
+        told |= {"note": self.note, "license": self.license}
         told |= {"standardized": True} if self.standardized else {}
         if form.streamed:
             told |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}

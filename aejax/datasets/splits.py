@@ -19,15 +19,15 @@ from aejax.base.errors import InputError, near
 from aejax.datasets.dataset import Split
 from aejax.datasets.standardization import scale_warning, standardization
 from aejax.datasets.storage import in_parts
-from aejax.settings.fields import amount, choice, count, entries, flag
+from aejax.settings.fields import static_bool, static_choice, static_float, static_int, static_list
 
-WHITE = 128  # uint8 values from here on are 1 with binarise=threshold
-DRAWN = 1024  # examples that are binarised from one stream of draws
+WHITE = 128  # uint8 values from here on are 1 with binarize=threshold
+DRAWN = 1024  # examples that are binarized from one stream of draws
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Part:
-    """The examples at `rows` of a source's split; `stream` numbers that split for the draws that binarise it."""
+    """The examples at `rows` of a source's split; `stream` numbers that split for the draws that binarize it."""
 
     whole: Split
     rows: np.ndarray
@@ -53,23 +53,23 @@ class Part:
 class Splits:
     """The settings that all sources have in common; conf/config.yaml explains them."""
 
-    validation: float = amount(0)
-    test: float = amount(0)
-    split_seed: int = count(0, 2**32 - 1)
-    device_bytes: int | None = count(1, 2**62, optional=True)
-    limit: int | None = count(2, optional=True)
-    test_limit: int | None = count(2, optional=True)
-    classes: tuple | None = entries(optional=True)
-    normal: tuple | None = entries(optional=True)
-    binarise: str = choice("none", "threshold", "static", "dynamic")
-    standardize: bool = flag()
+    validation: float = static_float(0)
+    test: float = static_float(0)
+    split_seed: int = static_int(0, 2**32 - 1)
+    device_bytes: int | None = static_int(1, 2**62, optional=True)
+    limit: int | None = static_int(2, optional=True)
+    test_limit: int | None = static_int(2, optional=True)
+    classes: tuple | None = static_list(optional=True)
+    normal: tuple | None = static_list(optional=True)
+    binarize: str = static_choice("none", "threshold", "static", "dynamic")
+    standardize: bool = static_bool()
 
     def __call__(self, dataset):
         """The Dataset with the splits that a job is to use; raises InputError where they cannot be made."""
-        if self.standardize and self.binarise != "none":
-            raise InputError(f"data.standardize=true: must be false, because data.binarise={self.binarise}")
-        if self.binarise != "none" and dataset.kind != "grey":
-            raise InputError(f"data.binarise={self.binarise}: must be none, because the data are {dataset.kind}")
+        if self.standardize and self.binarize != "none":
+            raise InputError(f"data.standardize=true: must be false, because data.binarize={self.binarize}")
+        if self.binarize != "none" and dataset.kind != "gray":
+            raise InputError(f"data.binarize={self.binarize}: must be none, because the data are {dataset.kind}")
         labels, normal = (self._labels(dataset, key) for key in ("classes", "normal"))
         if labels is not None and normal is not None and set(normal) - set(labels):
             raise InputError(f"data.normal={list(self.normal)}: must be among data.classes={list(self.classes)}")
@@ -102,9 +102,9 @@ class Splits:
         check_memory(needed, f"data {dataset.name}: {sum(len(part.rows) for part in copied):,} examples", "fewer, by "
                      "data.limit and data.test_limit")  # fmt: skip
         splits = {id(part): self._split(part, part is parts["train"], labels) for part in parts.values()}
-        if dataset.fit is not None:
-            splits = _applied(dataset.fit, splits, parts)
-        kind, warnings = dataset.kind if self.binarise == "none" else "binary", dataset.warnings
+        if dataset.preprocess is not None:
+            splits = _applied(dataset.preprocess, splits, parts)
+        kind, warnings = dataset.kind if self.binarize == "none" else "binary", dataset.warnings
         if self.standardize:
             splits, kind = _applied(standardization, splits, parts), "real"
         elif kind == "real" and (line := scale_warning(splits[id(parts["train"])].x)):
@@ -114,9 +114,9 @@ class Splits:
             kind=kind,
             **{"valid": None} | {name: splits[id(part)] for name, part in parts.items()},
             label_names=tuple(dataset.label_names[label] for label in labels) if labels else dataset.label_names,
-            dynamic=self.binarise == "dynamic",
+            dynamic=self.binarize == "dynamic",
             normal=self._normal(normal, labels, splits[id(parts["test"])].y),
-            fit=None,
+            preprocess=None,
             standardized=self.standardize,
             budget=memory() // len(jax.devices()) // 2 if self.device_bytes is None else self.device_bytes,
             warnings=(*warnings, *duplicates(parts)),
@@ -169,28 +169,28 @@ class Splits:
 
     def _split(self, part, training, labels):
         whole, y = part.whole, part.whole.y
-        if self.binarise == "none" and labels is None and len(part.rows) == len(whole.x):
+        if self.binarize == "none" and labels is None and len(part.rows) == len(whole.x):
             return whole
-        if self.binarise == "none" or (self.binarise == "dynamic" and training):
+        if self.binarize == "none" or (self.binarize == "dynamic" and training):
             x = part.x
-        elif self.binarise == "threshold":
+        elif self.binarize == "threshold":
             x = (part.x >= WHITE).view(np.uint8)
         else:
-            x = drawn(whole.x, part.rows, part.stream) * np.uint8(255 if self.binarise == "dynamic" else 1)
+            x = drawn(whole.x, part.rows, part.stream) * np.uint8(255 if self.binarize == "dynamic" else 1)
         if y is not None:
             y = y[part.rows]
             y = y if labels is None else (y[:, None] == np.array(labels)).argmax(axis=1).astype(np.int32)
         digest = None
         if whole.digest is not None:  # what has been made of it tells as much as what came out
-            recipe = repr((whole.digest, self.binarise, training, labels, part.stream)).encode()
+            recipe = repr((whole.digest, self.binarize, training, labels, part.stream)).encode()
             digest = hashlib.sha256(recipe + part.rows.tobytes()).hexdigest()
         names = None if whole.names is None else whole.names[part.rows]
         return Split(x, y, digest, rows=whole.index[part.rows], names=names)
 
 
-def _applied(fit, splits, parts):
-    """The splits, by what is the same one, after what `fit` makes of the training examples."""
-    apply = fit(splits[id(parts["train"])].x)
+def _applied(preprocess, splits, parts):
+    """The splits, by what is the same one, after what `preprocess` makes of the training examples."""
+    apply = preprocess(splits[id(parts["train"])].x)
     fitted = {"digest": None, "groups": None, "prints": None}  # of what the examples were before
     return {key: dataclasses.replace(split, x=apply(split.x), **fitted) for key, split in splits.items()}
 

@@ -72,7 +72,7 @@ def code_grid(z_NxZ, side=GRID_SIDE):
 
 
 def code_space(form, codes, label_names, grid, pixels_NxP, name):
-    """Every example at its code: the glyph itself where images are few, points coloured by label otherwise.
+    """Every example at its code: the glyph itself where images are few, points colored by label otherwise.
 
     Glyphs that would cover each other are moved apart, with a line to where they belong. Classes are named beside the
     points, and among them where the names do not cover each other. Codes that are not finite, of a diverged run, are

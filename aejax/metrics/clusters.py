@@ -8,33 +8,33 @@ import optax
 from jax import lax
 
 ITERATIONS = 300  # of Lloyd's at the most
-TOLERANCE = 1e-4  # squared move of the centres, of the mean variance, at which Lloyd's ends
+TOLERANCE = 1e-4  # squared move of the centers, of the mean variance, at which Lloyd's ends
 
 
 @functools.partial(jax.jit, static_argnames=("clusters", "starts"))
 def k_means(key, z_NxZ, clusters, starts):
-    """The cluster of each example [N] and the inertia, the sum of squared distances to the centres, of the best start.
+    """The cluster of each example [N] and the inertia, the sum of squared distances to the centers, of the best start.
 
     Lloyd's algorithm (1982) from k-means++ (Arthur & Vassilvitskii 2007, section 2.2), as scikit-learn's KMeans ends
-    it; an empty cluster keeps its centre. All starts run side by side.
+    it; an empty cluster keeps its center. All starts run side by side.
     """
     z_NxZ = z_NxZ - jnp.mean(z_NxZ, axis=0)[None, :]
     squares_N = jnp.sum(z_NxZ**2, axis=1)
     examples, units = z_NxZ.shape
     enough = TOLERANCE * jnp.mean(jnp.var(z_NxZ, axis=0))
 
-    def scores(centre_SxKxZ):  # squared distances less those to the origin, the same for all clusters of an example
-        flat = centre_SxKxZ.reshape(-1, units)
+    def scores(center_SxKxZ):  # squared distances less those to the origin, the same for all clusters of an example
+        flat = center_SxKxZ.reshape(-1, units)
         with jax.default_matmul_precision("highest"):
             score = jnp.sum(flat**2, axis=1)[:, None] - 2 * flat @ z_NxZ.T
-        return score.reshape(-1, centre_SxKxZ.shape[1], examples)
+        return score.reshape(-1, center_SxKxZ.shape[1], examples)
 
     def seeds(key):
-        def add(apart_N, key):  # the next centre, by its squared distance to those before
+        def add(apart_N, key):  # the next center, by its squared distance to those before
             until_N = jnp.cumsum(apart_N)
             drawn = jnp.searchsorted(until_N, jax.random.uniform(key) * until_N[-1], side="right")
-            centre_Z = z_NxZ[jnp.minimum(drawn, examples - 1)]
-            return jnp.minimum(apart_N, jnp.sum((z_NxZ - centre_Z[None, :]) ** 2, axis=1)), centre_Z
+            center_Z = z_NxZ[jnp.minimum(drawn, examples - 1)]
+            return jnp.minimum(apart_N, jnp.sum((z_NxZ - center_Z[None, :]) ** 2, axis=1)), center_Z
 
         key_first, key_rest = jax.random.split(key)
         first_Z = z_NxZ[jax.random.randint(key_first, (), 0, examples)]
@@ -47,22 +47,22 @@ def k_means(key, z_NxZ, clusters, starts):
         return (moved > enough) & (count < ITERATIONS)
 
     def step(state):
-        centre_SxKxZ, _, count = state
-        score_SxKxN = scores(centre_SxKxZ)
+        center_SxKxZ, _, count = state
+        score_SxKxN = scores(center_SxKxZ)
         member_SxKxN = (score_SxKxN == jnp.min(score_SxKxN, axis=1, keepdims=True)).astype(jnp.float32)
         size_SxKx1 = jnp.sum(member_SxKxN, axis=2, keepdims=True)
         with jax.default_matmul_precision("highest"):
             total = member_SxKxN.reshape(-1, examples) @ z_NxZ
-        mean_SxKxZ = total.reshape(centre_SxKxZ.shape) / jnp.maximum(size_SxKx1, 1)
-        new_SxKxZ = jnp.where(size_SxKx1 > 0, mean_SxKxZ, centre_SxKxZ)
-        moved = jnp.max(jnp.sum((new_SxKxZ - centre_SxKxZ) ** 2, axis=(1, 2)))
+        mean_SxKxZ = total.reshape(center_SxKxZ.shape) / jnp.maximum(size_SxKx1, 1)
+        new_SxKxZ = jnp.where(size_SxKx1 > 0, mean_SxKxZ, center_SxKxZ)
+        moved = jnp.max(jnp.sum((new_SxKxZ - center_SxKxZ) ** 2, axis=(1, 2)))
         return new_SxKxZ, moved, count + 1
 
-    centre_SxKxZ = lax.map(seeds, jax.random.split(key, starts))
-    centre_SxKxZ, _, _ = lax.while_loop(go_on, step, (centre_SxKxZ, jnp.inf, 0))
-    inertia_S = jnp.sum(jnp.min(scores(centre_SxKxZ), axis=1), axis=1) + jnp.sum(squares_N)
+    center_SxKxZ = lax.map(seeds, jax.random.split(key, starts))
+    center_SxKxZ, _, _ = lax.while_loop(go_on, step, (center_SxKxZ, jnp.inf, 0))
+    inertia_S = jnp.sum(jnp.min(scores(center_SxKxZ), axis=1), axis=1) + jnp.sum(squares_N)
     best = jnp.argmin(inertia_S)
-    return jnp.argmin(scores(centre_SxKxZ[best][None])[0], axis=0), inertia_S[best]
+    return jnp.argmin(scores(center_SxKxZ[best][None])[0], axis=0), inertia_S[best]
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "clusters"))

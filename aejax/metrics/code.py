@@ -53,8 +53,8 @@ def effective_dim(mean_NxZ):
 
     Gao et al. 2017, eq. 5. Masked units, being 0, count for nothing.
     """
-    centred_NxZ = mean_NxZ - jnp.mean(mean_NxZ, axis=0)[None, :]
-    covariance_ZxZ = centred_NxZ.T @ centred_NxZ
+    centered_NxZ = mean_NxZ - jnp.mean(mean_NxZ, axis=0)[None, :]
+    covariance_ZxZ = centered_NxZ.T @ centered_NxZ
     return jnp.trace(covariance_ZxZ) ** 2 / jnp.sum(covariance_ZxZ**2)
 
 

@@ -6,23 +6,23 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from aejax.metrics.neighbours import distances, in_chunks, nearest
+from aejax.metrics.neighbors import distances, in_chunks, nearest
 
 UNDECIDED = 0.05  # mean distance of a binary image's pixels from 0 or 1, up to which it is decided
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def manifolds(real_NxP, drawn_MxP, neighbours):
+@functools.partial(jax.jit, static_argnames="neighbors")
+def manifolds(real_NxP, drawn_MxP, neighbors):
     """Precision, recall, density and coverage of drawn examples by k-NN manifolds, {name: scalar}.
 
-    A manifold is the union of balls around examples that reach their k-th neighbour. Precision and recall: the share
+    A manifold is the union of balls around examples that reach their k-th neighbor. Precision and recall: the share
     of one set inside the other's manifold (Kynkäänniemi et al. 2019, eq. 1-3). Density: real balls that a drawn example
     is in, over k; coverage: real balls with a drawn example in (Naeem et al. 2020, eq. 5 and 6). 0 to 1, but density
     may be more. Comparable across code sizes in pixels; needs more examples in either set than k.
     """
-    real_radius_N, drawn_radius_M = (nearest(each, each, neighbours + 1)[0][:, -1] for each in (real_NxP, drawn_MxP))
-    centre_P = jnp.mean(real_NxP, axis=0)[None, :]
-    real_NxP, drawn_MxP = real_NxP - centre_P, drawn_MxP - centre_P
+    real_radius_N, drawn_radius_M = (nearest(each, each, neighbors + 1)[0][:, -1] for each in (real_NxP, drawn_MxP))
+    center_P = jnp.mean(real_NxP, axis=0)[None, :]
+    real_NxP, drawn_MxP = real_NxP - center_P, drawn_MxP - center_P
 
     def of_real(chunk):  # which drawn examples each real ball holds, and whether the real one is in a drawn ball
         squared_BxM = distances(chunk[:, :-1], drawn_MxP)
@@ -38,7 +38,7 @@ def manifolds(real_NxP, drawn_MxP, neighbours):
     return {
         "precision": jnp.mean(precise_M),
         "recall": jnp.mean(recalled_N),
-        "density": jnp.mean(balls_M) / neighbours,
+        "density": jnp.mean(balls_M) / neighbors,
         "coverage": jnp.mean(covered_N),
     }
 
@@ -121,7 +121,7 @@ def glyphs(train_NxP, drawn_SxP, binary=False):
 
     `copies`: nearer to a training glyph than half of the smallest distance between two of them, so that it is that
     glyph and no other. `valid_new`: no copy, but in the ball that reaches from some training glyph to its third
-    neighbour, so that it looks like one (the manifold of Kynkäänniemi et al. 2019); `binary` ones must be decided, too:
+    neighbor, so that it looks like one (the manifold of Kynkäänniemi et al. 2019); `binary` ones must be decided, too:
     their pixels within 0.05 of 0 or 1 in the mean. `copied`: the share of training glyphs that have a copy.
     """
     apart_NxK = nearest(train_NxP, train_NxP, min(4, train_NxP.shape[0]))[0]

@@ -16,13 +16,13 @@ ITERATIONS = 300
 def linear_probe(fit, valid, score, classes):
     """Share of `score` that the regression on `fit` labels right, and the L2 penalty that did best on `valid`.
 
-    Each is (z_NxZ, y_N). Codes are standardised by those fitted on; the penalty, one of PENALTIES, has the smallest
+    Each is (z_NxZ, y_N). Codes are standardized by those fitted on; the penalty, one of PENALTIES, has the smallest
     cross-entropy on `valid`, and the bias has none (Alain & Bengio 2016). Comparable across code sizes.
     """
     mean_Z, std_Z = jnp.mean(fit[0], axis=0), jnp.std(fit[0], axis=0)
     scale_Z = jnp.where(std_Z > 1e-6 * jnp.max(std_Z), 1 / jnp.where(std_Z > 0, std_Z, 1), 0)
 
-    def ready(codes):  # classes and units first, which keeps sums over classes vectorised
+    def ready(codes):  # classes and units first, which keeps sums over classes vectorized
         z_NxZ = (codes[0] - mean_Z[None, :]) * scale_Z[None, :]
         return jnp.concatenate([z_NxZ, jnp.ones((z_NxZ.shape[0], 1))], axis=1).T, codes[1]
 
@@ -41,7 +41,7 @@ def linear_probe(fit, valid, score, classes):
 
 
 def regression(x_QxN, y_N, start_CxQ, penalty):
-    """The weights [C, Q] that minimise mean cross-entropy + penalty / 2 |W|^2, the last column being the bias.
+    """The weights [C, Q] that minimize mean cross-entropy + penalty / 2 |W|^2, the last column being the bias.
 
     L-BFGS (Nocedal 1980), until no entry of the gradient is above GRADIENT.
     """

@@ -33,7 +33,7 @@ def psnr(mse):
 
 
 @jax.jit
-def explained_variance(clean_NxP, predicted_NxP):
+def r2(clean_NxP, predicted_NxP):
     """Share of the variance of all pixels that is explained, 1 at best; nan where the examples are all alike.
 
     1 less the squared error over that of the mean of these examples: R^2 with pixels weighted by their variance, as

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aejax.metrics.neighbours import distances, in_chunks
+from aejax.metrics.neighbors import distances, in_chunks
 
 SILHOUETTE_ROWS = 128
 ZERO = 1e-6  # share of a unit's largest value below which its standard deviation is none
@@ -36,15 +36,15 @@ def silhouette(z_NxZ, y_N, classes):
         largest_B = jnp.maximum(jnp.maximum(between_B, within_B), jnp.finfo(jnp.float32).tiny)
         return jnp.where(size_C[y_B] > 1, (between_B - within_B) / largest_B, 0.0)
 
-    labelled = jnp.concatenate([z_NxZ, y_N[:, None].astype(z_NxZ.dtype)], axis=1)
-    return _if_two(size_C, jnp.mean(in_chunks(coefficients, labelled, SILHOUETTE_ROWS)))
+    labeled = jnp.concatenate([z_NxZ, y_N[:, None].astype(z_NxZ.dtype)], axis=1)
+    return _if_two(size_C, jnp.mean(in_chunks(coefficients, labeled, SILHOUETTE_ROWS)))
 
 
 @functools.partial(jax.jit, static_argnames="classes")
 def davies_bouldin(z_NxZ, y_N, classes):
     """Mean over classes of the worst (s_i + s_j) / d_ij, 0 and up, smaller is better (Davies & Bouldin 1979, def. 5).
 
-    s is the mean distance to the class's centre, d that between centres. Not comparable across code sizes.
+    s is the mean distance to the class's center, d that between centers. Not comparable across code sizes.
     """
     z_NxZ, member_NxC, size_C = _grouped(z_NxZ, y_N, classes)
     mean_CxZ = _means(z_NxZ, member_NxC, size_C)

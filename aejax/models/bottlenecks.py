@@ -1,7 +1,7 @@
 """Between encoder and decoder: hidden units -> code -> hidden units. The only module that knows the latent mask.
 
 The layers are as wide as the widest lane's code. A lane that has fewer units masks the others: they get no gradient,
-no KL, no noise, no say in the initialisation scale, and trimming removes them from the parameters.
+no KL, no noise, no say in the initialization scale, and trimming removes them from the parameters.
 """
 
 from typing import ClassVar
@@ -13,7 +13,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.settings.fields import Number, choice, flag, integer, number
+from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_bool, static_choice
 
 
 def latent_mask(width, latent_dim):
@@ -121,7 +121,7 @@ class Bottleneck:
 class Plain(Bottleneck):
     """The code is the encoder's output itself, through an activation."""
 
-    activation: str = choice("identity", "relu", "sigmoid", "softplus", "tanh")
+    activation: str = static_choice("identity", "relu", "sigmoid", "softplus", "tanh")
 
     def __call__(self, heads, mask_Z, key=None, running=None):
         z_BxZ = getattr(jax.nn, self.activation)(heads["mean"]) * mask_Z[None, :]
@@ -136,8 +136,8 @@ class TopK(Bottleneck):
     the largest for any example, so that a dead unit comes back; its value stays what it is.
     """
 
-    k: Number = integer(1, 2**16)
-    boost: Number = number(0)
+    k: Leaf = leaf_int(1, 2**16)
+    boost: Leaf = leaf_float(0)
 
     def check(self, experiment):
         if self.k > experiment.latent_dim:
@@ -188,7 +188,7 @@ class Gaussian(Bottleneck):
     samples for the ELBO, does not ask.
     """
 
-    sampling: bool = flag()
+    sampling: bool = static_bool()
 
     heads: ClassVar[tuple[str, ...]] = ("mean", "log_variance")
     has_prior: ClassVar[bool] = True

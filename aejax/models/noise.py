@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.base.errors import InputError
-from aejax.settings.fields import Number, number, parts
+from aejax.settings.fields import Leaf, leaf_float, parts
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 FEWEST = 1e-3  # level of shot noise below which a million photons a pixel and more are taken for infinitely many
@@ -42,7 +42,7 @@ class Clean(Noise):
 class Gaussian(Noise):
     """Adds to each value normal noise of standard deviation `level`, in units of a pixel's range; not clipped."""
 
-    level: Number = number(0, 100)
+    level: Leaf = leaf_float(0, 100)
 
     def __call__(self, key, x_BxP, shape):
         return x_BxP + self.level * jax.random.normal(key, x_BxP.shape)
@@ -56,7 +56,7 @@ class Gaussian(Noise):
 class Speckle(Noise):
     """Multiplies each value by 1 + `level` times a standard normal draw; not clipped."""
 
-    level: Number = number(0, 100)
+    level: Leaf = leaf_float(0, 100)
 
     def __call__(self, key, x_BxP, shape):
         return x_BxP * (1 + self.level * jax.random.normal(key, x_BxP.shape))
@@ -66,7 +66,7 @@ class Speckle(Noise):
 class Shot(Noise):
     """Counts photons: each value x becomes Poisson(x / level^2) * level^2, so that `level` is white's deviation."""
 
-    level: Number = number(0, 1)
+    level: Leaf = leaf_float(0, 1)
 
     def check(self, experiment):
         if experiment.form.kind == "real":
@@ -82,7 +82,7 @@ class Shot(Noise):
 class SaltPepper(Noise):
     """Replaces each pixel, with probability `level`, by black (0) or white (1), each equally likely."""
 
-    level: Number = number(0, 1)
+    level: Leaf = leaf_float(0, 1)
 
     def __call__(self, key, x_BxP, shape):
         u_BxP = _uniform_by_pixel(key, x_BxP.shape[0], shape)
@@ -97,7 +97,7 @@ class SaltPepper(Noise):
 class Flip(Noise):
     """Turns each pixel x into 1 - x with probability `level`; for binary data."""
 
-    level: Number = number(0, 1)
+    level: Leaf = leaf_float(0, 1)
 
     def check(self, experiment):
         if experiment.form.kind != "binary":
@@ -115,7 +115,7 @@ class Flip(Noise):
 class Masking(Noise):
     """Sets each pixel to 0 with probability `level`."""
 
-    level: Number = number(0, 1)
+    level: Leaf = leaf_float(0, 1)
 
     def __call__(self, key, x_BxP, shape):
         return jnp.where(_uniform_by_pixel(key, x_BxP.shape[0], shape) < self.level, 0.0, x_BxP)
@@ -133,7 +133,7 @@ class Occlusion(Noise):
     What is to be restored is an inpainting (Pathak et al. 2016).
     """
 
-    level: Number = number(0, 1)
+    level: Leaf = leaf_float(0, 1)
 
     def check(self, experiment):
         _needs_images("occlusion", experiment)
@@ -160,7 +160,7 @@ class Downsample(Noise):
     What is to be restored is a super-resolution.
     """
 
-    level: Number = number(1, 4096)
+    level: Leaf = leaf_float(1, 4096)
 
     def check(self, experiment):
         _needs_images("downsample", experiment)
@@ -179,12 +179,12 @@ class Downsample(Noise):
 
 @struct.dataclass
 class Grayscale(Noise):
-    """Takes the share `level` of the colour away: 0 leaves the image, 1 leaves its luma in all three channels.
+    """Takes the share `level` of the color away: 0 leaves the image, 1 leaves its luma in all three channels.
 
-    What is to be restored is a colourisation (Zhang et al. 2016).
+    What is to be restored is a colorisation (Zhang et al. 2016).
     """
 
-    level: Number = number(0, 1)
+    level: Leaf = leaf_float(0, 1)
 
     def check(self, experiment):
         if experiment.form.channels != 3:

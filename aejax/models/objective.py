@@ -9,7 +9,7 @@ from flax import struct
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for, normal_by_unit
 from aejax.models.autoencoder import Outputs, code_weights, encode, forward
-from aejax.settings.fields import Number, count, number
+from aejax.settings.fields import Leaf, leaf_float, static_int
 
 
 @struct.dataclass
@@ -32,7 +32,7 @@ class Seen:
 class Term:
     """The base of terms: `term(seen)` is its value, [B] or a scalar, `added` what its mean adds to the objective."""
 
-    weight: Number = number(0)
+    weight: Leaf = leaf_float(0)
 
     def check(self, experiment):
         """Raises InputError where the term does not fit the rest of the experiment."""
@@ -51,7 +51,7 @@ class KL(Term):
 
     Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4. What is added to the objective is
 
-        weight * ramp * |sum_j max(free_bits, mean_B KL_j) - capacity * min(1, progress / growth)|
+        weight * ramp * |sum_j max(free_bits, mean_B KL_j) - capacity * min(1, progress / capacity_warmup)|
 
     The ramp rises from 0 to 1 over the share `anneal` of each of `cycles` equal cycles of the training, once for linear
     annealing (Bowman et al. 2016), several times for a cyclical one (Fu et al. 2019, eq. 6). The training here is what
@@ -59,11 +59,11 @@ class KL(Term):
     2018, eq. 8.
     """
 
-    anneal: Number = number(0, 1)
-    cycles: Number = number(1)
-    free_bits: Number = number(0)
-    capacity: Number = number(0)
-    growth: Number = number(0, 1)
+    anneal: Leaf = leaf_float(0, 1)
+    cycles: Leaf = leaf_float(1)
+    free_bits: Leaf = leaf_float(0)
+    capacity: Leaf = leaf_float(0)
+    capacity_warmup: Leaf = leaf_float(0, 1)
 
     def check(self, experiment):
         if not experiment.model.bottleneck.has_prior:
@@ -77,7 +77,9 @@ class KL(Term):
         kl = jnp.sum(jnp.maximum(jnp.mean(code.kl, axis=0), self.free_bits * code.mask))
         within = jnp.mod(seen.progress * self.cycles, 1.0)
         return (
-            self.weight * _ramp(within, self.anneal) * jnp.abs(kl - self.capacity * _ramp(seen.progress, self.growth))
+            self.weight
+            * _ramp(within, self.anneal)
+            * jnp.abs(kl - self.capacity * _ramp(seen.progress, self.capacity_warmup))
         )
 
 
@@ -99,7 +101,7 @@ class L1(Term):
 class Rate(Term):
     """sum_j KL(rho || the batch's mean of unit j), between Bernoulli rates (Ng 2011, section 3), a scalar."""
 
-    rho: Number = number(above=0, high=0.999999)
+    rho: Leaf = leaf_float(above=0, high=0.999999)
 
     def check(self, experiment):
         activation = getattr(experiment.model.bottleneck, "activation", None)
@@ -126,7 +128,7 @@ class Contraction(Term):
     has the same expectation (Hutchinson 1990). Nets are as in evaluation: nothing drops out, norms use what they know.
     """
 
-    probes: int | None = count(1, optional=True)
+    probes: int | None = static_int(1, optional=True)
 
     def __call__(self, seen):
         units = seen.outputs.code.mask.shape[0]

@@ -18,7 +18,7 @@ from aejax.base.files import octets, regular, remove_parts, set_aside, write_who
 from aejax.base.nested import dotted
 from aejax.runs import contents
 
-FORMAT = 2  # of what a run leaves. 1, without the number: encoders of lanes narrower than their program are scrambled
+FORMAT = 3  # of what a run leaves. 2: metrics and settings had other names. 1, without the number: scrambled encoders
 FINISHED = ("completed", "diverged")
 FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
 PICTURES = ("png", "pdf", "svg")  # the formats of figures/

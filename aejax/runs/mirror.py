@@ -14,7 +14,7 @@ from flax import struct
 from aejax.base.confinement import check_trusted
 from aejax.base.errors import InputError
 from aejax.compat import wandb_compat
-from aejax.settings.fields import amount, choice, flag, words
+from aejax.settings.fields import static_bool, static_choice, static_float, static_str
 
 TABLE_ROWS = 10_000  # of codes that W&B plots; its own limit for a table
 OFFLINE_PATIENCE = 120.0  # seconds that a run waits at most for W&B's own process to write its files
@@ -24,12 +24,12 @@ OFFLINE_PATIENCE = 120.0  # seconds that a run waits at most for W&B's own proce
 class Track:
     """Whether and where a run is mirrored; the two timeouts are in seconds."""
 
-    mode: str = choice("offline", "online", "off")
-    project: str = words()
-    entity: str | None = words(optional=True)
-    artifact: bool = flag()
-    timeout: float = amount(above=0, high=14)
-    finish_timeout: float = amount(above=0)
+    mode: str = static_choice("offline", "online", "off")
+    project: str = static_str()
+    entity: str | None = static_str(optional=True)
+    artifact: bool = static_bool()
+    timeout: float = static_float(above=0, high=14)
+    finish_timeout: float = static_float(above=0)
 
     @property
     def patience(self):

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from flax import struct
 
-Number = np.number | jax.Array  # a leaf: a scalar here, a tracer inside a program, [L] in a stack of lanes
+Leaf = np.number | jax.Array  # a leaf: a scalar here, a tracer inside a program, [L] in a stack of lanes
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,7 +46,7 @@ def _ranged(kind, low, high, above, optional):
     return parse
 
 
-def number(low=-math.inf, high=math.inf, *, above=None, optional=False):
+def leaf_float(low=-math.inf, high=math.inf, *, above=None, optional=False):
     """A float that is a leaf: experiments that differ in it share a program. Bounds are inclusive, `above` is not."""
     ranged = _ranged((int, float), low, high, above, optional)
 
@@ -63,26 +63,26 @@ def number(low=-math.inf, high=math.inf, *, above=None, optional=False):
     return _field(True, parse, _interval("a number", low, high, above, optional))
 
 
-def integer(low, high):
+def leaf_int(low, high):
     """An integer that is a leaf, in the narrowest of int32 and uint32 that holds its range."""
     dtype = np.int32 if high <= np.iinfo(np.int32).max else np.uint32
     ranged = _ranged(int, low, high, None, False)
     return _field(True, lambda value: dtype(ranged(value)), _interval("a whole number", low, high, None, False))
 
 
-def count(low, high=2**31 - 1, *, optional=False):
+def static_int(low, high=2**31 - 1, *, optional=False):
     """A whole number that is structure."""
     allowed = _interval("a whole number", low, high, None, optional)
     return _field(False, _ranged(int, low, high, None, optional), allowed)
 
 
-def amount(low=-math.inf, high=math.inf, *, above=None, optional=False):
+def static_float(low=-math.inf, high=math.inf, *, above=None, optional=False):
     """A float that is structure."""
     allowed = _interval("a number", low, high, above, optional)
     return _field(False, _ranged((int, float), low, high, above, optional), allowed)
 
 
-def counts(low, high, *, optional=False):
+def static_ints(low, high, *, optional=False):
     """A list of whole numbers that is structure."""
     ranged = _ranged(int, low, high, None, False)
 
@@ -97,7 +97,7 @@ def counts(low, high, *, optional=False):
     return _field(False, parse, allowed + (" or null" if optional else ""))
 
 
-def choice(*options):
+def static_choice(*options):
     """One of some words; structure."""
 
     def parse(value):
@@ -108,7 +108,7 @@ def choice(*options):
     return _field(False, parse, f"one of {', '.join(options)}")
 
 
-def choices(*options):
+def static_choices(*options):
     """A list of some of these words, in their order; structure."""
 
     def parse(value):
@@ -121,7 +121,7 @@ def choices(*options):
     return _field(False, parse, f"a list of some of {', '.join(options)}")
 
 
-def formats(*options):
+def static_formats(*options):
     """Some of these formats, a tuple that is structure: true means the first, false none, else a word or a list."""
 
     def parse(value):
@@ -135,7 +135,7 @@ def formats(*options):
     return _field(False, parse, f"true ({options[0]}), false, or a list of some of {', '.join(options)}")
 
 
-def flag():
+def static_bool():
     """true or false; structure."""
 
     def parse(value):
@@ -146,7 +146,7 @@ def flag():
     return _field(False, parse, "true or false")
 
 
-def words(*, optional=False):
+def static_str(*, optional=False):
     """A string; structure."""
 
     def parse(value):
@@ -157,7 +157,7 @@ def words(*, optional=False):
     return _field(False, parse, "a text" + (" or null" if optional else ""))
 
 
-def entries(*, optional=False):
+def static_list(*, optional=False):
     """A list of words and whole numbers; structure."""
 
     def parse(value):

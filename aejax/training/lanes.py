@@ -10,7 +10,7 @@ from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from aejax.compat import jax_compat
-from aejax.settings.fields import choice, count
+from aejax.settings.fields import static_choice, static_int
 
 SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (benchmarks/lanes.py)
 
@@ -19,8 +19,8 @@ SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (be
 class Lanes:
     """How the experiments of a sweep train together; `max` is the most lanes of a program."""
 
-    how: str = choice("auto", "vmap", "map")
-    max: int | None = count(1, optional=True)
+    how: str = static_choice("auto", "vmap", "map")
+    max: int | None = static_int(1, optional=True)
 
     def settle(self, lanes, parameters):
         """vmap or map, by a rule and never by a stopwatch: the same command must give the same bits.
@@ -79,10 +79,10 @@ class Layout:
 
         The first `stacked` arguments are stacks, the others shared; those named in `donate` are given up.
         """
-        vectorised = jax.vmap if (how or self.how) == "vmap" else _mapped
+        vectorized = jax.vmap if (how or self.how) == "vmap" else _mapped
 
         def program(*arguments):
-            lanes = vectorised(lambda *own: function(*own, *arguments[stacked:]))
+            lanes = vectorized(lambda *own: function(*own, *arguments[stacked:]))
             return lanes(*arguments[:stacked])
 
         own, shared = PartitionSpec("lanes"), PartitionSpec()

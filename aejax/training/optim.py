@@ -1,4 +1,4 @@
-"""Optimisers: optax's, with every number a leaf and one schedule for all."""
+"""Optimizers: optax's, with every number a leaf and one schedule for all."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,11 @@ import numpy as np
 import optax
 from flax import struct
 
-from aejax.settings.fields import Number, choice, number
+from aejax.settings.fields import Leaf, leaf_float, static_choice
 
 
 @struct.dataclass
-class Optimiser:
+class Optimizer:
     """What all have in common; lr is the peak learning rate.
 
     `warmup` is the share of the steps over which the rate rises linearly from 0, null for a tenth where a step takes
@@ -19,14 +19,14 @@ class Optimiser:
     2019); null for none.
     """
 
-    lr: Number = number(above=0)
-    schedule: str = choice("constant", "cosine")
-    warmup: Number | None = number(0, 1, optional=True)
-    clip: Number | None = number(above=0, optional=True)
-    weight_decay: Number | None = number(0, optional=True)
+    lr: Leaf = leaf_float(above=0)
+    schedule: str = static_choice("constant", "cosine")
+    warmup: Leaf | None = leaf_float(0, 1, optional=True)
+    clip: Leaf | None = leaf_float(above=0, optional=True)
+    weight_decay: Leaf | None = leaf_float(0, optional=True)
 
     def settle(self, in_parts):
-        """This optimiser for steps that take the training examples `in_parts`, or all of them.
+        """This optimizer for steps that take the training examples `in_parts`, or all of them.
 
         Wide layers whose first noisy steps are at the peak rate can saturate, and then nothing is learned.
         """
@@ -58,21 +58,21 @@ def _kernels(params):
 
 
 @struct.dataclass
-class Adam(Optimiser):
+class Adam(Optimizer):
     """Kingma & Ba 2015, algorithm 1; with weight decay AdamW, Loshchilov & Hutter 2019, algorithm 2."""
 
-    b1: Number = number(0, 0.999999)
-    b2: Number = number(0, 0.999999)
+    b1: Leaf = leaf_float(0, 0.999999)
+    b2: Leaf = leaf_float(0, 0.999999)
 
     def direction(self):
         return optax.scale_by_adam(self.b1, self.b2)
 
 
 @struct.dataclass
-class SGD(Optimiser):
+class SGD(Optimizer):
     """Stochastic gradient descent with momentum (Sutskever et al. 2013, eq. 1-2); with weight decay SGDW."""
 
-    momentum: Number = number(0, 0.999999)
+    momentum: Leaf = leaf_float(0, 0.999999)
 
     def direction(self):
         return optax.trace(self.momentum)

@@ -24,7 +24,7 @@ from aejax.datasets.cache import alone, kept, own_folder
 from aejax.datasets.dataset import Dataset, Split
 from aejax.datasets.pixels import decoded, kind_of_image
 from aejax.datasets.storage import KINDS, stored
-from aejax.settings.fields import choice, flag, words
+from aejax.settings.fields import static_bool, static_choice, static_str
 
 CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datasets would import any module
 NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?(:[\d*]+(\.[\d*]+)*)?")
@@ -37,15 +37,15 @@ DECODING = 1  # raise it where the same files are decoded to other arrays
 class Tfds:
     """A set by its name, as mnist, emnist/letters or cifar10:3.0.2; conf/data/tfds.yaml explains the settings."""
 
-    name: str = words()
-    split: str = words()
-    test_split: str | None = words(optional=True)
-    feature: str = words()
-    label: str | None = words(optional=True)
-    kind: str = choice("auto", *KINDS)
-    dir: str | None = words(optional=True)
-    manual_dir: str | None = words(optional=True)
-    download: bool = flag()
+    name: str = static_str()
+    split: str = static_str()
+    test_split: str | None = static_str(optional=True)
+    feature: str = static_str()
+    label: str | None = static_str(optional=True)
+    kind: str = static_choice("auto", *KINDS)
+    dir: str | None = static_str(optional=True)
+    manual_dir: str | None = static_str(optional=True)
+    download: bool = static_bool()
 
     def load(self):
         """The Dataset: images [N, H, W, 1 or 3] or vectors [N, features]."""
@@ -65,7 +65,7 @@ class Tfds:
             self.name,
             told["kind"],
             label_names=tuple(told["label_names"]),
-            licence=told["licence"],
+            license=told["license"],
             warnings=tuple(told.get("warnings", ())),
             **splits,
         )
@@ -151,9 +151,9 @@ class Tfds:
         skipped = None
         if isinstance(features[self.feature], tfds.features.Image):  # Pillow is quicker
             skipped = {self.feature: tfds.decode.SkipDecoding()}
-            if self.kind not in ("auto", "grey", "rgb"):
-                told = f"data.kind={self.kind}: must be auto, grey or rgb, because {self.feature} is an encoded image; "
-                raise InputError(told + "data.binarise and data.standardize make others of it")
+            if self.kind not in ("auto", "gray", "rgb"):
+                told = f"data.kind={self.kind}: must be auto, gray or rgb, because {self.feature} is an encoded image; "
+                raise InputError(told + "data.binarize and data.standardize make others of it")
         splits, kind = {}, None if self.kind == "auto" else self.kind
         for key, name, which in (("train", self.split, "split"), ("test", self.test_split, "test_split")):
             if name is None:
@@ -172,8 +172,8 @@ class Tfds:
                 raise InputError(f"data.feature={self.feature}: is of kind {found}; must be {allowed}")
             splits[key] = Split(x, labels)
         made = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
-        licence = tfds_compat.licence(builder.info)
-        return made.splits, {"kind": made.kind, "label_names": made.label_names, "licence": licence}
+        license = tfds_compat.license(builder.info)
+        return made.splits, {"kind": made.kind, "label_names": made.label_names, "license": license}
 
     def _source(self, builder, name, which, decoders):
         """The examples of a split, or of the part of it that slices as train[:10%] name."""

@@ -1,4 +1,4 @@
-"""Nearest neighbours by Euclidean distance, exact, and what is said with them; no more than ROWS x M distances at a
+"""Nearest neighbors by Euclidean distance, exact, and what is said with them; no more than ROWS x M distances at a
 time are held."""
 
 import functools
@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax import lax
 
 ROWS = 64  # examples whose distances to all others are held at a time
-SPARE = 8  # neighbours found beyond those asked for, until their distances are computed without cancellation
+SPARE = 8  # neighbors found beyond those asked for, until their distances are computed without cancellation
 
 
 def distances(a_BxZ, b_NxZ):
@@ -20,17 +20,17 @@ def distances(a_BxZ, b_NxZ):
     return jnp.maximum(squares_BxN - 2 * product_BxN, 0.0)
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def nearest(fit_MxZ, z_NxZ, neighbours):
+@functools.partial(jax.jit, static_argnames="neighbors")
+def nearest(fit_MxZ, z_NxZ, neighbors):
     """The nearest of fit_MxZ to each of z_NxZ: squared distances [N, K], ascending, and indices [N, K].
 
     The smallest of each group of distances comes first: the K nearest lie in the K groups with the smallest ones. There
     are about as many groups as members in K of them, so that both searches are short.
     """
     count = fit_MxZ.shape[0]
-    centre_Z = jnp.mean(fit_MxZ, axis=0)[None, :]  # small numbers keep the distances accurate
-    fit_MxZ, z_NxZ = fit_MxZ - centre_Z, z_NxZ - centre_Z
-    found = min(count, neighbours + SPARE)
+    center_Z = jnp.mean(fit_MxZ, axis=0)[None, :]  # small numbers keep the distances accurate
+    fit_MxZ, z_NxZ = fit_MxZ - center_Z, z_NxZ - center_Z
+    found = min(count, neighbors + SPARE)
     groups = max(-(-count // math.isqrt(count // found)), found)
     missing = groups * -(-count // groups) - count
     squares_M = jnp.pad(jnp.sum(fit_MxZ**2, axis=1), (0, missing), constant_values=jnp.inf)
@@ -39,7 +39,7 @@ def nearest(fit_MxZ, z_NxZ, neighbours):
 
     def one_chunk(z_BxZ):
         rows = z_BxZ.shape[0]
-        with jax.default_matmul_precision("highest"):  # squared distances, less that of z to the centre
+        with jax.default_matmul_precision("highest"):  # squared distances, less that of z to the center
             score_BxM = jnp.concatenate([z_BxZ, jnp.ones((rows, 1))], axis=1) @ wide_QxM
         score_BxSxG = score_BxM.reshape(rows, members, groups)
         group_BxK = lax.top_k(-jnp.min(score_BxSxG, axis=1), found)[1]
@@ -48,7 +48,7 @@ def nearest(fit_MxZ, z_NxZ, neighbours):
         chosen_BxK = lax.top_k(-jnp.take_along_axis(score_BxM, place_BxC, axis=1), found)[1]
         index_BxK = jnp.sort(jnp.take_along_axis(place_BxC, chosen_BxK, axis=1), axis=1)
         squared_BxK = jnp.sum((fit_MxZ[index_BxK] - z_BxZ[:, None, :]) ** 2, axis=2)
-        negative_BxK, order_BxK = lax.top_k(-squared_BxK, neighbours)
+        negative_BxK, order_BxK = lax.top_k(-squared_BxK, neighbors)
         return -negative_BxK, jnp.take_along_axis(index_BxK, order_BxK, axis=1)
 
     return in_chunks(one_chunk, z_NxZ)
@@ -70,21 +70,21 @@ def vote(label_NxK, classes):
     return jnp.argmax(votes_NxC, axis=1)
 
 
-def knn_accuracy(fit_MxZ, y_M, z_NxZ, y_N, classes, neighbours):
+def knn_accuracy(fit_MxZ, y_M, z_NxZ, y_N, classes, neighbors):
     """Share of codes whose label is the commonest among the nearest fitted codes; ties go to the smaller label.
 
-    `neighbours` is a number, or several, for a share each from one search. Uniform votes (Fix & Hodges 1951), as
+    `neighbors` is a number, or several, for a share each from one search. Uniform votes (Fix & Hodges 1951), as
     scikit-learn's KNeighborsClassifier. Comparable across code sizes.
     """
-    several = neighbours if isinstance(neighbours, tuple) else (neighbours,)
+    several = neighbors if isinstance(neighbors, tuple) else (neighbors,)
     label_NxK = y_M[nearest(fit_MxZ, z_NxZ, max(several))[1]]
     shares = tuple(jnp.mean(vote(label_NxK[:, :each], classes) == y_N) for each in several)
-    return shares if isinstance(neighbours, tuple) else shares[0]
+    return shares if isinstance(neighbors, tuple) else shares[0]
 
 
-@functools.partial(jax.jit, static_argnames="neighbours")
-def trustworthiness(x_NxP, z_NxZ, neighbours):
-    """How far the neighbours in z_NxZ are neighbours in x_NxP, 0 to 1; needs 2N > 3K + 1.
+@functools.partial(jax.jit, static_argnames="neighbors")
+def trustworthiness(x_NxP, z_NxZ, neighbors):
+    """How far the neighbors in z_NxZ are neighbors in x_NxP, 0 to 1; needs 2N > 3K + 1.
 
     1 less the ranks in x beyond K of those that are among the K nearest in z (Venna & Kaski 2001, eq. 1). With the two
     exchanged it is their continuity (eq. 2). Comparable across code sizes; falls with the number of examples.
@@ -97,16 +97,16 @@ def trustworthiness(x_NxP, z_NxZ, neighbours):
         number_B = chunk[:, 0].astype(jnp.int32)
         own_BxN = number_B[:, None] == number_N[None, :]
         in_z_BxN, in_x_BxN = (jnp.where(own_BxN, jnp.inf, distances(each[number_B], each)) for each in (z_NxZ, x_NxP))
-        near_BxK = lax.top_k(-in_z_BxN, neighbours)[1]
+        near_BxK = lax.top_k(-in_z_BxN, neighbors)[1]
         theirs_BxK = jnp.take_along_axis(in_x_BxN, near_BxK, axis=1)
 
-        def rank(which):  # of one neighbour in x, from 1; ties by index
+        def rank(which):  # of one neighbor in x, from 1; ties by index
             squared_B, near_B = which
             ties_BxN = (in_x_BxN == squared_B[:, None]) & (number_N[None, :] < near_B[:, None])
             return 1 + jnp.sum((in_x_BxN < squared_B[:, None]) | ties_BxN, axis=1)
 
         rank_KxB = lax.map(rank, (theirs_BxK.T, near_BxK.T))
-        return jnp.sum(jnp.maximum(rank_KxB - neighbours, 0), axis=0)
+        return jnp.sum(jnp.maximum(rank_KxB - neighbors, 0), axis=0)
 
     total = jnp.sum(in_chunks(beyond, number_N[:, None]).astype(jnp.float32))
-    return 1 - total * 2 / (examples * neighbours * (2 * examples - 3 * neighbours - 1))
+    return 1 - total * 2 / (examples * neighbors * (2 * examples - 3 * neighbors - 1))
