@@ -2,10 +2,13 @@
 
 import pickle
 
+import yaml
+from omegaconf import DictConfig
 from omegaconf._utils import get_omega_conf_dumper
+from omegaconf.errors import OmegaConfBaseException
 
 
-def yaml_dumper():
+def yaml_dumper() -> type[yaml.Dumper]:
     """The dumper class with which OmegaConf.to_yaml writes plain containers; it is a yaml.Dumper, in Python.
 
     OmegaConf._utils has it; in public there is only to_yaml, which takes ten times as long.
@@ -13,7 +16,7 @@ def yaml_dumper():
     return get_omega_conf_dumper()
 
 
-def copied_without(config, key):
+def copied_without(config: DictConfig, key: str) -> DictConfig:
     """A deep copy of a DictConfig without one of its keys; until it is made, `config` is without it too.
 
     A DictConfig keeps its nodes in `_content`, {key: node}. OmegaConf.masked_copy takes five times as long.
@@ -26,11 +29,11 @@ def copied_without(config, key):
         config.__dict__["_content"] = content
 
 
-def key_of(error):
+def key_of(error: OmegaConfBaseException) -> str | None:
     """The full key, as model.beta, that an OmegaConfBaseException is about; its attributes are not documented."""
     return error.full_key
 
 
-def first_part(message):
+def first_part(message: str) -> str:
     """What an error's message says before the lines on key and type that OmegaConf appends."""
     return message.split("full_key:")[0]

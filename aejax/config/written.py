@@ -5,11 +5,16 @@ from pathlib import Path
 import yaml
 from omegaconf import OmegaConf
 
+try:
+    from yaml import CDumper as Dumper
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import Dumper
+
 from aejax.base.files import write_whole
 from aejax.compat.omegaconf_compat import yaml_dumper
 
 
-class QuickDumper(getattr(yaml, "CDumper", yaml.Dumper)):
+class QuickDumper(Dumper):
     """OmegaConf's dumper in C."""
 
     yaml_representers = yaml_dumper().yaml_representers
