@@ -42,6 +42,7 @@ def test_the_wheel_holds_the_configuration_the_data_and_their_licenses(wheel):
         assert f"aejax/conf/{path.relative_to(CONF)}" in names
     for path in (ROOT / "sweeps").rglob("*.yaml"):
         assert f"aejax/{path.relative_to(ROOT)}" in names
+    assert "aejax/py.typed" in names
     for name in ("emoji_12x12.npz", "NOTICE.txt", "LICENSE-Apache-2.0.txt"):
         assert f"aejax/datasets/assets/{name}" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "sweeps/")) for name in names)

@@ -121,7 +121,7 @@ def best(runs: Runs, table, rows, cols, metrics):
             continue
         codes = runs.problems(name)[0][done.index[done[name].notna()]]
         measured = dict(zip(keys[codes.index], codes, strict=True))
-        places = {}  # {what may be compared: its rows of the table}
+        places: dict[tuple, list] = {}  # {what may be compared: its rows of the table}
         for place, key, block in zip(table.index, _keys(table, [*rows, *cols]), blocks, strict=True):
             places.setdefault((block, measured.get(key)), []).append(place)
         for block in places.values():
@@ -160,7 +160,7 @@ def notes(runs: Runs, rows, metrics=()):
         if key not in rows and _is_averaged(done, rows, key):
             values = [word(value) for value in dict.fromkeys(done[key].dropna())]
             told.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
-    versions = {}
+    versions: dict[str, dict[str, list[str]]] = {}
     for entry in runs.entries:
         if entry.status == "completed":
             for name, version in entry.versions.items():
