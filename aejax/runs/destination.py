@@ -17,8 +17,20 @@ SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&
 class Before:
     """What there was before a run: the folders `missing` for it, innermost first, and the names in its own."""
 
-    missing: tuple[Path, ...]
-    names: tuple[str, ...]
+    missing: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a job leaves its run: its `folder`; `home`, that of its sweep or its own; what there was `before`; the name
+    of its sweep.
+    """
+
+    folder: Path
+    home: Path
+    before: Before = Before()
+    sweep: str | None = None
 
 
 def check_folder(path, run_id, settings, key="hydra.run.dir"):
@@ -64,14 +76,14 @@ def check_space(path, told):
         raise NoSpace(f"{told}: no space left, {free / 2**20:.1f} MiB; must have {SPACE / 2**20:.0f} MiB")
 
 
-def discard(path, before):
-    """Removes what a run that has not begun left in `path`, and nothing that was there `before`."""
-    path = Path(path)
-    for name in {SETTINGS, "wandb", "run.json", LOCK} - set(before.names):
-        if (path / name).is_dir():
-            shutil.rmtree(path / name, ignore_errors=True)
+def discard(place):
+    """Removes what a run that has not begun left in its Place, and nothing that was there before."""
+    for name in {SETTINGS, "wandb", "run.json", LOCK} - set(place.before.names):
+        path = place.folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            (path / name).unlink(missing_ok=True)
-    for folder in before.missing:
+            path.unlink(missing_ok=True)
+    for folder in place.before.missing:
         with contextlib.suppress(OSError):  # something else is in it by now
             folder.rmdir()

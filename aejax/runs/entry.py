@@ -3,7 +3,6 @@
 import contextlib
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 from omegaconf import DictConfig, open_dict, read_write
@@ -16,13 +15,14 @@ from aejax.config.written import write_yaml
 from aejax.datasets.dataset import Dataset
 from aejax.runs import mirror
 from aejax.runs.console import Report
-from aejax.runs.destination import check_folder, discard
+from aejax.runs.destination import Place
+from aejax.runs.execution import execute
 from aejax.runs.folder import Run
-from aejax.runs.group import run_group
 from aejax.runs.job import Job
-from aejax.runs.record import Clock, NotBegun, Place
+from aejax.runs.preparation import prepare
+from aejax.runs.record import Clock
 from aejax.settings.configuration import without_hydra
-from aejax.training.plan import check_memory, layout_of
+from aejax.training.plan import layout_of
 
 CACHE = (  # of compiled programs: what run_group sets in JAX
     "jax_compilation_cache_dir",
@@ -37,20 +37,15 @@ def train(dataset: Dataset, *overrides: str) -> Run:
     `data.validation`, `data.limit` and the other settings that all sources have in common hold here too. Raises
     InputError, with nothing left behind; W&B and JAX are afterwards as they were in this process.
     """
-    clock = Clock(time.perf_counter())
-    job, config = _job(dataset, overrides)
-    check_memory(job)
-    folder = Path(str(config.hydra.run.dir))
-    before, report = check_folder(folder, job.run_id, job.settings), Report()
+    clock, report = Clock(time.perf_counter()), Report()
+    job, place, config = _prepared(dataset, overrides)
     config.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
-    try:
-        with _as_before(), locked(folder):
-            write_yaml(folder / config.hydra.output_subdir, config)
-            report.data([job])
-            run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
-    except NotBegun:
-        discard(folder, before)
-        raise
+    with _as_before(), locked(place.folder):
+        write_yaml(place.folder / config.hydra.output_subdir, config)
+        report.data([job])
+        [run], error = execute([job], [place], layout_of([job]), clock, report)
+    if error is not None:
+        raise error
     report.result(run)
     return run
 
@@ -68,8 +63,8 @@ def _as_before() -> Iterator[None]:
         jax_compat.reset_compilation_cache()  # it keeps the folder otherwise
 
 
-def _job(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, DictConfig]:
-    """The Job and its composed configuration, with Hydra's own state as it was before."""
+def _prepared(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, Place, DictConfig]:
+    """The Job, its Place and its composed configuration, with Hydra's own state as it was before."""
     given = [override for override in overrides if override.lstrip("+~").startswith("data=")]
     if given:
         raise InputError(f"{given[0]}: must not be given beside a Dataset")
@@ -83,6 +78,8 @@ def _job(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, DictConfig]
             hydra_compat.set_job(config)
             with read_write(config.hydra), open_dict(config.hydra):
                 config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
-            return Job.read(without_hydra(config), config.hydra.runtime.choices, dataset=dataset), config
+            folder = config.hydra.run.dir
+            job, place = prepare(without_hydra(config), config.hydra, folder, "hydra.run.dir", dataset=dataset)
+            return job, place, config
         except KNOWN as error:
             raise InputError(str(explained(error, list(overrides)))) from None
