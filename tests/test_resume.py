@@ -219,7 +219,8 @@ def test_who_prepares_data_second_waits_for_the_first_and_no_longer(tmp_path):
         "print('asks', flush=True)\n"
         "with alone(Path(sys.argv[1])): print('in', flush=True); input()"
     )
-    words, pipes = [sys.executable, "-c", script, tmp_path], {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    words = [sys.executable, "-c", script, tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
     first = subprocess.Popen(words, **pipes)
     assert first.stdout.readline() + first.stdout.readline() == b"asks\nin\n"
     second = subprocess.Popen(words, **pipes)

@@ -11,9 +11,10 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from aejax.comparison.fields import COUNT, COUNTS, HIGH
 from aejax.comparison.frame import Runs
 from aejax.comparison.plain import cell, plain, word
-from aejax.comparison.summary import COUNT, COUNTS, FLOORS, HIGH, SHORT, casualties, pivoted, runs_of
+from aejax.comparison.summary import FLOORS, SHORT, casualties, pivoted, runs_of
 
 PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
 

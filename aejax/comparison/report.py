@@ -26,16 +26,16 @@ from aejax.comparison.labels import names
 from aejax.comparison.plain import plain
 from aejax.comparison.points import points
 from aejax.comparison.reading import FAULTS
+from aejax.runs.contents import ERROR, SCORE
 from aejax.runs.folder import Run
 
-ERROR, SCORE = "recon/mse", "separation/knn_accuracy"
 POINTS = 300  # codes of a run that are drawn, fewer where there are more than RUNS
 RUNS = 256
 WIDTH = 720  # pixels of a picture
 PICTURES = 3_500_000  # characters that all pictures may take; runs beyond are told to have theirs in their folder
 PAIRS = 500  # pairs, and sentences about them, at the most
 CURVE = "valid/mse"
-SHOWN = ("recon/mse", "recon/psnr", "separation/knn_accuracy", "separation/silhouette", "restore/mse", "elbo")
+SHOWN = (ERROR, "recon/psnr", SCORE, "separation/silhouette", "restore/mse", "elbo")
 
 TRADEOFF = "Each mark is a run: click it to open it below. Dashed: the Pareto front. Left and up is better. "
 TRADEOFF += "A click on the legend picks a model out. Dotted: what takes no training (baseline/…)."

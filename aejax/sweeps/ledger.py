@@ -8,14 +8,9 @@ import jax
 from aejax.base.errors import InputError
 from aejax.base.files import octets, set_aside, write_whole
 from aejax.runs import contents
+from aejax.runs.folder import LEDGER
 from aejax.training.lanes import Layout
 from aejax.training.plan import groups, layout_of
-
-LEDGER = "sweep.json"
-
-
-LARGEST = 2**28  # bytes of it
-
 
 MOST_DEVICES = 1024  # that a program is laid out on: CPU cores count as such
 
@@ -61,7 +56,7 @@ class Ledger:
         self.broken = None  # the new name of a file that could not be read
         self.overrides, self.jobs, self.programs = None, {}, []
         try:
-            content = json.loads(octets(self.path, LARGEST))
+            content = json.loads(octets(self.path, contents.MOST_LEDGER))
             _check(content)
             self.overrides = content["overrides"]
             self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
