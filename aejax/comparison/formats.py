@@ -39,6 +39,11 @@ class Cell:
         return (told or self.word) + self.remark
 
     @property
+    def value(self):
+        """The number, None of a word."""
+        return float(self.mean) * 10.0**self.exponent if self.mean else None
+
+    @property
     def latex(self):
         """As LaTeX."""
         if not self.mean:
