@@ -86,7 +86,7 @@ class Ledger:
         here = [word for word in overrides if word not in self.overrides]
         told = f"there {' '.join(there) or 'nothing'}, here {' '.join(here) or 'nothing'}"
         told = told if there or here else "in another order"
-        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
+        raise self._is_another(told)
 
     def check_job(self, number, overrides, run_id):
         """Raises InputError where the job of this number was another."""
@@ -99,7 +99,10 @@ class Ledger:
             told = f"job {number} had other defaults, or another version of aejax or of the data"
         else:
             return
-        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
+        raise self._is_another(told)
+
+    def _is_another(self, why):
+        return InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({why}); choose another folder")
 
     def plan(self, jobs):
         """The programs for `jobs` {number: Job}: numbers and Layout of each; those that were laid out before first."""
