@@ -40,7 +40,7 @@ from aejax.data.tfds import Tfds
 from aejax.data.images import Images
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started, used = time.perf_counter(), time.process_time()
-given = dict(device_bytes=None, limit=None, classes=None, normal=None, binarise="none")
+given = dict(device_bytes=None, limit=None, classes=None, normal=None, binarize="none")
 given |= dict(test_limit=None, standardize=False)
 dataset = Splits(validation=0.1, test=0.1, split_seed=0, **given)({source}.load())
 dataset.fingerprint
@@ -87,7 +87,7 @@ def train(folder):
     """One epoch of a VAE on the prepared MNIST, resident and streamed, beside a matrix product on the same machine."""
     words = [sys.executable, "-m", "aejax", "model=vae", "data=mnist", f"data.dir={folder / 'sets'}", "epochs=1"]
     words += ["batch_size=128", "net.widths=[256,128]", "latent_dim=32", "figures=false", "track=off"]
-    words += ["evaluate.what=[reconstruction]"]
+    words += ["evaluate.groups=[reconstruction]"]
     rates, products = {"resident": [], "streamed": []}, []
     for place in range(REPEATS):
         products.append(product())

@@ -13,7 +13,7 @@ import time
 CASES = {
     "letters 20-10, 2,000 steps": ["net.widths=[20,10]", "steps=2000", "log_points=10"],
     "letters 128-64, 1,000 steps": ["net.widths=[128,64]", "steps=1000", "log_points=10"],
-    "emoji grey 64-32, 600 steps": ["data=emoji", "data.color=grey", "net.widths=[64,32]", "steps=600", "log_points=6"],
+    "emoji gray 64-32, 600 steps": ["data=emoji", "data.color=gray", "net.widths=[64,32]", "steps=600", "log_points=6"],
     "emoji rgb 128-64, 300 steps": ["data=emoji", "net.widths=[128,64]", "steps=300", "log_points=3"],
     "emoji rgb 512-256, 60 steps": ["data=emoji", "net.widths=[512,256]", "steps=60", "log_points=3"],
 }

@@ -21,11 +21,11 @@ from sklearn.neighbors import KNeighborsClassifier
 
 from aejax.datasets.form import Form
 from aejax.metrics import clusters, separation
-from aejax.metrics.neighbours import knn_accuracy
+from aejax.metrics.neighbors import knn_accuracy
 from aejax.metrics.probe import PENALTIES, linear_probe
 from aejax.models.principal_components import principal_components
 
-CLASSES, NEIGHBOURS, STARTS, VALID = 10, (1, 5, 15), 10, 10_000
+CLASSES, NEIGHBORS, STARTS, VALID = 10, (1, 5, 15), 10, 10_000
 
 
 def main():
@@ -34,11 +34,11 @@ def main():
     own = jax.device_put({"fit": fit, "y_fit": y_fit, "z": score, "y": y_score})
     cases = {
         "kNN, k = 1, 5, 15": (
-            lambda: np.array(knn_accuracy(own["fit"], own["y_fit"], own["z"], own["y"], CLASSES, NEIGHBOURS)),
-            lambda: np.array([KNeighborsClassifier(k).fit(fit, y_fit).score(score, y_score) for k in NEIGHBOURS]),
+            lambda: np.array(knn_accuracy(own["fit"], own["y_fit"], own["z"], own["y"], CLASSES, NEIGHBORS)),
+            lambda: np.array([KNeighborsClassifier(k).fit(fit, y_fit).score(score, y_score) for k in NEIGHBORS]),
         ),
         "the same, scikit-learn with one search on all cores": (
-            lambda: np.array(knn_accuracy(own["fit"], own["y_fit"], own["z"], own["y"], CLASSES, NEIGHBOURS)),
+            lambda: np.array(knn_accuracy(own["fit"], own["y_fit"], own["z"], own["y"], CLASSES, NEIGHBORS)),
             lambda: np.array(one_search(fit, y_fit, score, y_score)),
         ),
         "silhouette": (
@@ -76,10 +76,10 @@ def timed(function):
 
 
 def one_search(fit, y_fit, score, y_score):
-    """All numbers of neighbours from one search by scikit-learn on all cores."""
-    model = KNeighborsClassifier(max(NEIGHBOURS), algorithm="brute", n_jobs=-1).fit(fit, y_fit)
+    """All numbers of neighbors from one search by scikit-learn on all cores."""
+    model = KNeighborsClassifier(max(NEIGHBORS), algorithm="brute", n_jobs=-1).fit(fit, y_fit)
     label = y_fit[model.kneighbors(score, return_distance=False)]
-    votes = [(label[:, :k, None] == np.arange(CLASSES)).sum(axis=1) for k in NEIGHBOURS]
+    votes = [(label[:, :k, None] == np.arange(CLASSES)).sum(axis=1) for k in NEIGHBORS]
     return [(vote.argmax(axis=1) == y_score).mean() for vote in votes]
 
 
@@ -116,7 +116,7 @@ def mnist(folder):
         return np.frombuffer(gzip.decompress((folder / f"{name}-ubyte.gz").read_bytes()), np.uint8, offset=offset)
 
     train, test = (read(f"{part}-images-idx3", 16).reshape(-1, 784) for part in ("train", "t10k"))
-    form = Form(folder.name, "grey", (28, 28, 1), len(train), 0, CLASSES, "")
+    form = Form(folder.name, "gray", (28, 28, 1), len(train), 0, CLASSES, "")
     mean, components = map(np.asarray, principal_components(train, form, 10))
     labels = (read(f"{part}-labels-idx1", 8).astype(np.int32) for part in ("train", "t10k"))
     scaled = (np.asarray(form.scaled(x)) for x in (train, test))
@@ -126,11 +126,11 @@ def mnist(folder):
 def blobs():
     """Codes and labels drawn from ten normal distributions."""
     rng = np.random.default_rng(0)
-    centres = 1.5 * rng.normal(size=(CLASSES, 10))
+    centers = 1.5 * rng.normal(size=(CLASSES, 10))
 
     def draw(count):
         y = rng.integers(0, CLASSES, count).astype(np.int32)
-        return (centres[y] + rng.normal(size=(count, 10))).astype(np.float32), y
+        return (centers[y] + rng.normal(size=(count, 10))).astype(np.float32), y
 
     return draw(60_000), draw(10_000)
 

@@ -1,4 +1,4 @@
-"""What models reach on MNIST and Fashion-MNIST, beside published numbers, floors and each other.
+"""What models reach on MNIST and Fashion-MNIST, beside published numbers, baselines and each other.
 
     python benchmarks/mnist.py DIR                  trains what is missing in DIR, two hours on 2 busy cores, and prints
     python benchmarks/mnist.py DIR deep_ae vae      these rows only
@@ -103,8 +103,8 @@ def mse(run):
     return f"{run.metrics['recon/mse']:.5f}"
 
 
-CLEAN = "evaluate.what=[reconstruction]"
-PROBED = "evaluate.what=[reconstruction,code,probe]"
+CLEAN = "evaluate.groups=[reconstruction]"
+PROBED = "evaluate.groups=[reconstruction,code,probe]"
 SETS = ("mnist", "fashion_mnist")
 STACK = f"model=stacked_ae data=mnist data.limit=10000 net.widths=[1000,1000] latent_dim=1000 epochs=30 {PROBED}"
 ROWS = {  # name: commands of the runs, what is told of them
@@ -129,15 +129,15 @@ ROWS = {  # name: commands of the runs, what is told of them
     ),
     "vae": (
         {
-            "vae 784-500-20, static": "model=vae data=mnist data.binarise=static net.widths=[500] latent_dim=20 "
-            "epochs=30 evaluate.what=[reconstruction,elbo]"
+            "vae 784-500-20, static": "model=vae data=mnist data.binarize=static net.widths=[500] latent_dim=20 "
+            "epochs=30 evaluate.groups=[reconstruction,elbo]"
         },
         bounds("-elbo 107.05 (reference 5)"),
     ),
     "vae2": (
         {
-            "vae 784-256-128-2, dynamic": "model=vae data=mnist data.binarise=dynamic net.widths=[256,128] "
-            "latent_dim=2 epochs=50 optim.lr=0.002 evaluate.what=[reconstruction,elbo,nll]"
+            "vae 784-256-128-2, dynamic": "model=vae data=mnist data.binarize=dynamic net.widths=[256,128] "
+            "latent_dim=2 epochs=50 optim.lr=0.002 evaluate.groups=[reconstruction,elbo,nll]"
         },
         bounds("-nll -135.7, rate 7.2 (reference 9)"),
     ),

@@ -17,14 +17,14 @@ from aejax.datasets.form import Form
 from aejax.evaluation.passes import spread
 from aejax.evaluation.protocol import SCORED
 from aejax.metrics import clusters, separation
-from aejax.metrics.neighbours import knn_accuracy
+from aejax.metrics.neighbors import knn_accuracy
 from aejax.models.principal_components import principal_components
 
 
 def main():
     for folder in map(Path, sys.argv[1:]):
         (train, y_train), (test, y_test) = (read(folder, part) for part in ("train", "t10k"))
-        form = Form(folder.name, "grey", (28, 28, 1), len(train), 0, 10, "")
+        form = Form(folder.name, "gray", (28, 28, 1), len(train), 0, 10, "")
         mean, components = principal_components(train, form, 32)
         x_train, x_test = form.scaled(train), form.scaled(test)
         for units in (2, 10, 32):

@@ -34,7 +34,7 @@ def main():
         seconds, programs = inside(Path(folder) / "joint")
         row("programs compiled for them", programs)
         row("share of the wall time outside training and compiling", f"{1 - seconds / joint:.0%}")
-        row("a job composed, read, recorded", f"{beside(folder, 'evaluate.what=[reconstruction]'):.0f} ms")
+        row("a job composed, read, recorded", f"{beside(folder, 'evaluate.groups=[reconstruction]'):.0f} ms")
         row("composing alone, twice, as Hydra's basic launcher does", f"{2 * composing():.0f} ms")
         row("a job composed, read, recorded and evaluated", f"{beside(folder):.0f} ms")
         eight = [f"latent_dim={2 + number % 2}" for number in range(8)]

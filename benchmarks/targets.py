@@ -88,12 +88,12 @@ def seconds(measured):
 def pca_against_numpy(measure):
     """The largest difference of recon/mse from a PCA in numpy, in float64, over data sets and code sizes."""
     worst, took = 0.0, []
-    sets = {"data=letters": Letters(), "data=emoji": Emoji("rgb"), "data=emoji data.color=grey": Emoji("grey")}
+    sets = {"data=letters": Letters(), "data=emoji": Emoji("rgb"), "data=emoji data.color=gray": Emoji("gray")}
     for words, source in sets.items():
         dataset = source.load()
         x_NxP = dataset.test.x.reshape(len(dataset.test.x), -1) / (1.0 if dataset.kind == "binary" else 255.0)
-        centred_NxP = x_NxP - x_NxP.mean(axis=0)
-        variances = np.sort(np.linalg.eigvalsh(centred_NxP.T @ centred_NxP / x_NxP.size))[::-1]
+        centered_NxP = x_NxP - x_NxP.mean(axis=0)
+        variances = np.sort(np.linalg.eigvalsh(centered_NxP.T @ centered_NxP / x_NxP.size))[::-1]
         for units in (2, 8, 32):
             run, each = measure(f"model=pca {words} latent_dim={units}")
             took.append((run, each))

@@ -43,7 +43,13 @@ MATRIX = {  # sweeps by name
     "anomaly": ["model=ae,vae", "data=digits", "task=anomaly", "data.normal=[0],[1]"],
     "select": ["model=ae", "data=digits", "select=best", "likelihood=learned", "optim=adam,adamw,sgd"],
 }
-RENAMED = {}  # metrics: old name -> new name
+RENAMED = {  # parts of metrics' names: old -> new
+    "floor/": "baseline/",
+    "/explained": "/r2",
+    "specificity/": "cross_data/",
+    "false_alarms": "fpr",
+    "found": "tpr",
+}
 
 
 def main():
@@ -110,7 +116,7 @@ def _differences(run, before, after):
     if run not in before or run not in after:
         return [f"{run}: is only {'there now' if run in after else 'in the record'}"]
     old, new = before[run], after[run]
-    metrics = {RENAMED.get(name, name): value for name, value in old["metrics"].items()}
+    metrics = {_renamed(name): value for name, value in old["metrics"].items()}
     lines = [
         f"{run}: {key} differs" for key in ("name", "status", "params", "codes", "history") if old[key] != new[key]
     ]
@@ -118,6 +124,12 @@ def _differences(run, before, after):
         if metrics.get(name, "absent") != new["metrics"].get(name, "absent"):
             lines.append(f"{run}: {name} {metrics.get(name, 'absent')} -> {new['metrics'].get(name, 'absent')}")
     return lines
+
+
+def _renamed(name):
+    for old, new in RENAMED.items():
+        name = name.replace(old, new)
+    return name
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ NARROW = "model=pca,linear_ae,ae,conv_ae,contractive_ae,stacked_ae,rbm_ae,vae,be
 DEEP = "model=deep_ae"  # takes as long as most of these together
 WIDE = "model=sparse_ae,l1_ae,topk_ae"  # codes of 64 units, of which an example uses few
 SMALL = ["steps=2000", "seed=range(8)"]
-LARGE = ["data.limit=10000", "epochs=10", "log_points=10", "evaluate.what=[reconstruction,code,separation]"]
+LARGE = ["data.limit=10000", "epochs=10", "log_points=10", "evaluate.groups=[reconstruction,code,separation]"]
 DATA = {
     "letters": [*SMALL, "latent_dim=2"],
     "emoji": [*SMALL, "latent_dim=8"],
@@ -68,8 +68,8 @@ def section(folder, data):
     seconds = seconds_of(folder)
     lines = ["", f"## {data}", ""]
     lines += [f"`python -m aejax -m {' '.join(words)}`" + "  " for words in sweeps(data).values()]
-    if "floor/mean_mse" in load([folder]).metrics:  # not where the evaluation is kept short
-        floor = table([folder], ["floor/mean_mse"], [])["floor/mean_mse"].iloc[0]
+    if "baseline/mean_mse" in load([folder]).metrics:  # not where the evaluation is kept short
+        floor = table([folder], ["baseline/mean_mse"], [])["baseline/mean_mse"].iloc[0]
         lines += ["", f"The mean image has a test MSE of {floor:.4f}."]
     lines.append("")
     lines += [f"| model | units | {' | '.join(METRICS.values())} | seconds | runs |", "| --- |" + " --- |" * 6]

@@ -83,8 +83,8 @@ def make_grid(folder, models=("ae", "vae"), noises=("none", "flip"), dims=(2, 4)
                             "recon/mse": 0.1 / dim + 0.05 * models.index(model) + 0.002 * draw,
                             "restore/mse": 0.2 / dim + 0.002 * draw,
                             "separation/knn_accuracy": 0.5 + 0.1 * models.index(model) + 0.01 * draw,
-                            "floor/mean_mse": 0.2,
-                            "floor/pca_mse": 0.15 / dim,
+                            "baseline/mean_mse": 0.2,
+                            "baseline/pca_mse": 0.15 / dim,
                         }
                         settings = {"model": model, "noise": noise, "latent_dim": dim, "seed": seed, "data": name}
                         own = {"fingerprint": f"f{place}"} | more

@@ -28,7 +28,7 @@ def test_what_is_in_the_data(command):
     status, out, err = command("info", "data=digits", "data.limit=100", "data.classes=[0,1]")
     assert (status, err) == (0, "")
     lines = out.splitlines()
-    assert lines[0] == "digits: grey, 8 x 8 x 1"
+    assert lines[0] == "digits: gray, 8 x 8 x 1"
     assert lines[1].startswith("train        100 examples, mean 0.3")
     assert lines[2].strip() in ("0: 49, 1: 51", "0: 50, 1: 50")  # 178 and 182 of the 360 in scikit-learn's set
     assert any(line.startswith("fingerprint  ") and len(line) == 13 + 16 for line in lines)

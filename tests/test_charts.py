@@ -141,7 +141,7 @@ def test_baselines_stand_beside_the_floors(tmp_path):
     for seed in range(3):
         for dim in (2, 4):
             metrics = {"recon/mse": 0.1 / dim + seed / 100, "separation/knn_accuracy": 0.8 + seed / 100}
-            metrics |= {"floor/pca_mse": 0.2, "baseline/untrained_knn_accuracy": 0.5 + dim / 100}
+            metrics |= {"baseline/pca_mse": 0.2, "baseline/untrained_knn_accuracy": 0.5 + dim / 100}
             runs[f"{seed}{dim}"] = metrics, {"seed": seed, "latent_dim": dim}
     found = Comparison.of(parser().parse_intermixed_args([str(make_sweep(tmp_path / "s", runs))]))
     content, *_ = report.payload(found, tmp_path)

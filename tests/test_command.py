@@ -17,7 +17,7 @@ from aejax.runs import destination
 from aejax.runs.folder import Run
 
 QUICK = ["steps=4", "log_points=2", "net.widths=[5]", "figures=false", "track=off"]
-QUICK += ["evaluate.what=[reconstruction]"]
+QUICK += ["evaluate.groups=[reconstruction]"]
 
 
 WRONG = {
@@ -65,7 +65,7 @@ WRONG = {
     "select=first": "select=first: must be one of last, best",
     "figures=maybe": "figures=maybe: must be true (png), false, or a list of some of png, pdf, svg",
     "net.activation=reul": "net.activation=reul: must be one of",
-    "data=emoji data.color=blue": "data.color=blue: must be one of rgb, grey",
+    "data=emoji data.color=blue": "data.color=blue: must be one of rgb, gray",
     "track.timeout=60": "track.timeout=60: must be a number above 0 and at most 14",
     # parts that do not fit each other or the data
     "data=emoji noise=flip": "noise=flip: needs binary data, and data=emoji is rgb",
@@ -87,7 +87,7 @@ WRONG = {
     "data=arrays data.path='a\0b'": "data.path: holds a null byte; must be a text without one",
     # parts without a class, or with one that is something else
     "~model._target_": "model._target_: is missing; must name a dataclass",
-    "~model.fit._target_": "model.fit._target_: is missing; must name a dataclass",
+    "~model.solver._target_": "model.solver._target_: is missing; must name a dataclass",
     "~data._target_": "data._target_: is missing; must name a dataclass",
     "data=[]": "data._target_: is missing; must name a dataclass",
     "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass by its module",
@@ -122,7 +122,7 @@ WRONG = {
     "data.limit=1": "data.limit=1: must be a whole number at least 2",
     "data.classes=[xx]": "data.classes=['xx']: no label xx",
     "data.classes=a": "data.classes=a: must be a list of names or whole numbers",
-    "data.binarise=static": "data.binarise=static: must be none, because the data are binary",
+    "data.binarize=static": "data.binarize=static: must be none, because the data are binary",
     # folders
     "hydra.run.dir=/dev/null/run": "hydra.run.dir=/dev/null/run: cannot be written (Not a directory)",
     "hydra.run.dir=/proc/run": "hydra.run.dir=/proc/run: cannot be written",

@@ -22,7 +22,7 @@ from aejax.training import step
 from aejax.training.lanes import Layout, lane
 from aejax.training.plan import groups, layout_of
 
-FEW = ["steps=2", "log_points=1", "evaluate.what=[reconstruction]"]
+FEW = ["steps=2", "log_points=1", "evaluate.groups=[reconstruction]"]
 NUMBERS = {  # what may differ inside a program, where an experiment has it
     "seed": (1, 2),
     "latent_dim": (3, 2),

@@ -35,7 +35,7 @@ def judged(runs, metric, asked=("model",)):
     return row["verdict"], row["difference"], row["reason"]
 
 
-BINARY, GREY = {"data": {"kind": "binary"}}, {"data": {"kind": "grey"}}
+BINARY, GRAY = {"data": {"kind": "binary"}}, {"data": {"kind": "gray"}}
 
 
 @pytest.mark.parametrize("metric", ["elbo", "nll", "likelihood/bits_per_dim"])
@@ -51,9 +51,9 @@ def test_densities_of_other_likelihoods_are_not_compared(metric, tmp_path):
     told = pairs.verdicts(both, [])
     assert [line for line in told if "not comparable" in line] == [f"{metric}: not comparable for a and b: {reason}"]
     assert not any("beats" in line and line.startswith(metric) for line in told)
-    table = summary.summarise(runs, ["model"], [metric, MSE])
+    table = summary.summarize(runs, ["model"], [metric, MSE])
     assert {name for _, name in summary.best(runs, table, ["model"], [], [metric, MSE])} == {MSE}
-    together = summary.summarise(runs, ["data"], [metric, MSE])
+    together = summary.summarize(runs, ["data"], [metric, MSE])
     assert np.isnan(together[metric][0]) and together[MSE][0] == pytest.approx(0.5, abs=0.1)
     assert f"{metric}: no mean of 1 of 1 rows, whose runs have {reason}" in summary.notes(runs, ["data"], [metric, MSE])
 
@@ -61,11 +61,11 @@ def test_densities_of_other_likelihoods_are_not_compared(metric, tmp_path):
 @pytest.mark.parametrize(
     ("first", "second", "same"),
     [
-        ((GREY | {"likelihood": "gaussian"}, {}), (GREY | {"likelihood": "learned"}, {}), True),
-        ((GREY | {"likelihood": "gaussian"}, {}), (GREY | {"likelihood": "bernoulli"}, {}), False),
+        ((GRAY | {"likelihood": "gaussian"}, {}), (GRAY | {"likelihood": "learned"}, {}), True),
+        ((GRAY | {"likelihood": "gaussian"}, {}), (GRAY | {"likelihood": "bernoulli"}, {}), False),
         ((BINARY, {"likelihood": "auto"}), (BINARY, {"likelihood": "bernoulli"}), True),  # of an older version
-        ((GREY, {"likelihood": "auto"}), (GREY, {"likelihood": "bernoulli"}), False),
-        ((GREY, {"likelihood": "auto"}), (GREY, {"likelihood": "linear"}), True),
+        ((GRAY, {"likelihood": "auto"}), (GRAY, {"likelihood": "bernoulli"}), False),
+        ((GRAY, {"likelihood": "auto"}), (GRAY, {"likelihood": "linear"}), True),
     ],
 )
 def test_a_density_problem_is_a_family_and_a_kind_of_data(first, second, same, tmp_path):
@@ -87,14 +87,14 @@ def test_other_data_are_not_compared(tmp_path):
 
 def test_a_protocol_blocks_the_metrics_that_depend_on_it(tmp_path):
     def protocols(name, **fields):
-        usual = {"nll_samples": 500, "elbo_samples": 16, "knn_neighbours": [1, 5], "binarise": "none"}
+        usual = {"nll_samples": 500, "elbo_samples": 16, "knn_neighbors": [1, 5], "binarize": "none"}
         return two(tmp_path / name, "nll", *(({"protocol": each}, {}) for each in (usual, usual | fields)))
 
     runs = protocols("samples", nll_samples=5000)
     assert judged(runs, "nll")[2] == "different protocol.nll_samples: 500 against 5000"
     assert judged(runs, MSE)[0] == "better"
-    assert judged(protocols("what", what=["elbo"]), "nll")[0] == "better"
-    for name in ("binarise", "of_a_later_version"):
+    assert judged(protocols("groups", groups=["elbo"]), "nll")[0] == "better"
+    for name in ("binarize", "of_a_later_version"):
         runs = protocols(name, **{name: "static"})
         assert {judged(runs, metric)[0] for metric in ("nll", MSE)} == {"not comparable"}
 
@@ -104,16 +104,16 @@ def test_mixed_protocols_are_told_with_the_fields_that_differ(tmp_path):
         runs = two(tmp_path / name, MSE, *(({"protocol": each}, {}) for each in protocols))
         return [line for line in summary.notes(runs, runs.rows) if "protocols" in line]
 
-    usual = {"knn_neighbours": [1, 5], "nll_samples": 500, "what": ["elbo"]}
-    [told] = warning("some", usual, usual | {"what": ["nll"], "elbo_samples": 16})
-    assert told.startswith("warning: protocols of evaluation are mixed, in what, elbo_samples: as ")
+    usual = {"knn_neighbors": [1, 5], "nll_samples": 500, "groups": ["elbo"]}
+    [told] = warning("some", usual, usual | {"groups": ["nll"], "elbo_samples": 16})
+    assert told.startswith("warning: protocols of evaluation are mixed, in groups, elbo_samples: as ")
     assert warning("same", usual, dict(reversed(usual.items()))) == []
     assert "in a, b, c, d, e, f and 2 more: as" in warning("none", dict.fromkeys("abcdefgh", 1), {})[0]
 
 
 def test_an_nll_that_was_added_later_has_its_own_samples(tmp_path):
-    protocol = {"what": ["elbo"], "nll_samples": 500}
-    again = [{"what": ["nll"], "nll_samples": 5000}]
+    protocol = {"groups": ["elbo"], "nll_samples": 500}
+    again = [{"groups": ["nll"], "nll_samples": 5000}]
     runs = two(
         tmp_path / "s", "nll", ({"protocol": protocol, "evaluated_again": again}, {}), ({"protocol": protocol}, {})
     )
@@ -133,7 +133,7 @@ def test_the_same_noise_is_restored(tmp_path):
 
 
 def test_each_field_of_the_protocol_names_the_metrics_that_it_shapes():
-    fields = {f"protocol.{name}" for name in (*PROTOCOL, "what", "noise", "nll_samples")}
+    fields = {f"protocol.{name}" for name in (*PROTOCOL, "groups", "noise", "nll_samples")}
     assert fields == {name for name in DEPENDENTS if name.startswith("protocol.")}
 
 
@@ -151,12 +151,12 @@ def test_every_metric_of_an_evaluation_has_a_direction_or_is_neutral():
     jobs = [
         job("model=vae", "likelihood=learned", "noise=flip", "evaluate.noise=grid", *common),
         job("model=vae", "task=anomaly", "data.normal=[0,1,2,3,4]", *common[:2],
-            "evaluate.what=[reconstruction,elbo,anomaly]"),
+            "evaluate.groups=[reconstruction,elbo,anomaly]"),
     ]  # fmt: skip
     names = {
         "nll",
         "valid/mse",
-        "specificity/emoji_mse",
+        "cross_data/emoji_mse",
         *(f"separation/{name}" for each in NAMES.values() for name in each),
     }
     names |= {f"usefulness/{of}_{what}" for of in ("codes", "pixels", "pca") for what in ("accuracy", "bytes")}
@@ -164,9 +164,15 @@ def test_every_metric_of_an_evaluation_has_a_direction_or_is_neutral():
     for each in jobs:
         metrics, _, _ = evaluated(trained(each)[0], each)
         names |= {*metrics, *findings._asked(each.experiment)}
-    assert {name.partition("/")[0] for name in names} >= {"robust", "anomaly", "generation", "interpolation", "floor"}
+    assert {name.partition("/")[0] for name in names} >= {
+        "robust",
+        "anomaly",
+        "generation",
+        "interpolation",
+        "baseline",
+    }
     assert [name for name in sorted(names) if direction(name) is None] == []
-    assert {group for each in jobs for group in each.experiment.evaluate.what} == set(GROUPS)
+    assert {group for each in jobs for group in each.experiment.evaluate.groups} == set(GROUPS)
 
 
 def test_a_problem_is_the_same_for_equal_aspects():
@@ -176,16 +182,23 @@ def test_a_problem_is_the_same_for_equal_aspects():
 
 
 def test_metrics_are_better_when_larger_when_smaller_or_neither():
-    neutral = ["floor/pca_mse", "baseline/untrained_knn_accuracy", "code/kl", "usefulness/pixels_accuracy",
+    neutral = ["baseline/pca_mse", "baseline/untrained_knn_accuracy", "code/kl", "usefulness/pixels_accuracy",
                "generation/nearest_train", "interpolation/length"]  # fmt: skip
-    floors = ("input_mse", "median_mse", "posterior_mse", "nearest_mse", "nearest_exact", "nearest_at_most_one_wrong")
-    neutral += [f"robust/flip/0.1/{name}" for name in floors]
+    baselines = (
+        "input_mse",
+        "median_mse",
+        "posterior_mse",
+        "nearest_mse",
+        "nearest_exact",
+        "nearest_at_most_one_wrong",
+    )
+    neutral += [f"robust/flip/0.1/{name}" for name in baselines]
     assert [direction(name) for name in neutral] == [0] * len(neutral)
     assert direction("somebody/else") is None and better("somebody/else") == 0
-    up = ["anomaly/auroc", "anomaly/elbo_average_precision", "anomaly/code_f1", "recon/explained", "recon/psnr", "elbo",
+    up = ["anomaly/auroc", "anomaly/elbo_average_precision", "anomaly/code_f1", "recon/r2", "recon/psnr", "elbo",
           "separation/knn1_accuracy", "separation/knn15_accuracy", "separation/cluster_accuracy",
           "usefulness/codes_accuracy", "usefulness/probe_accuracy_10_labels", "generation/coverage",
           *(f"robust/flip/0.1/{name}" for name in ("exact", "at_most_one_wrong", "knn_accuracy"))]  # fmt: skip
-    down = ["anomaly/false_alarms", "likelihood/bits_per_dim", "nll", "generation/prior_mmd2", "valid/mse",
-            "robust/flip/0.1/mse", "separation/davies_bouldin", "specificity/emoji_mse"]  # fmt: skip
+    down = ["anomaly/fpr", "likelihood/bits_per_dim", "nll", "generation/prior_mmd2", "valid/mse",
+            "robust/flip/0.1/mse", "separation/davies_bouldin", "cross_data/emoji_mse"]  # fmt: skip
     assert {name: better(name) for name in (*up, *down)} == dict.fromkeys(up, 1) | dict.fromkeys(down, -1)

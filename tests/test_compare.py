@@ -49,7 +49,7 @@ def test_the_table_holds_means_intervals_floors_and_counts(grid):
     ]
     low, high = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert [line[MSE], line[f"{MSE} low"], line[f"{MSE} high"]] == pytest.approx([np.mean(values), low, high])
-    assert line["floor/pca_mse"] == pytest.approx(0.15 / 4)
+    assert line["baseline/pca_mse"] == pytest.approx(0.15 / 4)
     assert (line["n"], line["diverged"], line["missing"]) == (4, 0, 0)
 
 
@@ -197,7 +197,7 @@ def test_numbers_are_rounded_by_their_interval(mean, half, text):
 
 def test_the_best_of_each_data_set_is_bold(tmp_path):
     runs = aejax.compare.load(make_grid(tmp_path / "s", noises=("none",), data=("emoji", "letters")))
-    table = summary.summarise(runs, runs.rows, [MSE, KNN])
+    table = summary.summarize(runs, runs.rows, [MSE, KNN])
     found = {
         (table.data[place], table.model[place], name)
         for place, name in summary.best(runs, table, runs.rows, [], [MSE, KNN])

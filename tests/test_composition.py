@@ -38,7 +38,7 @@ def takes_two_steps(*overrides):
 
     def two(experiment, data):
         state, metrics = step.init(experiment, data, width), {}
-        for at in range(0 if experiment.model.fit.closed_form else 2):
+        for at in range(0 if experiment.model.solver.closed_form else 2):
             state, metrics = step.step(experiment, state, data, jnp.int32(at))
         return state.params, metrics, step.validation_mse(experiment, state.params, data)
 
@@ -64,7 +64,7 @@ def test_every_choice_makes_an_experiment_of_which_steps_can_be_traced(group, ch
 
     def one(experiment):
         state = step.init(experiment, data, width)
-        return state, (state if experiment.model.fit.closed_form else step.step(experiment, state, data, 0)[0])
+        return state, (state if experiment.model.solver.closed_form else step.step(experiment, state, data, 0)[0])
 
     before, after = jax.eval_shape(one, each.experiment)
     assert jax.tree.structure(before) == jax.tree.structure(after)
@@ -163,8 +163,8 @@ def test_the_pages_own_data_and_noise_are_found_and_trained(tmp_path):
     assert run.record["data"]["examples"] == {"train": 300, "valid": 100, "test": 100}
     assert run.codes["z"].shape == (100, 2)
     assert run.metrics["restore/mse"] > 0
-    labelled = {name: value for name, value in run.metrics.items() if name.startswith("separation/")}
-    assert labelled and set(labelled.values()) == {None}  # there are no labels
+    labeled = {name: value for name, value in run.metrics.items() if name.startswith("separation/")}
+    assert labeled and set(labeled.values()) == {None}  # there are no labels
     assert len(list((run.path / "figures").glob("*.png"))) == 6
 
 
@@ -187,6 +187,6 @@ def test_the_pages_own_model_is_added_in_one_file(tmp_path):
     apart, bits = (Run.read(tmp_path / number) for number in "01")
     assert apart.history[-1]["train/apart"] < 0.05 * apart.history[0]["train/apart"] + 0.05
     assert set(np.unique(bits.codes["z"])) == {0.0, 1.0}
-    assert bits.metrics["recon/mse"] < 0.5 * bits.metrics["floor/mean_mse"]
+    assert bits.metrics["recon/mse"] < 0.5 * bits.metrics["baseline/mean_mse"]
     assert "48 jobs -> 2 programs of 24 lanes" in done.stdout
     assert all(Run.read(path.parent).record["status"] == "completed" for path in (tmp_path / "2").glob("*/run.json"))

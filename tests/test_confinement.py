@@ -24,7 +24,7 @@ from aejax.comparison.reading import INDEX
 from aejax.runs.folder import Run
 from aejax.sweeps.ledger import Ledger
 
-QUICK = ["steps=2", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "evaluate.what=[reconstruction]"]
+QUICK = ["steps=2", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "evaluate.groups=[reconstruction]"]
 KINDS = {"MULTIRUN": "multirun.yaml", "RUN": ".hydra/hydra.yaml"}
 RAN = []  # what a pickle in a folder did
 
@@ -323,7 +323,7 @@ def run(finished, here):
 
 
 def evaluated(folder, *words):
-    return called(lambda: aejax.cli.evaluate.main([str(folder), "what=[reconstruction]", *words]))
+    return called(lambda: aejax.cli.evaluate.main([str(folder), "groups=[reconstruction]", *words]))
 
 
 @pytest.mark.parametrize(

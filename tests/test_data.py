@@ -27,7 +27,7 @@ def test_letters_are_27_glyphs_at_least_4_pixels_apart():
     ]
 
 
-@pytest.mark.parametrize(("color", "channels", "variance"), [("rgb", 3, 0.0372), ("grey", 1, 0.0301)])
+@pytest.mark.parametrize(("color", "channels", "variance"), [("rgb", 3, 0.0372), ("gray", 1, 0.0301)])
 def test_emoji_have_the_published_variance(color, channels, variance):
     dataset = job("data=emoji", f"data.color={color}").dataset
     assert dataset.train.x.shape == (96, 12, 12, channels)
@@ -58,7 +58,7 @@ def test_the_fingerprint_tells_any_change():
         dataclasses.replace(dataset, train=Split(other_x, y)),
         dataclasses.replace(dataset, test=Split(x, y[::-1].copy())),
         dataclasses.replace(dataset, valid=Split(x[:2], y[:2])),
-        dataclasses.replace(dataset, kind="grey"),
+        dataclasses.replace(dataset, kind="gray"),
         dataclasses.replace(dataset, label_names=("a", "b", "d")),
     ]
     fingerprints = {each.fingerprint for each in [dataset, *others]}

@@ -72,7 +72,7 @@ def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
     logging.getLogger("wandb").setLevel(logging.INFO)
     before = dict(os.environ)
     words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "hydra.run.dir=run"]
-    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]", "track=offline")
+    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.groups=[reconstruction]", "track=offline")
     assert "wandb_lost" not in left.record, left.record["wandb_lost"]
     assert list(left.path.glob("wandb/offline-run-*/*.wandb"))
     assert dict(os.environ) == before
@@ -93,14 +93,14 @@ def test_a_wandb_that_began_in_another_folder_writes_into_the_run(here, monkeypa
     wandb.init(mode="offline", project="mine", settings=wandb.Settings(silent=True)).finish()
     monkeypatch.chdir(here)
     words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "hydra.run.dir=run"]
-    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]", "track=offline")
+    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.groups=[reconstruction]", "track=offline")
     assert "wandb_lost" not in left.record, left.record["wandb_lost"]
     assert list(left.path.glob("wandb/offline-run-*/*.wandb"))
 
 
 def test_a_finished_run_is_not_cleared(here):
     words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "hydra.run.dir=run"]
-    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.what=[reconstruction]")
+    left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.groups=[reconstruction]")
     files = state_of(left.path)
     with pytest.raises(InputError, match="run: holds a finished run; choose another folder"):
         left.clear()

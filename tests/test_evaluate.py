@@ -24,15 +24,15 @@ from aejax.training.lanes import lane
 
 @struct.dataclass
 class Blobs:
-    """Three labelled blobs of vectors; each split has a shift of its own, so that mixing them up shows."""
+    """Three labeled blobs of vectors; each split has a shift of its own, so that mixing them up shows."""
 
     def load(self):
         rng = np.random.default_rng(1)
 
         def split(count, shift):
             y = rng.integers(0, 3, count).astype(np.int32)
-            centres = 2 * np.eye(3, 6)
-            return Split((centres[y] + rng.normal(size=(count, 6)) + shift).astype(np.float32), y)
+            centers = 2 * np.eye(3, 6)
+            return Split((centers[y] + rng.normal(size=(count, 6)) + shift).astype(np.float32), y)
 
         return Dataset("blobs", "real", split(200, 0.0), split(80, 1.0), split(90, 0.3), ("a", "b", "c"))
 
@@ -69,10 +69,10 @@ def test_reconstruction_is_of_the_test_split_and_floors_are_fitted_on_the_traini
     predicted = reconstructed(each, params, each.dataset.test.x)
     assert metrics["recon/mse"] == pytest.approx(((predicted - test) ** 2).mean(), rel=1e-4)
     mean = train.mean(axis=0)
-    assert metrics["floor/mean_mse"] == pytest.approx(((test - mean) ** 2).mean(), rel=1e-4)
+    assert metrics["baseline/mean_mse"] == pytest.approx(((test - mean) ** 2).mean(), rel=1e-4)
     basis = np.linalg.svd(train - mean, full_matrices=False)[2][:2]
     left = (test - mean) - (test - mean) @ basis.T @ basis
-    assert metrics["floor/pca_mse"] == pytest.approx((left**2).mean(), rel=1e-4)
+    assert metrics["baseline/pca_mse"] == pytest.approx((left**2).mean(), rel=1e-4)
 
 
 def test_separation_is_fitted_on_training_codes_and_scored_on_test_codes(vae):
@@ -227,7 +227,7 @@ def test_select_best_reaches_the_record(tmp_path):
         (["optim=sgd", "optim.momentum=0.8", "optim.clip=null"], optax.sgd(0.1, 0.8)),
     ],
 )
-def test_optimisers_are_optaxs(overrides, oracle):
+def test_optimizers_are_optaxs(overrides, oracle):
     ours = job(*overrides, "optim.lr=0.1", "optim.schedule=constant").experiment.optim.transformation(100)
     params = {"kernel": np.array([1.0, -2.0], np.float32)}
     states = [each.init(params) for each in (ours, oracle)]
@@ -246,10 +246,10 @@ def split(count=4, width=3, dtype=np.float32, y=None):
 @pytest.mark.parametrize(
     ("kind", "splits", "names", "told"),
     [
-        ("gray", [split()] * 3, (), "kind 'gray'; must be one of binary, grey, rgb, real"),
+        ("grey", [split()] * 3, (), "kind 'grey'; must be one of binary, gray, rgb, real"),
         ("real", [split(dtype=object)] * 3, (), "train of object; must be numbers that fit the kind real"),
-        ("grey", [Split(np.full((2, 3), 0.5) + 1)] * 3, (), "train of float64; must be numbers that fit the kind grey"),
-        ("grey", [[1, 2]] * 3, (), "train of list; must be a numpy array"),
+        ("gray", [Split(np.full((2, 3), 0.5) + 1)] * 3, (), "train of float64; must be numbers that fit the kind gray"),
+        ("gray", [[1, 2]] * 3, (), "train of list; must be a numpy array"),
         (None, [split()] * 3, (), "training examples that are all the same"),
         (None, [split(count=1)] * 3, (), "one example only; must be two and more"),
         (None, [], (), "no training examples"),

@@ -92,7 +92,7 @@ def anomalies():
         "anomaly_threshold": {"": np.float32(1.4), "code_": np.nan},
     }
     findings = told(details, given.dataset)
-    metrics = {"anomaly/found": 0.75, "anomaly/false_alarms": 0.125, "anomaly/code_found": None}
+    metrics = {"anomaly/tpr": 0.75, "anomaly/fpr": 0.125, "anomaly/code_tpr": None}
     return given, score, findings, drawn(given, findings=findings, metrics=metrics)
 
 

@@ -1,4 +1,4 @@
-"""Principal components against an independent numpy PCA, and the floors against the published ones."""
+"""Principal components against an independent numpy PCA, and the baselines against the published ones."""
 
 import jax
 import numpy as np
@@ -14,18 +14,18 @@ from aejax.training.lanes import lane
 
 
 @struct.dataclass
-class Greys:
-    """A few grey images of random intensities."""
+class Grays:
+    """A few gray images of random intensities."""
 
     def load(self):
         rng = np.random.default_rng(0)
-        return Dataset("greys", "grey", *(Split(rng.integers(0, 256, (n, 3, 4, 1), np.uint8)) for n in (40, 8, 8)))
+        return Dataset("grays", "gray", *(Split(rng.integers(0, 256, (n, 3, 4, 1), np.uint8)) for n in (40, 8, 8)))
 
 
 PUBLISHED = {
     "data=letters": {2: 0.129, 5: 0.072, 10: 0.028, 12: 0.0185},
     "data=emoji": {2: 0.0270, 8: 0.0154, 16: 0.0086, 32: 0.0031},
-    "data.color=grey": {2: 0.0204, 8: 0.0096, 16: 0.0048, 32: 0.0014},
+    "data.color=gray": {2: 0.0204, 8: 0.0096, 16: 0.0048, 32: 0.0014},
 }
 
 
@@ -41,7 +41,7 @@ def numpy_pca(x_NxP, units):
 
 @pytest.mark.parametrize(
     "data",
-    ["data=letters", *(pytest.param(each, marks=pytest.mark.slow) for each in ("data=emoji", "data.color=grey"))],
+    ["data=letters", *(pytest.param(each, marks=pytest.mark.slow) for each in ("data=emoji", "data.color=gray"))],
 )
 def test_pca_equals_numpys(data):
     sizes = [1, 2, 5, 8, 10, 12, 16, 26, 32, 50]
@@ -53,7 +53,7 @@ def test_pca_equals_numpys(data):
         expected_NxP, codes_NxZ = numpy_pca(x_NxP, units)
         mse = metrics["recon/mse"][index]
         assert mse == pytest.approx(((expected_NxP - x_NxP) ** 2).mean(), abs=1e-6)
-        assert metrics["floor/pca_mse"][index] == pytest.approx(mse, abs=1e-7)
+        assert metrics["baseline/pca_mse"][index] == pytest.approx(mse, abs=1e-7)
         # Equal but for the signs of the components, and the rotation of those with equal variance.
         z_NxZ = z_LxNxZ[index]
         np.testing.assert_allclose(z_NxZ @ z_NxZ.T, codes_NxZ @ codes_NxZ.T, atol=1e-4)
@@ -86,11 +86,11 @@ def test_small_directions_beside_large_ones_are_components(monkeypatch, rotated,
     x_NxP = x_NxP.astype(np.float32)
     form = Dataset(train=x_NxP, test=x_NxP).form
     _, components_KxP = principal_components.principal_components(x_NxP, form, 8)
-    components_KxP, centred_NxP = np.asarray(components_KxP, np.float64), x_NxP - x_NxP.mean(axis=0, dtype=np.float64)
-    variances_P = np.linalg.svd(centred_NxP, compute_uv=False) ** 2 / 400
+    components_KxP, centered_NxP = np.asarray(components_KxP, np.float64), x_NxP - x_NxP.mean(axis=0, dtype=np.float64)
+    variances_P = np.linalg.svd(centered_NxP, compute_uv=False) ** 2 / 400
     for units in range(1, 9):
         basis_ZxP = components_KxP[:units]
-        squared = ((centred_NxP - centred_NxP @ basis_ZxP.T @ basis_ZxP) ** 2).sum(axis=1).mean()
+        squared = ((centered_NxP - centered_NxP @ basis_ZxP.T @ basis_ZxP) ** 2).sum(axis=1).mean()
         assert squared == pytest.approx(variances_P[units:].sum(), rel=1e-3, abs=1e-6)
 
 
@@ -125,9 +125,9 @@ def test_components_beyond_the_rank_of_the_data_are_0(monkeypatch, case, way):
     np.testing.assert_allclose(projected, expected, atol=2e-3 if case == "constant" else 2e-4)
 
 
-def test_the_loss_of_pca_is_the_expectation_over_binarised_draws():
+def test_the_loss_of_pca_is_the_expectation_over_binarized_draws():
     """Against many draws of the training examples, and not the error of their probabilities, which is smaller."""
-    each = job("model=pca", "latent_dim=3", "data.binarise=dynamic", f"data._target_={__name__}.Greys")
+    each = job("model=pca", "latent_dim=3", "data.binarize=dynamic", f"data._target_={__name__}.Grays")
     state, rows = trained(each)
     params, form = lane(state.params, 0), each.experiment.form
     draws = [np.asarray(form.drawn(jax.random.key(seed), each.dataset.train.x)) for seed in range(400)]

@@ -109,7 +109,7 @@ def test_a_ledger_with_half_a_surrogate_pair_is_written_again(tmp_path):
     assert Ledger(tmp_path).jobs[0]["error"] == "\ud800"
 
 
-@pytest.mark.parametrize("text", ["[]", "[" * 100_000, '{"labelled": [], "digests": []}', '{"labelled": 1}', "\xff"])
+@pytest.mark.parametrize("text", ["[]", "[" * 100_000, '{"labeled": [], "digests": []}', '{"labeled": 1}', "\xff"])
 def test_what_is_kept_of_data_is_made_anew_where_it_is_damaged(tmp_path, text):
     splits = {"train": Split(np.ones((4, 3), np.float32), np.arange(4, dtype=np.int32))}
     cache.kept([tmp_path / "kept"], lambda: (splits, {}))

@@ -17,7 +17,7 @@ from aejax.runs.folder import Run
 from aejax.runs.record import NotBegun
 
 QUICK = ["steps=6", "log_points=2", "net.widths=[4]", "track=off", "figures=false", "checkpoint.seconds=0"]
-QUICK += ["evaluate.what=[reconstruction]"]
+QUICK += ["evaluate.groups=[reconstruction]"]
 SWEEP = ["-m", "model=ae,vae", *QUICK, "hydra.sweep.dir=s"]
 
 
@@ -111,7 +111,7 @@ def test_a_finished_sweep_needs_no_space_and_an_unfinished_one_goes_on_later(com
 
 def test_a_job_that_fails_is_told_in_the_summary_only(command):
     status, out, err = command("-m", "model=ae,beta_vae", "latent_dim=2", "batch_size=27,28", *QUICK[:-1],
-                               "evaluate.what=[reconstruction]", "model=ae", "hydra.sweep.dir=s")  # fmt: skip
+                               "evaluate.groups=[reconstruction]", "model=ae", "hydra.sweep.dir=s")  # fmt: skip
     assert (status, err) == (1, "")
     assert "1 completed, 1 failed" in out and "failed, 1 job: batch_size=28" in out
 

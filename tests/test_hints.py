@@ -40,6 +40,15 @@ def test_a_wrong_key_names_the_right_one(words):
     assert clause == (f"did you mean {MEANT[words]}? " if MEANT[words] else "")
 
 
+@pytest.mark.parametrize("renamed", hints.RENAMED)
+def test_a_key_of_an_earlier_version_names_the_new_one(renamed):
+    new = hints.RENAMED[renamed]
+    assert hints.of_key(renamed) == f"it is now {new}; "
+    key, _, choices = new.partition("=")
+    makers = hints._makers((CONF,))
+    assert key in makers or key in hints.keys(()) or set(choices.split("|")) <= set(menu.groups()[key])
+
+
 def test_a_key_of_another_choice_names_that_choice():
     assert hints.of_key("net.kernel") == "only with net=conv; "
     assert hints.of_key("net.tied") == "only with net=deep, net=linear, net=mlp; "

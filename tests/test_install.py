@@ -36,7 +36,7 @@ def wheel(tmp_path_factory):
     return path, folder / "site"
 
 
-def test_the_wheel_holds_the_configuration_the_data_and_their_licences(wheel):
+def test_the_wheel_holds_the_configuration_the_data_and_their_licenses(wheel):
     names = zipfile.ZipFile(wheel[0]).namelist()
     for path in CONF.rglob("*.yaml"):
         assert f"aejax/_data/conf/{path.relative_to(CONF)}" in names
@@ -44,6 +44,7 @@ def test_the_wheel_holds_the_configuration_the_data_and_their_licences(wheel):
         assert f"aejax/_data/{path.relative_to(ROOT)}" in names
     for path in (ROOT / "aejax" / "comparison" / "assets").iterdir():
         assert str(path.relative_to(ROOT)) in names
+    assert "aejax/py.typed" in names
     for name in ("emoji_12x12.npz", "NOTICE.txt", "LICENSE-Apache-2.0.txt"):
         assert f"aejax/datasets/assets/{name}" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "sweeps/")) for name in names)

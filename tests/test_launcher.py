@@ -33,7 +33,7 @@ from aejax.training.lanes import Lanes, Layout, cut_evenly, value_bytes
 from aejax.training.plan import groups, most_lanes
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "track=off"]
-QUICK += ["evaluate.what=[reconstruction]"]
+QUICK += ["evaluate.groups=[reconstruction]"]
 
 
 def sweep(folder, *words, status=0):

@@ -15,8 +15,8 @@ from sklearn.manifold import trustworthiness
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from aejax.metrics import clusters, code, detection, generation, reconstruction, separation
-from aejax.metrics.neighbours import knn_accuracy, nearest
-from aejax.metrics.neighbours import trustworthiness as own_trustworthiness
+from aejax.metrics.neighbors import knn_accuracy, nearest
+from aejax.metrics.neighbors import trustworthiness as own_trustworthiness
 from aejax.metrics.probe import PENALTIES, linear_probe
 
 
@@ -36,11 +36,11 @@ def images():
 
 
 @pytest.mark.parametrize("fitted", [3, 27, 400])
-@pytest.mark.parametrize("neighbours", [1, 3])
-def test_nearest_neighbours_equal_scikit_learn(blobs, fitted, neighbours):
+@pytest.mark.parametrize("neighbors", [1, 3])
+def test_nearest_neighbors_equal_scikit_learn(blobs, fitted, neighbors):
     z, _ = blobs
-    distance, index = NearestNeighbors(n_neighbors=neighbours).fit(z[:fitted]).kneighbors(z[400:])
-    found, at = nearest(z[:fitted], z[400:], neighbours)
+    distance, index = NearestNeighbors(n_neighbors=neighbors).fit(z[:fitted]).kneighbors(z[400:])
+    found, at = nearest(z[:fitted], z[400:], neighbors)
     np.testing.assert_array_equal(at, index)
     np.testing.assert_allclose(found, distance**2, rtol=1e-4)
 
@@ -139,8 +139,8 @@ def test_k_means_reaches_scikit_learns_inertia(blobs):
     cluster, inertia = clusters.k_means(jax.random.key(0), z, 6, 10)
     oracle_model = KMeans(6, n_init=10, random_state=0).fit(z)
     assert float(inertia) <= 1.001 * oracle_model.inertia_
-    centres = np.array([z[np.asarray(cluster) == c].mean(axis=0) for c in range(6)])
-    assert ((z - centres[cluster]) ** 2).sum() == pytest.approx(float(inertia), rel=1e-3)
+    centers = np.array([z[np.asarray(cluster) == c].mean(axis=0) for c in range(6)])
+    assert ((z - centers[cluster]) ** 2).sum() == pytest.approx(float(inertia), rel=1e-3)
     counts = clusters.contingency(y, cluster, 6, 6)
     assert float(clusters.nmi(counts)) == pytest.approx(
         oracle.normalized_mutual_info_score(y, oracle_model.labels_), abs=0.02
@@ -186,7 +186,7 @@ def test_ssim_of_images_smaller_than_the_window():
 def test_variance_errors_by_class_and_worst_examples(images):
     clean, other = (each.reshape(5, -1) for each in images)
     expected = oracle.r2_score(clean, other, multioutput="variance_weighted")
-    assert float(reconstruction.explained_variance(clean, other)) == pytest.approx(expected, rel=1e-4)
+    assert float(reconstruction.r2(clean, other)) == pytest.approx(expected, rel=1e-4)
     error, y = np.array([1.0, 3, 2, 7, np.nan], np.float32), np.array([0, 0, 2, 2, 1], np.int32)
     np.testing.assert_allclose(reconstruction.error_by_class(error[:4], y[:4], 3), [2, np.nan, 4.5])
     assert reconstruction.worst(error, 3)[0].tolist() == [4, 3, 1]
@@ -280,8 +280,8 @@ def test_glyphs_that_are_copies_new_or_nothing():
     glyphs = np.eye(6, dtype=np.float32).repeat(2, axis=1)  # distance 4 between any two
     new = np.array([[1, 0, 0, 1] + [0] * 8], np.float32)  # half of two glyphs
     nothing = np.ones((1, 12), np.float32)
-    grey = np.full((1, 12), 1 / 6, np.float32)
-    drawn = np.concatenate([glyphs[:2], glyphs[:1], new, nothing, grey])
+    gray = np.full((1, 12), 1 / 6, np.float32)
+    drawn = np.concatenate([glyphs[:2], glyphs[:1], new, nothing, gray])
     found = {name: float(value) for name, value in generation.glyphs(glyphs, drawn, binary=True).items()}
     assert found == pytest.approx({"copies": 3 / 6, "valid_new": 1 / 6, "copied": 2 / 6})
 

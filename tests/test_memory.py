@@ -121,7 +121,7 @@ def test_examples_on_disk_are_copied_as_far_as_memory_holds_them(here, monkeypat
 
 @pytest.mark.parametrize("words", [["noise=flip"], ["model=vae", "select=best", "optim=sgd"]])
 def test_what_a_training_keeps_is_in_the_estimate(words, monkeypatch):
-    each = job("net.widths=[300]", "evaluate.what=[reconstruction]", *words)
+    each = job("net.widths=[300]", "evaluate.groups=[reconstruction]", *words)
     own = jax.jit(step.init, static_argnames="width")(each.experiment, each.dataset.arrays(), width=2)
     stepping = tree_bytes((own.optim, autoencoder.trained(own.params))) + 2 * 4 * 27 * 35
     kept = tree_bytes((own.params, own.best)) + stepping + each.dataset.train.x.nbytes
@@ -146,7 +146,7 @@ def test_numbers_are_told_of_what_is_far_too_large(monkeypatch):
     wide = Dataset(train=np.random.default_rng(0).integers(0, 256, (5200, 2000), np.uint8))
     monkeypatch.setattr("aejax.training.plan.memory", lambda: 16 * 2**20)
     with pytest.raises(
-        InputError, match=r"principal components 30\.5 MiB.*must be less: .*evaluate\.what without floors"
+        InputError, match=r"principal components 30\.5 MiB.*must be less: .*evaluate\.groups without baselines"
     ):
         entry.train(wide, "net.widths=[4]", "steps=1")
 
@@ -154,7 +154,7 @@ def test_numbers_are_told_of_what_is_far_too_large(monkeypatch):
 def test_a_job_of_a_sweep_that_does_not_fit_fails_and_the_others_train(command, monkeypatch, tmp_path):
     monkeypatch.setattr("aejax.training.plan.memory", lambda: 2**20)
     words = ["-m", "net.widths=[4],[400,400]", "steps=2", "log_points=1", "track=off", "figures=false"]
-    status, out, _ = command(*words, "evaluate.what=[reconstruction]", "hydra.sweep.dir=s")
+    status, out, _ = command(*words, "evaluate.groups=[reconstruction]", "hydra.sweep.dir=s")
     assert status == 1 and "1 completed, 1 failed" in out
     jobs = json.loads((tmp_path / "s" / "sweep.json").read_text())["jobs"]
     assert [each["status"] for each in jobs] == ["completed", "failed"]
@@ -168,10 +168,10 @@ def test_a_code_whose_covariance_does_not_fit_is_refused(monkeypatch):
     covariances = 2 * 4 * 8192**2
     monkeypatch.setattr("aejax.training.plan.memory", lambda: covariances)
     with pytest.raises(
-        InputError, match=r"the covariance of codes 51\d\.\d MiB.*less: latent_dim, or evaluate\.what wit"
+        InputError, match=r"the covariance of codes 51\d\.\d MiB.*less: latent_dim, or evaluate\.groups wit"
     ):
         check_memory(job(*wide))
-    check_memory(job(*wide, "evaluate.what=[reconstruction]"))
+    check_memory(job(*wide, "evaluate.groups=[reconstruction]"))
 
 
 def test_memory_that_is_used_up_is_told_in_one_line(command, monkeypatch, tmp_path):
@@ -183,7 +183,7 @@ def test_memory_that_is_used_up_is_told_in_one_line(command, monkeypatch, tmp_pa
     train = group._train
     monkeypatch.setattr("aejax.runs.group._train", full)
     words = ["steps=2", "log_points=1", "net.widths=[4]", "track=off", "figures=false"]
-    words.append("evaluate.what=[reconstruction]")
+    words.append("evaluate.groups=[reconstruction]")
     told = "takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce latent_dim, net"
     status, _, err = command(*words, "batch_size=7", "hydra.run.dir=r")
     assert (status, err.count("\n")) == (2, 1) and err.startswith(f"aejax: {told}")

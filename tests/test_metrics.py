@@ -102,7 +102,7 @@ def test_the_yardstick_ignores_the_seed_the_noise_and_beta():
     other = job("model=vae", "net.widths=[12]", "seed=9", "model.beta=7", "noise=masking", "optim.lr=1")
     found = evaluated(state, other)[0]
     for name, value in expected.items():
-        if not name.startswith("baseline/"):  # of the untrained net of the same seed
+        if not name.startswith("baseline/untrained_"):  # of the untrained net of the same seed
             np.testing.assert_array_equal(found[name], value, err_msg=name)
     restored = {name.replace("recon/", "restore/") for name in expected if name.startswith("recon/")}
     assert found.keys() - expected.keys() == restored
@@ -112,14 +112,14 @@ def test_the_elbo_of_a_linear_gaussian_model_is_below_its_likelihood_and_near_it
     """x = W z + b + noise has a closed-form likelihood; with the exact posterior the bound is tight (Bishop 12.2)."""
     each = job(
         "data=emoji",
-        "data.color=grey",
+        "data.color=gray",
         "model=vae",
         "net=linear",
         "net.center=false",
         "likelihood=linear",
         "likelihood.variance=0.02",
         "latent_dim=2",
-        "evaluate.what=[elbo,nll]",
+        "evaluate.groups=[elbo,nll]",
     )
     experiment, data = each.experiment, each.dataset.arrays()
     x = np.asarray(experiment.form.scaled(data.test), np.float64)

@@ -241,8 +241,8 @@ def test_the_rate_falls_and_the_distortion_rises_with_beta():
 
 def test_the_capacity_is_where_the_kl_settles():
     each = job(
-        "model=beta_vae", "model.beta=30", "model.capacity=1.5", "model.growth=0.5", "net.widths=[16]", "steps=600",
-        "log_points=1",
+        "model=beta_vae", "model.beta=30", "model.capacity=1.5", "model.capacity_warmup=0.5", "net.widths=[16]",
+        "steps=600", "log_points=1",
     )  # fmt: skip
     assert evaluated(trained(each)[0], each)[0]["code/kl"][0] == pytest.approx(1.5, abs=0.1)
 

@@ -13,7 +13,7 @@ from aejax.base.errors import InputError
 from aejax.datasets.dataset import Dataset, Split
 from aejax.models import autoencoder
 from aejax.models.nets.conv import Convolution, Transposed
-from aejax.settings.fields import count
+from aejax.settings.fields import static_int
 from aejax.training import step
 
 KEY = jax.random.key(3)
@@ -25,14 +25,14 @@ LAYOUT = ("NHWC", "HWIO", "NHWC")
 class Images:
     """A few images of any size."""
 
-    height: int = count(1)
-    width: int = count(1)
-    channels: int = count(1)
+    height: int = static_int(1)
+    width: int = static_int(1)
+    channels: int = static_int(1)
 
     def load(self):
         rng = np.random.default_rng(0)
         draw = [Split(rng.integers(0, 256, (n, self.height, self.width, self.channels), np.uint8)) for n in (12, 6, 6)]
-        return Dataset("images", "rgb" if self.channels == 3 else "grey", *draw)
+        return Dataset("images", "rgb" if self.channels == 3 else "gray", *draw)
 
 
 def images(height, width, channels):

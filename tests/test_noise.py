@@ -24,7 +24,7 @@ from aejax.models.noise import (
 )
 
 EXAMPLES, PIXELS = 400, 300
-VECTOR, IMAGE, COLOUR = (PIXELS,), (15, 20, 1), (10, 10, 3)
+VECTOR, IMAGE, COLOR = (PIXELS,), (15, 20, 1), (10, 10, 3)
 KEY = jax.random.key(5)
 
 
@@ -61,12 +61,12 @@ def test_gaussian_noise_is_normal_with_the_stated_deviation(x):
 
 @pytest.mark.parametrize("kind", [Gaussian, Speckle, Shot, SaltPepper, Flip, Masking, Occlusion, Grayscale])
 def test_level_0_changes_nothing(x, kind):
-    np.testing.assert_array_equal(kind(jnp.float32(0))(KEY, x, COLOUR), x)
+    np.testing.assert_array_equal(kind(jnp.float32(0))(KEY, x, COLOR), x)
 
 
 @pytest.mark.parametrize("kind", [SaltPepper, Flip, Masking, Occlusion])
 def test_level_1_leaves_no_pixel(x, kind):
-    assert int((kind(jnp.float32(1))(KEY, x, COLOUR) == x).sum()) == 0
+    assert int((kind(jnp.float32(1))(KEY, x, COLOR) == x).sum()) == 0
 
 
 def test_clean_is_the_identity(x):
@@ -75,7 +75,7 @@ def test_clean_is_the_identity(x):
 
 @pytest.mark.parametrize("kind", [SaltPepper, Masking])
 def test_a_pixel_is_corrupted_with_all_its_channels(x, kind):
-    changed = np.asarray(kind(jnp.float32(0.3))(KEY, x, COLOUR) != x).reshape(EXAMPLES, -1, 3)
+    changed = np.asarray(kind(jnp.float32(0.3))(KEY, x, COLOR) != x).reshape(EXAMPLES, -1, 3)
     assert (changed.all(axis=2) == changed.any(axis=2)).all()
     assert is_binomial(changed[..., 0].sum(), changed[..., 0].size, 0.3)
 
@@ -118,8 +118,8 @@ def test_occlusion_is_one_box_of_the_stated_share_anywhere(x, level, rows, colum
         counts = np.bincount(starts, minlength=last + 1)
         assert len(counts) == last + 1
         assert last == 0 or stats.chisquare(counts).pvalue > 1e-3
-    colour = np.asarray(Occlusion(jnp.float32(0.2))(KEY, x, COLOUR) == 0).reshape(EXAMPLES, -1, 3)
-    assert (colour.all(axis=2) == colour.any(axis=2)).all()
+    color = np.asarray(Occlusion(jnp.float32(0.2))(KEY, x, COLOR) == 0).reshape(EXAMPLES, -1, 3)
+    assert (color.all(axis=2) == color.any(axis=2)).all()
 
 
 @pytest.mark.parametrize("shape", [(7, 5, 1), (2, 3, 1), (12, 12, 1), (28, 28, 1)])
@@ -134,7 +134,7 @@ def test_occlusion_hides_about_its_share_and_more_at_higher_levels(shape):
 
 
 def test_downsampling_averages_blocks(x):
-    found = np.asarray(Downsample(jnp.float32(5))(KEY, x, COLOUR)).reshape(-1, 10, 10, 3)
+    found = np.asarray(Downsample(jnp.float32(5))(KEY, x, COLOR)).reshape(-1, 10, 10, 3)
     blocks = np.asarray(x).reshape(-1, 2, 5, 2, 5, 3).mean(axis=(2, 4))
     np.testing.assert_allclose(found, blocks.repeat(5, axis=1).repeat(5, axis=2), rtol=1e-5)
     odd = np.asarray(Downsample(jnp.float32(4))(KEY, x, IMAGE)).reshape(-1, 15, 20)
@@ -152,10 +152,10 @@ def test_grayscale_leaves_the_luma_that_pillow_computes():
     pixels = np.random.default_rng(0).integers(0, 256, (7, 9, 3), np.uint8)
     luma = np.asarray(Image.fromarray(pixels).convert("L")).astype(float)
     x_1xP = jnp.asarray(pixels.reshape(1, -1) / 255, jnp.float32)
-    grey = np.asarray(Grayscale(jnp.float32(1))(KEY, x_1xP, (7, 9, 3))).reshape(7, 9, 3)
-    np.testing.assert_allclose(grey * 255, luma[:, :, None].repeat(3, axis=2), atol=0.51)
+    gray = np.asarray(Grayscale(jnp.float32(1))(KEY, x_1xP, (7, 9, 3))).reshape(7, 9, 3)
+    np.testing.assert_allclose(gray * 255, luma[:, :, None].repeat(3, axis=2), atol=0.51)
     half = Grayscale(jnp.float32(0.5))(KEY, x_1xP, (7, 9, 3))
-    np.testing.assert_allclose(half, (x_1xP + grey.reshape(1, -1)) / 2, atol=1e-6)
+    np.testing.assert_allclose(half, (x_1xP + gray.reshape(1, -1)) / 2, atol=1e-6)
 
 
 def test_a_chain_goes_through_its_parts_in_order_with_draws_of_their_own(x):
@@ -180,7 +180,7 @@ def test_the_parts_of_a_chain_are_chosen_on_the_command_line():
     ("overrides", "told"),
     [
         (["noise=grayscale"], r"noise=grayscale: needs images of three channels, .*letters is binary, 7 x 5 x 1"),
-        (["noise=grayscale", "data=emoji", "data.color=grey"], r"noise=grayscale: needs images of three channels"),
+        (["noise=grayscale", "data=emoji", "data.color=gray"], r"noise=grayscale: needs images of three channels"),
         (["noise=chain", "noise@noise.parts.b=flip", "data=emoji"], r"noise=flip: needs binary data, and data=emoji"),
         (["noise=chain", "noise.parts.b.level=-1"], r"noise\.parts\.b\.level=-1: must be a number at least 0"),
         (["noise=chain", "~noise.parts.a", "~noise.parts.b"], r"noise\.parts=\{\}: must name at least one noise"),

@@ -56,7 +56,7 @@ def test_units_drop_out_in_training_only_and_afresh_at_each_step():
 
 
 @pytest.mark.parametrize("net", ["mlp", "conv"])
-def test_batch_norm_runs_towards_the_statistics_of_the_batches(net):
+def test_batch_norm_runs_toward_the_statistics_of_the_batches(net):
     each = job(f"net={net}", "net.widths=[6]", "net.norm=batch", *STILL)
     state, rows = trained(each)
     x = each.experiment.form.scaled(each.dataset.arrays().train)
@@ -93,7 +93,7 @@ def test_the_best_parameters_come_with_their_statistics():
     assert evaluated(state, each)[0]["recon/mse"][0] == pytest.approx(min(errors), rel=1e-4)
 
 
-def test_layer_norm_standardises_the_units_of_an_example():
+def test_layer_norm_standardizes_the_units_of_an_example():
     experiment, params, x = started("net.norm=layer", "net.widths=[50]", "net.activation=identity")
     h = experiment.net.encoder(experiment.form.shape).apply({"params": params["encoder"]}, x, training=False)
     np.testing.assert_allclose(h.mean(axis=1), 0, atol=1e-5)
@@ -119,21 +119,21 @@ def test_a_residual_net_adds_what_it_had(net):
 
 @pytest.mark.parametrize("likelihood", ["linear", "bernoulli"])
 @pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
-def test_a_centred_net_sees_and_gives_what_examples_differ_in_from_their_mean(net, likelihood):
-    words = [f"net={net}", "net.widths=[6]", f"likelihood={likelihood}", "data=emoji", "data.color=grey", *FEW[1:]]
-    plain, centred = job(*words, "net.center=false"), job(*words)
-    data = centred.dataset.arrays()
+def test_a_centered_net_sees_and_gives_what_examples_differ_in_from_their_mean(net, likelihood):
+    words = [f"net={net}", "net.widths=[6]", f"likelihood={likelihood}", "data=emoji", "data.color=gray", *FEW[1:]]
+    plain, centered = job(*words, "net.center=false"), job(*words)
+    data = centered.dataset.arrays()
     x_NxP, mean_P = data.train / 255.0, (data.train / 255.0).mean(axis=0)
-    params = step.init(centred.experiment, data, 2).params
+    params = step.init(centered.experiment, data, 2).params
     np.testing.assert_allclose(params["running"]["center"], mean_P, atol=1e-6)
-    z_NxZ = autoencoder.encode(centred.experiment, params, x_NxP).mean
+    z_NxZ = autoencoder.encode(centered.experiment, params, x_NxP).mean
     apart_NxP = x_NxP - mean_P[None, :]
     np.testing.assert_allclose(z_NxZ, autoencoder.encode(plain.experiment, params, apart_NxP).mean, atol=1e-5)
     silent = params | {name: jax.tree.map(jnp.zeros_like, params[name]) for name in ("from_code", "decoder")}
-    given_NxP = autoencoder.reconstruct(centred.experiment, silent, x_NxP)
+    given_NxP = autoencoder.reconstruct(centered.experiment, silent, x_NxP)
     bounds = (-np.inf, np.inf) if likelihood == "linear" else (1 / 256, 255 / 256)
     np.testing.assert_allclose(given_NxP[:2], np.tile(np.clip(mean_P, *bounds), (2, 1)), atol=1e-6)
-    state, _ = trained(centred)
+    state, _ = trained(centered)
     np.testing.assert_allclose(lane(state.params, 0)["running"]["center"], mean_P, atol=1e-6)
 
 
@@ -164,7 +164,7 @@ def test_a_tied_linear_autoencoder_reaches_pca():
 @pytest.mark.parametrize(
     ("init", "variance"), [("lecun_normal", 1 / 35), ("he_uniform", 2 / 35), ("glorot_normal", 2 / (35 + 500))]
 )
-def test_initialisations(init, variance):
+def test_initializations(init, variance):
     kernel = started(f"net.init={init}", "net.widths=[500]")[1]["encoder"]["Dense_0"]["kernel"]
     assert float(kernel.var()) == pytest.approx(variance, rel=0.05)
 
@@ -194,7 +194,7 @@ def test_weight_decay_shrinks_weights_and_nothing_else():
 
 def added(kl_BxZ, progress, **numbers):
     """What the KL adds at this share of the training, with weight 2."""
-    default = {"weight": 2, "anneal": 0, "cycles": 1, "free_bits": 0, "capacity": 0, "growth": 0}
+    default = {"weight": 2, "anneal": 0, "cycles": 1, "free_bits": 0, "capacity": 0, "capacity_warmup": 0}
     term = KL(**{name: jnp.float32(value) for name, value in (default | numbers).items()})
     code = autoencoder.Code(None, None, jnp.ones(kl_BxZ.shape[1]), kl_BxZ)
     seen = Seen(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(progress), None)
@@ -218,7 +218,7 @@ KL_BXZ = jnp.array([[0.1, 2.0], [0.3, 4.0]])  # means 0.2 and 3
         (0.5, {"free_bits": 5}, 2 * 10),
         (0.5, {"capacity": 5}, 2 * 1.8),
         (0.5, {"capacity": 2}, 2 * 1.2),
-        (0.25, {"capacity": 2, "growth": 0.5}, 2 * 2.2),
+        (0.25, {"capacity": 2, "capacity_warmup": 0.5}, 2 * 2.2),
     ],
 )
 def test_the_schedules_of_the_kl(progress, numbers, expected):
@@ -231,7 +231,7 @@ def test_units_below_the_free_bits_get_no_gradient():
 
 
 def added_traced(kl_BxZ):
-    numbers = {"weight": 1, "anneal": 0, "cycles": 1, "free_bits": 0.5, "capacity": 0, "growth": 0}
+    numbers = {"weight": 1, "anneal": 0, "cycles": 1, "free_bits": 0.5, "capacity": 0, "capacity_warmup": 0}
     term = KL(**{name: jnp.float32(value) for name, value in numbers.items()})
     code = autoencoder.Code(None, None, jnp.ones(2), kl_BxZ)
     return term.added(Seen(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(1), None), None)
@@ -263,7 +263,7 @@ def test_the_learned_variance_finds_the_right_one():
     blind = [f"data._target_={__name__}.Noisy", "net=linear", "latent_dim=1", "model=vae", "model.beta=20"]
     learned = ["likelihood=learned", "steps=1500", "log_points=1", "batch_size=2000", "optim.lr=0.02"]
     for each, expected in (("image", 0.13), ("pixel", [0.01] * 4 + [0.25] * 4)):
-        one = job(*blind, *learned, f"likelihood.each={each}")
+        one = job(*blind, *learned, f"likelihood.shared_variance={str(each == 'image').lower()}")
         state, _ = trained(one)
         variance = np.exp(one.experiment.likelihood._log_variance(lane(state.params, 0)["likelihood"]))
         np.testing.assert_allclose(variance, np.broadcast_to(expected, variance.shape), rtol=0.1)
@@ -281,7 +281,7 @@ def test_the_learned_likelihood_is_a_normal_one_that_starts_where_it_should():
 
 
 def test_what_is_learned_and_what_runs_is_recorded(tmp_path):
-    done = run(tmp_path, "data=emoji", "data.color=grey", "likelihood=learned", "net.norm=batch", *FEW)
+    done = run(tmp_path, "data=emoji", "data.color=gray", "likelihood=learned", "net.norm=batch", *FEW)
     assert done.params["likelihood"]["log_variance"].shape == (1,)
     assert done.params["running"]["encoder"]["BatchNorm_0"]["mean"].shape == (12,)
     assert done.record["parameters"] == sum(leaf.size for leaf in jax.tree.leaves(autoencoder.trained(done.params)))
@@ -293,7 +293,7 @@ def test_what_is_learned_and_what_runs_is_recorded(tmp_path):
     [
         (["net.tied=true", "net.residual=true"], r"net\.tied=true: a residual net cannot be tied; must be false"),
         (["model=pca", "net.tied=true"], r"net\.tied=true: principal components are tied already; must be false"),
-        (["model=pca", "net.center=true"], r"net\.center=true: principal components are centred already; must be"),
+        (["model=pca", "net.center=true"], r"net\.center=true: principal components are centered already; must be"),
         (["pretrain=greedy", "net.center=true"], r"net\.center=true: with pretrain=greedy layers learn alone and"),
         (["net.dropout=1"], r"net\.dropout=1: must be a number at least 0 and at most 0\.99 or null"),
         (["net.norm=group"], r"net\.norm=group: must be one of none, layer, batch"),

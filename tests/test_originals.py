@@ -24,7 +24,7 @@ pytestmark = pytest.mark.usefixtures("here")
 def test_original_files_are_prepared_and_read_whole_whatever_their_order(mnist, tmp_path):
     folder, arrays = mnist
     dataset = load(tmp_path, manual_dir=str(folder.parent))
-    assert (dataset.kind, dataset.train.x.shape[1:]) == ("grey", (28, 28, 1))
+    assert (dataset.kind, dataset.train.x.shape[1:]) == ("gray", (28, 28, 1))
     assert dataset.label_names == tuple("0123456789")
     # Prepared sets are in the order of a hash, so that nothing may rely on that of the files.
     for split, name in ((dataset.train, "train"), (dataset.test, "t10k")):

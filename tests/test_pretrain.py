@@ -64,7 +64,7 @@ def test_a_phase_moves_its_own_layer_and_nothing_else(words):
     assert len(moved(states[3], states[4])) == len(flat(autoencoder.trained(states[3].params)))
 
 
-def test_each_phase_begins_with_an_optimiser_of_its_own():
+def test_each_phase_begins_with_an_optimizer_of_its_own():
     _, states = after((*GREEDY, "latent_dim=3", "steps=24"), 4, 1)
     counts = [[leaf for leaf in jax.tree.leaves(state.optim) if leaf.dtype == jnp.int32] for state in states]
     assert [set(map(int, each)) for each in counts] == [{0}, {4}, {1}]
@@ -83,7 +83,7 @@ def test_the_decoder_of_a_stack_of_machines_is_its_encoder_transposed():
     [
         (["model.anneal=0.4"], (0, 0.25, 0.5, 1, 1)),
         (["model.anneal=0.4", "model.cycles=2"], (0, 0.5, 1, 0, 1)),
-        (["model.capacity=3", "model.growth=0.5", "model.free_bits=0"], (0, 0.2, 0.4, 1, 1)),
+        (["model.capacity=3", "model.capacity_warmup=0.5", "model.free_bits=0"], (0, 0.2, 0.4, 1, 1)),
     ],
 )
 def test_annealing_and_capacity_begin_with_the_first_joint_step(words, ramps):
@@ -181,7 +181,7 @@ def test_a_deep_narrow_sigmoid_net_trains_that_is_stuck_without(kind):
 
 @pytest.mark.parametrize("words", [GREEDY, RBM], ids=["greedy", "rbm"])
 def test_the_history_tells_the_layer(tmp_path, words):
-    told = run(tmp_path, *words, "steps=24", "log_points=8", "evaluate.what=[reconstruction]").history
+    told = run(tmp_path, *words, "steps=24", "log_points=8", "evaluate.groups=[reconstruction]").history
     assert [row["layer"] for row in told] == [1, 2, 3, 3, 0, 0, 0, 0]
 
 

@@ -1,4 +1,4 @@
-"""What is measured of a run as asked by evaluate.what: known answers, and null with a reason where there is none."""
+"""What is measured of a run as asked by evaluate.groups: known answers, and null with a reason where there is none."""
 
 from types import SimpleNamespace
 
@@ -24,27 +24,27 @@ from aejax.evaluation.likelihood import stored_levels
 from aejax.evaluation.robustness import median_filter
 from aejax.figures.evaluation import robustness
 from aejax.models import autoencoder
-from aejax.settings.fields import choice
+from aejax.settings.fields import static_choice
 from aejax.training.lanes import lane
 
 
 @struct.dataclass
 class Blobs:
-    """Three labelled blobs of vectors, or what is wrong with data."""
+    """Three labeled blobs of vectors, or what is wrong with data."""
 
-    case: str = choice("whole", "unlabelled", "alike", "few")
+    case: str = static_choice("whole", "unlabeled", "alike", "few")
 
     def load(self):
         rng = np.random.default_rng(1)
-        labels = {"alike": 1, "unlabelled": 3, "whole": 3, "few": 3}[self.case]
+        labels = {"alike": 1, "unlabeled": 3, "whole": 3, "few": 3}[self.case]
         train = 12 if self.case == "few" else 240
 
         def split(count):
             y = rng.integers(0, labels, count).astype(np.int32)
             x = (2 * np.eye(3, 6)[y] + rng.normal(size=(count, 6))).astype(np.float32)
-            return Split(x, None if self.case == "unlabelled" else y)
+            return Split(x, None if self.case == "unlabeled" else y)
 
-        names = () if self.case == "unlabelled" else ("a", "b", "c")
+        names = () if self.case == "unlabeled" else ("a", "b", "c")
         return Dataset("blobs", "real", split(train), split(80), split(150), names)
 
 
@@ -56,7 +56,7 @@ WHOLE = [*DATA, "+data.case=whole"]
 def vae():
     """A VAE with the metrics of several groups, its details, and the codes of its training and test examples."""
     each = job(
-        "model=vae", "evaluate.what=[code,separation,probe,clusters,neighbourhood,generation,usefulness]", *WHOLE
+        "model=vae", "evaluate.groups=[code,separation,probe,clusters,neighborhood,generation,usefulness]", *WHOLE
     )
     state, _ = trained(each)
     metrics, z, details = evaluated(state, each)
@@ -126,7 +126,7 @@ def test_samples_are_compared_with_test_examples(vae):
 
 
 def test_a_linear_decoder_interpolates_straight_and_evenly():
-    each = job("model=pca", "evaluate.what=[generation]", *DATA[:1], "+data.case=whole")
+    each = job("model=pca", "evaluate.groups=[generation]", *DATA[:1], "+data.case=whole")
     metrics, z, _ = evaluated(trained(each)[0], each)
     assert metrics["interpolation/length"][0] == pytest.approx(1, rel=1e-4)
     assert metrics["interpolation/largest_step"][0] == pytest.approx(1, rel=1e-3)
@@ -137,8 +137,8 @@ def test_a_linear_decoder_interpolates_straight_and_evenly():
 @pytest.mark.parametrize(
     "case, name, reason",
     [
-        ("unlabelled", "separation/knn_accuracy", "the data have no labels"),
-        ("unlabelled", "separation/nmi", "the data have no labels"),
+        ("unlabeled", "separation/knn_accuracy", "the data have no labels"),
+        ("unlabeled", "separation/nmi", "the data have no labels"),
         ("alike", "separation/silhouette", "the test examples are of one class"),
         ("alike", "separation/probe_accuracy", "the training examples are of one class"),
         ("few", "separation/knn15_accuracy", "there are fewer than 15 training examples"),
@@ -146,7 +146,7 @@ def test_a_linear_decoder_interpolates_straight_and_evenly():
 )
 def test_a_metric_that_does_not_apply_is_null_with_the_reason(tmp_path, case, name, reason):
     words = [*DATA, f"+data.case={case}", "steps=2", "data.validation=0"]
-    finished = run(tmp_path, "evaluate.what=[reconstruction,separation,probe,clusters,elbo]", *words)
+    finished = run(tmp_path, "evaluate.groups=[reconstruction,separation,probe,clusters,elbo]", *words)
     assert finished.metrics[name] is None
     absent = finished.record["evaluation"]["absent"]
     assert absent[name] == reason
@@ -208,8 +208,8 @@ def test_anomalies_are_found_by_three_scores():
         (["task=anomaly", "data.normal=[d]"], r"data.normal=\['d'\]: no label d"),
         (["task=anomaly", "data.normal=[0,1,2]"], r"data.normal=\[0, 1, 2\]: must leave test examples of both kinds"),
         (["data.normal=[0]", "data.classes=[1,2]"], r"data.normal=\[0\]: must be among data.classes=\[1, 2\]"),
-        (["evaluate.what=[knn]"], r"evaluate.what=\[\"knn\"\]: must be a list of some of reconstruction, "),
-        (["evaluate.what=[]"], r"evaluate.what=\[\]: must be a list"),
+        (["evaluate.groups=[knn]"], r"evaluate.groups=\[\"knn\"\]: must be a list of some of reconstruction, "),
+        (["evaluate.groups=[]"], r"evaluate.groups=\[\]: must be a list"),
         (["evaluate.noise=all"], "evaluate.noise=all: must be one of own, grid"),
     ],
 )
@@ -220,7 +220,7 @@ def test_wrong_settings_get_one_line(words, told):
 
 def test_normal_labels_need_labels():
     with pytest.raises(InputError, match=r"data.normal=\[0\]: no label 0"):
-        job("data.normal=[0]", *DATA, "+data.case=unlabelled")
+        job("data.normal=[0]", *DATA, "+data.case=unlabeled")
 
 
 def test_the_median_filter_is_scipys():
@@ -252,13 +252,13 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
     ],
 )
 def test_what_is_wrong_with_the_use_of_the_code_is_told_with_its_remedy(overrides, told):
-    each = job("net.widths=[8]", "steps=300", "log_points=1", "evaluate.what=[reconstruction,code]", *overrides)
+    each = job("net.widths=[8]", "steps=300", "log_points=1", "evaluate.groups=[reconstruction,code]", *overrides)
     metrics = lane(evaluated(trained(each)[0], each)[0], 0)
     remarks = findings.remarks(each.experiment, metrics)
     assert [told in remark for remark in remarks] == ([True] if told else [])
 
 
-@pytest.mark.parametrize("kind", ["binary", "grey", "rgb", "real"])
+@pytest.mark.parametrize("kind", ["binary", "gray", "rgb", "real"])
 @pytest.mark.parametrize("name", ["bernoulli", "gaussian", "linear", "learned"])
 def test_bits_per_dimension_are_of_probabilities_of_the_stored_values(name, kind):
     """They are where bins of the stored values, 1 wide or 1/256, have probabilities that sum to 1."""
@@ -277,9 +277,9 @@ def test_bits_per_dimension_are_of_probabilities_of_the_stored_values(name, kind
     assert ([] if levels is None else [levels]) == proper
 
 
-def test_a_bernoulli_of_grey_pixels_has_no_bits(tmp_path):
-    words = ["model=vae", "data=emoji", "data.color=grey", "likelihood=bernoulli", "net.widths=[4]", "steps=2"]
-    finished = run(tmp_path, *words, "evaluate.what=[nll]", "evaluate.samples=2")
+def test_a_bernoulli_of_gray_pixels_has_no_bits(tmp_path):
+    words = ["model=vae", "data=emoji", "data.color=gray", "likelihood=bernoulli", "net.widths=[4]", "steps=2"]
+    finished = run(tmp_path, *words, "evaluate.groups=[nll]", "evaluate.samples=2")
     assert finished.metrics["likelihood/bits_per_dim"] is None and finished.metrics["nll"] > 0
-    reason = "a Bernoulli likelihood does not say how probable grey values are"
+    reason = "a Bernoulli likelihood does not say how probable gray values are"
     assert finished.record["evaluation"]["absent"] == {"likelihood/bits_per_dim": reason}

@@ -20,7 +20,7 @@ from aejax.runs.reproduction import Trained, measured
 from aejax.training.checkpoint import Checkpoint, Progress
 from aejax.training.lanes import Layout
 
-QUICK = ["log_points=1", "evaluate.what=[reconstruction,code]", "figures=false", "track=off"]
+QUICK = ["log_points=1", "evaluate.groups=[reconstruction,code]", "figures=false", "track=off"]
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
 FEW = ["topk_ae", "vae"]  # with something running beside the parameters, and with two heads
 OWN = {  # what a model needs beside narrow nets: layers that learn one after another need a step each
@@ -91,9 +91,9 @@ def test_a_view_of_data_is_the_same_data(tmp_path, name):
     splits, _ = kept([tmp_path / "kept"], lambda: ({"train": Split(view, y)}, {}))
     np.testing.assert_array_equal(splits["train"].x, view)
     np.testing.assert_array_equal(splits["train"].y, y)
-    ours, copies = (Dataset("a", "grey", (x, labels)) for x, labels in ((view, y), (view.copy("C"), y.copy())))
+    ours, copies = (Dataset("a", "gray", (x, labels)) for x, labels in ((view, y), (view.copy("C"), y.copy())))
     assert ours.fingerprint == copies.fingerprint
-    ours = Dataset("a", "grey", (view, y), test=(view, y))
+    ours = Dataset("a", "gray", (view, y), test=(view, y))
     np.testing.assert_array_equal(np.asarray(ours.arrays().train), view.reshape(30, -1))
 
 

@@ -79,7 +79,7 @@ def test_metrics_history_codes_and_parameters_agree(whole):
     expected |= {f"baseline/untrained_{name}" for name in separation[:4]}
     use = ["active_units", "dead_units", "effective_dim", "correlation", "collapsed", "kl", "sparsity"]
     expected |= {f"code/{name}" for name in use}
-    expected |= {"floor/mean_mse", "floor/pca_mse", "elbo", "likelihood/rate", "likelihood/distortion"}
+    expected |= {"baseline/mean_mse", "baseline/pca_mse", "elbo", "likelihood/rate", "likelihood/distortion"}
     assert expected == metrics.keys()
     assert all(value is None or np.isfinite(value) for value in metrics.values())
     assert [row["step"] for row in history] == [5, 10, 15, 20]
@@ -112,7 +112,7 @@ def test_a_table_at_the_end_compares_with_the_mean_image_and_pca(whole):
     assert "mean image" in out
     assert f"{finished.metrics['recon/mse']:.4g}" in out
     assert str(finished.path) in out
-    assert "\x1b" not in out  # no terminal, no colours
+    assert "\x1b" not in out  # no terminal, no colors
 
 
 @pytest.mark.slow
@@ -147,7 +147,7 @@ def test_codes_carry_their_places_in_the_source(tmp_path):
 def test_pca_leaves_the_same_record(tmp_path):
     finished = run(tmp_path, "model=pca", "latent_dim=4")
     assert files(tmp_path) == ["codes.npz", "history.csv", "metrics.json", "params.safetensors", "run.json"]
-    assert finished.metrics["recon/mse"] == pytest.approx(finished.metrics["floor/pca_mse"], rel=1e-5)
+    assert finished.metrics["recon/mse"] == pytest.approx(finished.metrics["baseline/pca_mse"], rel=1e-5)
     assert [row["step"] for row in finished.history] == [0]
     assert finished.record["parameters"] == 35 * 4 + 4 + 4 * 35 + 35
     assert finished.params.keys() == {*MODULES}  # four of them empty

@@ -42,7 +42,7 @@ def again(finished, tmp_path, capfd):
 def test_new_metrics_are_added_and_nothing_else_changes(again):
     place, evaluate = again
     before = {name: Run.read(place / name).metrics for name in ("a", "b")}
-    status, out, err = evaluate(place / "a", place / "b", "what=[clusters,nll,separation]", "samples=10", "noise=own")
+    status, out, err = evaluate(place / "a", place / "b", "groups=[clusters,nll,separation]", "samples=10", "noise=own")
     assert (status, err) == (0, "")
     assert "stays as it is" not in out
     for name in ("a", "b"):
@@ -51,7 +51,7 @@ def test_new_metrics_are_added_and_nothing_else_changes(again):
         assert run.metrics.keys() - before[name].keys() == new
         assert before[name].items() <= run.metrics.items()
         assert run.metrics["nll"] < -before[name]["elbo"] + 0.5
-        assert run.record["evaluated_again"][0]["what"] == ["separation", "clusters", "nll"]
+        assert run.record["evaluated_again"][0]["groups"] == ["separation", "clusters", "nll"]
     assert Run.read(place / "a").metrics["nll"] != Run.read(place / "b").metrics["nll"]
 
 
@@ -62,8 +62,8 @@ def test_memory_that_is_used_up_is_told_in_one_line(again, monkeypatch):
     place, evaluate = again
     before = state_of(place)
     monkeypatch.setattr("aejax.runs.reproduction.measured", full)
-    status, _, err = evaluate(place / "a", "what=[elbo]")
-    told = "aejax: takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce what, "
+    status, _, err = evaluate(place / "a", "groups=[elbo]")
+    told = "aejax: takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce groups, "
     assert (status, err.count("\n")) == (2, 1) and err.startswith(told)
     assert state_of(place) == before
 
@@ -71,7 +71,7 @@ def test_memory_that_is_used_up_is_told_in_one_line(again, monkeypatch):
 def test_a_name_that_cannot_be_encoded_stays_as_it_was(again):
     place, evaluate = again
     _set(place / "a" / "run.json", name="a\ud800")
-    status, _, err = evaluate(place / "a", "what=[elbo]")
+    status, _, err = evaluate(place / "a", "groups=[elbo]")
     assert (status, err) == (0, "")
     record = json.loads((place / "a" / "run.json").read_text())
     assert record["name"] == "a\ud800" and len(record["evaluated_again"]) == 1
@@ -133,7 +133,7 @@ def test_nothing_is_added_to_a_run_that_does_not_give_its_own_numbers(again, spo
     place, evaluate = again
     spoil(place / "a")
     before = {path: path.read_bytes() for path in (place / "a").rglob("*") if path.is_file()}
-    status, out, err = evaluate(place / "a", place / "b", "what=[clusters]", "noise=own")
+    status, out, err = evaluate(place / "a", place / "b", "groups=[clusters]", "noise=own")
     assert status == 1
     assert err.count("\n") == 1 and "format 1" not in err
     assert f"({place / 'a'}): its parameters do not give the numbers that it reports, so nothing is added: " in err
@@ -142,20 +142,15 @@ def test_nothing_is_added_to_a_run_that_does_not_give_its_own_numbers(again, spo
     assert str(place / "a") not in out and "separation/nmi" in Run.read(place / "b").metrics  # the others are measured
 
 
-def test_a_run_of_the_first_format_is_named(again):
+@pytest.mark.parametrize("number", [None, FORMAT - 1, FORMAT + 1])
+def test_a_run_of_another_format_is_refused(again, number):
     place, evaluate = again
-    for name in ("a", "b"):
-        record = Run.read(place / name).record
-        assert record.pop("format") == FORMAT == 2
-        (place / name / "run.json").write_text(json.dumps(record))
-    scramble(place / "a")
-    status, out, err = evaluate(place / "a", place / "b", "what=[clusters]", "noise=own")
-    assert status == 1
-    assert err.count("format 1") == 1 and "must be trained again" in err and f"({place / 'a'})" in err
-    assert f"({place / 'b'}): is of format 1, and its parameters give its numbers" in out
-    _set(place / "a" / "run.json", versions={"aejax": "0.0.1"})
-    status, _, err = evaluate(place / "a", "what=[clusters]")
-    assert status == 2 and "is of aejax 0.0.1" in err and "format 1" in err and err.count("\n") == 1
+    record = Run.read(place / "a").record
+    record.pop("format")
+    (place / "a" / "run.json").write_text(json.dumps(record | ({"format": number} if number else {})))
+    status, _, err = evaluate(place / "a", "groups=[clusters]", "noise=own")
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"a: its files are of format {number or 1}, not {FORMAT}; train it again with this version" in err
 
 
 def test_small_differences_of_another_device_are_no_others():
@@ -197,21 +192,21 @@ def test_errors_across_runs_are_those_of_their_own_data(again):
             train.main,
             *WORDS,
             "data.classes=[a,b,c]",
-            "evaluate.what=[reconstruction]",
+            "evaluate.groups=[reconstruction]",
             f"hydra.run.dir={place / 'few'}",
         )
         == 0
     )
-    status, out, _ = evaluate(place / "a", place / "few", "what=[reconstruction]", "noise=own", "--across")
+    status, out, _ = evaluate(place / "a", place / "few", "groups=[reconstruction]", "noise=own", "--across")
     runs = [Run.read(place / name) for name in ("a", "few")]
     keys = [f"letters-{run.record['data']['fingerprint'][:8]}" for run in runs]
     assert status == 0 and keys[0] != keys[1]
     assert f"{keys[1]}: 3 examples, labels a, b, c" in out
     for run, key, other in zip(runs, keys, keys[::-1], strict=True):
-        assert run.metrics[f"specificity/{key}_mse"] == pytest.approx(run.metrics["recon/mse"], rel=1e-5)
-        assert run.metrics[f"specificity/{other}_mse"] != run.metrics[f"specificity/{key}_mse"]
-        assert run.record["evaluation"]["specificity"].keys() == set(keys)
-    assert runs[0].record["evaluation"]["specificity"][keys[1]]["labels"] == ["a", "b", "c"]
+        assert run.metrics[f"cross_data/{key}_mse"] == pytest.approx(run.metrics["recon/mse"], rel=1e-5)
+        assert run.metrics[f"cross_data/{other}_mse"] != run.metrics[f"cross_data/{key}_mse"]
+        assert run.record["evaluation"]["cross_data"].keys() == set(keys)
+    assert runs[0].record["evaluation"]["cross_data"][keys[1]]["labels"] == ["a", "b", "c"]
 
 
 def _set(path, **fields):
@@ -289,7 +284,7 @@ def _break(name):
         ("unfinished", "its status is running; must be completed or diverged"),
         ("older", "is of aejax 0.0.1; must be of"),
         ("evaluated_otherwise", "run.json: cannot be read (evaluation is [1, 2]; must be a mapping)"),
-        ("newer", "its files are of format 99; must be 2 or less"),
+        ("newer", "its files are of format 99, not 3; train it again with this version"),
         ("other_shapes", "encoder.Dense_0.kernel is [35, 3]; must be [35, 12]"),
         ("fewer_codes", "codes.npz: z is [5, 2]; must be [27, 2]"),
         ("no_codes", "holds no codes.npz; must be the whole folder of a run"),
@@ -307,7 +302,7 @@ def test_a_run_that_cannot_be_evaluated_gets_one_line_and_stays_as_it_is(again, 
     place, evaluate = again
     _break(broken)(place / "a")
     before = {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
-    status, out, err = evaluate(place / "b", place / "a", "what=[elbo]")
+    status, out, err = evaluate(place / "b", place / "a", "groups=[elbo]")
     assert status == 2 and told in err and err.count("\n") == 1 and not out
     assert before == {path: path.read_bytes() for path in place.rglob("*") if path.is_file()}
 
@@ -315,10 +310,10 @@ def test_a_run_that_cannot_be_evaluated_gets_one_line_and_stays_as_it_is(again, 
 @pytest.mark.parametrize(
     "words, told",
     [
-        (["what=[knn]"], "must be a list of some of reconstruction, restoration"),
-        (["waht=[elbo]"], "waht=[elbo]: no such setting; must be one of noise, samples, what"),
+        (["groups=[knn]"], "must be a list of some of reconstruction, restoration"),
+        (["waht=[elbo]"], "waht=[elbo]: no such setting; must be one of groups, noise, samples"),
         (["samples=0"], "samples=0: must be a whole number at least 1"),
-        (["what=[anomaly]"], "data.normal=null: must list the normal labels"),
+        (["groups=[anomaly]"], "data.normal=null: must list the normal labels"),
     ],
 )
 def test_wrong_settings_get_one_line(again, words, told):
@@ -331,8 +326,8 @@ def test_groups_that_are_named_come_without_the_grid_of_noise():
     asked = {
         (): "grid",
         ("samples=10",): "grid",
-        ("what=[reconstruction]",): "own",
-        ("what=[nll]", "noise=grid"): "grid",
+        ("groups=[reconstruction]",): "own",
+        ("groups=[nll]", "noise=grid"): "grid",
         ("noise=own",): "own",
     }
     for words, noise in asked.items():
@@ -344,13 +339,13 @@ def test_a_folder_without_a_run_gets_one_line(again):
     place, evaluate = again
     status, _, err = evaluate(place / "none")
     assert status == 2 and "holds no run that can be read" in err
-    assert evaluate("what=[elbo]")[0] == 2
+    assert evaluate("groups=[elbo]")[0] == 2
 
 
 @pytest.mark.slow
 def test_usefulness_compares_codes_with_pixels_and_pca(again):
     place, evaluate = again
-    assert evaluate(place / "a", "what=[probe,usefulness]", "noise=own")[0] == 0
+    assert evaluate(place / "a", "groups=[probe,usefulness]", "noise=own")[0] == 0
     run = Run.read(place / "a")
     found = run.record["evaluation"]["usefulness"]
     assert {name: values["bytes"] for name, values in found.items()} == {"codes": 8, "pixels": 35, "pca": 8}

@@ -19,7 +19,7 @@ from aejax.runs.console import Report
 from aejax.runs.folder import Run
 from aejax.training.checkpoint import Checkpoint, Progress
 
-QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "checkpoint.seconds=0", "evaluate.what=[reconstruction]"]
+QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "checkpoint.seconds=0", "evaluate.groups=[reconstruction]"]
 
 
 class Killed(BaseException):

@@ -20,7 +20,7 @@ from aejax.sweeps.ledger import Ledger
 from aejax.training.lanes import Layout
 
 SWEEP = ["model=ae,vae", "noise=flip", "seed=0,1", "steps=40", "log_points=8", "net.widths=[5]", "figures=false"]
-SWEEP += ["evaluate.what=[reconstruction]"]
+SWEEP += ["evaluate.groups=[reconstruction]"]
 
 
 def test_the_ledger_keeps_the_layout(tmp_path):

@@ -16,7 +16,7 @@ from aejax.evaluation.sampling import Sampler
 from aejax.metrics.generation import novelty
 from aejax.models import autoencoder
 from aejax.models.likelihoods import Bernoulli, Gaussian, Learned
-from aejax.settings.fields import choice
+from aejax.settings.fields import static_choice
 from aejax.training import step
 from aejax.training.lanes import lane
 
@@ -59,7 +59,7 @@ def test_a_mixture_of_degenerate_codes_is_finite(case):
 
 
 def test_samples_that_are_not_finite_give_no_number():
-    each = job("model=vae", "net.widths=[8]", "steps=2", "log_points=1", "evaluate.what=[generation]")
+    each = job("model=vae", "net.widths=[8]", "steps=2", "log_points=1", "evaluate.groups=[generation]")
     state, _ = trained(each)
     bias = state.params["from_code"]["bias"]
     broken = state.params | {"from_code": state.params["from_code"] | {"bias": jnp.full_like(bias, jnp.nan)}}
@@ -85,16 +85,16 @@ DIGITS = ["data=digits", "model=vae", "latent_dim=8", "net.widths=[64]", "steps=
 
 @pytest.mark.parametrize(
     "words",
-    [["data.binarise=dynamic"]]
+    [["data.binarize=dynamic"]]
     + [pytest.param(each, marks=pytest.mark.slow)
-       for each in ([], ["data.binarise=threshold"], ["likelihood=bernoulli"], ["likelihood=learned"])],
+       for each in ([], ["data.binarize=threshold"], ["likelihood=bernoulli"], ["likelihood=learned"])],
 )  # fmt: skip
 def test_reconstructions_of_test_images_are_no_copies(words):
     """No more of them than of the test images themselves, of which 5 % are the nearest to training images."""
     each = job(*DIGITS, *words)
     params, data = lane(trained(each)[0].params, 0), each.dataset.arrays()
-    sample = Reconstructions(how="gaussian", components=1)
-    metrics = jax.jit(generation)(each.experiment.replace(sample=sample), params, data)
+    sampler = Reconstructions()
+    metrics = jax.jit(generation)(each.experiment.replace(sampler=sampler), params, data)
     hidden = each.experiment.likelihood.is_density  # whose variance is more than the distance of digits to the nearest
     assert np.isnan(metrics["copies"]) if hidden else metrics["copies"] <= 0.05
     assert 0.2 < metrics["density"] < 1.6  # means of binary pixels are in ten times as many balls as examples are
@@ -143,7 +143,7 @@ def test_the_rows_that_are_picked_are_of_all_classes(order):
 class Sorted:
     """Three blobs of vectors in the order of their classes, or shuffled, of 300, 90 and 30 training examples."""
 
-    order: str = choice("sorted", "shuffled")
+    order: str = static_choice("sorted", "shuffled")
 
     def load(self):
         rng = np.random.default_rng(1)
@@ -159,14 +159,14 @@ def test_without_validation_a_tenth_of_each_class_is_chosen_on(order):
     words = [f"data._target_={__name__}.Sorted", f"+data.order={order}", "data.validation=0", "net.widths=[4]"]
     each = job(*words, "steps=2", "log_points=1")
     params, data = lane(trained(each)[0].params, 0), each.dataset.arrays()
-    known = jax.device_get(jax.jit(passes.labelled)(each.experiment, params, data))
+    known = jax.device_get(jax.jit(passes.labeled)(each.experiment, params, data))
     assert np.bincount(known["valid"][1]).tolist() == [30, 9, 3]
-    assert np.bincount(known["fit"][1]).tolist() == [270, 81, 27]
+    assert np.bincount(known["train"][1]).tolist() == [270, 81, 27]
     z = np.asarray(jax.jit(autoencoder.encode)(each.experiment, params, each.dataset.train.x).mean)
-    there = np.concatenate([known["fit"][0], known["valid"][0]])
+    there = np.concatenate([known["train"][0], known["valid"][0]])
     np.testing.assert_allclose(np.sort(there, axis=0), np.sort(z, axis=0), rtol=1e-5, atol=1e-6)
     for label in range(3):  # the codes are still those of their labels
-        own = np.concatenate([known[name][0][known[name][1] == label] for name in ("fit", "valid")])
+        own = np.concatenate([known[name][0][known[name][1] == label] for name in ("train", "valid")])
         np.testing.assert_allclose(own.mean(axis=0), z[each.dataset.train.y == label].mean(axis=0), rtol=1e-4)
 
 
@@ -183,7 +183,7 @@ def test_label_efficiency_is_the_mean_of_draws_with_its_interval(monkeypatch):
 
     draws = []
     monkeypatch.setattr(separation, "linear_probe", probe)
-    known = {"fit": (number[:, None], y), "valid": (number[:200, None], y[:200]), "score": (number[:, None], y)}
+    known = {"train": (number[:, None], y), "valid": (number[:200, None], y[:200]), "score": (number[:, None], y)}
     form = dataclasses.make_dataclass("Form", ["classes"])(3)
     experiment = dataclasses.make_dataclass("Made", ["form"])(form)
     metrics = jax.device_get(jax.jit(lambda known: separation.label_efficiency(experiment, known))(known))
@@ -205,13 +205,23 @@ def test_label_efficiency_is_the_mean_of_draws_with_its_interval(monkeypatch):
 
 
 ALONE = ["net.widths=[8]", "steps=30", "log_points=1", "model=vae", "noise=flip"]
-GROUPS = ["reconstruction", "restoration", "floors", "code", "separation", "elbo", "probe", "clusters", "neighbourhood"]
+GROUPS = [
+    "reconstruction",
+    "restoration",
+    "baselines",
+    "code",
+    "separation",
+    "elbo",
+    "probe",
+    "clusters",
+    "neighborhood",
+]
 GROUPS += ["nll", "generation", "usefulness"]
 
 
 def by_group(groups):
     """The metrics of each group asked for alone, and of all of them together, for one training."""
-    each = [job(*ALONE, f"evaluate.what=[{what}]", "evaluate.samples=3") for what in (*groups, ",".join(groups))]
+    each = [job(*ALONE, f"evaluate.groups=[{what}]", "evaluate.samples=3") for what in (*groups, ",".join(groups))]
     state, _ = trained(each[0])
     *apart, together = (lane(evaluated(state, one)[0], 0) for one in each)
     return apart, together
@@ -231,13 +241,13 @@ def test_no_group_depends_on_which_others_are_asked_for(groups):
 
 
 def test_the_baseline_is_the_separation_before_the_first_step():
-    words = ["net.widths=[8]", "steps=300", "log_points=1", "evaluate.what=[separation]", "seed=3"]
+    words = ["net.widths=[8]", "steps=300", "log_points=1", "evaluate.groups=[separation]", "seed=3"]
     each = job(*words)
     state, _ = trained(each, width=4)  # of four units two are masked
     begun = step.init(each.experiment, each.dataset.arrays(), 4)
     before = lane(evaluated(jax.tree.map(lambda leaf: leaf[None], begun), each)[0], 0)
     after = lane(evaluated(state, each)[0], 0)
-    baseline = [name for name in after if name.startswith("baseline/")]
+    baseline = [name for name in after if name.startswith("baseline/untrained_")]
     assert len(baseline) == 4
     for name in baseline:
         own = name.replace("baseline/untrained_", "separation/")
@@ -246,7 +256,7 @@ def test_the_baseline_is_the_separation_before_the_first_step():
 
 
 def test_the_baseline_of_principal_components_is_a_random_projection():
-    each = job("model=pca", "evaluate.what=[separation]", "seed=1")
+    each = job("model=pca", "evaluate.groups=[separation]", "seed=1")
     state, _ = trained(each)
     start = autoencoder.init(each.experiment, 2)
     metrics = lane(evaluated(state, each)[0], 0)
@@ -257,8 +267,8 @@ def test_the_baseline_of_principal_components_is_a_random_projection():
 
 
 def test_data_without_labels_have_no_baseline():
-    each = job("evaluate.what=[separation]", "net.widths=[8]")
-    unlabelled = dataclasses.replace(each.dataset, label_names=(), **{
+    each = job("evaluate.groups=[separation]", "net.widths=[8]")
+    unlabeled = dataclasses.replace(each.dataset, label_names=(), **{
         name: Split(split.x) for name, split in each.dataset.splits.items()})  # fmt: skip
-    reasons = findings.absent(each.experiment, unlabelled, {}, np.zeros((27, 2)))
+    reasons = findings.absent(each.experiment, unlabeled, {}, np.zeros((27, 2)))
     assert reasons["baseline/untrained_knn_accuracy"] == "the data have no labels"

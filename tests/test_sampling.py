@@ -25,18 +25,17 @@ def plain():
     return each.experiment, params, data, np.asarray(codes)
 
 
-def drawn(plain, samples=20_000, **how):
+def drawn(plain, sampler, samples=20_000):
     """Codes of a Sampler, [samples, 4]."""
     experiment, params, data, _ = plain
-    sampler = experiment.sample.replace(**how)
     draw = jax.jit(lambda params: sampler.codes(experiment, params, data, jax.random.key(1), samples))
     return np.asarray(draw(params))
 
 
-@pytest.mark.parametrize(("how", "spread"), [("gaussian", 1.0), ("auto", 1.0), ("kde", 1 + 27 ** (-2 / 7))])
-def test_samples_have_the_moments_of_the_training_codes(plain, how, spread):
+@pytest.mark.parametrize(("sampler", "spread"), [(sampling.Gaussian(), 1.0), (sampling.KDE(), 1 + 27 ** (-2 / 7))])
+def test_samples_have_the_moments_of_the_training_codes(plain, sampler, spread):
     """A kernel density with Scott's factor h = n^(-1/(d+4)) has 1 + h^2 times the covariance."""
-    z, codes = drawn(plain, how=how), plain[3]
+    z, codes = drawn(plain, sampler), plain[3]
     covariance = np.cov(codes[:, :3].T, bias=True)
     deviation = np.sqrt(np.diag(covariance))
     np.testing.assert_allclose(z[:, :3].mean(axis=0), codes[:, :3].mean(axis=0), atol=0.04 * deviation.max())
@@ -47,32 +46,33 @@ def test_samples_have_the_moments_of_the_training_codes(plain, how, spread):
 
 def test_a_mixture_fits_as_scikit_learns_does():
     draw = np.random.default_rng(0).normal
-    centres = np.array([[0, 0, 0], [6, 0, 1], [0, 7, -2]], np.float32)
-    x = np.concatenate([centre + draw(size=(200, 3)) * [1, 0.3, 2] for centre in centres]).astype(np.float32)
+    centers = np.array([[0, 0, 0], [6, 0, 1], [0, 7, -2]], np.float32)
+    x = np.concatenate([center + draw(size=(200, 3)) * [1, 0.3, 2] for center in centers]).astype(np.float32)
     z = jnp.pad(x, ((0, 0), (0, 1)))  # a masked unit
     fit = jax.jit(sampling.mixture, static_argnums=3)(jax.random.key(0), z, MASK, 3)
     found = float(jax.nn.logsumexp(sampling.log_joint(z, MASK, *fit), axis=1).mean())
     assert found == pytest.approx(GaussianMixture(3, random_state=0, tol=1e-6).fit(x).score(x), abs=1e-3)
     order = np.argsort(np.asarray(fit[1])[:, 0] + 10 * np.asarray(fit[1])[:, 1])
-    np.testing.assert_allclose(np.asarray(fit[1])[order][:, :3], centres, atol=0.4)
+    np.testing.assert_allclose(np.asarray(fit[1])[order][:, :3], centers, atol=0.4)
 
 
 def test_samples_of_a_mixture_are_near_its_components(plain):
     codes = plain[3]
-    z = drawn(plain, how="mixture", components=27)  # one at each letter: nearly copies
+    z = drawn(plain, sampling.Mixture(components=27))  # one at each letter: nearly copies
     apart = np.sqrt(((z[:500, None] - codes[None]) ** 2).sum(axis=2).min(axis=1))
     assert np.median(apart) < 0.1 * codes[:, :3].std()
 
 
 def test_a_model_with_a_prior_samples_from_it_unless_asked():
-    each = job("model=vae", "net.widths=[8]")
-    assert each.experiment.sample.is_prior(each.experiment)
-    other = job("model=vae", "net.widths=[8]", "sample.how=kde")
-    assert not other.experiment.sample.is_prior(other.experiment)
+    chosen = {}
+    for words in ("model=vae", "model=vae sampler=prior", "model=vae sampler=kde", "model=ae"):
+        chosen[words] = job("net.widths=[8]", *words.split()).experiment.sampler
+    assert [type(sampler).__name__ for sampler in chosen.values()] == ["Prior", "Prior", "KDE", "Gaussian"]
+    assert [sampler.is_prior for sampler in chosen.values()] == [True, True, False, False]
 
 
 def test_a_model_without_a_prior_has_pictures_and_metrics_of_its_samples(tmp_path):
-    finished = run(tmp_path, *FEW, "evaluate.what=[reconstruction,generation]", "figures=true")
+    finished = run(tmp_path, *FEW, "evaluate.groups=[reconstruction,generation]", "figures=true")
     assert (tmp_path / "figures" / "samples.png").stat().st_size > 5000
     assert 0 <= finished.metrics["generation/glyphs_valid_new"] <= 1
     assert finished.metrics["generation/prior_p"] is None
@@ -81,9 +81,10 @@ def test_a_model_without_a_prior_has_pictures_and_metrics_of_its_samples(tmp_pat
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["sample.how=prior"], r"^sample\.how=prior: the model has no prior; must be auto, gaussian, mixture or kde"),
-        (["sample.how=mixture", "sample.components=28"], r"^sample\.components=28: must be at most .* 27"),
-        (["sample.how=flow"], r"^sample\.how=flow: must be one of auto, prior, gaussian, mixture, kde"),
+        (["sampler=prior"], r"^sampler=prior: the model has no prior; use auto, gaussian, mixture or kde"),
+        (["sampler=mixture", "sampler.components=28"], r"^sampler\.components=28: must be at most .* 27"),
+        (["sampler=flow"], r"^sampler=flow: no such choice; known: auto, gaussian, kde, mixture, prior"),
+        (["sample.how=kde"], r"^sample\.how: no such key; it is now sampler=auto\|prior\|gaussian\|mixture\|kde; "),
     ],
 )
 def test_wrong_inputs(overrides, told):

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 from aejax.base.errors import InputError
 from aejax.settings.build import Build
 from aejax.settings.configuration import plain
-from aejax.settings.fields import counts, number
+from aejax.settings.fields import leaf_float, static_ints
 
 
 def structure(*overrides):
@@ -104,8 +104,8 @@ def test_the_whole_of_a_small_training_set_is_one_batch():
 @struct.dataclass
 class Foreign:
     level: float
-    widths: tuple = counts(1, 9)
-    share: float = number(0, 1)
+    widths: tuple = static_ints(1, 9)
+    share: float = leaf_float(0, 1)
 
 
 def test_a_foreign_class_is_built_and_its_settings_checked():

@@ -24,7 +24,7 @@ LABELS = np.arange(30) % 3
 def test_arrays_of_an_npz_with_a_test_set(here):
     np.savez("x.npz", x_train=PIXELS, y_train=LABELS + 5, x_test=PIXELS[:4] ^ 1, y_test=LABELS[:4] + 5)
     dataset = job("data=arrays", "data.path=x.npz").dataset
-    assert (dataset.name, dataset.kind, dataset.form.shape) == ("x.npz", "grey", (9, 7, 1))
+    assert (dataset.name, dataset.kind, dataset.form.shape) == ("x.npz", "gray", (9, 7, 1))
     assert dataset.label_names == ("5", "6", "7")
     np.testing.assert_array_equal(dataset.test.x[..., 0], PIXELS[:4] ^ 1)
     np.testing.assert_array_equal(dataset.test.y, LABELS[:4])
@@ -50,10 +50,10 @@ def test_an_npy_with_labels_stays_on_disk(here):
         (PIXELS > 99, "auto", ("binary", (9, 7, 1))),
         (PIXELS // 128, "auto", ("binary", (9, 7, 1))),
         (PIXELS[..., None].repeat(3, axis=3), "auto", ("rgb", (9, 7, 3))),
-        (PIXELS / 255, "grey", ("grey", (9, 7, 1))),
-        (PIXELS.astype(int), "grey", ("grey", (9, 7, 1))),
-        (PIXELS.reshape(30, 63), "auto", ("grey", (63,))),
-        (PIXELS.reshape(30, 3, 3, 7), "auto", ("grey", (63,))),
+        (PIXELS / 255, "gray", ("gray", (9, 7, 1))),
+        (PIXELS.astype(int), "gray", ("gray", (9, 7, 1))),
+        (PIXELS.reshape(30, 63), "auto", ("gray", (63,))),
+        (PIXELS.reshape(30, 3, 3, 7), "auto", ("gray", (63,))),
         (PIXELS.astype(int), "auto", ("real", (9, 7, 1))),
     ],
 )
@@ -61,7 +61,7 @@ def test_the_kind_of_arrays(here, stored, kind, found):
     np.save("x.npy", stored)
     dataset = job("data=arrays", "data.path=x.npy", f"data.kind={kind}", "data.validation=0").dataset
     assert (dataset.kind, dataset.form.shape) == found
-    if found[0] == "grey":
+    if found[0] == "gray":
         assert dataset.train.x.dtype == np.uint8
         assert set(map(bytes, dataset.train.x)) <= set(map(bytes, PIXELS))
 
@@ -87,7 +87,7 @@ def test_wrong_arrays_are_refused(here):
     refused(told + "holds a, b; must hold x", *saved(a=PIXELS, b=PIXELS))
     refused(told + "train examples of <U1", *saved(x=np.array([["a"]] * 9)))
     refused(told + "train examples of shape [9]", *saved(x=np.arange(9)))
-    refused("data x.npz: train of float64; must be numbers that fit", *saved(x=PIXELS / 9), "data.kind=grey")
+    refused("data x.npz: train of float64; must be numbers that fit", *saved(x=PIXELS / 9), "data.kind=gray")
     refused("data x.npz: labels without label_names", *saved(x=PIXELS, y=LABELS, x_test=PIXELS))
     path = here / "x.npz"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -113,7 +113,7 @@ def save_images(folder, images, labels=None, mode=None):
 def test_a_folder_of_classes(here):
     save_images(here / "pictures", PIXELS, LABELS)
     dataset = job("data=images", "data.path=pictures", "data.validation=0", "data.test=3").dataset
-    assert (dataset.name, dataset.kind, dataset.form.shape) == ("pictures", "grey", (9, 7, 1))
+    assert (dataset.name, dataset.kind, dataset.form.shape) == ("pictures", "gray", (9, 7, 1))
     assert dataset.label_names == ("class0", "class1", "class2")
     places = {image.tobytes(): index for index, image in enumerate(PIXELS)}
     for split in dataset.splits.values():
@@ -130,10 +130,10 @@ def test_a_folder_that_changes_is_read_again(here):
     assert job("data=images", "data.path=pictures").dataset.fingerprint != first.fingerprint
 
 
-def test_sizes_and_colours(here):
-    colours = RNG.integers(0, 256, (6, 20, 10, 3), np.uint8)
-    colours[:, :, :, 0] = np.repeat(np.arange(20, dtype=np.uint8)[:, None], 10, axis=1) * 12
-    save_images(here / "mixed", colours)
+def test_sizes_and_colors(here):
+    colors = RNG.integers(0, 256, (6, 20, 10, 3), np.uint8)
+    colors[:, :, :, 0] = np.repeat(np.arange(20, dtype=np.uint8)[:, None], 10, axis=1) * 12
+    save_images(here / "mixed", colors)
     save_images(here / "mixed" / "more", [PIXELS[0]], mode="P")
     (here / "mixed" / "more" / "000.png").rename(here / "mixed" / "z.png")
     words = ["data=images", "data.path=mixed", "data.validation=0", "data.test=1", "data.split_seed=3"]
@@ -141,10 +141,10 @@ def test_sizes_and_colours(here):
     dataset = job(*words, "data.size=[10,10]").dataset
     assert (dataset.kind, dataset.form.shape) == ("rgb", (10, 10, 3))
     cropped = job(*words, "data.size=[10,10]").dataset.train.x
-    np.testing.assert_array_equal(cropped[0], colours[0, 5:15])  # the middle, at full size
-    stretched = job(*words, "data.size=[10,10]", "data.fit=resize").dataset.train.x
+    np.testing.assert_array_equal(cropped[0], colors[0, 5:15])  # the middle, at full size
+    stretched = job(*words, "data.size=[10,10]", "data.resize=stretch").dataset.train.x
     assert stretched[0, 0, 0, 0] < 30 and stretched[0, -1, 0, 0] > 200  # all of the ramp
-    assert job(*words, "data.size=[10,10]", "data.color=grey").dataset.form.shape == (10, 10, 1)
+    assert job(*words, "data.size=[10,10]", "data.color=gray").dataset.form.shape == (10, 10, 1)
 
 
 def test_pixels_that_pillow_would_change(here):
@@ -156,8 +156,8 @@ def test_pixels_that_pillow_would_change(here):
     os.rename("deep.png", "a/deep.png")
     Image.fromarray(PIXELS[2]).save("a/plain.png")
     Image.fromarray(PIXELS[3]).save("a/xother.png")
-    grey = Images("a", None, "auto", None, "crop", False).load()
-    np.testing.assert_array_equal(grey.train.x[0, ..., 0], PIXELS[0])
+    gray = Images("a", None, "auto", None, "crop", False).load()
+    np.testing.assert_array_equal(gray.train.x[0, ..., 0], PIXELS[0])
     os.rename("clear.png", "a/clear.png")
     rgb = Images("a", None, "auto", None, "crop", False).load()
     np.testing.assert_array_equal(rgb.train.x[0, ..., 1], np.where(PIXELS[1] > 127, PIXELS[0], 0))
@@ -167,7 +167,7 @@ def test_a_code_is_traced_to_its_picture(here):
     save_images(here / "p", PIXELS, LABELS)
     (here / "p" / "class0" / "broken.png").write_bytes(b"no image")
     words = ["data=images", "data.path=p", "data.skip_broken=true", "data.test=0.3", "batch_size=null", "steps=1"]
-    finished = run(here / "run", *words, "net.widths=[3]", "evaluate.what=[reconstruction]")
+    finished = run(here / "run", *words, "net.widths=[3]", "evaluate.groups=[reconstruction]")
     codes, test = finished.codes, job(*words).dataset.test
     everything = Images("p", None, "auto", None, "crop", True).load().train
     assert len(codes["z"]) == len(test.x) == 9
@@ -218,7 +218,7 @@ def _broken(here):
 
 def test_digits_are_scikit_learns():
     dataset = job("data=digits").dataset
-    assert (dataset.kind, dataset.form.shape) == ("grey", (8, 8, 1))
+    assert (dataset.kind, dataset.form.shape) == ("gray", (8, 8, 1))
     assert sum(len(split.x) for split in dataset.splits.values()) == 1797
     found = load_digits()
     places = {
@@ -254,7 +254,7 @@ def test_sensors_have_normal_training_windows_and_faults_to_find():
 
 
 @pytest.mark.slow
-def test_one_class_in_training_leaves_no_choice_to_neighbours(here):
+def test_one_class_in_training_leaves_no_choice_to_neighbors(here):
     words = ["data=sensors", "data.examples=100", "data.test_examples=60", "steps=2", "log_points=1", "net.widths=[4]"]
     metrics = run(here / "run", *words).metrics
     assert metrics["separation/knn_accuracy"] is None

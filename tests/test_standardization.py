@@ -17,7 +17,7 @@ from aejax.runs.console import Report
 pytestmark = pytest.mark.usefixtures("here")
 RNG = np.random.default_rng(0)
 FAR = (RNG.normal(size=(5000, 6)) * [10, 0.02, 3, 1, 40, 0] + [50, 0, -3, 9, 0, 7]).astype(np.float32)
-QUICK = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "evaluate.what=[reconstruction]"]
+QUICK = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "evaluate.groups=[reconstruction]"]
 
 
 def test_standardization_is_scikit_learns():
@@ -54,9 +54,9 @@ def test_every_source_can_be_standardized(data):
     assert (made.test is made.train) == (plain.test is plain.train)
 
 
-def test_standardization_and_binarisation_exclude_each_other():
-    with pytest.raises(InputError, match=r"^data\.standardize=true: must be false, because data\.binarise=static$"):
-        job("data=digits", "data.binarise=static", "data.standardize=true")
+def test_standardization_and_binarization_exclude_each_other():
+    with pytest.raises(InputError, match=r"^data\.standardize=true: must be false, because data\.binarize=static$"):
+        job("data=digits", "data.binarize=static", "data.standardize=true")
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_a_sweep_says_once_what_its_data_are_and_what_is_wrong_with_them(here, c
     [
         ([], "kind real, likelihood gaussian", True),
         (["data.kind=real"], "kind real, likelihood gaussian", False),
-        (["data.kind=grey"], "kind grey, likelihood gaussian", False),
-        (["data.kind=grey", "likelihood=bernoulli"], "kind grey, likelihood bernoulli", False),
+        (["data.kind=gray"], "kind gray, likelihood gaussian", False),
+        (["data.kind=gray", "likelihood=bernoulli"], "kind gray, likelihood bernoulli", False),
         (["data.kind=real", "data.standardize=true"], "kind real, standardized, likelihood gaussian", False),
     ],
 )
@@ -110,7 +110,7 @@ def test_the_first_line_says_what_images_of_fractions_are_taken_for(here, capfd,
     line = first_line(job("data=arrays", "data.path=x.npy", *words))
     assert line == f"data x.npy: 32 train, 4 valid, 4 test examples of 8x7x1, {told}\n"
     err = capfd.readouterr()[1]
-    assert ("data.kind=grey" in err) is warned and err.count("\n") == warned
+    assert ("data.kind=gray" in err) is warned and err.count("\n") == warned
 
 
 def test_a_program_is_told_of_fractions_too():
@@ -121,7 +121,7 @@ def test_a_program_is_told_of_fractions_too():
 
 
 def test_the_first_line_has_all_likelihoods_of_a_data_set():
-    words = ["data=digits", "data.binarise=dynamic"]
+    words = ["data=digits", "data.binarize=dynamic"]
     loaded = {}  # the data, which are the same
     jobs = [job(*words, loaded=loaded), job(*words, "likelihood=learned", loaded=loaded)]
     told = "data digits: 1,455 train, 162 valid, 180 test examples of 8x8x1, kind binary, drawn at each step, "

@@ -9,7 +9,7 @@ from aejax.runs.folder import Run, flat
 from aejax.training.stream import pieces
 
 WORDS = ["data=digits", "model=vae", "batch_size=32", "epochs=2", "log_points=5", "net.widths=[8]", "latent_dim=3"]
-WORDS += ["evaluate.what=[reconstruction]"]
+WORDS += ["evaluate.groups=[reconstruction]"]
 SMALL = "data.device_bytes=60000"  # of 115,008 bytes
 
 

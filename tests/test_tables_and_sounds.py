@@ -87,14 +87,14 @@ def test_sounds_become_log_mel_windows(here):
         save_tone(here / "tones" / ("low" if hertz < 1000 else "high") / f"{index}.wav", hertz, amplitude=0.5)
     words = ["data=audio", "data.path=tones", "data.bands=32", "data.frames=16"]
     dataset = job(*words).dataset
-    assert (dataset.kind, dataset.form.shape, dataset.label_names) == ("grey", (32, 16, 1), ("high", "low"))
+    assert (dataset.kind, dataset.form.shape, dataset.label_names) == ("gray", (32, 16, 1), ("high", "low"))
     windows = ((2 * 16_000 - 1024) // 256 + 1) // 16
     assert sum(len(split.x) for split in dataset.splits.values()) == 12 * windows
-    centres = librosa.mel_frequencies(34, fmax=8000)[1:-1][::-1]  # high frequencies above
+    centers = librosa.mel_frequencies(34, fmax=8000)[1:-1][::-1]  # high frequencies above
     for hertz, label in ((510, 1), (3010, 0)):
         loudest = dataset.train.x[dataset.train.y == label][..., 0].mean(axis=(0, 2)).argmax()
-        assert abs(np.log2(centres[loudest] / hertz)) < 0.25
-    # A sine of half the full scale has -6 dB, 80 dB are 255 grey levels, and the band next to it may take a part.
+        assert abs(np.log2(centers[loudest] / hertz)) < 0.25
+    # A sine of half the full scale has -6 dB, 80 dB are 255 gray levels, and the band next to it may take a part.
     loud = dataset.train.x.max(axis=(1, 2, 3)) / 255 * 80 - 80
     assert loud.min() > -10
     assert loud.max() < -5.5

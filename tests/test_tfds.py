@@ -130,8 +130,8 @@ def test_one_command_prepares_a_set_of_its_original_files_and_trains(mnist, here
     monkeypatch.setenv("HOME", str(mnist[0].parents[1]))
     words = ["data=mnist", "data.dir=sets", f"data.manual_dir='~/{mnist[0].parent.name}'", "data.test_limit=10"]
     words += ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "hydra.run.dir=run"]
-    assert called(main, *words, "evaluate.what=[reconstruction]") == 0
-    told = "data mnist: 54 train, 6 valid, 10 test examples of 28x28x1, kind grey, likelihood gaussian\n"
+    assert called(main, *words, "evaluate.groups=[reconstruction]") == 0
+    told = "data mnist: 54 train, 6 valid, 10 test examples of 28x28x1, kind gray, likelihood gaussian\n"
     assert capfd.readouterr()[0].startswith(told)
     places = {image.tobytes(): int(label) for image, label in zip(*mnist[1]["t10k"], strict=True)}
     left = job(*words[:2], "data.test_limit=10").dataset  # without the original files
@@ -186,11 +186,11 @@ def test_the_kind_of_a_set_can_be_chosen(mnist, tmp_path, capfd):
     load(tmp_path, manual_dir=str(mnist[0]))
     assert load(tmp_path, kind="rgb").form.shape == (28, 28, 3)
     assert load(tmp_path).form.shape == (28, 28, 1)
-    refused("data.kind=real: must be auto, grey or rgb, because image is an encoded image", tmp_path, kind="real")
+    refused("data.kind=real: must be auto, gray or rgb, because image is an encoded image", tmp_path, kind="real")
     Vectors(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
     words = {"name": "vectors", "feature": "wave", "label": None, "test_split": None}
-    grey = load(tmp_path, kind="grey", **words)
-    assert (grey.kind, sorted(grey.train.x[:, 5].tolist())) == ("grey", list(range(30)))
+    gray = load(tmp_path, kind="gray", **words)
+    assert (gray.kind, sorted(gray.train.x[:, 5].tolist())) == ("gray", list(range(30)))
     told = "data.feature=wave: is of kind Tensor; must be an image or numbers that fit data.kind=binary"
     Vectors.VALUE = 0.5
     Vectors(data_dir=str(tmp_path / "halves"), file_format="array_record").download_and_prepare()

@@ -13,7 +13,7 @@ from aejax.runs.folder import Run
 from aejax.runs.mirror import Mirror
 
 QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "hydra.run.dir=run"]
-QUICK += ["evaluate.what=[reconstruction]"]
+QUICK += ["evaluate.groups=[reconstruction]"]
 SECRET = "0123456789abcdef0123456789abcdef01234567"
 
 

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "figures=false", "evaluate.what=[reconstruction]", "track=off"]
+QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "figures=false", "evaluate.groups=[reconstruction]", "track=off"]
 
 
 def test_a_job_without_its_objective_fails_alone(command, tmp_path):

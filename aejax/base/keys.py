@@ -20,7 +20,7 @@ class Purpose(enum.IntEnum):
     COPIES_SCORE = 8
     ELBO = 9
     SAMPLES = 10
-    BINARISE = 11  # also of a run: the draws of binarise=dynamic
+    BINARIZE = 11  # also of a run: the draws of binarize=dynamic
     TRAINING = 12  # of the nets: what drops out
     PENALTY = 13
     COPIES_VALID = 14

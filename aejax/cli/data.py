@@ -69,7 +69,7 @@ def inform(overrides, asked):
             print(" " * 13 + ", ".join(f"{each}: {n}" for each, n in zip(dataset.label_names, counts, strict=True)))
     if dataset.label_names:
         print(f"labels       {len(dataset.label_names)}")
-    for name in ("fingerprint", "licence", "note"):
+    for name in ("fingerprint", "license", "note"):
         if told[name]:
             print(f"{name:12} {told[name]}")
 

@@ -24,16 +24,12 @@ from aejax.config.explain import CONF, KNOWN, explained
 from aejax.runs import contents
 
 USE = """all that there is:       python -m aejax.evaluate RUN RUN2
-some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* what=[nll,generation] samples=5000
+some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* groups=[nll,generation] samples=5000
 error on others' data:   python -m aejax.evaluate RUN RUN2 --across
 
-Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; with what=... no robust/* is measured,
+Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; with groups=... no robust/* is measured,
 unless noise=grid asks for it. What metrics.json already holds stays.
 First each run's own numbers are computed again; one whose parameters do not give them is left as it is."""
-OLD = (
-    "it is of format 1, which scrambled the saved encoders of lanes narrower than their program: as a part of a sweep "
-    "over latent_dim it must be trained again"
-)
 SAME = 1e-4  # relative difference up to which two evaluations of one run agree
 
 
@@ -82,7 +78,7 @@ def main(words=None):
     except Exception as error:
         from aejax.base.devices import lack_of_memory
 
-        lack = lack_of_memory(error, "what, samples, or runs at a time")
+        lack = lack_of_memory(error, "groups, samples, or runs at a time")
         if lack is None:
             raise
         fail(lack)
@@ -90,12 +86,14 @@ def main(words=None):
 
 def _settings(overrides):
     """The settings of evaluate=full with these changes, as a plain dict; without its grid where groups are named."""
-    known = {"what", "noise", "samples"}
+    known = {"groups", "noise", "samples"}
     for word in overrides:
+        if word.startswith("what="):
+            raise InputError(f"{word}: no such setting; it is now groups={word.removeprefix('what=')}")
         if word.split("=")[0] not in known:
             raise InputError(f"{word}: no such setting; must be one of {', '.join(sorted(known))}")
     named = {word.split("=")[0] for word in overrides}
-    if "what" in named and "noise" not in named:
+    if "groups" in named and "noise" not in named:
         overrides = [*overrides, "noise=own"]
     setup_globals()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
@@ -122,14 +120,11 @@ def _read(folder, settings, trust, loaded):
     from aejax.runs.folder import FORMAT, Run
 
     run = Run.read(folder)
-    if run.format > FORMAT:
-        raise InputError(f"{folder}: its files are of format {run.format}; must be {FORMAT} or less")
-    try:
-        return _trained(run, folder, settings, trust, loaded)
-    except InputError as error:
-        if run.format < FORMAT:
-            raise InputError(f"{error}; {OLD}") from None
-        raise
+    if run.format != FORMAT:
+        raise InputError(
+            f"{folder}: its files are of format {run.format}, not {FORMAT}; train it again with this version"
+        )
+    return _trained(run, folder, settings, trust, loaded)
 
 
 def _trained(run, folder, settings, trust, loaded):
@@ -182,19 +177,15 @@ def _trained(run, folder, settings, trust, loaded):
 
 def _reproduced(trained):
     """The runs whose parameters give the numbers that they report; of the others a line says what differs."""
-    from aejax.runs.folder import FORMAT
     from aejax.runs.reproduction import differences
 
     sound = []
     for each, difference in zip(trained, differences(trained), strict=True):
-        old = each.run.format < FORMAT
         if difference is None:
             sound.append(each)
-            if old:
-                print(f"{each.name}: is of format {each.run.format}, and its parameters give its numbers")
             continue
         told = f"aejax: {each.name}: its parameters do not give the numbers that it reports, so nothing is added"
-        print(f"{told}: {difference}{f'; {OLD}' if old else ''}", file=sys.stderr)
+        print(f"{told}: {difference}", file=sys.stderr)
     return sound
 
 
@@ -207,7 +198,7 @@ def _evaluate_all(trained):
     results = measured(trained, [each.asked.experiment for each in trained])
     for each, (metrics, z_NxZ, details) in zip(trained, results, strict=True):
         experiment, useful = each.asked.experiment, None
-        if "usefulness" in experiment.evaluate.what and experiment.form.classes > 1:
+        if "usefulness" in experiment.evaluate.groups and experiment.form.classes > 1:
             useful = usefulness(experiment, each.params, each.asked.dataset.arrays(), kept)
         _add(each, metrics, z_NxZ, details, useful)
 
@@ -235,7 +226,7 @@ def _write(each, new, evaluation):
     before = run.record.get("evaluation", {})
     reasons = {name: why for name, why in evaluation.pop("absent", {}).items() if name in added}
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
-    merged |= {key: before.get(key, {}) | evaluation[key] for key in ("specificity",) if key in evaluation}
+    merged |= {key: before.get(key, {}) | evaluation[key] for key in ("cross_data",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     again = {"at": now, "added": len(added), **each.asked.experiment.evaluate.described}
     whole = {name: math.nan if value is None else value for name, value in whole.items()}
@@ -269,7 +260,7 @@ def _across(trained):
                 row[key] = float(str(np.float32(error(each.job.experiment, each.params, x_NxP))))
         print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {each.name}")
         told = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
-        _write(each, {f"specificity/{key}_mse": value for key, value in row.items()}, {"specificity": told})
+        _write(each, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": told})
 
 
 def dataset_key(dataset):

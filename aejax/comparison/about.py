@@ -34,7 +34,7 @@ def lines(runs, words):
 
 
 def _data(entry):
-    """`mnist: grey 28 x 28 x 1; 54,000 training, 6,000 validation, 10,000 test examples; fingerprint …`."""
+    """`mnist: gray 28 x 28 x 1; 54,000 training, 6,000 validation, 10,000 test examples; fingerprint …`."""
     data, sizes = entry.data, entry.data.get("examples") or {}
     kind = " ".join([data.get("kind") or "", " x ".join(map(str, data.get("shape") or []))]).strip()
     named = (("train", "training"), ("valid", "validation"), ("test", "test"))

@@ -144,9 +144,9 @@ def _rules(baselines, y, field):
     ]
 
 
-def by_code_size(rows, floors, metric, colors):
-    """Mean and interval against the code size; `floors` {name: [(latent_dim, value)]} are dashed."""
-    values = [row["mean"] for row in rows] + [value for each in floors.values() for _, value in each]
+def by_code_size(rows, baselines, metric, colors):
+    """Mean and interval against the code size; `baselines` {name: [(latent_dim, value)]} are dashed."""
+    values = [row["mean"] for row in rows] + [value for each in baselines.values() for _, value in each]
     sizes = sorted({row["latent_dim"] for row in rows})
     x = quantitative("latent_dim", "latent_dim: code units", sizes if sizes[-1] >= 4 * sizes[0] else None)
     x["axis"] = {"values": sizes, "format": "d"}
@@ -154,10 +154,10 @@ def by_code_size(rows, floors, metric, colors):
     color = _scale(colors, rows)
     shared = {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": _dash(rows)}
     tips = [{"field": name} for name in ("series", "noise", "latent_dim", "told", "n")]
-    lines = [{"series": name, "latent_dim": d, "mean": value} for name, each in floors.items() for d, value in each]
+    lines = [{"series": name, "latent_dim": d, "mean": value} for name, each in baselines.items() for d, value in each]
     dashed = {"type": "line", "strokeDash": [6, 4], "color": "#888", "strokeWidth": 1.5}
     ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color, "opacity": DIM}
-    of_floors = [
+    of_baselines = [
         {"data": {"values": lines}, "mark": dashed, "encoding": {"x": x, "y": y, "detail": {"field": "series"}}},
         {
             "data": {"values": [each for each in lines if each["latent_dim"] == sizes[-1]]},
@@ -167,7 +167,7 @@ def by_code_size(rows, floors, metric, colors):
     ]
     known = drawn(rows)
     layers = [
-        *(of_floors if lines else []),
+        *(of_baselines if lines else []),
         *(
             [{"data": {"values": known}, "mark": {"type": "rule", "strokeWidth": 1.5}, "encoding": ends}]
             if known

@@ -13,41 +13,41 @@ SIZED = (  # what docs/evaluation.md calls not comparable across code sizes
     "code/active_units", "code/dead_units", "code/effective_dim", "generation/prior_mmd2",
 )  # fmt: skip
 DENSITIES = ("elbo", "nll", "likelihood/*")
-LABELLED = ("separation/*", "usefulness/*", "robust/*/knn_accuracy", "baseline/*")
+LABELED = ("separation/*", "usefulness/*", "robust/*/knn_accuracy", "baseline/untrained_*")
 DEPENDENTS = {  # {aspect: the metrics that depend on it}; an aspect that is not here decides all of them
     "data": ("*", "!valid/*"),
     "training and validation data": ("valid/*",),
-    "likelihood": DENSITIES,  # masses of binary pixels, densities of real ones, and Bernoulli's score of grey ones
+    "likelihood": DENSITIES,  # masses of binary pixels, densities of real ones, and Bernoulli's score of gray ones
     "examples beside samples": (
         "generation/*",
-    ),  # a Bernoulli's samples are 0 and 1, and so are draws of grey examples
+    ),  # a Bernoulli's samples are 0 and 1, and so are draws of gray examples
     "noise": ("restore/*",),  # the run's own
     "latent_dim": SIZED,
-    "protocol.what": (),
+    "protocol.groups": (),
     "protocol.noise": (),
     "protocol.nll_samples": ("nll", "likelihood/bits_per_dim"),
     "protocol.restored_examples": ("restore/*", "robust/*"),
-    "protocol.separation_copies": LABELLED,
-    "protocol.separation_flip": LABELLED,
-    "protocol.separation_std": LABELLED,
-    "protocol.knn_neighbours": ("separation/knn*", "baseline/*"),
+    "protocol.separation_copies": LABELED,
+    "protocol.separation_flip": LABELED,
+    "protocol.separation_std": LABELED,
+    "protocol.knn_neighbors": ("separation/knn*", "baseline/untrained_*"),
     "protocol.silhouette_examples": SIZED[:4],
     "protocol.kmeans_starts": ("separation/nmi", "separation/ari", "separation/cluster_accuracy"),
-    "protocol.trustworthiness_neighbours": ("separation/trustworthiness", "separation/continuity"),
+    "protocol.trustworthiness_neighbors": ("separation/trustworthiness", "separation/continuity"),
     "protocol.trustworthiness_examples": ("separation/trustworthiness", "separation/continuity"),
     "protocol.elbo_samples": ("elbo", "likelihood/rate", "likelihood/distortion", "anomaly/elbo_*"),
     "protocol.generated_samples": ("generation/*",),
     "protocol.samples_compared": ("generation/*",),
     "protocol.labels_of_a_class": ("usefulness/*",),
     "protocol.label_draws": ("usefulness/*",),
-    "protocol.manifold_neighbours": ("generation/*",),
+    "protocol.manifold_neighbors": ("generation/*",),
     "protocol.manifold_pca_units": ("generation/pca_*",),
     "protocol.two_sample_examples": ("generation/prior_*",),
     "protocol.two_sample_permutations": ("generation/prior_p",),
     "protocol.density_examples": ("generation/*",),
     "protocol.interpolations": ("interpolation/*",),
     "protocol.anomaly_quantile": ("anomaly/*",),
-    "protocol.anomaly_neighbours": ("anomaly/code_*",),
+    "protocol.anomaly_neighbors": ("anomaly/code_*",),
     "protocol.robust_levels": ("robust/*",),
 }
 
@@ -57,7 +57,7 @@ def aspects(entry):
     data, settings = entry.data, entry.settings
     told = " ".join(
         [str(data.get("name") or entry.choices.get("data")),
-         *(f"{key.removeprefix('data.')}={settings[key]}" for key in ("data.classes", "data.normal", "data.binarise")
+         *(f"{key.removeprefix('data.')}={settings[key]}" for key in ("data.classes", "data.normal", "data.binarize")
            if settings.get(key) not in (None, "none"))]
     )  # fmt: skip
     whole = data.get("fingerprint")
@@ -66,7 +66,7 @@ def aspects(entry):
         (name.removeprefix("noise."), value) for name, value in settings.items() if name.startswith("noise.")
     )
     levels = [f"{name}={value}" for name, value in noise if not name.startswith("_")]
-    is_drawn = likelihood(entry).startswith("bernoulli") and data.get("kind") in ("grey", "rgb")
+    is_drawn = likelihood(entry).startswith("bernoulli") and data.get("kind") in ("gray", "rgb")
     found = {
         "data": f"{told} ({test})" if test else told,
         "training and validation data": f"{told} ({whole})" if whole else told,

@@ -7,7 +7,7 @@ from typing import Any
 from aejax.base.errors import InputError
 from aejax.comparison import formats, frame, pairs, reading, summary, tables
 from aejax.comparison.frame import Runs
-from aejax.comparison.summary import FLOORS
+from aejax.comparison.summary import BASELINES
 
 SHOWN_PAIRS, SHOWN_VERDICTS = 20, 40  # in the terminal; more are in --json and in the report
 PAIRED = "Means, paired by seed; Holm's correction over all of these pairs and metrics"
@@ -44,7 +44,7 @@ class Comparison:
         rows, cols = tables.keys(runs, given.rows, given.cols)
         runs.check_keys("compare", given.compare or [])
         metrics = summary.chosen_metrics(runs, given.metrics)
-        table = summary.summarise(runs, rows + cols, metrics, given.iqm)
+        table = summary.summarize(runs, rows + cols, metrics, given.iqm)
         if given.sort:
             table = summary.ordered(table, given.sort)
         both = pairs.compared(runs, rows + cols, metrics, given.compare)
@@ -68,8 +68,8 @@ class Comparison:
         kind = "interquartile mean" if self.iqm else "mean"
         told = f"{kind} ± half the 95 % interval (Student's t, from n = 3) over seeds; "
         told += "bold: the best in a column of what may be compared"
-        floors = any(name in self.table and name not in self.metrics for name in FLOORS)
-        return told + ("; mean image, PCA with as many units: mse" if floors else "")
+        baselines = any(name in self.table and name not in self.metrics for name in BASELINES)
+        return told + ("; mean image, PCA with as many units: mse" if baselines else "")
 
     @property
     def common(self):

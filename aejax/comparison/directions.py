@@ -5,7 +5,7 @@ import functools
 
 # The first pattern that fits decides.
 NEUTRAL = (
-    "floor/*", "baseline/*",  # what any run of these data is measured against, no merit of a run
+    "baseline/*",  # what any run of these data is measured against, no merit of a run
     "robust/*/input_mse", "robust/*/median_mse", "robust/*/nearest_*", "robust/*/posterior_mse",
     "usefulness/pixels_accuracy", "usefulness/pca_accuracy", "usefulness/*_bytes",
     "usefulness/*_seconds", "usefulness/*_half_interval",
@@ -18,19 +18,19 @@ NEUTRAL = (
     "train/*", "parameters",
 )  # fmt: skip
 HIGHER = (
-    "*/psnr", "*/ssim", "*/explained", "*/exact", "*/at_most_one_wrong",
+    "*/psnr", "*/ssim", "*/r2", "*/exact", "*/at_most_one_wrong",
     "*accuracy", "usefulness/*accuracy*", "separation/silhouette", "separation/calinski_harabasz",
     "separation/fisher_ratio", "separation/nmi", "separation/ari", "separation/purity",
     "separation/trustworthiness", "separation/continuity",
     "elbo",
     "generation/*precision", "generation/*recall", "generation/*density", "generation/*coverage",
     "generation/glyphs_copied",  # the share of the alphabet that is ever drawn
-    "anomaly/*auroc", "anomaly/*average_precision", "anomaly/*f1", "anomaly/*found",
+    "anomaly/*auroc", "anomaly/*average_precision", "anomaly/*f1", "anomaly/*tpr",
 )  # fmt: skip
 LOWER = (
-    "*/mse", "*/sse", "*/bce", "*/mae", "*/rmse", "*/pixel_errors_mean", "*/pixel_errors_max", "specificity/*_mse",
+    "*/mse", "*/sse", "*/bce", "*/mae", "*/rmse", "*/pixel_errors_mean", "*/pixel_errors_max", "cross_data/*_mse",
     "separation/davies_bouldin", "nll", "likelihood/bits_per_dim",
-    "generation/copies", "generation/*prior_mmd2", "generation/*fid", "anomaly/*false_alarms",
+    "generation/copies", "generation/*prior_mmd2", "generation/*fid", "anomaly/*fpr",
 )  # fmt: skip
 
 

@@ -128,12 +128,12 @@ def of_protocol(protocol, again):
     """The yardstick of a run; an nll that was added by `python -m aejax.evaluate` has the samples of that."""
     for later in again:
         check({"evaluated_again": later}, evaluated_again=(dict,))
-        what = [*_groups(protocol), *_groups(later)]
-        if "nll" not in _groups(protocol) and "nll" in what and "nll_samples" in later:
-            protocol = protocol | {"nll_samples": later["nll_samples"], "what": what}
+        groups = [*_groups(protocol), *_groups(later)]
+        if "nll" not in _groups(protocol) and "nll" in groups and "nll_samples" in later:
+            protocol = protocol | {"nll_samples": later["nll_samples"], "groups": groups}
     return {plain(name): value for name, value in protocol.items()}
 
 
 def _groups(protocol):
-    what = protocol.get("what")
-    return what if isinstance(what, list) else []
+    groups = protocol.get("groups")
+    return groups if isinstance(groups, list) else []

@@ -14,7 +14,7 @@ from rich.text import Text
 from aejax.comparison.fields import COUNT, COUNTS, HIGH
 from aejax.comparison.frame import Runs
 from aejax.comparison.plain import cell, plain, word
-from aejax.comparison.summary import FLOORS, SHORT, casualties, pivoted, runs_of
+from aejax.comparison.summary import BASELINES, SHORT, casualties, pivoted, runs_of
 
 PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
 
@@ -74,7 +74,7 @@ def number(mean, half=math.nan, **more):
 
 def cells(table, rows, cols, metrics, good=()):
     """Headers and lines of Cells, with the settings `cols` across; the places (row, metric) in `good` are bold."""
-    floors = [name for name in FLOORS if name in table and name not in metrics]
+    baselines = [name for name in BASELINES if name in table and name not in metrics]
 
     def metric(place, name, runs=None):
         mean, n = float(table.at[place, name]), int(table.at[place, name + COUNT])
@@ -82,25 +82,26 @@ def cells(table, rows, cols, metrics, good=()):
         return number(mean, float(table.at[place, name + HIGH]) - mean, remark=remark, bold=(place, name) in good)
 
     if not cols:
-        headers = [*rows, *metrics, *(SHORT[name] for name in floors), *COUNTS]
+        headers = [*rows, *metrics, *(SHORT[name] for name in baselines), *COUNTS]
         lines = []
         for place in table.index:
             settings = [Cell(word(table.at[place, name])) for name in rows]
-            under = [number(float(table.at[place, name])) for name in floors]
+            under = [number(float(table.at[place, name])) for name in baselines]
             counts = [Cell(str(int(table.at[place, name]))) for name in COUNTS]
             lines.append([*settings, *(metric(place, name) for name in metrics), *under, *counts])
         return headers, lines
     across, down = pivoted(table, rows, cols, metrics)
     told = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
     headers = [*rows, *(f"{name} {each}" for name in metrics for each in told)]
-    common_floors = {  # those that the settings across do not change
-        name: all(table.loc[list(places.values()), name].nunique() < 2 for places in down.values()) for name in floors
+    common_baselines = {  # those that the settings across do not change
+        name: all(table.loc[list(places.values()), name].nunique() < 2 for places in down.values())
+        for name in baselines
     }
-    for name in floors:
-        headers += [SHORT[name]] if common_floors[name] else [f"{SHORT[name]} {each}" for each in told]
+    for name in baselines:
+        headers += [SHORT[name]] if common_baselines[name] else [f"{SHORT[name]} {each}" for each in told]
     headers += COUNTS
 
-    def floor(places, key, name):
+    def baseline(places, key, name):
         return number(float(table.at[places[key], name])) if key in places else Cell("-")
 
     lines = []
@@ -109,8 +110,10 @@ def cells(table, rows, cols, metrics, good=()):
         fewest, runs = min(counts["n"]), max(counts["n"])
         line = [Cell(word(value)) for value in values]
         line += [metric(places[key], name, runs) if key in places else Cell("-") for name in metrics for key in across]
-        for name in floors:
-            line += [floor(places, key, name) for key in ([next(iter(places))] if common_floors[name] else across)]
+        for name in baselines:
+            line += [
+                baseline(places, key, name) for key in ([next(iter(places))] if common_baselines[name] else across)
+            ]
         line.append(Cell(str(runs) if fewest == runs else f"{fewest}-{runs}"))  # of a cell
         lines.append([*line, *(Cell(str(sum(counts[name]))) for name in COUNTS[1:])])
     return headers, lines
@@ -210,7 +213,7 @@ def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
         for name in metrics:
             parts = {"mean": "", "low": " low", "high": " high", "n": COUNT}
             line[name] = {part: table.at[place, name + end] for part, end in parts.items()}
-        line |= {name: table.at[place, name] for name in (*FLOORS, *COUNTS) if name in table and name not in metrics}
+        line |= {name: table.at[place, name] for name in (*BASELINES, *COUNTS) if name in table and name not in metrics}
         lines.append(line)
     counts = runs.frame["status"].value_counts().to_dict()
     aside = runs.frame.loc[runs.frame["status"] != "completed", ["path", "name", "status", "reason"]]

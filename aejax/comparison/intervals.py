@@ -23,15 +23,15 @@ def interquartile(values):
     """The interquartile mean of a sample without nan, and half the width of its interval, nan where n < 3.
 
     The quarter of the values at either end is left out (as many as fit whole). The interval is Student's with the
-    winsorised variance (Tukey & McLaughlin 1963).
+    winsorized variance (Tukey & McLaughlin 1963).
     """
     values = np.sort(np.asarray(values, float))
     n, cut = len(values), len(values) // 4
     mean = stats.trim_mean(values, 0.25)
     if n < LEAST:
         return mean, np.nan
-    winsorised = np.clip(values, values[cut], values[n - 1 - cut])
-    error = np.std(winsorised, ddof=1) / ((1 - 2 * cut / n) * np.sqrt(n))
+    winsorized = np.clip(values, values[cut], values[n - 1 - cut])
+    error = np.std(winsorized, ddof=1) / ((1 - 2 * cut / n) * np.sqrt(n))
     return mean, stats.t.ppf(0.5 + LEVEL / 2, n - 2 * cut - 1) * error
 
 

@@ -66,10 +66,10 @@ def drawn(z_NxZ, y_N, names, most):
     whole, (z_NxZ, y_N) = len(z_NxZ), (z_NxZ[keep], None if y_N is None else y_N[keep])
     axes = ["code unit 1", "code unit 2"]
     if z_NxZ.shape[1] > 2:
-        centred = z_NxZ - z_NxZ.mean(axis=0)
-        _, scale_K, directions = np.linalg.svd(centred, full_matrices=False)
+        centered = z_NxZ - z_NxZ.mean(axis=0)
+        _, scale_K, directions = np.linalg.svd(centered, full_matrices=False)
         share_K = scale_K**2 / max(float(np.sum(scale_K**2)), 1e-300)
-        z_NxZ = np.column_stack([centred @ directions[:2].T, np.zeros(len(centred))])[:, :2]
+        z_NxZ = np.column_stack([centered @ directions[:2].T, np.zeros(len(centered))])[:, :2]
         axes = [f"principal component {k + 1} ({share_K[k]:.0%})" if k < len(share_K) else "" for k in range(2)]
     elif z_NxZ.shape[1] == 1:
         z_NxZ, axes = np.column_stack([z_NxZ, keep]), ["code unit 1", "test example"]

@@ -10,6 +10,7 @@ from aejax.comparison.directions import better
 from aejax.comparison.intervals import mean_interval
 from aejax.comparison.labels import names
 from aejax.comparison.reading import FAULTS
+from aejax.comparison.summary import SHORT
 from aejax.runs.contents import ERROR, SCORE
 from aejax.runs.folder import Run
 
@@ -17,7 +18,7 @@ CURVE = "valid/mse"
 TRADEOFF = "Each mark is a run: click it to open it below. Dashed: the Pareto front. Left and up is better. "
 TRADEOFF += "A click on the legend picks a model out. Dotted: what takes no training (baseline/…)."
 SCORES = "Mean over seeds. Dashed: what takes no training (baseline/…)."
-FLOORS = "Dashed: PCA with as many units, and the mean image. An interval that reaches 0 ends at the bottom."
+BASELINES = "Dashed: PCA with as many units, and the mean image. An interval that reaches 0 ends at the bottom."
 NOISES = (
     "Mean over seeds and code sizes; dark is worse. Clean: recon/mse; own: restore/mse, under the run's own noise; "
 )
@@ -74,7 +75,7 @@ def _charts(part, entries, colors):
         spec = charts.tradeoff(marks.to_dict("records"), ERROR, SCORE, better(SCORE) < 0, colors, levels)
         yield "Reconstruction against separation", TRADEOFF, spec
     for metric, title, remark in (
-        (ERROR, "Error against code size", FLOORS),
+        (ERROR, "Error against code size", BASELINES),
         (SCORE, "Separation against code size", SCORES),
     ):
         sized = part.dropna(subset=[metric, "latent_dim"]) if metric in part else part.iloc[:0]
@@ -83,10 +84,10 @@ def _charts(part, entries, colors):
         rows = charts.mean_rows(sized, ["series", "train", "latent_dim"], metric, mean_interval)
         rows = [{"noise": row.pop("train"), **row} for row in rows]
         means = sized.groupby("latent_dim")
-        floors = {
+        baselines = {
             name: sorted(means[column].mean().dropna().items()) for column, name in _baselines(sized, metric).items()
         }
-        yield title, remark, charts.by_code_size(rows, floors, metric, colors)
+        yield title, remark, charts.by_code_size(rows, baselines, metric, colors)
     cells = _noise_cells(part)
     if cells:
         yield "Noise in training, noise in testing", NOISES, charts.heat_map(cells, "mse")
@@ -98,11 +99,10 @@ def _charts(part, entries, colors):
 
 
 def _baselines(part, metric):
-    """{column: name} of the floors and baselines of a metric that there are: baseline/untrained_knn_accuracy."""
+    """{column: name} of the baselines of a metric that there are, as baseline/untrained_knn_accuracy."""
     last = metric.rpartition("/")[2]
-    found = {"floor/pca_mse": "PCA", "floor/mean_mse": "mean image"} if last == "mse" else {}
-    found |= {
-        column: column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
+    found = {
+        column: SHORT.get(column) or column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
         for column in map(str, part.columns)
         if column.startswith("baseline/") and column.endswith(f"_{last}")
     }

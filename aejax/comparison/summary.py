@@ -12,8 +12,8 @@ from aejax.comparison.plain import plain, word
 from aejax.runs.contents import ERROR, SCORE
 
 DEFAULT = (ERROR, SCORE)
-SHORT = {"floor/mean_mse": "mean image", "floor/pca_mse": "PCA"}  # what people call them
-FLOORS = tuple(SHORT)
+SHORT = {"baseline/mean_mse": "mean image", "baseline/pca_mse": "PCA"}  # what people call them
+BASELINES = tuple(SHORT)
 
 
 def chosen_metrics(runs: Runs, asked=None):
@@ -23,11 +23,11 @@ def chosen_metrics(runs: Runs, asked=None):
     return [name for name in DEFAULT if name in runs.metrics] or runs.metrics[:2]
 
 
-def summarise(runs: Runs, rows, metrics, iqm=False):
+def summarize(runs: Runs, rows, metrics, iqm=False):
     """A DataFrame with a row for each combination of the settings `rows`, ordered by them.
 
-    Columns: `rows`, then of each metric its mean, low, high and n, the floors' means, and n, diverged, missing runs. A
-    mean over values that are not comparable is nan. Raises InputError where a row would be one over different data.
+    Columns: `rows`, then of each metric its mean, low, high and n, the baselines' means, and n, diverged, missing runs.
+    A mean over values that are not comparable is nan. Raises InputError where a row would be one over different data.
     """
     _check_data(runs, rows)
     frame, status = runs.frame, runs.frame["status"]
@@ -39,7 +39,7 @@ def summarise(runs: Runs, rows, metrics, iqm=False):
     table = frame.loc[~group.duplicated(), rows].set_axis(group[~group.duplicated()]).sort_index()
     done = runs.completed
     grouped = done.groupby(group.loc[done.index])
-    floors = [name for name in FLOORS if name in runs.metrics and any(each.endswith("/mse") for each in metrics)]
+    baselines = [name for name in BASELINES if name in runs.metrics and any(each.endswith("/mse") for each in metrics)]
     for name in metrics:
         values = grouped[name]
         count = values.count().reindex(table.index, fill_value=0)
@@ -52,7 +52,7 @@ def summarise(runs: Runs, rows, metrics, iqm=False):
             half = mean_interval(mean, values.std().reindex(table.index), count)
         mean = mean.where(~mean.index.isin(_mixed(runs, done, group, name)))
         table[name], table[name + LOW], table[name + HIGH], table[name + COUNT] = mean, mean - half, mean + half, count
-    for name in floors:
+    for name in baselines:
         if name not in metrics:
             table[name] = grouped[name].mean().reindex(table.index)
     sums = counts.groupby(group).sum()
@@ -98,7 +98,7 @@ def _check_data(runs, rows):
 def ordered(table, word):
     """The table sorted by a column, from the largest where the name begins with `-`; raises InputError."""
     name = word.removeprefix("-")
-    name = {short: floor for floor, short in SHORT.items()}.get(name, name)
+    name = {short: baseline for baseline, short in SHORT.items()}.get(name, name)
     if name not in table:
         raise InputError(f"--sort {word}: no such column; {near(name, list(table))}")
     values = table[name].map(_ordered)
@@ -121,7 +121,7 @@ def best(runs: Runs, table, rows, cols, metrics):
             continue
         codes = runs.problems(name)[0][done.index[done[name].notna()]]
         measured = dict(zip(keys[codes.index], codes, strict=True))
-        places = {}  # {what may be compared: its rows of the table}
+        places: dict[tuple, list] = {}  # {what may be compared: its rows of the table}
         for place, key, block in zip(table.index, _keys(table, [*rows, *cols]), blocks, strict=True):
             places.setdefault((block, measured.get(key)), []).append(place)
         for block in places.values():
@@ -160,7 +160,7 @@ def notes(runs: Runs, rows, metrics=()):
         if key not in rows and _is_averaged(done, rows, key):
             values = [word(value) for value in dict.fromkeys(done[key].dropna())]
             told.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
-    versions = {}
+    versions: dict[str, dict[str, list[str]]] = {}
     for entry in runs.entries:
         if entry.status == "completed":
             for name, version in entry.versions.items():

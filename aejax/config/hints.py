@@ -10,7 +10,7 @@ MOST = 3  # keys that a hint names
 # What other programs and papers call a key, where its last name is another one here.
 KEYS = {
     "optim.lr": ("learning_rate", "learningrate", "step_size", "eta"),
-    "optim": ("optimizer", "optimiser", "opt"),
+    "optim": ("optimizer", "optimizer", "opt"),
     "optim.weight_decay": ("wd", "l2"),
     "optim.clip": ("grad_clip", "max_grad_norm", "clip_norm", "gradient_clip_val"),
     "optim.warmup": ("warmup_steps", "warmup_epochs"),
@@ -41,6 +41,20 @@ KEYS = {
     "seed": ("rng", "random_seed", "random_state", "manual_seed"),
     "figures": ("plots", "plot", "pictures"),
     "hydra.run.dir": ("output", "output_dir", "outdir", "out_dir", "save_dir", "log_dir", "logdir", "run_dir"),
+}
+
+# Keys that had another name before 0.1.0.
+RENAMED = {
+    "data.binarise": "data.binarize",
+    "data.fit": "data.resize=crop|stretch",
+    "evaluate.what": "evaluate.groups",
+    "likelihood.each": "likelihood.shared_variance=true|false",
+    "model.fit": "model.solver",
+    "model.growth": "model.capacity_warmup",
+    "sample": "sampler=auto|prior|gaussian|mixture|kde",
+    "sample.components": "sampler.components",
+    "sample.how": "sampler=auto|prior|gaussian|mixture|kde",
+    "what": "evaluate.groups",
 }
 
 # What they call a choice. Where it is no choice of the same group, the words that make it.
@@ -96,6 +110,8 @@ def of_word(word):
 
 def of_key(unknown, chosen=(), places=(CONF,)):
     """The clause that names what an `unknown` key may have meant, with these {group: choice} of a command line."""
+    if unknown in RENAMED:
+        return f"it is now {RENAMED[unknown]}; "
     makers, known = _makers(places), groups(places)
     now = keys(chosen, places)
     if unknown in makers:

@@ -50,10 +50,10 @@ def kept(places, make):
 def _read(place):
     try:
         told = json.loads((place / "about.json").read_text())
-        splits, labelled = {}, told.pop("labelled")
+        splits, labeled = {}, told.pop("labeled")
         for name, digest in told.pop("digests").items():
             x, prints = (_mapped(place / f"{name}.{part}.npy") for part in ("x", "prints"))
-            y = _mapped(place / f"{name}.y.npy") if name in labelled else None
+            y = _mapped(place / f"{name}.y.npy") if name in labeled else None
             splits[name] = Split(x, None if y is None else np.array(y), digest, None, np.array(prints))
         return splits, told
     except UNREADABLE:
@@ -79,8 +79,8 @@ def _write(place, splits, told):
             for letter, array in (("x", split.x), ("y", split.y), ("prints", split.prints)):
                 if array is not None:
                     _synced(part / f"{name}.{letter}.npy", lambda file, array=array: np.save(file, array))
-        labelled = [name for name, split in splits.items() if split.y is not None]
-        text = json.dumps(told | {"digests": digests, "labelled": labelled}).encode()
+        labeled = [name for name, split in splits.items() if split.y is not None]
+        text = json.dumps(told | {"digests": digests, "labeled": labeled}).encode()
         _synced(part / "about.json", lambda file: file.write(text))
         part.chmod(0o755)
         if place.exists() and _read(place) is None:  # else another process has been quicker, and others read it

@@ -30,7 +30,7 @@ class Folder:
         files = sorted(each for each in path.rglob("*") if each.suffix.lower() in endings and each.is_file())
         if not files:
             raise InputError(
-                f"{key}={path}: holds no file of {kinds}; must hold some, labelled ones in a folder a class"
+                f"{key}={path}: holds no file of {kinds}; must hold some, labeled ones in a folder a class"
             )
         classes = [each.relative_to(path).parts[0] if each.parent != path else None for each in files]
         names = sorted({name for name in classes if name is not None})

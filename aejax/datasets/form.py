@@ -1,6 +1,7 @@
 """What a program knows of its data: their Form, which is structure, and the Arrays on the device."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,21 +32,21 @@ class Form:
     streamed: bool = False
 
     @property
-    def pixels(self):
+    def pixels(self) -> int:
         """How many values an example has."""
         return int(np.prod(self.shape))
 
     @property
-    def channels(self):
+    def channels(self) -> int:
         """How many values a pixel has."""
         return self.shape[2] if len(self.shape) == 3 else 1
 
-    def scaled(self, x):
+    def scaled(self, x: Any) -> Any:
         """Stored values as float32, in [0, 1] unless the data are real numbers; any shape."""
-        scale = 1 / 255 if self.kind in ("grey", "rgb") or self.dynamic else 1.0
+        scale = 1 / 255 if self.kind in ("gray", "rgb") or self.dynamic else 1.0
         return x.astype(jnp.float32) * scale
 
-    def drawn(self, key, x):
+    def drawn(self, key: jax.Array, x: Any) -> Any:
         """Stored training examples as `scaled`, and where `dynamic` a Bernoulli draw of each pixel; any shape."""
         scaled = self.scaled(x)
         return jax.random.bernoulli(key, scaled).astype(jnp.float32) if self.dynamic else scaled

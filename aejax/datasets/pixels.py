@@ -10,7 +10,7 @@ from PIL import Image
 
 from aejax.base.errors import InputError
 
-GREY = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of images without colour
+GRAY = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of images without color
 
 
 MOST_PIXELS = 2 * 89_478_485  # of an encoded image; beyond, Pillow takes it for an attack on the memory
@@ -40,20 +40,20 @@ def large_allowed():
 
 
 def kind_of_image(octets):
-    """The kind, grey or rgb, of an encoded image."""
+    """The kind, gray or rgb, of an encoded image."""
     with opened(io.BytesIO(octets), "data") as image:
-        return "grey" if image.mode in GREY else "rgb"
+        return "gray" if image.mode in GRAY else "rgb"
 
 
 def decoded(octets, kind):
-    """An encoded image as uint8 [H, W, 1] for the kind grey, [H, W, 3] for rgb."""
+    """An encoded image as uint8 [H, W, 1] for the kind gray, [H, W, 3] for rgb."""
     with opened(io.BytesIO(octets), "data") as image:
         return pixels(image, kind)
 
 
 def pixels(image, kind):
-    """A Pillow image as uint8 [H, W, 1] for the kind grey, [H, W, 3] for rgb; transparency lies on black."""
-    mode = {"grey": "L", "rgb": "RGB"}[kind]
+    """A Pillow image as uint8 [H, W, 1] for the kind gray, [H, W, 3] for rgb; transparency lies on black."""
+    mode = {"gray": "L", "rgb": "RGB"}[kind]
     if image.mode == mode and not image.info.get("transparency"):  # most are so
         return np.asarray(image).reshape(image.height, image.width, -1)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255

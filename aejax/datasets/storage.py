@@ -2,7 +2,7 @@
 
 import numpy as np
 
-KINDS = ("binary", "grey", "rgb", "real")
+KINDS = ("binary", "gray", "rgb", "real")
 
 
 def stored(x, kind=None):
@@ -15,7 +15,7 @@ def stored(x, kind=None):
         x = x.view(np.uint8)
     elif x.dtype.kind not in "iuf":
         return None
-    if kind in ("binary", "grey", "rgb") and x.dtype != np.uint8:
+    if kind in ("binary", "gray", "rgb") and x.dtype != np.uint8:
         if x.dtype.kind == "f" and kind != "binary" and x.size and x.min() >= 0 and x.max() <= 1:
             x = np.round(x * 255)
         if x.size and not (x.min() >= 0 and x.max() <= 255 and (x == np.round(x)).all()):  # nan fails too
@@ -33,7 +33,7 @@ def kind_of(x):
         return "real"
     if x.ndim == 4 and x.shape[3] == 3:
         return "rgb"
-    return "binary" if x.size and x.max() <= 1 else "grey"
+    return "binary" if x.size and x.max() <= 1 else "gray"
 
 
 def in_parts(x, rows=4096):

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 
 from aejax.evaluation.likelihood import bound_of_each
 from aejax.evaluation.passes import codes_of_stored, passed
-from aejax.evaluation.protocol import ANOMALY_NEIGHBOURS, ANOMALY_QUANTILE
+from aejax.evaluation.protocol import ANOMALY_NEIGHBORS, ANOMALY_QUANTILE
 from aejax.metrics import detection
-from aejax.metrics.neighbours import nearest
+from aejax.metrics.neighbors import nearest
 from aejax.metrics.reconstruction import squared_error
 
 
@@ -21,10 +21,10 @@ def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
     """
     positive_N = ~jnp.isin(data.y_test, jnp.array(experiment.form.normal))
     fit_MxZ = codes_of_stored(experiment, params, data.train)
-    neighbours = min(ANOMALY_NEIGHBOURS, fit_MxZ.shape[0])
+    neighbors = min(ANOMALY_NEIGHBORS, fit_MxZ.shape[0])
 
     def distance(z):
-        return jnp.mean(jnp.sqrt(nearest(fit_MxZ, z, neighbours)[0]), axis=1)
+        return jnp.mean(jnp.sqrt(nearest(fit_MxZ, z, neighbors)[0]), axis=1)
 
     def scores(x, z, squared):
         found = {"": squared, "code_": distance(z)}
@@ -41,13 +41,13 @@ def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
         thresholds = {name: jnp.quantile(score, ANOMALY_QUANTILE) for name, score in normal.items()}
     metrics = {}
     for name, score_N in tested.items():
-        found, false = detection.rates_at(thresholds[name], score_N, positive_N)
+        tpr, fpr = detection.rates_at(thresholds[name], score_N, positive_N)
         known = jnp.isfinite(thresholds[name])
         metrics |= {
             f"{name}auroc": detection.auroc(score_N, positive_N),
             f"{name}average_precision": detection.average_precision(score_N, positive_N),
             f"{name}f1": jnp.where(known, detection.f1_at(thresholds[name], score_N, positive_N), jnp.nan),
-            f"{name}found": jnp.where(known, found, jnp.nan),
-            f"{name}false_alarms": jnp.where(known, false, jnp.nan),
+            f"{name}tpr": jnp.where(known, tpr, jnp.nan),
+            f"{name}fpr": jnp.where(known, fpr, jnp.nan),
         }
     return metrics, tested, thresholds

@@ -3,7 +3,7 @@
 import numpy as np
 
 from aejax.evaluation.likelihood import stored_levels
-from aejax.evaluation.protocol import LABELS, NEIGHBOURS
+from aejax.evaluation.protocol import LABELS, NEIGHBORS
 from aejax.evaluation.separation import MAIN, NAMES, UNTRAINED
 from aejax.metrics.code import COLLAPSED_SHARE
 from aejax.metrics.separation import confused_pairs
@@ -12,7 +12,7 @@ from aejax.models.noise import Clean
 PAIRS = 10  # of classes, the most confused
 BINS = 30  # of the histogram of anomaly scores
 MISTAKEN = 14  # false alarms that are listed, and misses
-FITTED = {"knn_accuracy": MAIN} | {f"knn{k}_accuracy": k for k in NEIGHBOURS if k != MAIN}
+FITTED = {"knn_accuracy": MAIN} | {f"knn{k}_accuracy": k for k in NEIGHBORS if k != MAIN}
 
 
 def absent(experiment, dataset, metrics, z_NxZ):
@@ -28,7 +28,7 @@ def absent(experiment, dataset, metrics, z_NxZ):
         separating = [name for name in of_codes if not name.startswith("code/")]
         reasons |= dict.fromkeys(separating, "the codes are all the same")
     one = _one_class(dataset)
-    of_labels = [name for name in metrics if name.startswith(("separation/", "baseline/", "usefulness/"))]
+    of_labels = [name for name in metrics if name.startswith(("separation/", "baseline/untrained_", "usefulness/"))]
     reasons |= {name: one[_split_of(name)] for name in of_labels if _split_of(name) in one}
     for name, value in metrics.items():
         if not np.isfinite(value) and not reasons.get(name):
@@ -69,7 +69,7 @@ def remarks(experiment, metrics):
     """What is wrong with the use of the code, and the usual remedy, a line each."""
     dead, units = metrics.get("code/dead_units") or 0, int(experiment.latent_dim)
     has_prior = experiment.model.bottleneck.has_prior
-    if has_prior and metrics.get("code/collapsed") == 0 and metrics.get("recon/explained", 1) < COLLAPSED_SHARE:
+    if has_prior and metrics.get("code/collapsed") == 0 and metrics.get("recon/r2", 1) < COLLAPSED_SHARE:
         return [
             f"the decoder does not use the code: it carries {metrics['code/kl']:.2g} nats, but reconstructions explain "
             "less than 1 % of the variance; usual remedies: more steps, another optim.lr"
@@ -94,22 +94,22 @@ def remarks(experiment, metrics):
 
 def _asked(experiment):
     """The names that the groups asked for would give whatever the data and the model are."""
-    what = experiment.evaluate.what
-    names = [f"separation/{name}" for group in NAMES if group in what for name in NAMES[group]]
-    if "reconstruction" in what:
+    groups = experiment.evaluate.groups
+    names = [f"separation/{name}" for group in NAMES if group in groups for name in NAMES[group]]
+    if "reconstruction" in groups:
         names.append("recon/psnr")
-    if "restoration" in what and not isinstance(experiment.noise, Clean):
+    if "restoration" in groups and not isinstance(experiment.noise, Clean):
         names.append("restore/psnr")
-    if "separation" in what:
+    if "separation" in groups:
         names += [f"baseline/untrained_{name}" for name in UNTRAINED]
-    if "usefulness" in what:
+    if "usefulness" in groups:
         of_mean = [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
         names += [*of_mean, *(f"{name}_half_interval" for name in of_mean)]
-    if "elbo" in what:
+    if "elbo" in groups:
         names += ["elbo", "likelihood/rate", "likelihood/distortion"]
-    if "nll" in what:
+    if "nll" in groups:
         names += ["nll", "likelihood/bits_per_dim"]
-    if "generation" in what:
+    if "generation" in groups:
         names += ["generation/prior_mmd2", "generation/prior_p"]
     return names
 
@@ -124,7 +124,7 @@ def _reason(name, experiment, dataset):
         if name == "likelihood/bits_per_dim" and stored_levels(experiment) is None:
             kind = "density" if experiment.likelihood.is_density else "Bernoulli likelihood"
             return f"a {kind} does not say how probable {experiment.form.kind} values are"
-        if name.startswith("generation/") and not experiment.sample.is_prior(experiment):
+        if name.startswith("generation/") and not experiment.sampler.is_prior:
             return "samples are not the prior's"
         return None
     if not dataset.label_names:

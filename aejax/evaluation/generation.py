@@ -45,7 +45,7 @@ def generation(experiment, params, data):
         scores |= {f"glyphs_{name}": value for name, value in glyphs.items()}
     finite = jnp.all(jnp.isfinite(mean_SxP))
     scores = {name: jnp.where(finite, value, jnp.nan) for name, value in scores.items()}
-    if not experiment.sample.is_prior(experiment):
+    if not experiment.sampler.is_prior:
         return scores
     shown_MxP = experiment.form.scaled(picked(data.test, TWO_SAMPLES))
     posterior_MxZ = autoencoder.encode(experiment, params, shown_MxP, key_for(SEED, Purpose.TWO_SAMPLES)).z
@@ -55,7 +55,7 @@ def generation(experiment, params, data):
 
 
 def interpolations(experiment, params, z_NxZ):
-    """How straight and even the images between neighbouring test examples are, {name: scalar}."""
+    """How straight and even the images between neighboring test examples are, {name: scalar}."""
     z_NxZ = picked(z_NxZ, PATHS + 1)
     start_LxZ, end_LxZ = z_NxZ[:-1], z_NxZ[1:]
     share_T = jnp.linspace(0, 1, STEPS)[None, :, None]
@@ -85,7 +85,7 @@ def _compared(experiment):
 
 def _samples(experiment, params, data, samples):
     """Mean images and draws of the likelihood at the same codes, [samples, P] each."""
-    z_SxZ = experiment.sample.codes(experiment, params, data, key_for(SEED, Purpose.GENERATED), samples)
+    z_SxZ = experiment.sampler.codes(experiment, params, data, key_for(SEED, Purpose.GENERATED), samples)
     likelihood, key = experiment.likelihood, key_for(SEED, Purpose.GENERATED, 1)
 
     def one(part_BxZ, at):

@@ -41,7 +41,7 @@ def _terms(experiment, params, x_NxP):
 def importance_weighted(experiment, params, x_NxP):
     """-log p(x) by importance sampling with the posterior, {name: scalar} (Burda et al. 2016, eq. 8).
 
-    An upper bound that falls towards the truth as `experiment.evaluate.samples` grows.
+    An upper bound that falls toward the truth as `experiment.evaluate.samples` grows.
     """
     samples = experiment.evaluate.samples
 
@@ -67,7 +67,7 @@ def stored_levels(experiment):
 
     It does where it is a density over [0, 1] of bytes, 256, or the probability of binary pixels, 1.
     """
-    is_bytes, is_density = experiment.form.kind in ("grey", "rgb"), experiment.likelihood.is_density
+    is_bytes, is_density = experiment.form.kind in ("gray", "rgb"), experiment.likelihood.is_density
     if is_bytes and is_density:
         return 256
     return 1 if experiment.form.kind == "binary" and not is_density else None

@@ -102,15 +102,15 @@ def is_alone(experiment, data):
     return data.y_test is not None and experiment.form.classes == data.train.shape[0] == data.test.shape[0]
 
 
-def labelled(experiment, params, data, encoded=True):
-    """Codes and labels (z, y) to `fit` on, to choose on (`valid`) and to `score`, and the pixels `x` of the scored.
+def labeled(experiment, params, data, encoded=True):
+    """Codes and labels (z, y) to fit on (`train`), to choose on (`valid`) and to `score`, and pixels `x` of the scored.
 
     Where every example is alone in its class (`alone`), these are noisy copies, the same for every run. Without
     validation labels a tenth of each class of the codes to fit on is chosen on. Without `encoded` pixels stand for
     codes.
     """
     if is_alone(experiment, data):
-        purposes = {"fit": Purpose.COPIES_FIT, "valid": Purpose.COPIES_VALID, "score": Purpose.COPIES_SCORE}
+        purposes = {"train": Purpose.COPIES_FIT, "valid": Purpose.COPIES_VALID, "score": Purpose.COPIES_SCORE}
         parts = {name: _copies(experiment, data, purpose) for name, purpose in purposes.items()}
         x_NxP = parts["score"][0]
         if encoded:
@@ -128,7 +128,7 @@ def labelled(experiment, params, data, encoded=True):
         chosen_V, rest_M = _tenth(data.y_train, experiment.form.classes)
         fit, valid = tuple(part[rest_M] for part in fit), tuple(part[chosen_V] for part in fit)
     score = codes(experiment, params, x_NxP) if encoded else x_NxP
-    return {"fit": fit, "valid": valid, "score": (score, data.y_test), "x": x_NxP, "alone": False}
+    return {"train": fit, "valid": valid, "score": (score, data.y_test), "x": x_NxP, "alone": False}
 
 
 def _tenth(y_N, classes):
@@ -141,7 +141,7 @@ def _tenth(y_N, classes):
 
 def _drawn(form, stored_BxP, at, step=0):
     """The `at`-th part of stored examples in [0, 1]."""
-    return form.drawn(jax.random.fold_in(key_for(SEED, Purpose.BINARISE, step), at), stored_BxP)
+    return form.drawn(jax.random.fold_in(key_for(SEED, Purpose.BINARIZE, step), at), stored_BxP)
 
 
 def _copies(experiment, data, purpose):

@@ -7,7 +7,7 @@ from jax import lax
 from aejax.base.errors import InputError
 from aejax.evaluation.passes import is_alone, noisy_copies, passed, picked_rows
 from aejax.evaluation.protocol import GRID, ROBUST_EXAMPLES, ROBUST_KNN
-from aejax.metrics.neighbours import knn_accuracy, nearest
+from aejax.metrics.neighbors import knn_accuracy, nearest
 from aejax.metrics.reconstruction import reconstruction, squared_error
 
 
@@ -16,7 +16,7 @@ def robustness(experiment, params, data, known):
 
     `mse`, and for binary data `exact` and `at_most_one_wrong`, of what the run restores; `knn_accuracy` of the noisy
     examples' codes, fitted on those that separation is fitted on; beside them `input_mse`, the noisy input itself,
-    `median_mse`, a median filter of 3 x 3 pixels, and, where examples are alone in their class, two floors that know
+    `median_mse`, a median filter of 3 x 3 pixels, and, where examples are alone in their class, two baselines that know
     them all: `nearest_mse`, `nearest_exact` and `nearest_at_most_one_wrong` of the nearest training example, the most
     probable one under flips, which no restoration is exact more often than; and `posterior_mse` of the mean of the
     training examples, weighted by their posterior probability, whose squared error no restoration beats (both in
@@ -47,11 +47,11 @@ def robustness(experiment, params, data, known):
                 if posterior is not None:
                     mean_MxP = jnp.matmul(jax.nn.softmax(posterior, axis=1), train_NxP, precision="highest")
                     found["posterior_mse"] = _mse(clean_MxP, mean_MxP)
-            if known is not None and known["fit"][0].shape[0] >= ROBUST_KNN:
+            if known is not None and known["train"][0].shape[0] >= ROBUST_KNN:
                 row_K = picked_rows(clean_MxP.shape[0], ROBUST_EXAMPLES)
                 label_K = data.y_test[row_K % data.y_test.shape[0]]
                 codes_KxZ = there["mean"][row_K]
-                found["knn_accuracy"] = knn_accuracy(*known["fit"], codes_KxZ, label_K, form.classes, ROBUST_KNN)
+                found["knn_accuracy"] = knn_accuracy(*known["train"], codes_KxZ, label_K, form.classes, ROBUST_KNN)
             return found
 
         rows = lax.map(scores, jnp.array(levels, jnp.float32))
@@ -61,7 +61,7 @@ def robustness(experiment, params, data, known):
 
 
 def median_filter(x_NxP, shape):
-    """The median of each pixel and its eight neighbours, edges repeated, [N, P] (Tukey 1977)."""
+    """The median of each pixel and its eight neighbors, edges repeated, [N, P] (Tukey 1977)."""
     height, width, _ = shape
     padded = jnp.pad(x_NxP.reshape(-1, *shape), ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
     windows = [padded[:, row : row + height, column : column + width] for row in range(3) for column in range(3)]

@@ -1,5 +1,7 @@
 """Where the codes of samples come from: the model's prior, or a density that is fitted to its training codes."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 from flax import struct
@@ -11,7 +13,7 @@ from aejax.evaluation.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.models import autoencoder
 from aejax.models.bottlenecks import code_width, latent_mask
-from aejax.settings.fields import choice, count
+from aejax.settings.fields import static_int
 
 EM_STEPS = 100
 REGULAR = 1e-6  # of the mean variance of the codes, added to each unit's in a fitted covariance
@@ -20,53 +22,102 @@ STARTS = 3  # of the k-means that a mixture begins with
 
 @struct.dataclass
 class Sampler:
-    """Draws codes to decode: from the prior, or by a Gaussian, a mixture of `components` Gaussians or a kernel density
-    of training codes.
+    """The base: draws codes [samples, Z] to decode."""
 
-    `auto` is the prior where the model has one, else the Gaussian. A density that is fitted afterwards samples from
-    models without a prior (Ghosh et al. 2020, section 4).
-    """
+    is_prior: ClassVar[bool] = False  # whether samples come from the model's prior
 
-    how: str = choice("auto", "prior", "gaussian", "mixture", "kde")
-    components: int = count(1, 1000)
+    def settle(self, experiment):
+        """This sampler, for an experiment whose model is known."""
+        return self
 
     def check(self, experiment):
         """Raises InputError where the experiment cannot be sampled from in this way."""
-        if self.how == "prior" and not experiment.model.bottleneck.has_prior:
-            raise InputError("sample.how=prior: the model has no prior; must be auto, gaussian, mixture or kde")
-        examples = min(experiment.form.examples, DENSITY)
-        if self.how == "mixture" and self.components > examples:
-            raise InputError(f"sample.components={self.components}: must be at most the training examples, {examples}")
-
-    def is_prior(self, experiment):
-        """Whether samples come from the model's prior."""
-        return self.how == "prior" or (self.how == "auto" and experiment.model.bottleneck.has_prior)
 
     def codes(self, experiment, params, data, key, samples):
         """Codes [samples, Z]."""
-        if self.is_prior(experiment):
-            return autoencoder.prior(experiment, params, key, samples)
-        mask_Z = latent_mask(code_width(params), experiment.latent_dim)
-        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY))
-        keys = jax.random.split(key, 3)
-        eps_SxZ = normal_by_unit(keys[0], mask_Z.shape[0], (samples,)).T
-        if self.how == "mixture":
-            log_weight_K, mean_KxZ, factor_KxZxZ = mixture(keys[1], z_NxZ, mask_Z, self.components)
-            chosen_S = jax.random.categorical(keys[2], log_weight_K, shape=(samples,))
-            z_SxZ = mean_KxZ[chosen_S] + jnp.einsum("szy,sy->sz", factor_KxZxZ[chosen_S], eps_SxZ)
-        else:
-            mean_Z, factor_ZxZ = gaussian(z_NxZ, jnp.ones(z_NxZ.shape[0]), mask_Z)
-            z_SxZ = mean_Z[None, :] + eps_SxZ @ factor_ZxZ.T
-            if self.how == "kde":  # the same covariance, shrunk by Scott's factor, around training codes
-                factor = z_NxZ.shape[0] ** (-1 / (jnp.float32(experiment.latent_dim) + 4))
-                centre_S = jax.random.randint(keys[1], (samples,), 0, z_NxZ.shape[0])
-                z_SxZ = z_NxZ[centre_S] + factor * (eps_SxZ @ factor_ZxZ.T)
-        return z_SxZ * mask_Z[None, :]
+        raise NotImplementedError
 
     def images(self, experiment, params, data, key, samples):
         """Mean images of such codes, [samples, P]."""
         z_SxZ = self.codes(experiment, params, data, key, samples)
         return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_SxZ))
+
+
+@struct.dataclass
+class Auto(Sampler):
+    """The prior where the model has one, else a Gaussian."""
+
+    def settle(self, experiment):
+        return Prior() if experiment.model.bottleneck.has_prior else Gaussian()
+
+
+@struct.dataclass
+class Prior(Sampler):
+    """Draws from the model's prior."""
+
+    is_prior: ClassVar[bool] = True
+
+    def check(self, experiment):
+        if not experiment.model.bottleneck.has_prior:
+            raise InputError("sampler=prior: the model has no prior; use auto, gaussian, mixture or kde")
+
+    def codes(self, experiment, params, data, key, samples):
+        return autoencoder.prior(experiment, params, key, samples)
+
+
+@struct.dataclass
+class Density(Sampler):
+    """The base of densities fitted to training codes, which sample from models without a prior (Ghosh et al. 2020,
+    section 4).
+    """
+
+    def codes(self, experiment, params, data, key, samples):
+        mask_Z = latent_mask(code_width(params), experiment.latent_dim)
+        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY))
+        key_eps, *keys = jax.random.split(key, 3)
+        eps_SxZ = normal_by_unit(key_eps, mask_Z.shape[0], (samples,)).T
+        return self.drawn(z_NxZ, mask_Z, experiment.latent_dim, eps_SxZ, keys) * mask_Z[None, :]
+
+    def drawn(self, z_NxZ, mask_Z, latent_dim, eps_SxZ, keys):
+        """Codes [S, Z] of the density of z_NxZ, from standard normal draws eps_SxZ and two keys."""
+        raise NotImplementedError
+
+
+@struct.dataclass
+class Gaussian(Density):
+    """One Gaussian with a full covariance."""
+
+    def drawn(self, z_NxZ, mask_Z, latent_dim, eps_SxZ, keys):
+        mean_Z, factor_ZxZ = gaussian(z_NxZ, jnp.ones(z_NxZ.shape[0]), mask_Z)
+        return mean_Z[None, :] + eps_SxZ @ factor_ZxZ.T
+
+
+@struct.dataclass
+class Mixture(Density):
+    """A mixture of `components` Gaussians with full covariances."""
+
+    components: int = static_int(1, 1000)
+
+    def check(self, experiment):
+        examples = min(experiment.form.examples, DENSITY)
+        if self.components > examples:
+            raise InputError(f"sampler.components={self.components}: must be at most the training examples, {examples}")
+
+    def drawn(self, z_NxZ, mask_Z, latent_dim, eps_SxZ, keys):
+        log_weight_K, mean_KxZ, factor_KxZxZ = mixture(keys[0], z_NxZ, mask_Z, self.components)
+        component_S = jax.random.categorical(keys[1], log_weight_K, shape=eps_SxZ.shape[:1])
+        return mean_KxZ[component_S] + jnp.einsum("szy,sy->sz", factor_KxZxZ[component_S], eps_SxZ)
+
+
+@struct.dataclass
+class KDE(Density):
+    """A Gaussian kernel on each training code: their covariance, shrunk by Scott's factor (Scott 1992)."""
+
+    def drawn(self, z_NxZ, mask_Z, latent_dim, eps_SxZ, keys):
+        _, factor_ZxZ = gaussian(z_NxZ, jnp.ones(z_NxZ.shape[0]), mask_Z)
+        scott = z_NxZ.shape[0] ** (-1 / (jnp.float32(latent_dim) + 4))
+        center_S = jax.random.randint(keys[0], eps_SxZ.shape[:1], 0, z_NxZ.shape[0])
+        return z_NxZ[center_S] + scott * (eps_SxZ @ factor_ZxZ.T)
 
 
 def gaussian(z_NxZ, weight_N, mask_Z):
@@ -93,7 +144,7 @@ def gaussian(z_NxZ, weight_N, mask_Z):
 def mixture(key, z_NxZ, mask_Z, components):
     """Log weights [K], means [K, Z] and Cholesky factors of the covariances [K, Z, Z] of a mixture of Gaussians.
 
-    Expectation-maximisation (Dempster et al. 1977), EM_STEPS of it, from the clusters of k-means.
+    Expectation-maximization (Dempster et al. 1977), EM_STEPS of it, from the clusters of k-means.
     """
     cluster_N = k_means(key, z_NxZ, components, STARTS)[0]
 

@@ -1,4 +1,4 @@
-"""Separation of the labels by the codes; `known` is what passes.labelled gives."""
+"""Separation of the labels by the codes; `known` is what passes.labeled gives."""
 
 import math
 
@@ -8,9 +8,9 @@ from scipy import stats
 
 from aejax.base.keys import Purpose, key_for
 from aejax.evaluation.passes import picked, places
-from aejax.evaluation.protocol import LABEL_DRAWS, LABELS, NEIGHBOURS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
+from aejax.evaluation.protocol import LABEL_DRAWS, LABELS, NEIGHBORS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
 from aejax.metrics import clusters, separation
-from aejax.metrics.neighbours import nearest, trustworthiness, vote
+from aejax.metrics.neighbors import nearest, trustworthiness, vote
 from aejax.metrics.probe import linear_probe
 
 GEOMETRY = ("silhouette", "davies_bouldin", "calinski_harabasz", "fisher_ratio")
@@ -19,23 +19,23 @@ NAMES = {  # of the metrics that need labels, by group
     "probe": ("probe_accuracy",),
     "clusters": ("nmi", "ari", "cluster_accuracy"),
 }
-MAIN = 5  # neighbours of knn_accuracy
+MAIN = 5  # neighbors of knn_accuracy
 UNTRAINED = ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette")
 
 
 def separations(experiment, known):
     """kNN accuracy and the geometry of the classes, {name: scalar}, and how often k=5 takes class i for j, [C, C].
 
-    nan where there are fewer codes to fit on than neighbours.
+    nan where there are fewer codes to fit on than neighbors.
     """
-    classes, (fit_MxZ, y_M), (z_NxZ, y_N) = experiment.form.classes, known["fit"], known["score"]
-    most = min(max(NEIGHBOURS), fit_MxZ.shape[0])
+    classes, (fit_MxZ, y_M), (z_NxZ, y_N) = experiment.form.classes, known["train"], known["score"]
+    most = min(max(NEIGHBORS), fit_MxZ.shape[0])
     label_NxK = y_M[nearest(fit_MxZ, z_NxZ, most)[1]]
     metrics = {}
-    for neighbours in NEIGHBOURS:
-        name = "knn_accuracy" if neighbours == MAIN else f"knn{neighbours}_accuracy"
-        right = jnp.mean(vote(label_NxK[:, :neighbours], classes) == y_N)
-        metrics[name] = right if neighbours <= most else jnp.array(jnp.nan)
+    for neighbors in NEIGHBORS:
+        name = "knn_accuracy" if neighbors == MAIN else f"knn{neighbors}_accuracy"
+        right = jnp.mean(vote(label_NxK[:, :neighbors], classes) == y_N)
+        metrics[name] = right if neighbors <= most else jnp.array(jnp.nan)
     confusion_CxC = separation.confusion(vote(label_NxK[:, :MAIN], classes), y_N, classes)
     few = (z_NxZ, y_N) if known["alone"] else (picked(z_NxZ, SCORED), picked(y_N, SCORED))
     for name in GEOMETRY:
@@ -51,7 +51,7 @@ def baseline(experiment, known):
 
 def probed(experiment, known):
     """The accuracy of a linear probe, {name: scalar}."""
-    return {"probe_accuracy": linear_probe(known["fit"], known["valid"], known["score"], experiment.form.classes)[0]}
+    return {"probe_accuracy": linear_probe(known["train"], known["valid"], known["score"], experiment.form.classes)[0]}
 
 
 def clustering(experiment, known):
@@ -66,8 +66,8 @@ def clustering(experiment, known):
     }
 
 
-def neighbourhood(x_NxP, z_NxZ):
-    """Whether neighbours in the code are neighbours in pixels, and the other way round, {name: scalar}."""
+def neighborhood(x_NxP, z_NxZ):
+    """Whether neighbors in the code are neighbors in pixels, and the other way round, {name: scalar}."""
     x_NxP, z_NxZ = picked(x_NxP, TRUSTED_EXAMPLES), picked(z_NxZ, TRUSTED_EXAMPLES)
     if x_NxP.shape[0] < 2 * TRUSTED:
         return {"trustworthiness": jnp.array(jnp.nan), "continuity": jnp.array(jnp.nan)}
@@ -83,7 +83,7 @@ def label_efficiency(experiment, known):
     The mean of LABEL_DRAWS draws of these labels, and half the width of Student's 95 % interval of that mean. The
     penalty is chosen on no more validation labels. nan where a class has fewer.
     """
-    classes, (fit_MxZ, y_M), (valid_VxZ, y_V) = experiment.form.classes, known["fit"], known["valid"]
+    classes, (fit_MxZ, y_M), (valid_VxZ, y_V) = experiment.form.classes, known["train"], known["valid"]
     orders = [(_in_turn(y_M, classes, draw), _in_turn(y_V, classes, draw)) for draw in range(LABEL_DRAWS)]
     order_DxM, order_DxV = (jnp.stack(part) for part in zip(*orders, strict=True))
     fewest = jnp.min(jnp.sum(jax.nn.one_hot(y_M, classes), axis=0))

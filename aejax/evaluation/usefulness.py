@@ -5,11 +5,11 @@ import time
 import jax
 import numpy as np
 
-from aejax.evaluation.passes import labelled
+from aejax.evaluation.passes import labeled
 from aejax.metrics.probe import linear_probe
 from aejax.models.principal_components import principal_components
 
-PARTS = ("fit", "valid", "score")
+PARTS = ("train", "valid", "score")
 
 
 def usefulness(experiment, params, data, kept):
@@ -19,9 +19,9 @@ def usefulness(experiment, params, data, kept):
     seconds are those of a second fit, without compiling. `kept` {…} holds what runs on the same data have in common.
     """
     form, units = experiment.form, int(experiment.latent_dim)
-    own = {"codes": _probed(_labelled(experiment, params, data, True), form.classes, 4 * units)}
+    own = {"codes": _probed(_labeled(experiment, params, data, True), form.classes, 4 * units)}
     if (form, "pixels") not in kept:
-        kept[form, "pixels"] = _labelled(experiment, params, data, False)
+        kept[form, "pixels"] = _labeled(experiment, params, data, False)
         octets = form.pixels * (4 if form.kind == "real" else 1)
         kept[form, "of pixels"] = _probed(kept[form, "pixels"], form.classes, octets)
     if (form, units) not in kept:
@@ -31,9 +31,9 @@ def usefulness(experiment, params, data, kept):
     return own | {"pixels": kept[form, "of pixels"], "pca": kept[form, units]}
 
 
-def _labelled(experiment, params, data, encoded):
+def _labeled(experiment, params, data, encoded):
     def parts(experiment, params, data):
-        known = labelled(experiment, params, data, encoded)
+        known = labeled(experiment, params, data, encoded)
         return {name: known[name] for name in PARTS}
 
     return jax.device_get(jax.jit(parts)(experiment, params, data))

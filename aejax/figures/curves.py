@@ -8,7 +8,7 @@ from aejax.figures.style import WIDTH, titled
 
 
 def curves(rows, metrics, title):
-    """Objective and its terms, and the validation error, where there is one, against the floors, over the steps."""
+    """Objective and its terms, and the validation error, where there is one, against the baselines, over the steps."""
     figure = Figure((WIDTH, 2.9), layout="constrained")
     titled(figure, title)
     left, right = figure.subplots(1, 2)
@@ -35,8 +35,8 @@ def curves(rows, metrics, title):
         return figure
     right.plot(steps, [row["valid/mse"] for row in rows], color="k", **style)
     for name, label, color, side in (
-        ("floor/mean_mse", "mean image", "C7", "bottom"),
-        ("floor/pca_mse", "PCA, as many units", "C1", "top"),
+        ("baseline/mean_mse", "mean image", "C7", "bottom"),
+        ("baseline/pca_mse", "PCA, as many units", "C1", "top"),
     ):
         if (metrics.get(name) or 0) > 1e-9:  # PCA with as many units as the data's rank leaves nothing
             right.axhline(metrics[name], color=color, linestyle="--", linewidth=0.9)
@@ -51,7 +51,7 @@ def logarithmic(axes):
     """A logarithmic y axis with plain numbers."""
     axes.set_yscale("log")
     low, high = axes.get_ylim()
-    axes.set_ylim(low / 1.2, high * 1.2)  # room for the floors' names
+    axes.set_ylim(low / 1.2, high * 1.2)  # room for the baselines' names
     axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1e3 else (1,)))
     axes.yaxis.set_major_formatter("{x:g}")
     axes.yaxis.set_minor_formatter(NullFormatter())

@@ -98,7 +98,7 @@ def mistaken(job, found, unit):
 def _mistaken_shares(metrics, kind):
     """The shares of anomalies that are missed and of normal examples that are false alarms, nan where unknown."""
     prefix = "" if kind == "error" else f"{kind}_"
-    found, alarms = (metrics.get(f"anomaly/{prefix}{name}") for name in ("found", "false_alarms"))
+    found, alarms = (metrics.get(f"anomaly/{prefix}{name}") for name in ("tpr", "fpr"))
     return math.nan if found is None else 1 - found, math.nan if alarms is None else alarms
 
 

@@ -7,7 +7,7 @@ from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
 from aejax.evaluation.passes import noisy_copies
 from aejax.evaluation.protocol import SEED
-from aejax.metrics.neighbours import distances
+from aejax.metrics.neighbors import distances
 from aejax.models import autoencoder
 from aejax.models.noise import Clean
 
@@ -33,7 +33,7 @@ def examples(experiment, params, data, grid_GxZ, rows_N):
     if not isinstance(experiment.noise, Clean):
         noisy_MxP = noisy_copies(experiment, data)["input"][rows_N]
         shown |= {"noisy": noisy_MxP, "restored": autoencoder.reconstruct(experiment, params, noisy_MxP)}
-    samples_SxP = experiment.sample.images(experiment, params, data, key_for(SEED, Purpose.SAMPLES), SAMPLES)
+    samples_SxP = experiment.sampler.images(experiment, params, data, key_for(SEED, Purpose.SAMPLES), SAMPLES)
     apart_NxS = mapped(lambda part, _: distances(form.scaled(part), samples_SxP), data.train)
     nearest_S = jnp.argmin(apart_NxS, axis=0)
     return shown | {"samples": samples_SxP, "nearest": form.scaled(data.train[nearest_S])}

@@ -91,8 +91,8 @@ def strips(form, rows, title, captions=None, measure=""):
             axes.tick_params(length=0, pad=2)
             told = f"{name}\n{measure}" if name in captions and measure else name
             axes.set_yticks([0.5 * mosaic.shape[0]], [told], fontsize=7)
-            centres = mosaic.shape[1] / len(strip) * (np.arange(len(strip)) + 0.5)
-            axes.set_xticks(centres if name in captions else [], captions[name][part] if name in captions else [])
+            centers = mosaic.shape[1] / len(strip) * (np.arange(len(strip)) + 0.5)
+            axes.set_xticks(centers if name in captions else [], captions[name][part] if name in captions else [])
             axes.tick_params(axis="x", labelsize=5.5, pad=0.5)
             top -= step
         top -= gap

@@ -1,6 +1,7 @@
 """Clusters of codes, and how far they agree with labels."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,33 +9,37 @@ import optax
 from jax import lax
 
 ITERATIONS = 300  # of Lloyd's at the most
-TOLERANCE = 1e-4  # squared move of the centres, of the mean variance, at which Lloyd's ends
+TOLERANCE = 1e-4  # squared move of the centers, of the mean variance, at which Lloyd's ends
 
 
 @functools.partial(jax.jit, static_argnames=("clusters", "starts"))
-def k_means(key, z_NxZ, clusters, starts):
-    """The cluster of each example [N] and the inertia, the sum of squared distances to the centres, of the best start.
+def k_means(key: jax.Array, z_NxZ: jax.Array, clusters: int, starts: int) -> tuple[jax.Array, jax.Array]:
+    """The cluster of each example [N] and the inertia, the sum of squared distances to the centers, of the best start.
 
     Lloyd's algorithm (1982) from k-means++ (Arthur & Vassilvitskii 2007, section 2.2), as scikit-learn's KMeans ends
-    it; an empty cluster keeps its centre. All starts run side by side.
+    it; an empty cluster keeps its center. All starts run side by side.
     """
     z_NxZ = z_NxZ - jnp.mean(z_NxZ, axis=0)[None, :]
     squares_N = jnp.sum(z_NxZ**2, axis=1)
     examples, units = z_NxZ.shape
     enough = TOLERANCE * jnp.mean(jnp.var(z_NxZ, axis=0))
 
-    def scores(centre_SxKxZ):  # squared distances less those to the origin, the same for all clusters of an example
-        flat = centre_SxKxZ.reshape(-1, units)
+    def scores(
+        center_SxKxZ: jax.Array,
+    ) -> jax.Array:  # squared distances less those to the origin, the same for all clusters of an example
+        flat = center_SxKxZ.reshape(-1, units)
         with jax.default_matmul_precision("highest"):
             score = jnp.sum(flat**2, axis=1)[:, None] - 2 * flat @ z_NxZ.T
-        return score.reshape(-1, centre_SxKxZ.shape[1], examples)
+        return score.reshape(-1, center_SxKxZ.shape[1], examples)
 
-    def seeds(key):
-        def add(apart_N, key):  # the next centre, by its squared distance to those before
+    def seeds(key: jax.Array) -> jax.Array:
+        def add(
+            apart_N: jax.Array, key: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:  # the next center, by its squared distance to those before
             until_N = jnp.cumsum(apart_N)
             drawn = jnp.searchsorted(until_N, jax.random.uniform(key) * until_N[-1], side="right")
-            centre_Z = z_NxZ[jnp.minimum(drawn, examples - 1)]
-            return jnp.minimum(apart_N, jnp.sum((z_NxZ - centre_Z[None, :]) ** 2, axis=1)), centre_Z
+            center_Z = z_NxZ[jnp.minimum(drawn, examples - 1)]
+            return jnp.minimum(apart_N, jnp.sum((z_NxZ - center_Z[None, :]) ** 2, axis=1)), center_Z
 
         key_first, key_rest = jax.random.split(key)
         first_Z = z_NxZ[jax.random.randint(key_first, (), 0, examples)]
@@ -42,37 +47,37 @@ def k_means(key, z_NxZ, clusters, starts):
         rest = lax.scan(add, apart_N, jax.random.split(key_rest, clusters - 1))[1]
         return jnp.concatenate([first_Z[None, :], rest])
 
-    def go_on(state):
+    def go_on(state: tuple[Any, ...]) -> jax.Array:
         _, moved, count = state
         return (moved > enough) & (count < ITERATIONS)
 
-    def step(state):
-        centre_SxKxZ, _, count = state
-        score_SxKxN = scores(centre_SxKxZ)
+    def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
+        center_SxKxZ, _, count = state
+        score_SxKxN = scores(center_SxKxZ)
         member_SxKxN = (score_SxKxN == jnp.min(score_SxKxN, axis=1, keepdims=True)).astype(jnp.float32)
         size_SxKx1 = jnp.sum(member_SxKxN, axis=2, keepdims=True)
         with jax.default_matmul_precision("highest"):
             total = member_SxKxN.reshape(-1, examples) @ z_NxZ
-        mean_SxKxZ = total.reshape(centre_SxKxZ.shape) / jnp.maximum(size_SxKx1, 1)
-        new_SxKxZ = jnp.where(size_SxKx1 > 0, mean_SxKxZ, centre_SxKxZ)
-        moved = jnp.max(jnp.sum((new_SxKxZ - centre_SxKxZ) ** 2, axis=(1, 2)))
+        mean_SxKxZ = total.reshape(center_SxKxZ.shape) / jnp.maximum(size_SxKx1, 1)
+        new_SxKxZ = jnp.where(size_SxKx1 > 0, mean_SxKxZ, center_SxKxZ)
+        moved = jnp.max(jnp.sum((new_SxKxZ - center_SxKxZ) ** 2, axis=(1, 2)))
         return new_SxKxZ, moved, count + 1
 
-    centre_SxKxZ = lax.map(seeds, jax.random.split(key, starts))
-    centre_SxKxZ, _, _ = lax.while_loop(go_on, step, (centre_SxKxZ, jnp.inf, 0))
-    inertia_S = jnp.sum(jnp.min(scores(centre_SxKxZ), axis=1), axis=1) + jnp.sum(squares_N)
+    center_SxKxZ = lax.map(seeds, jax.random.split(key, starts))
+    center_SxKxZ, _, _ = lax.while_loop(go_on, step, (center_SxKxZ, jnp.inf, 0))
+    inertia_S = jnp.sum(jnp.min(scores(center_SxKxZ), axis=1), axis=1) + jnp.sum(squares_N)
     best = jnp.argmin(inertia_S)
-    return jnp.argmin(scores(centre_SxKxZ[best][None])[0], axis=0), inertia_S[best]
+    return jnp.argmin(scores(center_SxKxZ[best][None])[0], axis=0), inertia_S[best]
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "clusters"))
-def contingency(y_N, cluster_N, classes, clusters):
+def contingency(y_N: jax.Array, cluster_N: jax.Array, classes: int, clusters: int) -> jax.Array:
     """How many examples of each class are in each cluster, [C, K]."""
     return jax.nn.one_hot(y_N, classes).T @ jax.nn.one_hot(cluster_N, clusters)
 
 
 @jax.jit
-def nmi(contingency_CxK):
+def nmi(contingency_CxK: jax.Array) -> jax.Array:
     """Mutual information of classes and clusters over the mean of their entropies, 0 to 1.
 
     Strehl & Ghosh 2002 with the arithmetic mean, as scikit-learn. Comparable across code sizes.
@@ -85,10 +90,10 @@ def nmi(contingency_CxK):
 
 
 @jax.jit
-def ari(contingency_CxK):
+def ari(contingency_CxK: jax.Array) -> jax.Array:
     """The Rand index adjusted for chance, -0.5 to 1 (Hubert & Arabie 1985, eq. 5). Comparable across code sizes."""
 
-    def pairs(count):
+    def pairs(count: jax.Array) -> jax.Array:
         return count * (count - 1) / 2
 
     same = jnp.sum(pairs(contingency_CxK))
@@ -99,7 +104,7 @@ def ari(contingency_CxK):
 
 
 @jax.jit
-def accuracy(contingency_CxK):
+def accuracy(contingency_CxK: jax.Array) -> jax.Array:
     """Share of examples in the cluster that stands for their class, clusters matched one to one to serve it best.
 
     Kuhn 1955; Xie et al. 2016, eq. 10. Comparable across code sizes.
@@ -108,5 +113,5 @@ def accuracy(contingency_CxK):
     return jnp.sum(contingency_CxK[rows, columns]) / jnp.sum(contingency_CxK)
 
 
-def _entropy(share):
+def _entropy(share: jax.Array) -> jax.Array:
     return -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0))

@@ -20,11 +20,11 @@ class Autoencoder:
 
     bottleneck: Any = part("heads", "has_prior", "start")
     terms: dict[str, Any] = parts("check", "added")
-    fit: Any = part("closed_form", "start")
+    solver: Any = part("closed_form", "start")
 
     def check(self, experiment):
         """Raises InputError where a part does not fit the rest of the experiment."""
-        for component in (self.bottleneck, *self.terms.values(), self.fit):
+        for component in (self.bottleneck, *self.terms.values(), self.solver):
             component.check(experiment)
 
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.base.errors import InputError
-from aejax.settings.fields import Number, choice, number
+from aejax.settings.fields import Leaf, leaf_float, static_bool, static_choice
 
 EDGE = 1 / 256  # of a mean in [0, 1], so that its logit is finite
 
@@ -85,8 +85,8 @@ class Gaussian(Likelihood):
     sigmoid except for real data.
     """
 
-    variance: Number = number(above=0)
-    output: str = choice("auto", "sigmoid", "identity")
+    variance: Leaf = leaf_float(above=0)
+    output: str = static_choice("auto", "sigmoid", "identity")
 
     def settle(self, form):
         if self.output != "auto":
@@ -115,8 +115,8 @@ class Learned(Gaussian):
     with the parameter a, as in Rybkin et al. 2021, section 3.
     """
 
-    floor: Number = number(above=0)
-    each: str = choice("image", "pixel")
+    floor: Leaf = leaf_float(above=0)
+    shared_variance: bool = static_bool()
 
     def check(self, experiment):
         if self.variance <= self.floor:
@@ -127,7 +127,7 @@ class Learned(Gaussian):
     def start(self, form):
         over = jnp.log(self.variance / self.floor)
         inverse = over + jnp.log(-jnp.expm1(-over))  # of the softplus
-        shape = (form.pixels,) if self.each == "pixel" else (1,)
+        shape = (1,) if self.shared_variance else (form.pixels,)
         return {"log_variance": jnp.full(shape, inverse + jnp.log(self.floor))}
 
     def negative_log(self, x_BxP, logits_BxP, own):
@@ -152,8 +152,8 @@ class Learned(Gaussian):
 class ByKind(Likelihood):
     """Bernoulli for binary data, Gaussian otherwise; `settle` decides before anything is compiled."""
 
-    variance: Number = number(above=0)
-    output: str = choice("auto", "sigmoid", "identity")
+    variance: Leaf = leaf_float(above=0)
+    output: str = static_choice("auto", "sigmoid", "identity")
 
     def settle(self, form):
         """The kind for data of this `form`."""

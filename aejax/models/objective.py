@@ -9,7 +9,7 @@ from flax import struct
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for, normal_by_unit
 from aejax.models.autoencoder import Outputs, code_weights, encode, forward
-from aejax.settings.fields import Number, count, number
+from aejax.settings.fields import Leaf, leaf_float, static_int
 
 
 @struct.dataclass
@@ -32,15 +32,15 @@ class Seen:
 class Term:
     """The base of terms: `term(seen)` is its value, [B] or a scalar, `added` what its mean adds to the objective."""
 
-    weight: Number = number(0)
+    weight: Leaf = leaf_float(0)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         """Raises InputError where the term does not fit the rest of the experiment."""
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         raise NotImplementedError
 
-    def added(self, seen, mean):
+    def added(self, seen: Seen, mean: jax.Array) -> jax.Array:
         """What the objective gets, a scalar."""
         return self.weight * mean
 
@@ -51,7 +51,7 @@ class KL(Term):
 
     Kingma & Welling 2014, eq. 10; Higgins et al. 2017, eq. 4. What is added to the objective is
 
-        weight * ramp * |sum_j max(free_bits, mean_B KL_j) - capacity * min(1, progress / growth)|
+        weight * ramp * |sum_j max(free_bits, mean_B KL_j) - capacity * min(1, progress / capacity_warmup)|
 
     The ramp rises from 0 to 1 over the share `anneal` of each of `cycles` equal cycles of the training, once for linear
     annealing (Bowman et al. 2016), several times for a cyclical one (Fu et al. 2019, eq. 6). The training here is what
@@ -59,25 +59,30 @@ class KL(Term):
     2018, eq. 8.
     """
 
-    anneal: Number = number(0, 1)
-    cycles: Number = number(1)
-    free_bits: Number = number(0)
-    capacity: Number = number(0)
-    growth: Number = number(0, 1)
+    anneal: Leaf = leaf_float(0, 1)
+    cycles: Leaf = leaf_float(1)
+    free_bits: Leaf = leaf_float(0)
+    capacity: Leaf = leaf_float(0)
+    capacity_warmup: Leaf = leaf_float(0, 1)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         if not experiment.model.bottleneck.has_prior:
             raise InputError("model.terms.kl: needs a bottleneck with a prior, as aejax.models.bottlenecks.Gaussian")
 
-    def __call__(self, seen):
-        return jnp.sum(seen.outputs.code.kl, axis=1)
+    def __call__(self, seen: Seen) -> jax.Array:
+        kl_BxZ = seen.outputs.code.kl
+        assert kl_BxZ is not None, "check() saw a prior"
+        return jnp.sum(kl_BxZ, axis=1)
 
-    def added(self, seen, mean):
+    def added(self, seen: Seen, mean: jax.Array) -> jax.Array:
         code = seen.outputs.code
+        assert code.kl is not None, "check() saw a prior"
         kl = jnp.sum(jnp.maximum(jnp.mean(code.kl, axis=0), self.free_bits * code.mask))
         within = jnp.mod(seen.progress * self.cycles, 1.0)
         return (
-            self.weight * _ramp(within, self.anneal) * jnp.abs(kl - self.capacity * _ramp(seen.progress, self.growth))
+            self.weight
+            * _ramp(within, self.anneal)
+            * jnp.abs(kl - self.capacity * _ramp(seen.progress, self.capacity_warmup))
         )
 
 
@@ -89,7 +94,7 @@ class L1(Term):
     larger weights do not escape it. A decoder with hidden layers can still let later layers do so.
     """
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         weights_ZxH = code_weights(seen.experiment, seen.params)
         length_Z = jnp.sqrt(jnp.sum(weights_ZxH**2, axis=1) + TINY**2)  # the root has no gradient at 0
         return jnp.abs(seen.outputs.code.z) @ length_Z
@@ -99,16 +104,16 @@ class L1(Term):
 class Rate(Term):
     """sum_j KL(rho || the batch's mean of unit j), between Bernoulli rates (Ng 2011, section 3), a scalar."""
 
-    rho: Number = number(above=0, high=0.999999)
+    rho: Leaf = leaf_float(above=0, high=0.999999)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         activation = getattr(experiment.model.bottleneck, "activation", None)
         if activation != "sigmoid":
             raise InputError(
                 f"model.bottleneck.activation={activation}: must be sigmoid where units have a target rate"
             )
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         code, rho = seen.outputs.code, self.rho
         rate_Z = jnp.clip(jnp.mean(code.z, axis=0), TINY, 1 - TINY)
         kl_Z = rho * jnp.log(rho / rate_Z) + (1 - rho) * jnp.log((1 - rho) / (1 - rate_Z))
@@ -126,9 +131,9 @@ class Contraction(Term):
     has the same expectation (Hutchinson 1990). Nets are as in evaluation: nothing drops out, norms use what they know.
     """
 
-    probes: int | None = count(1, optional=True)
+    probes: int | None = static_int(1, optional=True)
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         units = seen.outputs.code.mask.shape[0]
         mean_BxZ, pull = jax.vjp(lambda x_BxP: encode(seen.experiment, seen.params, x_BxP).mean, seen.x)
         if self.probes is None:
@@ -137,7 +142,7 @@ class Contraction(Term):
             directions_DxZ = jnp.sign(normal_by_unit(seen.key, units, (self.probes,))).T
             scale = 1 / self.probes
 
-        def squared(direction_Z):
+        def squared(direction_Z: jax.Array) -> jax.Array:
             (gradient_BxP,) = pull(jnp.broadcast_to(direction_Z[None, :], mean_BxZ.shape))
             return jnp.sum(gradient_BxP**2, axis=1)
 
@@ -147,12 +152,14 @@ class Contraction(Term):
 DIRECTIONS = 8  # that are pulled back at a time
 
 
-def _ramp(progress, share):
+def _ramp(progress: jax.Array, share: Leaf) -> jax.Array:
     """Rises from 0 to 1 while `progress` does from 0 to `share`; 1 throughout where the share is 0."""
     return jnp.where(share > 0, jnp.minimum(1.0, progress / jnp.where(share > 0, share, 1.0)), 1.0)
 
 
-def objective(experiment, params, clean_BxP, input_BxP, at=None):
+def objective(
+    experiment: Any, params: Any, clean_BxP: jax.Array, input_BxP: jax.Array, at: jax.Array | None = None
+) -> tuple[jax.Array, dict[str, jax.Array], Any]:
     """The training objective, a scalar; its terms {name: scalar}, means over examples in nats; and what is running now.
 
     `at` is the step; without one nothing is drawn, and nets are as in evaluation.

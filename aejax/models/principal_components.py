@@ -22,8 +22,8 @@ def principal_components(stored_NxP, form, units):
         # The rounding error of a mean far from 0 would be one more direction: what is left of it is taken off again.
         mean_P += summed(lambda part: jnp.sum(form.scaled(part) - mean_P[None, :], axis=0), stored_NxP) / examples
         if examples <= SVD_EXAMPLES and not form.dynamic:
-            centred_NxP = form.scaled(stored_NxP) - mean_P[None, :]
-            _, spread_K, components_KxP = jnp.linalg.svd(centred_NxP, full_matrices=False)
+            centered_NxP = form.scaled(stored_NxP) - mean_P[None, :]
+            _, spread_K, components_KxP = jnp.linalg.svd(centered_NxP, full_matrices=False)
         else:  # much faster where there are many examples
             spread_K, components_KxP = _from_covariance(stored_NxP, form, mean_P)
         components_KxP *= (spread_K > RANK_TOLERANCE * spread_K[0])[:, None]
@@ -42,8 +42,8 @@ def _from_covariance(stored_NxP, form, mean_P):
         center_P = mean_P.astype(jnp.float64)
 
         def moments(part):
-            centred_BxP = form.scaled(part).astype(jnp.float64) - center_P[None, :]
-            return centred_BxP.T @ centred_BxP, jnp.sum(centred_BxP, axis=0)
+            centered_BxP = form.scaled(part).astype(jnp.float64) - center_P[None, :]
+            return centered_BxP.T @ centered_BxP, jnp.sum(centered_BxP, axis=0)
 
         square_PxP, sum_P = summed(moments, stored_NxP)
         offset_P = sum_P / stored_NxP.shape[0]  # the rounding error of the mean

@@ -39,7 +39,7 @@ class PrincipalComponents:
         if experiment.net.tied:
             raise InputError("net.tied=true: principal components are tied already; must be false")
         if experiment.net.center:
-            raise InputError("net.center=true: principal components are centred already; must be false")
+            raise InputError("net.center=true: principal components are centered already; must be false")
         if experiment.model.bottleneck.has_prior or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")
         if getattr(experiment.likelihood, "output", None) != "identity":

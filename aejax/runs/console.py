@@ -122,8 +122,8 @@ class Report:
         separated = [_shown(metrics.get(f"separation/{key}")) for key in ("knn_accuracy", "silhouette")]
         errors = [_shown(metrics.get(f"recon/{key}")) for key in ("mse", "psnr")]
         table.add_row(record["name"], *errors, *separated)
-        table.add_row("PCA, as many units", _shown(metrics.get("floor/pca_mse")))
-        table.add_row("mean image", _shown(metrics.get("floor/mean_mse")))
+        table.add_row("PCA, as many units", _shown(metrics.get("baseline/pca_mse")))
+        table.add_row("mean image", _shown(metrics.get("baseline/mean_mse")))
         self.console.print(table)
         if "recon/exact" in metrics:
             told = f"without a wrong pixel: {metrics['recon/exact']:.1%} of the examples"

@@ -44,9 +44,9 @@ FIELDS = {  # of run.json: the kinds that a field may be of, where it is there; 
 INSIDE = {  # the same of what is in them; None: of all the values of a mapping
     "versions": {None: (str, None)},
     "data": {"name": (str, None), "fingerprint": (str, None)},
-    "protocol": {"what": (list,), "noise": (str,), "nll_samples": (int,)},
+    "protocol": {"groups": (list,), "noise": (str,), "nll_samples": (int,)},
     "seconds": {None: (float,)},
-    "evaluation": {"absent": (dict,), "remarks": (list,), "worst": (dict,), "specificity": (dict,)},
+    "evaluation": {"absent": (dict,), "remarks": (list,), "worst": (dict,), "cross_data": (dict,)},
 }
 KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "a mapping", list: "a list", None: "null"}
 MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
@@ -71,7 +71,7 @@ def record(path):
     for name, items, kind in (
         ("evaluation.remarks", evaluation.get("remarks", ()), str),
         ("evaluated_again", fields.get("evaluated_again", ()), dict),
-        ("protocol.what", fields.get("protocol", {}).get("what", ()), str),
+        ("protocol.groups", fields.get("protocol", {}).get("groups", ()), str),
     ):
         for item in items:
             check(path, {name: item}, {name: (kind,)})

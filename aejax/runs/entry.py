@@ -2,23 +2,22 @@
 
 import contextlib
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-import hydra
 import jax
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
-from jax.experimental.compilation_cache import compilation_cache
-from omegaconf import open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from aejax.base.errors import InputError
 from aejax.base.files import locked
+from aejax.compat import hydra_compat, jax_compat
 from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained
 from aejax.config.written import write_yaml
+from aejax.datasets.dataset import Dataset
 from aejax.runs import mirror
 from aejax.runs.console import Report
 from aejax.runs.destination import check_folder, discard
+from aejax.runs.folder import Run
 from aejax.runs.group import run_group
 from aejax.runs.job import Job
 from aejax.runs.record import Clock, NotBegun, Place
@@ -32,7 +31,7 @@ CACHE = (  # of compiled programs: what run_group sets in JAX
 )
 
 
-def train(dataset, *overrides):
+def train(dataset: Dataset, *overrides: str) -> Run:
     """Trains on a Dataset; gives the Run. Overrides are those of the command line, but for the choice of the data.
 
     `data.validation`, `data.limit` and the other settings that all sources have in common hold here too. Raises
@@ -57,7 +56,7 @@ def train(dataset, *overrides):
 
 
 @contextlib.contextmanager
-def _as_before():
+def _as_before() -> Iterator[None]:
     """The process is afterwards as it was: what W&B and JAX were told for the run is taken back."""
     before = {name: getattr(jax.config, name) for name in CACHE}
     try:
@@ -66,27 +65,24 @@ def _as_before():
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
-        compilation_cache.reset_cache()  # it keeps the folder otherwise
+        jax_compat.reset_compilation_cache()  # it keeps the folder otherwise
 
 
-def _job(dataset, overrides):
+def _job(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, DictConfig]:
     """The Job and its composed configuration, with Hydra's own state as it was before."""
     given = [override for override in overrides if override.lstrip("+~").startswith("data=")]
     if given:
         raise InputError(f"{given[0]}: must not be given beside a Dataset")
-    state = Singleton.get_state()
-    try:
-        GlobalHydra.instance().clear()
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = composed(overrides)
-            check_lengths(config)
-        with open_dict(config):
-            config.hydra.runtime.choices.data = dataset.name
-        HydraConfig.instance().set_config(config)
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
-        return Job.read(without_hydra(config), config.hydra.runtime.choices, dataset=dataset), config
-    except KNOWN as error:
-        raise InputError(str(explained(error, list(overrides)))) from None
-    finally:
-        Singleton.set_state(state)
+    with hydra_compat.restored():
+        try:
+            with hydra_compat.initialized(CONF):
+                config = composed(overrides)
+                check_lengths(config)
+            with open_dict(config):
+                config.hydra.runtime.choices.data = dataset.name
+            hydra_compat.set_job(config)
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
+            return Job.read(without_hydra(config), config.hydra.runtime.choices, dataset=dataset), config
+        except KNOWN as error:
+            raise InputError(str(explained(error, list(overrides)))) from None

@@ -24,7 +24,9 @@ from aejax.training.checkpoint import Checkpoint, Progress
 from aejax.training.lanes import Layout, lane
 from aejax.training.stream import batches, pieces
 
-SMALLER = "latent_dim, net.widths, batch_size, data.limit, evaluate.what, or in a sweep lanes.max"  # takes less memory
+SMALLER = (
+    "latent_dim, net.widths, batch_size, data.limit, evaluate.groups, or in a sweep lanes.max"  # takes less memory
+)
 
 
 def run_group(jobs, places, layout, clock, report):

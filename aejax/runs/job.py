@@ -19,7 +19,7 @@ from aejax.runs.folder import FORMAT, PICTURES
 from aejax.runs.mirror import Track
 from aejax.settings.build import Build
 from aejax.settings.configuration import plain, without_hydra
-from aejax.settings.fields import declared, formats, part, words
+from aejax.settings.fields import declared, part, static_formats, static_str
 from aejax.training.checkpoint import Checkpoints
 from aejax.training.experiment import Experiment, run_id
 from aejax.training.lanes import Lanes
@@ -33,8 +33,8 @@ class Around:
     track: Track = part("mode", "start")
     lanes: Lanes = part("how", "max", "settle")
     checkpoint: Checkpoints = part("seconds")
-    figures: tuple[str, ...] = formats(*PICTURES)
-    objective: str = words()
+    figures: tuple[str, ...] = static_formats(*PICTURES)
+    objective: str = static_str()
 
 
 @struct.dataclass

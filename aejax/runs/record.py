@@ -102,7 +102,7 @@ class Lane:
             lanes=dataclasses.asdict(layout),
             data=job.dataset.described,
             likelihood=type(job.experiment.likelihood).__name__.lower(),  # what auto has settled on
-            protocol=job.experiment.evaluate.described | {"binarise": job.settings["data"]["binarise"]},
+            protocol=job.experiment.evaluate.described | {"binarize": job.settings["data"]["binarize"]},
             wandb_id=self.mirror.run_id,
             started=_now(),
         )

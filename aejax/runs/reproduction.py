@@ -15,7 +15,7 @@ from aejax.training.lanes import Layout, lane
 
 SMOOTH = ("recon/", "restore/", "elbo", "nll", "likelihood/", "code/")  # metrics that move as little as parameters do,
 SHARES = {"exact", "at_most_one_wrong", "sparsity", "correlation"}  # but for shares of what is at a threshold
-NEIGHBORS = ("separation/knn", "separation/silhouette", "baseline/")
+NEIGHBORS = ("separation/knn", "separation/silhouette", "baseline/untrained_")
 FLAGS = {"code/collapsed"}
 ROUNDING = 5e-7  # of a reconstructed pixel in float32: what the root of a squared error may be off by
 # Relative and absolute differences that are no others. On the device and with the versions of the run:
@@ -89,8 +89,8 @@ def _difference(each, metrics, z_NxZ, details):
     told = [
         f"{name} is {reported[name]} there and {now[name]} now"
         for name in sorted(now.keys() & reported.keys(), key=_place)
-        if not name.startswith("floor/")
-        and not is_close(name, reported[name], now[name], same)  # floors are the data's
+        if not name.startswith("baseline/untrained_")
+        and not is_close(name, reported[name], now[name], same)  # baselines are the data's
     ]
     told, more = told[:NAMED], len(told) - NAMED
     told += [f"{more} more differ"] if more > 0 else []

@@ -10,17 +10,17 @@ from omegaconf import OmegaConf
 from aejax.base.errors import InputError, JobFailed
 from aejax.runs.console import Report
 from aejax.settings.build import Build
-from aejax.settings.fields import choice, count
+from aejax.settings.fields import static_choice, static_int
 
 
 @struct.dataclass
 class Search:
     """How many trials in all and at once, and what is better."""
 
-    n_trials: int = count(1)
-    n_jobs: int = count(1)
-    direction: str = choice("minimize", "maximize")
-    seed: int = count(0, 2**32 - 1)
+    n_trials: int = static_int(1)
+    n_jobs: int = static_int(1)
+    direction: str = static_choice("minimize", "maximize")
+    seed: int = static_int(0, 2**32 - 1)
 
 
 def search(launcher, config_loader, config, settings, words):

@@ -14,7 +14,7 @@ from flax import struct
 from aejax.base import archive
 from aejax.base.errors import InputError
 from aejax.base.files import set_aside, write_whole
-from aejax.settings.fields import amount
+from aejax.settings.fields import static_float
 
 DIGEST = hashlib.sha256().digest_size  # bytes at the start of the file, of all that follows
 
@@ -23,7 +23,7 @@ DIGEST = hashlib.sha256().digest_size  # bytes at the start of the file, of all 
 class Checkpoints:
     """How often a training is kept: at the log points, at most every so many `seconds`."""
 
-    seconds: float = amount(low=0)
+    seconds: float = static_float(low=0)
 
 
 class Progress(typing.NamedTuple):

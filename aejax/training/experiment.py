@@ -10,7 +10,7 @@ from typing import Any
 from flax import struct
 
 from aejax.base.errors import InputError
-from aejax.settings.fields import Number, amount, choice, count, integer, part
+from aejax.settings.fields import Leaf, leaf_int, part, static_choice, static_float, static_int
 
 FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
 BESIDE = ("hydra", "track", "lanes", "checkpoint", "objective")  # settings that decide no result
@@ -28,21 +28,21 @@ class Experiment:
     `settle` fills them in and checks the components against the data and each other.
     """
 
-    seed: Number = integer(0, 2**32 - 1)
-    latent_dim: Number = integer(1, 2**16)
-    steps: int = count(1, optional=True)
-    epochs: float = amount(above=0, high=1e6, optional=True)
-    batch_size: int = count(1, optional=True)
-    log_points: int = count(1, 100_000, optional=True)
-    select: str = choice("last", "best")
-    model: Any = part("bottleneck", "terms", "fit", "check")
+    seed: Leaf = leaf_int(0, 2**32 - 1)
+    latent_dim: Leaf = leaf_int(1, 2**16)
+    steps: int = static_int(1, optional=True)
+    epochs: float = static_float(above=0, high=1e6, optional=True)
+    batch_size: int = static_int(1, optional=True)
+    log_points: int = static_int(1, 100_000, optional=True)
+    select: str = static_choice("last", "best")
+    model: Any = part("bottleneck", "terms", "solver", "check")
     likelihood: Any = part("settle", "negative_log")
     net: Any = part("encoder", "features", "decoder", "check")
     noise: Any = part("check", "__call__")
     optim: Any = part("settle", "transformation")
     pretrain: Any = part("check", "phases")
-    evaluate: Any = part("check", "what")
-    sample: Any = part("check", "codes", "images")
+    evaluate: Any = part("check", "groups")
+    sampler: Any = part("settle", "codes", "images")
     form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
 
     def settle(self, form):
@@ -70,8 +70,9 @@ class Experiment:
             log_points=self.log_points or _log_points(steps * batch_size, form.valid),
             likelihood=self.likelihood.settle(form),
             optim=self.optim.settle(batch_size < form.examples),
+            sampler=self.sampler.settle(self),
         )
-        parts = ("likelihood", "noise", "net", "model", "pretrain", "evaluate", "sample")
+        parts = ("likelihood", "noise", "net", "model", "pretrain", "evaluate", "sampler")
         for component in (getattr(settled, name) for name in parts):
             component.check(settled)
         return settled

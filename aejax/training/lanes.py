@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from flax import struct
 from jax import lax
-from jax.extend.core import subjaxprs
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from aejax.settings.fields import choice, count
+from aejax.compat import jax_compat
+from aejax.settings.fields import static_choice, static_int
 
 SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (benchmarks/lanes.py)
 
@@ -19,8 +19,8 @@ SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (be
 class Lanes:
     """How the experiments of a sweep train together; `max` is the most lanes of a program."""
 
-    how: str = choice("auto", "vmap", "map")
-    max: int | None = count(1, optional=True)
+    how: str = static_choice("auto", "vmap", "map")
+    max: int | None = static_int(1, optional=True)
 
     def settle(self, lanes, parameters):
         """vmap or map, by a rule and never by a stopwatch: the same command must give the same bits.
@@ -79,10 +79,10 @@ class Layout:
 
         The first `stacked` arguments are stacks, the others shared; those named in `donate` are given up.
         """
-        vectorised = jax.vmap if (how or self.how) == "vmap" else _mapped
+        vectorized = jax.vmap if (how or self.how) == "vmap" else _mapped
 
         def program(*arguments):
-            lanes = vectorised(lambda *own: function(*own, *arguments[stacked:]))
+            lanes = vectorized(lambda *own: function(*own, *arguments[stacked:]))
             return lanes(*arguments[:stacked])
 
         own, shared = PartitionSpec("lanes"), PartitionSpec()
@@ -113,5 +113,4 @@ def tree_bytes(tree):
 
 def value_bytes(jaxpr):
     """Bytes of every value that a jaxpr computes, those inside of its calls included."""
-    own = tree_bytes([out.aval for equation in jaxpr.eqns for out in equation.outvars])
-    return own + sum(value_bytes(inner) for inner in subjaxprs(jaxpr))
+    return tree_bytes([out.aval for equation in jax_compat.equations(jaxpr) for out in equation.outvars])

@@ -17,8 +17,8 @@ SMALLER = {  # what to change where most of the memory goes there
     "parameters": "net.widths or latent_dim",
     "a training step": "batch_size or net.widths",
     "codes": "latent_dim",
-    "the covariance of codes": "latent_dim, or evaluate.what without code",
-    "principal components": "the examples' size, or evaluate.what without floors",
+    "the covariance of codes": "latent_dim, or evaluate.groups without code",
+    "principal components": "the examples' size, or evaluate.groups without baselines",
 }
 
 
@@ -72,7 +72,7 @@ def check_memory(job):
     examples. How much more a program takes only its compilation tells.
     """
     experiment, form, params = job.experiment, job.experiment.form, _params([job])
-    what, pixels, width = experiment.evaluate.what, form.pixels, int(experiment.latent_dim)
+    measured, pixels, width = experiment.evaluate.groups, form.pixels, int(experiment.latent_dim)
     stored = sum({id(split.x): split.x.nbytes for split in job.dataset.splits.values()}.values())
     needs = {
         "data": min(stored, job.dataset.budget),
@@ -85,9 +85,9 @@ def check_memory(job):
         "the covariance of codes": 0,
         "principal components": 0,
     }
-    if "code" in what:  # and its squares
+    if "code" in measured:  # and its squares
         floats["the covariance of codes"] = floats["codes"] + 2 * width**2
-    if "floors" in what or experiment.model.fit.closed_form:
+    if "baselines" in measured or experiment.model.solver.closed_form:
         few = form.examples <= SVD_EXAMPLES and not form.dynamic
         floats["principal components"] = 2 * pixels * (form.examples if few else pixels)
     most = max(floats, key=floats.get)

@@ -1,6 +1,6 @@
 """Pretraining: the layers of a dense net learn one after another, before descent takes the whole.
 
-A phase trains one layer from the data towards the code, that of the code last. Its input is what the layers below make
+A phase trains one layer from the data toward the code, that of the code last. Its input is what the layers below make
 of the data, and they stay as they are.
 """
 
@@ -15,7 +15,7 @@ from aejax.base.keys import Purpose, key_for, normal_by_unit
 from aejax.models import autoencoder
 from aejax.models.bottlenecks import latent_mask
 from aejax.models.nets.dense import Mlp
-from aejax.settings.fields import Number, amount, count, number
+from aejax.settings.fields import Leaf, leaf_float, static_float, static_int
 
 
 @struct.dataclass
@@ -34,10 +34,10 @@ class Together:
 class Layerwise:
     """The base: `share` of the steps are the layers', in equal parts, the rest is the whole's.
 
-    So a run with pretraining takes as many steps as one without. Each phase has an optimiser and a schedule of its own.
+    So a run with pretraining takes as many steps as one without. Each phase has an optimizer and a schedule of its own.
     """
 
-    share: float = amount(above=0, high=0.99)
+    share: float = static_float(above=0, high=0.99)
 
     def check(self, experiment):
         """Raises InputError where the layers cannot learn one by one."""
@@ -54,7 +54,7 @@ class Layerwise:
         if net.norm != "none" or net.residual:
             setting = "net.residual=true" if net.residual else f"net.norm={net.norm}"
             raise InputError(f"pretrain={kind}: layers that learn alone have no norm and no shortcut, not {setting}")
-        if experiment.model.fit.closed_form:
+        if experiment.model.solver.closed_form:
             raise InputError(f"pretrain={kind}: a model in closed form has no steps; must be none")
         if min(self.phases(experiment)) < 1:
             layers = len(net.widths) + 1
@@ -70,7 +70,7 @@ class Layerwise:
         return tuple(end - start for start, end in itertools.pairwise(ends))
 
     def loss(self, experiment, params, place, clean_BxP, input_BxP, at):
-        """What the layer at `place` minimises in step `at`, a mean over examples; its gradient is that layer's."""
+        """What the layer at `place` minimizes in step `at`, a mean over examples; its gradient is that layer's."""
         raise NotImplementedError
 
     def unrolled(self, experiment, params):
@@ -110,10 +110,10 @@ class Greedy(Layerwise):
     """Each layer is an autoencoder of its own input (Bengio et al. 2007), a denoising one (Vincent et al. 2010, 3.3).
 
     The first layer reconstructs the pixels by the run's likelihood, from an input with the run's noise; the others
-    minimise the squared error of the layer below's activations, of which a share `corruption` is set to 0 at each step.
+    minimize the squared error of the layer below's activations, of which a share `corruption` is set to 0 at each step.
     """
 
-    corruption: Number = number(0, 0.99)
+    corruption: Leaf = leaf_float(0, 0.99)
 
     def loss(self, experiment, params, place, clean_BxP, input_BxP, at):
         net = experiment.net
@@ -140,7 +140,7 @@ class RBM(Layerwise):
     The loss is F(v) - F(v') for the free energy F and the chain's end v', whose gradient is that of CD.
     """
 
-    cd: int = count(1, 1000)
+    cd: int = static_int(1, 1000)
 
     def check(self, experiment):
         super().check(experiment)

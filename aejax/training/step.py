@@ -44,7 +44,7 @@ class State:
 
 def segments(experiment):
     """The numbers of steps between log points, at most two distinct ones so that few programs are compiled."""
-    if experiment.model.fit.closed_form:
+    if experiment.model.solver.closed_form:
         return [0]
     points = min(experiment.log_points, experiment.steps)
     length, longer = divmod(experiment.steps, points)
@@ -58,7 +58,7 @@ def init(experiment, data, width):
         form = experiment.form
         center_P = mean_example(data.train, form) if data.mean is None else form.scaled(data.mean)
         params = params | {"running": params["running"] | {"center": center_P}}
-    params = experiment.model.fit.start(params, data.train, experiment.form)
+    params = experiment.model.solver.start(params, data.train, experiment.form)
     given = experiment.batch_size == experiment.form.examples or experiment.form.streamed
     return State(
         params=params,
@@ -113,7 +113,7 @@ def step(experiment, state, data, at, stored_BxP=None):
     """
     if stored_BxP is None:
         state, stored_BxP = batch(experiment, state, data, at)
-    clean_BxP = experiment.form.drawn(key_for(experiment.seed, Purpose.BINARISE, at), stored_BxP)
+    clean_BxP = experiment.form.drawn(key_for(experiment.seed, Purpose.BINARIZE, at), stored_BxP)
     input_BxP = experiment.noise(key_for(experiment.seed, Purpose.NOISE, at), clean_BxP, experiment.form.shape)
     phases = experiment.pretrain.phases(experiment)
 

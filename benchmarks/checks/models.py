@@ -1,4 +1,4 @@
-"""Objectives, likelihoods, nets, principal components and floors: real trainings beside independent oracles."""
+"""Objectives, likelihoods, nets, principal components and baselines: real trainings beside independent oracles."""
 
 import tempfile
 from pathlib import Path
@@ -24,8 +24,8 @@ def _letters():
     return Letters().load()
 
 
-def _grey_emoji():
-    return Emoji(color="grey").load()
+def _gray_emoji():
+    return Emoji(color="gray").load()
 
 
 def _absent(run):
@@ -35,7 +35,7 @@ def _absent(run):
 def check_annealing_counts_joint_steps():
     """After layerwise pretraining, annealing rises from 0 at the first joint step."""
     words = ["model=vae", "pretrain=greedy", "net.widths=[8]", "model.anneal=0.5", "steps=80", "log_points=80"]
-    rows = _run(_letters(), *words, "evaluate.what=[reconstruction]").history[40:]
+    rows = _run(_letters(), *words, "evaluate.groups=[reconstruction]").history[40:]
     weights = [(row["train/loss"] - row["train/reconstruction"]) / row["train/kl"] for row in rows]
     expected = np.minimum(1, np.arange(40) / 20)
     error = float(np.abs(np.array(weights) - expected).max())
@@ -44,9 +44,9 @@ def check_annealing_counts_joint_steps():
 
 def check_bits_per_dimension():
     """Bits a dimension are -log2 of the density less 8 bits under a Gaussian of bytes, and null under a Bernoulli."""
-    words = ["model=vae", "net.widths=[8]", "steps=50", "log_points=1", "evaluate.what=[nll]", "evaluate.samples=4"]
-    gaussian = _run(_grey_emoji(), *words, "likelihood=gaussian").metrics
-    bernoulli = _run(_grey_emoji(), *words, "likelihood=bernoulli")
+    words = ["model=vae", "net.widths=[8]", "steps=50", "log_points=1", "evaluate.groups=[nll]", "evaluate.samples=4"]
+    gaussian = _run(_gray_emoji(), *words, "likelihood=gaussian").metrics
+    bernoulli = _run(_gray_emoji(), *words, "likelihood=bernoulli")
     name = "likelihood/bits_per_dim"
     expected = gaussian["nll"] / (144 * np.log(2)) + 8
     measured = f"gaussian {gaussian[name]:.4f} of {expected:.4f}, bernoulli {bernoulli.metrics[name]}"
@@ -59,19 +59,19 @@ def check_components_beyond_the_rank():
     train = np.repeat(rng.random((8, 30)), 6, axis=0).astype(np.float32)
     test = rng.random((40, 30)).astype(np.float32)
     dataset = Dataset(name="repeated", train=train, test=test)
-    words = ["model=pca", "latent_dim=20", "data.validation=0", "evaluate.what=[reconstruction,floors]"]
+    words = ["model=pca", "latent_dim=20", "data.validation=0", "evaluate.groups=[reconstruction,baselines]"]
     metrics = _run(dataset, *words).metrics
     mean = train.astype(float).mean(axis=0)
     basis = np.linalg.svd(train - mean)[2][:7]
     expected = float(np.mean((test - mean - (test - mean) @ basis.T @ basis) ** 2))
-    measured = f"recon/mse {metrics['recon/mse']:.5f}, floor {metrics['floor/pca_mse']:.5f}, numpy {expected:.5f}"
-    return measured, max(abs(metrics[name] - expected) for name in ("recon/mse", "floor/pca_mse")) < 1e-5
+    measured = f"recon/mse {metrics['recon/mse']:.5f}, floor {metrics['baseline/pca_mse']:.5f}, numpy {expected:.5f}"
+    return measured, max(abs(metrics[name] - expected) for name in ("recon/mse", "baseline/pca_mse")) < 1e-5
 
 
 def check_the_loss_of_pca_of_drawn_pixels():
     """The loss of PCA on pixels that are drawn at each step is its mean over draws."""
-    dataset = _grey_emoji()
-    words = ["model=pca", "latent_dim=4", "data.binarise=dynamic", "evaluate.what=[reconstruction]"]
+    dataset = _gray_emoji()
+    words = ["model=pca", "latent_dim=4", "data.binarize=dynamic", "evaluate.groups=[reconstruction]"]
     run = _run(dataset, *words)
     layer = run.params["from_code"]
     kernel, mean = np.asarray(layer["kernel"], float), np.asarray(layer["bias"], float)
@@ -88,7 +88,7 @@ def check_a_kernel_of_any_side():
     """An encoder of kernel 3 and stride 2 is lax's convolution of 3 x 3 weights: codes from disk are the oracle's."""
     dataset = _letters()
     words = ["net=conv", "net.kernel=3", "net.stride=2", "net.widths=[5]", "steps=50", "log_points=1"]
-    run = _run(dataset, *words, "evaluate.what=[reconstruction]")
+    run = _run(dataset, *words, "evaluate.groups=[reconstruction]")
     params, x = run.params, dataset.test.x.astype(np.float32).reshape(-1, 7, 5, 1)
     layer = params["encoder"]["Convolution_0"]["Dense_0"]
     weights, kernel, begin = np.asarray(layer["kernel"]), np.zeros((3, 3, 1, 5), np.float32), 0
@@ -108,7 +108,7 @@ def check_a_kernel_of_any_side():
 def check_the_posterior_mean_over_glyphs():
     """The floor of restoring flipped letters is the posterior mean's error, and the run is not below it."""
     words = ["noise=flip", "noise.level=0.1", "steps=1500", "log_points=1", "latent_dim=8", "evaluate.noise=grid"]
-    metrics = _run(_letters(), *words, "evaluate.what=[restoration]").metrics
+    metrics = _run(_letters(), *words, "evaluate.groups=[restoration]").metrics
     glyphs = _letters().train.x.reshape(27, 35).astype(float)
     clean = np.tile(glyphs, (2000, 1))
     noisy = np.abs(clean - (np.random.default_rng(0).random(clean.shape) < 0.1))
@@ -121,7 +121,7 @@ def check_the_posterior_mean_over_glyphs():
 
 def check_a_limit_leaves_the_test_whole():
     """A limit on letters trains fewer glyphs and tests all of them."""
-    run = _run(_letters(), "data.limit=10", "steps=50", "log_points=1", "evaluate.what=[reconstruction,separation]")
+    run = _run(_letters(), "data.limit=10", "steps=50", "log_points=1", "evaluate.groups=[reconstruction,separation]")
     sizes, nearest = run.record["data"]["examples"], run.metrics["separation/knn1_accuracy"]
     return f"{sizes}, 1-NN {nearest:.3f}", (sizes["train"], sizes["test"]) == (10, 27) and nearest <= 10 / 27 + 1e-6
 
@@ -129,7 +129,7 @@ def check_a_limit_leaves_the_test_whole():
 def check_untrained_is_not_collapsed():
     """A code that carries nats before the decoder has learned to use it is not told to have collapsed."""
     words = ["model=vae", "latent_dim=8", "net.widths=[8]", "optim.lr=1e-6", "steps=10", "log_points=1"]
-    run = _run(_letters(), *words, "evaluate.what=[reconstruction,code]")
+    run = _run(_letters(), *words, "evaluate.groups=[reconstruction,code]")
     remarks, nats = run.record["evaluation"].get("remarks", []), run.metrics["code/kl"]
     told = any("collapse" in remark for remark in remarks) or bool(run.metrics["code/collapsed"])
     return f"{nats:.2f} nats, {len(remarks)} remarks, collapse {told}", nats > 0.1 and not told
@@ -138,7 +138,7 @@ def check_untrained_is_not_collapsed():
 def check_psnr_of_real_data():
     """PSNR is null for real data, with a reason."""
     x = np.random.default_rng(0).normal(size=(60, 6)).astype(np.float32)
-    run = _run(Dataset(name="real", train=x), "net.widths=[4]", "steps=5", "evaluate.what=[reconstruction]")
+    run = _run(Dataset(name="real", train=x), "net.widths=[4]", "steps=5", "evaluate.groups=[reconstruction]")
     psnr = run.metrics["recon/psnr"]
     return f"{psnr}, {_absent(run).get('recon/psnr')}", psnr is None and bool(_absent(run).get("recon/psnr"))
 
@@ -149,7 +149,7 @@ def check_fisher_ratio_of_tight_classes():
     y = np.arange(600) % 4
     x = np.stack([y + 2e-4 * rng.normal(size=600), rng.normal(size=600)], axis=1).astype(np.float32)
     dataset = Dataset(name="tight", train=(x, y), test=(x[:300], y[:300]))
-    run = _run(dataset, "model=pca", "latent_dim=2", "evaluate.what=[separation]")
+    run = _run(dataset, "model=pca", "latent_dim=2", "evaluate.groups=[separation]")
     z, y = run.codes["z"].astype(float), run.codes["y"]
     means = np.array([z[y == label].mean(axis=0) for label in range(4)])
     apart, between = z - means[y], (means - z.mean(axis=0)) * np.sqrt(np.bincount(y))[:, None]
@@ -161,7 +161,7 @@ def check_fisher_ratio_of_tight_classes():
 def check_l1_counts_the_weights():
     """The L1 term that is reported is that of the codes and weights on disk, with weights of length 1."""
     words = ["model=l1_ae", "net=linear", "latent_dim=16", "steps=600", "log_points=600"]
-    run = _run(_letters(), *words, "evaluate.what=[reconstruction]")
+    run = _run(_letters(), *words, "evaluate.groups=[reconstruction]")
     lengths = np.linalg.norm(np.asarray(run.params["from_code"]["kernel"], float), axis=1)
     expected = float((np.abs(run.codes["z"]) @ lengths).mean())
     reported = run.history[-1]["train/l1"]

@@ -52,7 +52,7 @@ def check_standardized_arrays_are_scikit_learns():
         left, out, _ = run("near", *words, "data.standardize=true")
         if left is None:
             return f"told: {warned}, data.standardize is refused", False
-        floor = left.metrics["floor/mean_mse"]
+        floor = left.metrics["baseline/mean_mse"]
     expected = (StandardScaler().fit(x).transform(test) ** 2).mean()
     said = "kind real, standardized" in out.splitlines()[0]
     told = f"told: {warned}, said: {said}, mean squared test value {floor:.6f}, expected {expected:.6f}"
@@ -78,13 +78,13 @@ def check_a_limited_test_set_is_a_stratified_part():
 
 def check_pictures_show_every_class():
     """reconstructions.png of a sorted folder shows each of its three classes by its share of the examples."""
-    greys = {"a": 60, "b": 140, "c": 220}
+    grays = {"a": 60, "b": 140, "c": 220}
     rng = np.random.default_rng(0)
     with place():
-        for name, grey in greys.items():
+        for name, gray in grays.items():
             Path("own", name).mkdir(parents=True)
             for index in range(400):
-                image = np.full((8, 8), grey, np.uint8)
+                image = np.full((8, 8), gray, np.uint8)
                 image[:, 0] = rng.integers(0, 256, 8)
                 Image.fromarray(image).save(f"own/{name}/{index:03d}.png")
         left, _, err = run("run", "data=images", "data.path=own", "data.test=0.5")
@@ -92,7 +92,7 @@ def check_pictures_show_every_class():
             return err, False
         with Image.open("run/figures/reconstructions.png") as picture:
             pixels = np.asarray(picture.convert("RGB")).astype(int)
-        exact = [int((np.abs(pixels - grey).max(axis=2) == 0).sum()) for grey in greys.values()]
+        exact = [int((np.abs(pixels - gray).max(axis=2) == 0).sum()) for gray in grays.values()]
     share = np.array(exact) / max(1, sum(exact))
     return f"shares of the pixels {np.round(share, 2).tolist()}", bool((np.abs(share - 1 / 3) < 0.1).all())
 
@@ -123,7 +123,7 @@ def check_an_anomaly_run_names_its_mistakes():
     misses, alarms = np.array(told["worst_misses"]), np.array(told["worst_false_alarms"])
     below = np.array(told["worst_misses_score"]) <= told["threshold"]
     normal = np.isin(y, NORMAL)
-    missed = round((1 - metrics["anomaly/found"]) * (~normal).sum())
+    missed = round((1 - metrics["anomaly/tpr"]) * (~normal).sum())
     passed = shown and not normal[misses].any() and normal[alarms].all() and below.sum() == min(missed, len(misses))
     return f"threshold {told['threshold']:.3g}, {missed} missed, {below.sum()} of {len(misses)} listed are", bool(
         passed

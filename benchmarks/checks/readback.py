@@ -86,7 +86,7 @@ def check_evaluation_adds_nothing_to_a_run_that_does_not_reproduce():
     content[-4000:-2000] = content[-2000:]  # what is read is whole, and other numbers
     path.write_bytes(bytes(content))
     before = (run / "metrics.json").read_bytes(), (run / "run.json").read_bytes()
-    status, _, err = command("aejax.evaluate", run, "what=[nll]", "noise=own")
+    status, _, err = command("aejax.evaluate", run, "groups=[nll]", "noise=own")
     same = before == ((run / "metrics.json").read_bytes(), (run / "run.json").read_bytes())
     return (
         f"status {status}, {'nothing' if same else 'something'} added",
@@ -97,7 +97,7 @@ def check_evaluation_adds_nothing_to_a_run_that_does_not_reproduce():
 def check_evaluation_of_a_lane_gives_what_the_run_reported():
     """aejax.evaluate of the narrow lanes of a sweep gives every number of metrics.json again (1e-4)."""
     runs = [copied(run, f"again{run.name}") for run in (sweep()[0], sweep()[2])]
-    status, out, _ = command("aejax.evaluate", *runs, "what=[reconstruction,code,separation]", "noise=own")
+    status, out, _ = command("aejax.evaluate", *runs, "groups=[reconstruction,code,separation]", "noise=own")
     differing = out.count("stays as it is")
     return f"status {status}, {differing} numbers differ", status == 0 and differing == 0
 
@@ -110,7 +110,7 @@ def check_a_code_is_traced_to_its_picture():
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rng.integers(0, 256, (6, 6), np.uint8)).save(path)
     words = ["data=images", f"data.path={folder}", "data.test=0.3", "likelihood=bernoulli", *SHORT]
-    status, _, err = command("aejax", *words, "evaluate.what=[reconstruction]", "hydra.run.dir=pictured")
+    status, _, err = command("aejax", *words, "evaluate.groups=[reconstruction]", "hydra.run.dir=pictured")
     assert status == 0, err
     with np.load(place() / "pictured" / "codes.npz", allow_pickle=False) as file:
         codes = dict(file)
@@ -130,9 +130,9 @@ def check_errors_across_data_have_a_key_for_each_data_set():
         status, _, err = command("aejax", *SHORT, f"data.classes={classes}", f"hydra.run.dir={name}")
         assert status == 0, err
         runs.append(place() / name)
-    status, *_ = command("aejax.evaluate", *runs, "what=[reconstruction]", "noise=own", "--across")
+    status, *_ = command("aejax.evaluate", *runs, "groups=[reconstruction]", "noise=own", "--across")
     metrics = [json.loads((run / "metrics.json").read_text()) for run in runs]
-    keys = [sorted(name for name in each if name.startswith("specificity/")) for each in metrics]
+    keys = [sorted(name for name in each if name.startswith("cross_data/")) for each in metrics]
     own = [any(np.isclose(each[name], each["recon/mse"], rtol=1e-4) for name in keys[0]) for each in metrics if keys[0]]
     return f"keys {', '.join(keys[0])}", status == 0 and keys[0] == keys[1] and len(keys[0]) == 2 and all(own)
 
@@ -161,5 +161,5 @@ def check_a_damaged_record_gets_one_line():
     run = copied(sweep()[1], "damaged")
     record = json.loads((run / "run.json").read_text())
     (run / "run.json").write_text(json.dumps(record | {"evaluation": [1, 2]}))
-    status, _, err = command("aejax.evaluate", run, "what=[reconstruction]", "noise=own")
+    status, _, err = command("aejax.evaluate", run, "groups=[reconstruction]", "noise=own")
     return f"status {status}, {err.count(chr(10))} lines", status == 2 and err.count("\n") == 1

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import yaml
 
-WORDS = ["steps=2", "log_points=1", "net.widths=[4]", "track=off", "figures=false", "evaluate.what=[reconstruction]"]
+WORDS = ["steps=2", "log_points=1", "net.widths=[4]", "track=off", "figures=false", "evaluate.groups=[reconstruction]"]
 HOSTILE = [
     "hydra.sweep.subdir=../X", "hydra.sweep.subdir={top}/X",
     "hydra.output_subdir=../../X", "hydra.output_subdir={top}/X",

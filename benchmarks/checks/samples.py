@@ -58,7 +58,7 @@ def told(**values):
 
 def check_sparse_codes_are_sampled_from():
     """Samples of a density of sparse codes are glyphs as often as those that numpy draws from the same Gaussian."""
-    words = ["model=sparse_ae", "sample.how=gaussian", "evaluate.what=[generation]"]
+    words = ["model=sparse_ae", "sampler=gaussian", "evaluate.groups=[generation]"]
     finished = run(*words)
     job, _, decode = rebuilt(finished, *words)
     z, x = finished.codes["z"].astype(float), job.dataset.train.x.reshape(27, -1).astype(float)
@@ -73,7 +73,7 @@ def check_sparse_codes_are_sampled_from():
 
 def check_draws_are_compared_with_draws():
     """Samples of dynamically binarized digits count as copies, and are as near to test digits, as numpy's draws are."""
-    words = [*DIGITS, "data.binarise=dynamic", "evaluate.what=[generation]"]
+    words = [*DIGITS, "data.binarize=dynamic", "evaluate.groups=[generation]"]
     finished, rng = run(*words), np.random.default_rng(0)
     job, encode, decode = rebuilt(finished, *words)
     stored = {name: split.x.reshape(len(split.x), -1) / 255 for name, split in job.dataset.splits.items()}
@@ -109,7 +109,7 @@ def check_the_order_of_a_file_does_not_matter():
         path = empty() / "blobs.npz"
         np.savez(path, **splits)
         words = [f"data.path={path}", "data.validation=0", "evaluate.noise=grid", "steps=300", "net.widths=[16]"]
-        words += ["data=arrays", "model=vae", "latent_dim=3", "evaluate.what=[separation,generation,usefulness]"]
+        words += ["data=arrays", "model=vae", "latent_dim=3", "evaluate.groups=[separation,generation,usefulness]"]
         metrics[order] = run(*words).metrics
     names = ["generation/coverage", "separation/knn_accuracy", "robust/gaussian/0.1/knn_accuracy"]
     names += ["usefulness/probe_accuracy_10_labels", "generation/nearest_train"]
@@ -120,7 +120,7 @@ def check_the_order_of_a_file_does_not_matter():
 
 def check_the_baseline_is_the_net_before_its_first_step():
     """A run's untrained baseline is the separation of a run whose steps change nothing."""
-    words = ["net.widths=[16]", "seed=5", "evaluate.what=[separation]"]
+    words = ["net.widths=[16]", "seed=5", "evaluate.groups=[separation]"]
     finished, still = run(*words, "steps=300").metrics, run(*words, "steps=1", "optim.lr=1e-12").metrics
     baseline, before = finished.get("baseline/untrained_knn_accuracy"), still["separation/knn_accuracy"]
     after = finished["separation/knn_accuracy"]
@@ -133,7 +133,7 @@ def check_few_labels_are_drawn_often():
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    words = [*DIGITS, "evaluate.what=[usefulness]"]
+    words = [*DIGITS, "evaluate.groups=[usefulness]"]
     finished, rng = run(*words), np.random.default_rng(0)
     job, encode, _ = rebuilt(finished, *words)
     z, y = {}, {}
@@ -156,11 +156,11 @@ def check_few_labels_are_drawn_often():
 
 
 def check_groups_do_not_depend_on_their_company():
-    """neighbourhood, separation and probe give alone what they give together."""
-    words, groups = ["steps=200", "net.widths=[16]"], ("neighbourhood", "separation", "probe")
-    together = run(*words, f"evaluate.what=[{','.join(groups)}]").metrics
+    """neighborhood, separation and probe give alone what they give together."""
+    words, groups = ["steps=200", "net.widths=[16]"], ("neighborhood", "separation", "probe")
+    together = run(*words, f"evaluate.groups=[{','.join(groups)}]").metrics
     largest = 0.0
     for group in groups:
-        for name, value in run(*words, f"evaluate.what=[{group}]").metrics.items():
+        for name, value in run(*words, f"evaluate.groups=[{group}]").metrics.items():
             largest = max(largest, abs(value - together[name]))
     return f"largest difference {largest:.2g} of {len(together)} metrics", largest < 1e-6

@@ -18,7 +18,7 @@ from aejax.data import Dataset
 import jax
 before = dict(os.environ), jax.config.jax_compilation_cache_dir, logging.getLogger("wandb").level
 x = np.random.default_rng(0).random((60, 5))
-words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "evaluate.what=[reconstruction]"]
+words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "evaluate.groups=[reconstruction]"]
 run = aejax.train(Dataset(train=x), *words, "track=offline", "hydra.run.dir=run")
 after = dict(os.environ), jax.config.jax_compilation_cache_dir, logging.getLogger("wandb").level
 left = sorted(name for name in after[0] if after[0][name] != before[0].get(name))

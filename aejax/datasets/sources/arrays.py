@@ -11,18 +11,18 @@ from aejax.base.devices import check_memory
 from aejax.base.errors import InputError
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.storage import KINDS
-from aejax.settings.fields import choice, words
+from aejax.settings.fields import static_choice, static_str
 
 
 @struct.dataclass
 class ArrayFiles:
     """Examples [N, …] with or without labels [N]; conf/data/arrays.yaml explains the settings."""
 
-    path: str = words()
-    labels: str | None = words(optional=True)
-    test_path: str | None = words(optional=True)
-    test_labels: str | None = words(optional=True)
-    kind: str = choice("auto", *KINDS)
+    path: str = static_str()
+    labels: str | None = static_str(optional=True)
+    test_path: str | None = static_str(optional=True)
+    test_labels: str | None = static_str(optional=True)
+    kind: str = static_choice("auto", *KINDS)
 
     def load(self):
         """The Dataset; examples of more than one axis that are no images become vectors."""

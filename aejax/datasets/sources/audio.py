@@ -10,27 +10,27 @@ from aejax.base.errors import InputError
 from aejax.datasets.cache import kept, own_folder
 from aejax.datasets.dataset import Dataset, Split
 from aejax.datasets.folders import Folder, read_all, refuse_broken
-from aejax.settings.fields import amount, count, flag, words
+from aejax.settings.fields import static_bool, static_float, static_int, static_str
 
 
 @struct.dataclass
 class Audio:
-    """Windows of log-mel spectra as grey images, low frequencies below; conf/data/audio.yaml explains the settings.
+    """Windows of log-mel spectra as gray images, low frequencies below; conf/data/audio.yaml explains the settings.
 
     Power is in dB of a full-scale sine. The windows of a file are never in two splits.
     """
 
-    path: str = words()
-    rate: int = count(1000, 192_000)
-    bands: int = count(1, 1024)
-    frames: int = count(1, 4096)
-    window: int = count(16, 2**16)
-    hop: int = count(1, 2**16)
-    floor: float = amount(-200, -1)
-    skip_broken: bool = flag()
+    path: str = static_str()
+    rate: int = static_int(1000, 192_000)
+    bands: int = static_int(1, 1024)
+    frames: int = static_int(1, 4096)
+    window: int = static_int(16, 2**16)
+    hop: int = static_int(1, 2**16)
+    floor: float = static_float(-200, -1)
+    skip_broken: bool = static_bool()
 
     def load(self):
-        """The Dataset, grey, [N, bands, frames, 1]."""
+        """The Dataset, gray, [N, bands, frames, 1]."""
         folder = Folder.read(self.path, (".wav",))
         key = folder.key(self.rate, self.bands, self.frames, self.window, self.hop, self.floor, self.skip_broken)
         splits, told = kept([own_folder() / key], lambda: self._read(folder))
@@ -38,7 +38,7 @@ class Audio:
         windows = np.arange(len(groups)) - np.searchsorted(groups, groups)  # from the start of each file
         names = np.array([f"{name}#{window}" for name, window in zip(folder.named(groups), windows, strict=True)])
         train = dataclasses.replace(splits["train"], groups=groups, names=names)
-        return Dataset(folder.path.name, "grey", train, label_names=folder.names, warnings=tuple(told["warnings"]))
+        return Dataset(folder.path.name, "gray", train, label_names=folder.names, warnings=tuple(told["warnings"]))
 
     def _read(self, folder):
         try:
@@ -76,7 +76,7 @@ class Audio:
             y=samples, sr=self.rate, n_fft=self.window, hop_length=self.hop, n_mels=self.bands, center=False, norm=None
         )
         decibels_BxT = librosa.power_to_db(power_BxT, ref=sine, amin=1e-20, top_db=None)
-        grey_BxT = np.round(255 * np.clip(1 - decibels_BxT / self.floor, 0, 1)).astype(np.uint8)[::-1]
-        count = grey_BxT.shape[1] // self.frames
-        windows = grey_BxT[:, : count * self.frames].reshape(self.bands, count, self.frames)
+        gray_BxT = np.round(255 * np.clip(1 - decibels_BxT / self.floor, 0, 1)).astype(np.uint8)[::-1]
+        count = gray_BxT.shape[1] // self.frames
+        windows = gray_BxT[:, : count * self.frames].reshape(self.bands, count, self.frames)
         return windows.transpose(1, 0, 2)[..., None]

@@ -9,10 +9,10 @@ from aejax.datasets.dataset import Dataset, Split
 
 @struct.dataclass
 class Digits:
-    """The test set of the UCI handwritten digits (Alpaydin & Kaynak 1998), 17 grey levels."""
+    """The test set of the UCI handwritten digits (Alpaydin & Kaynak 1998), 17 gray levels."""
 
     def load(self):
-        """The Dataset, grey, [1797, 8, 8, 1]."""
+        """The Dataset, gray, [1797, 8, 8, 1]."""
         try:
             from sklearn.datasets import load_digits
         except ImportError:
@@ -21,4 +21,4 @@ class Digits:
         x = np.round(found.images * (255 / 16)).astype(np.uint8)[..., None]
         split = Split(x, found.target.astype(np.int32))
         names = tuple(str(name) for name in found.target_names)
-        return Dataset("digits", "grey", split, label_names=names, licence="UCI Machine Learning Repository, CC BY 4.0")
+        return Dataset("digits", "gray", split, label_names=names, license="UCI Machine Learning Repository, CC BY 4.0")

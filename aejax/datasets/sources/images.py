@@ -13,8 +13,8 @@ from aejax.base.errors import InputError
 from aejax.datasets.cache import kept, own_folder
 from aejax.datasets.dataset import Dataset, Split
 from aejax.datasets.folders import Folder, read_all, refuse_broken
-from aejax.datasets.pixels import GREY, large_allowed, opened, pixels
-from aejax.settings.fields import choice, counts, flag, words
+from aejax.datasets.pixels import GRAY, large_allowed, opened, pixels
+from aejax.settings.fields import static_bool, static_choice, static_ints, static_str
 
 KEPT = 2  # raise it where what is told of decoded images changes
 MOST_PIXELS = 2**24  # of an example, 4096 x 4096; one layer of 64 units takes 4 GiB for them
@@ -23,14 +23,14 @@ ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 @struct.dataclass
 class Images:
-    """Images of any size, grey or rgb; conf/data/images.yaml explains the settings."""
+    """Images of any size, gray or rgb; conf/data/images.yaml explains the settings."""
 
-    path: str = words()
-    test_path: str | None = words(optional=True)
-    color: str = choice("auto", "grey", "rgb")
-    size: tuple[int, ...] | None = counts(1, 2**14, optional=True)
-    fit: str = choice("crop", "resize")
-    skip_broken: bool = flag()
+    path: str = static_str()
+    test_path: str | None = static_str(optional=True)
+    color: str = static_choice("auto", "gray", "rgb")
+    size: tuple[int, ...] | None = static_ints(1, 2**14, optional=True)
+    resize: str = static_choice("crop", "stretch")
+    skip_broken: bool = static_bool()
 
     def load(self):
         """The Dataset, [N, height, width, 1 or 3]."""
@@ -45,7 +45,9 @@ class Images:
             folders["test"] = Folder.read(self.test_path, ENDINGS, "data.test_path")
             if folders["test"].names != folders["train"].names:
                 raise InputError(f"data.test_path={self.test_path}: must have the class folders of data.path")
-        key = "-".join(each.key(KEPT, self.color, self.size, self.fit, self.skip_broken) for each in folders.values())
+        key = "-".join(
+            each.key(KEPT, self.color, self.size, self.resize, self.skip_broken) for each in folders.values()
+        )
         with large_allowed():
             splits, told = kept([own_folder() / key], lambda: self._read(folders))
         for name, folder in folders.items():
@@ -58,7 +60,7 @@ class Images:
     def _read(self, folders):
         headers = {name: read_all(folder.files, _header)[0] for name, folder in folders.items()}
         modes = {header[0] for found in headers.values() for header in found if header}
-        kind = self.color if self.color != "auto" else "grey" if modes <= set(GREY) else "rgb"
+        kind = self.color if self.color != "auto" else "gray" if modes <= set(GRAY) else "rgb"
         splits, warnings, places = {}, [], {}
         for name, folder in folders.items():
             key = "data.path" if name == "train" else "data.test_path"
@@ -70,7 +72,7 @@ class Images:
                         f"{key}={folder.path}: images of {len(sizes)} sizes ({common}); "
                         "must have data.size=[height,width]"
                     )
-            self._check_size(f"{key}={folder.path}", headers[name], 1 if kind == "grey" else 3)
+            self._check_size(f"{key}={folder.path}", headers[name], 1 if kind == "gray" else 3)
             made, broken = read_all(folder.files, lambda path: self._pixels(path, kind))
             if broken and not self.skip_broken:
                 refuse_broken(folder, broken, "images", key)
@@ -102,7 +104,7 @@ class Images:
                 size = self.size[::-1]
                 image = image.convert("RGB") if image.mode == "P" else image
                 image = (
-                    ImageOps.fit(image, size) if self.fit == "crop" else image.resize(size, Image.Resampling.BICUBIC)
+                    ImageOps.fit(image, size) if self.resize == "crop" else image.resize(size, Image.Resampling.BICUBIC)
                 )
             return pixels(image, kind)
 

@@ -1,4 +1,4 @@
-"""Windows of six sensors on a rotating machine, generated, with labelled faults: for anomaly work.
+"""Windows of six sensors on a rotating machine, generated, with labeled faults: for anomaly work.
 
 A machine turns at a frequency of its own, 2 to 4 turns a window, at a load of 0.5 to 1.5. Six channels of 32 steps:
 vibration along three axes (the turn, its second harmonic and noise, amplitude by load), motor current (load, ripple at
@@ -17,7 +17,7 @@ import numpy as np
 from flax import struct
 
 from aejax.datasets.dataset import Dataset, Split
-from aejax.settings.fields import count, number
+from aejax.settings.fields import leaf_float, static_int
 
 CHANNELS = ("vibration x", "vibration y", "vibration z", "current", "temperature", "speed")
 FAULTS = ("normal", "imbalance", "bearing", "drift", "dropout", "spike")
@@ -29,10 +29,10 @@ NOISE = 0.05
 class Sensors:
     """Training windows are normal but for a share `contamination`; half of the test windows are faulty."""
 
-    examples: int = count(20, 1_000_000)
-    test_examples: int = count(10, 1_000_000)
-    contamination: float = number(0, 1)
-    generator_seed: int = count(0, 2**32 - 1)
+    examples: int = static_int(20, 1_000_000)
+    test_examples: int = static_int(10, 1_000_000)
+    contamination: float = leaf_float(0, 1)
+    generator_seed: int = static_int(0, 2**32 - 1)
 
     def load(self):
         """The Dataset, real, [N, 6 x 32], one channel after another."""
@@ -42,7 +42,7 @@ class Sensors:
             self._split(rng, self.test_examples, 0.5),
         )
         note = f"channels {', '.join(CHANNELS)}, each of {STEPS} steps"
-        return Dataset("sensors", "real", train, test=test, label_names=FAULTS, note=note, licence="part of aejax, MIT")
+        return Dataset("sensors", "real", train, test=test, label_names=FAULTS, note=note, license="part of aejax, MIT")
 
     def _split(self, rng, examples, faulty):
         faults = round(examples * faulty)

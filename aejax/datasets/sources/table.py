@@ -11,18 +11,18 @@ from flax import struct
 from aejax.base.devices import check_memory
 from aejax.base.errors import InputError, near
 from aejax.datasets.dataset import Dataset, Split
-from aejax.settings.fields import choice, entries, words
+from aejax.settings.fields import static_choice, static_list, static_str
 
 
 @struct.dataclass
 class Table:
     """Rows are examples, columns are features; conf/data/table.yaml explains the settings."""
 
-    path: str = words()
-    test_path: str | None = words(optional=True)
-    columns: tuple | None = entries(optional=True)
-    label: str | None = words(optional=True)
-    missing: str = choice("refuse", "mean", "zero")
+    path: str = static_str()
+    test_path: str | None = static_str(optional=True)
+    columns: tuple | None = static_list(optional=True)
+    label: str | None = static_str(optional=True)
+    missing: str = static_choice("refuse", "mean", "zero")
 
     def load(self):
         """The Dataset, real, [N, columns]."""
@@ -34,8 +34,10 @@ class Table:
         for name, (key, path) in tables.items():
             columns = columns or self._columns(f"{key}={path}", read[name])
             splits[name] = self._split(f"{key}={path}", read[name], columns)
-        fit = None if self.missing == "refuse" else self._filler
-        return Dataset(Path(self.path).name, "real", note=f"columns {', '.join(columns)}", fit=fit, **splits)
+        preprocess = None if self.missing == "refuse" else self._filler
+        return Dataset(
+            Path(self.path).name, "real", note=f"columns {', '.join(columns)}", preprocess=preprocess, **splits
+        )
 
     def _columns(self, told, table):
         if self.label is not None and self.label not in table.column_names:

@@ -8,7 +8,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.models.nets.net import Net
-from aejax.settings.fields import count, counts
+from aejax.settings.fields import static_int, static_ints
 
 
 class ConvEncoder(nn.Module):
@@ -139,15 +139,15 @@ def _shifted(maps, places, row, column):
 
 @struct.dataclass
 class Conv(Net):
-    """Strided convolutions with these numbers of channels from the data towards the code, mirrored in the decoder.
+    """Strided convolutions with these numbers of channels from the data toward the code, mirrored in the decoder.
 
     Each layer divides height and width by the stride, rounding up, so that any size will do. A kernel smaller than the
     stride passes over pixels, and what the decoder draws there is a bias.
     """
 
-    widths: tuple[int, ...] = counts(1, 2**16)
-    kernel: int = count(1, 64)
-    stride: int = count(1, 64)
+    widths: tuple[int, ...] = static_ints(1, 2**16)
+    kernel: int = static_int(1, 64)
+    stride: int = static_int(1, 64)
 
     def check(self, experiment):
         form = experiment.form

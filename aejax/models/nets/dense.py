@@ -7,7 +7,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.models.nets.net import Net
-from aejax.settings.fields import counts, flag
+from aejax.settings.fields import static_bool, static_ints
 
 
 class DenseEncoder(nn.Module):
@@ -47,14 +47,14 @@ def _layer(net, active_BxH, h_BxH, width):
 
 @struct.dataclass
 class Mlp(Net):
-    """Fully connected layers of these widths from the data towards the code, mirrored in the decoder.
+    """Fully connected layers of these widths from the data toward the code, mirrored in the decoder.
 
     Without widths it is the linear net: the code is a linear map of the data, and back. With `tied` the decoder's
     weights are the encoder's, transposed, those next to the code included; its biases are its own.
     """
 
-    widths: tuple[int, ...] = counts(1, 2**16)
-    tied: bool = flag()
+    widths: tuple[int, ...] = static_ints(1, 2**16)
+    tied: bool = static_bool()
 
     @property
     def is_linear(self):

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
-from aejax.settings.fields import Number, choice, flag, number
+from aejax.settings.fields import Leaf, leaf_float, static_bool, static_choice
 
 ACTIVATIONS = (
     "celu", "elu", "gelu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity", "leaky_relu",
@@ -31,15 +31,15 @@ class Net:
     decoder's output is added to that. The layers next to the code are the bottleneck's and start as it says.
     """
 
-    activation: str = choice(*ACTIVATIONS)
-    init: str = choice(*INITS)
-    norm: str = choice("none", "layer", "batch")
-    dropout: Number | None = number(0, 0.99, optional=True)
-    residual: bool = flag()
-    center: bool = flag()
+    activation: str = static_choice(*ACTIVATIONS)
+    init: str = static_choice(*INITS)
+    norm: str = static_choice("none", "layer", "batch")
+    dropout: Leaf | None = leaf_float(0, 0.99, optional=True)
+    residual: bool = static_bool()
+    center: bool = static_bool()
 
     is_linear: ClassVar[bool] = False  # whether nothing but linear maps stands between data and code
-    tied: ClassVar[bool] = False  # whether the decoder's weights are the encoder's
+    tied = False  # whether the decoder's weights are the encoder's; no ClassVar, because a net may have it as a field
 
     def check(self, experiment):
         """Raises InputError where the net does not fit the experiment's data."""
