@@ -169,3 +169,4 @@ def test_the_page_says_what_it_is_about(tmp_path):
         f"python -m aejax.compare {tmp_path} --report r.html", " UTC, by aejax ",
     ):  # fmt: skip
         assert text in page, text
+    assert page.count("<section ") == page.count(' aria-labelledby="h-') == 6  # which a screen reader names them by
