@@ -8,11 +8,11 @@ from aejax.comparison import formats
 from aejax.comparison.fields import Entry
 from aejax.comparison.reading import flat
 from aejax.compat import wandb_compat
+from aejax.runs.contents import ERROR, SCORE
 
 TIMEOUT = 15  # seconds that the server has for an answer
 STATES = {"finished": "completed", "crashed": "interrupted", "killed": "interrupted"}  # others keep their name
 PICTURES = ("figures/reconstructions", "figures/restored", "figures/codes", "figures/samples")
-ERROR, SCORE = "recon/mse", "separation/knn_accuracy"
 
 
 @contextlib.contextmanager

@@ -11,12 +11,11 @@ import pandas as pd
 
 from aejax.base.errors import InputError, matches, near
 from aejax.comparison.comparability import aspects, difference, problem
-from aejax.comparison.fields import Entry
+from aejax.comparison.fields import MAIN, OWN, Entry
 from aejax.comparison.reading import overridden
+from aejax.runs.folder import FINISHED
 
-MAIN = ("model", "data", "noise", "latent_dim")  # what a run is told by first
 ASIDE = ("hydra", "track", "lanes", "checkpoint", "figures", "evaluate", "objective", "experiment", "sweep", "seed")
-OWN = ("path", "name", "status", "reason", "id", "sweep")  # columns that are neither settings nor metrics
 SIGNS = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -163,7 +162,7 @@ def _unique(entries: list[Entry]) -> tuple[list[Entry], int]:
     """The entries without copies of others, and how many those were."""
     seen, kept = set(), []
     for entry in entries:
-        if entry.id is not None and entry.status in ("completed", "diverged"):
+        if entry.id is not None and entry.status in FINISHED:
             if entry.id in seen:
                 continue
             seen.add(entry.id)

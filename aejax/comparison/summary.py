@@ -5,15 +5,15 @@ import pandas as pd
 
 from aejax.base.errors import InputError, near
 from aejax.comparison.directions import better
+from aejax.comparison.fields import COUNT, COUNTS, HIGH, LOW
 from aejax.comparison.frame import Runs
 from aejax.comparison.intervals import interquartile, mean_interval
 from aejax.comparison.plain import plain, word
+from aejax.runs.contents import ERROR, SCORE
 
-DEFAULT = ("recon/mse", "separation/knn_accuracy")
+DEFAULT = (ERROR, SCORE)
 SHORT = {"baseline/mean_mse": "mean image", "baseline/pca_mse": "PCA"}  # what people call them
 BASELINES = tuple(SHORT)
-COUNTS = ("n", "diverged", "missing")
-LOW, HIGH, COUNT = " low", " high", " n"  # what follows a metric's name in the columns of its interval and its size
 
 
 def chosen_metrics(runs: Runs, asked=None):

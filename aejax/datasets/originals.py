@@ -148,7 +148,8 @@ def _cifar_examples(archive, split):
 
 
 def png(image_HxWxC):
-    """An image of one or three channels as PNG, not compressed: array_record does that. Quicker than Pillow."""
+    """An image of one or three channels as PNG, not compressed: array_record does that."""
+    # Pillow takes 46 us for an MNIST image instead of 6, and preparing MNIST 7.4 s of a core instead of 3.9.
     height, width, channels = image_HxWxC.shape
     lines = np.zeros((height, 1 + width * channels), np.uint8)  # the first byte of a line says that it is not filtered
     lines[:, 1:] = image_HxWxC.reshape(height, -1)

@@ -6,9 +6,15 @@ import os
 import shutil
 from pathlib import Path
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from aejax.base.errors import InputError, NoSpace, is_full
 from aejax.base.files import LOCK
+from aejax.runs import contents
 from aejax.runs.folder import FINISHED, SETTINGS, Run
+from aejax.settings.configuration import differences
+from aejax.training.experiment import decisive
 
 SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&B files
 
@@ -46,7 +52,7 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
     try:
         found = Run.found(path)
         if found and found.record.get("id", run_id) != run_id:
-            raise InputError(f"{told}: holds another run ({found.difference(settings)}); choose another folder")
+            raise InputError(f"{told}: holds another run ({_difference(found, settings)}); choose another folder")
         names = tuple(each.name for each in path.iterdir()) if path.is_dir() else ()
         if found and found.record.get("status") in FINISHED:
             return Before((), names)
@@ -67,6 +73,17 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
         kind = NoSpace if is_full(error) else InputError
         raise kind(f"{told}: cannot be written ({error.strerror}); must be a folder that can") from None
     return Before(tuple(missing), names)
+
+
+def _difference(run, settings):
+    """In words, what a run differs in from one with these `settings`."""
+    try:
+        there = OmegaConf.to_container(contents.config(run.path / SETTINGS / "config.yaml"), resolve=True)
+    except (OSError, ValueError, OmegaConfBaseException):
+        return "its .hydra/config.yaml cannot be read"
+    differing = differences(decisive(there), decisive(settings))
+    words = [f"{key}: {there} there, {here} here" for key, (there, here) in differing.items()]
+    return "; ".join(words) or "another version, other data, or its .hydra/config.yaml is newer"
 
 
 def check_space(path, told):

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 
 from aejax.base import archive
@@ -25,6 +23,7 @@ FINISHED = ("completed", "diverged")
 FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
 PICTURES = ("png", "pdf", "svg")  # the formats of figures/
 SETTINGS = ".hydra"  # the folder of what Hydra leaves of a job
+LEDGER = "sweep.json"  # in the folder of a sweep, beside its runs
 
 
 Metrics = dict[str, float | None]
@@ -212,19 +211,6 @@ class Run:
             return bool(self.settings and self.choices and words)
         except (OSError, ValueError):
             return False
-
-    def difference(self, settings: dict[str, Any]) -> str:
-        """In words, what this run differs in from one with these `settings`."""
-        from aejax.settings.configuration import differences
-        from aejax.training.experiment import decisive  # these import jax, which those who only read runs do not need
-
-        try:
-            own = OmegaConf.to_container(contents.config(self.path / SETTINGS / "config.yaml"), resolve=True)
-        except (OSError, ValueError, OmegaConfBaseException):
-            return "its .hydra/config.yaml cannot be read"
-        found = differences(decisive(own), decisive(settings))
-        told = [f"{key}: {there} there, {here} here" for key, (there, here) in found.items()]
-        return "; ".join(told) or "another version, other data, or its .hydra/config.yaml is newer"
 
     def copy(self, path: Path | str) -> Self:
         """A Run in `path` with the files of this finished one; its record says whose they are."""
