@@ -2,11 +2,16 @@
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aejax.base.version import VERSION as __version__  # noqa: F401
 
+if TYPE_CHECKING:
+    from aejax.datasets.dataset import Dataset
+    from aejax.runs.folder import Run
 
-def train(dataset, *overrides):
+
+def train(dataset: "Dataset", *overrides: str) -> "Run":
     """Trains on an `aejax.data.Dataset` and gives the Run: `aejax.train(Dataset(train=x), "model=vae", "seed=3")`."""
     from aejax.runs.entry import train  # imports jax, which --help does without
 

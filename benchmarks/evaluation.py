@@ -17,8 +17,8 @@ import jax
 from aejax.base.devices import cores
 from aejax.config.explain import CONF
 from aejax.evaluation.evaluate import evaluate
-from aejax.runs.group import keep_compiled_programs
 from aejax.runs.job import Job
+from aejax.runs.programs import keep_compiled_programs
 from aejax.training import step
 from aejax.training.lanes import Layout
 

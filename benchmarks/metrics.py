@@ -19,7 +19,7 @@ from sklearn.cluster import KMeans
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
 
-from aejax.datasets.dataset import Form
+from aejax.datasets.form import Form
 from aejax.metrics import clusters, separation
 from aejax.metrics.neighbors import knn_accuracy
 from aejax.metrics.probe import PENALTIES, linear_probe

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from aejax.datasets.dataset import Form
+from aejax.datasets.form import Form
 from aejax.evaluation.passes import spread
 from aejax.evaluation.protocol import SCORED
 from aejax.metrics import clusters, separation

@@ -47,8 +47,9 @@ from aejax.config.explain import CONF
 from aejax.evaluation.evaluate import evaluate
 from aejax.runs.console import Report
 from aejax.runs.folder import Run
-from aejax.runs.group import keep_compiled_programs, run_group
+from aejax.runs.group import run_group
 from aejax.runs.job import compose
+from aejax.runs.programs import keep_compiled_programs
 from aejax.runs.record import Clock, Place
 from aejax.training import step
 from aejax.training.plan import layout_of

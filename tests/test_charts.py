@@ -1,5 +1,6 @@
 """What the charts of a report show."""
 
+import html
 import json
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 from made import make_grid, make_run, make_sweep
 
 from aejax.cli.compare import Comparison, parser
-from aejax.comparison import charts
+from aejax.comparison import charts, details, sections
 from aejax.comparison.intervals import mean_interval
 from aejax.comparison.points import points
 
@@ -50,8 +51,8 @@ def noisy(tmp_path):
 
 def test_the_heat_map_holds_every_train_and_test_noise(noisy):
     found = Comparison.of(parser().parse_intermixed_args([str(noisy)]))
-    specs, figures = report._charts(found, found.runs.entries)
-    [cells] = [each["spec"]["data"]["values"] for each in specs if "test noise" in each["spec"]["description"]]
+    specs = [figure.spec for section in sections.of_runs(found.runs) for figure in section.figures]
+    [cells] = [each["data"]["values"] for each in specs if "test noise" in each["description"]]
     values = {(cell["train"], cell["test"]): round(cell["mean"], 6) for cell in cells}
     assert values == {
         ("ae, none", "clean"): 0.1,
@@ -62,14 +63,14 @@ def test_the_heat_map_holds_every_train_and_test_noise(noisy):
         ("ae, none", "masking 0.5"): 0.6,
         ("ae, flip", "masking 0.5"): 0.6,
     }
-    assert sum("<h4>" in figure for figure in figures) == len(specs)
+    assert report.page(found, noisy).count("<h4>") == len(specs)
 
 
 def test_training_curves_are_means_with_the_range_of_the_seeds(noisy):
     for seed, error in enumerate((1.0, 2.0, 6.0)):
         (noisy / f"none{seed}" / "history.csv").write_text(f"step,valid/mse\n10,{error}\n20,nan\n")
     found = Comparison.of(parser().parse_intermixed_args([str(noisy), "noise=none"]))
-    content, _ = report.payload(found, noisy)
+    content, *_ = report.payload(found, noisy)
     [spec] = [each["spec"] for each in content["charts"] if "training" in each["spec"]["description"]]
     [row] = spec["data"]["values"]
     assert (row["step"], row["mean"], row["low"], row["high"], row["n"]) == (10, 3, 1, 6, 3)
@@ -82,10 +83,10 @@ def test_codes_are_drawn_in_their_principal_plane(tmp_path):
     run = make_run(tmp_path / "run", {})
     run.write_codes(z, y)
     run.note(evaluation={"class_sse": dict.fromkeys("abcdefg", 0.1)})
-    found, fault = points(run.path, report.POINTS)
+    found, fault = points(run.path, details.POINTS)
     assert fault is None and found["of"] == 400 and found["classes"] == list("abcdefg")
     drawn = np.array([pair[:2] for pair in found["points"]])
-    assert len(drawn) == report.POINTS
+    assert len(drawn) == details.POINTS
     assert {label for *_, label in found["points"]} == set("abcdefg")
     assert found["axes"] == ["principal component 1 (87%)", "principal component 2 (13%)"]
     spread = np.std(z, axis=0)
@@ -106,12 +107,21 @@ def test_codes_that_are_none_are_named(z, y, line, tmp_path):
     np.savez(run.path / "codes.npz", z=z, **({} if y is None else {"y": y}))
     assert points(run.path, 10) == (None, line)
     found = Comparison.of(parser().parse_intermixed_args([str(tmp_path)]))
-    assert f"codes.npz ({line}); its codes are not drawn" in report.page(found, tmp_path).replace("&#x27;", "'")
+    assert f"codes.npz ({line}); its codes are not drawn" in html.unescape(report.page(found, tmp_path))
+
+
+def test_a_list_of_notes_is_empty_where_there_are_none(tmp_path):
+    make_grid(tmp_path / "s", dims=(2, 4), seeds=3)
+    found = Comparison.of(parser().parse_intermixed_args([str(tmp_path / "s")]))
+    assert found.notes == [] and '<ul class="notes" id="notes"></ul>' in report.page(found, tmp_path)
+    (tmp_path / "s" / "0" / "metrics.json").write_text("{")
+    found = Comparison.of(parser().parse_intermixed_args([str(tmp_path / "s")]))
+    assert '<ul class="notes" id="notes"><li>' in report.page(found, tmp_path)
 
 
 def test_a_color_means_one_thing(tmp_path):
     found = Comparison.of(parser().parse_intermixed_args([str(make_grid(tmp_path / "s", models=("ae", "vae", "pca")))]))
-    content, _ = report.payload(found, tmp_path)
+    content, *_ = report.payload(found, tmp_path)
     of_models = {}
     for chart in content["charts"]:
         for layer in chart["spec"].get("layer", []):
@@ -134,7 +144,7 @@ def test_baselines_stand_beside_the_floors(tmp_path):
             metrics |= {"baseline/pca_mse": 0.2, "baseline/untrained_knn_accuracy": 0.5 + dim / 100}
             runs[f"{seed}{dim}"] = metrics, {"seed": seed, "latent_dim": dim}
     found = Comparison.of(parser().parse_intermixed_args([str(make_sweep(tmp_path / "s", runs))]))
-    content, _ = report.payload(found, tmp_path)
+    content, *_ = report.payload(found, tmp_path)
     specs = {each["spec"]["description"]: each["spec"]["layer"] for each in content["charts"]}
     first = {name: layers[0]["data"]["values"] for name, layers in specs.items() if "data" in layers[0]}
     sized = first["separation/knn_accuracy against code size"]
@@ -159,3 +169,4 @@ def test_the_page_says_what_it_is_about(tmp_path):
         f"python -m aejax.compare {tmp_path} --report r.html", " UTC, by aejax ",
     ):  # fmt: skip
         assert text in page, text
+    assert page.count("<section ") == page.count(' aria-labelledby="h-') == 6  # which a screen reader names them by

@@ -11,10 +11,11 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
-from aejax.cli.train import checked
 from aejax.config import hints, menu
-from aejax.config.explain import KNOWN, explained
-from aejax.sweeps.composition import SweepLoader
+from aejax.config.explain import KNOWN, check_lengths, explained
+from aejax.runs.preparation import Shared, prepare
+from aejax.settings.configuration import without_hydra
+from aejax.sweeps.composition import Composition
 
 WORDS = 5_000
 TEXT = """0 -1 1 2 0.5 -0.0 1e3 1e-30 1e38 1e309 -1e309 1e-400 nan inf -inf 0x10 1_000 65536 4294967296 true false null
@@ -55,15 +56,16 @@ def word(draw, known, groups):
     return f"{key}={value}"
 
 
-def line_of(loader, master, words, loaded):
+def line_of(composition, words, shared):
     """What the command says of these words, None where it would begin to train; raises where that is a traceback."""
     try:
-        config = loader._compose(master, words)
+        config = composition.job(words)
     except Exception as error:  # Hydra's own, and what it lets through, before there is a configuration
         return str(explained(error, words))
     HydraConfig.instance().cfg = config
     try:
-        checked(config, loaded)
+        check_lengths(config)
+        prepare(without_hydra(config), config.hydra, config.hydra.run.dir, "hydra.run.dir", shared=shared)
     except KNOWN as error:
         return str(explained(error, words))
     return None
@@ -72,16 +74,16 @@ def line_of(loader, master, words, loaded):
 @pytest.mark.slow
 def test_no_word_makes_a_traceback(here):
     draw, tracebacks, lines = random.Random(0), {}, collections.Counter()
-    known, groups, loaded = keys(), list(menu.groups()), {}
+    known, groups, shared = keys(), list(menu.groups()), Shared()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        loader = SweepLoader(GlobalHydra.instance().config_loader())
-        master = loader.load_configuration("config", [], run_mode=RunMode.RUN)
+        loader = GlobalHydra.instance().config_loader()
+        composition = Composition(loader, loader.load_configuration("config", [], run_mode=RunMode.RUN))
         for _ in range(WORDS):
             words = [word(draw, known, groups)]
             if draw.random() < 0.15:
                 words.insert(0, draw.choice(BEGINNINGS))
             try:
-                line = line_of(loader, master, words, loaded)
+                line = line_of(composition, words, shared)
             except Exception:
                 tracebacks[" ".join(words)[:80]] = traceback.format_exc(limit=-2)
             else:

@@ -39,9 +39,12 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_the_configuration_the_data_and_their_licenses(wheel):
     names = zipfile.ZipFile(wheel[0]).namelist()
     for path in CONF.rglob("*.yaml"):
-        assert f"aejax/conf/{path.relative_to(CONF)}" in names
+        assert f"aejax/_data/conf/{path.relative_to(CONF)}" in names
     for path in (ROOT / "sweeps").rglob("*.yaml"):
-        assert f"aejax/{path.relative_to(ROOT)}" in names
+        assert f"aejax/_data/{path.relative_to(ROOT)}" in names
+    for path in (ROOT / "aejax" / "comparison" / "assets").iterdir():
+        assert str(path.relative_to(ROOT)) in names
+    assert "aejax/py.typed" in names
     for name in ("emoji_12x12.npz", "NOTICE.txt", "LICENSE-Apache-2.0.txt"):
         assert f"aejax/datasets/assets/{name}" in names
     assert not any(name.startswith(("tests/", "benchmarks/", "sweeps/")) for name in names)
@@ -53,7 +56,7 @@ def test_the_installed_wheel_runs_in_any_folder(wheel, tmp_path):
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     config = (tmp_path / "run" / ".hydra" / "hydra.yaml").read_text()
-    assert str(wheel[1] / "aejax" / "conf") in config
+    assert str(wheel[1] / "aejax" / "_data" / "conf") in config
     assert str(ROOT) not in config.replace(str(tmp_path), "")
 
 

@@ -27,7 +27,7 @@ from omegaconf._utils import get_omega_conf_dumper
 from aejax.base.devices import memory
 from aejax.config.written import yaml_of
 from aejax.runs.folder import Run
-from aejax.sweeps.composition import SweepLoader
+from aejax.sweeps.composition import Composition
 from aejax.sweeps.tasks import names_of
 from aejax.training.lanes import Lanes, Layout, cut_evenly, value_bytes
 from aejax.training.plan import groups, most_lanes
@@ -290,9 +290,8 @@ def test_the_quick_way_of_composing_gives_what_hydras_own_gives(overrides):
     search_path = create_config_search_path(str(CONF))
     plain = ConfigLoaderImpl(search_path)
     master = plain.load_configuration("config", [], run_mode=RunMode.MULTIRUN)
-    quick = SweepLoader(plain)
-    quick.load_sweep_config(master, ["seed=77"])  # a base that others must not see
-    quick.load_sweep_config(master, overrides)
-    ours, theirs = quick.take(master, overrides), plain.load_sweep_config(master, overrides)
+    quick = Composition(plain, master)
+    quick.job(["seed=77"])  # a base that others must not see
+    ours, theirs = quick.job(overrides), plain.load_sweep_config(master, overrides)
     assert OmegaConf.to_yaml(ours) == OmegaConf.to_yaml(theirs)
     assert ours.hydra.job.override_dirname == theirs.hydra.job.override_dirname

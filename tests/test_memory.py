@@ -180,8 +180,8 @@ def test_memory_that_is_used_up_is_told_in_one_line(command, monkeypatch, tmp_pa
             raise jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 36668824720 bytes.\nMore")
         return train(lanes, *rest)
 
-    train = group._train
-    monkeypatch.setattr("aejax.runs.group._train", full)
+    train = group.train
+    monkeypatch.setattr("aejax.runs.group.train", full)
     words = ["steps=2", "log_points=1", "net.widths=[4]", "track=off", "figures=false"]
     words.append("evaluate.groups=[reconstruction]")
     told = "takes more memory than there is (Out of memory allocating 36668824720 bytes); reduce latent_dim, net"

@@ -17,7 +17,8 @@ from sklearn.manifold import trustworthiness
 from sklearn.neighbors import NearestNeighbors
 
 from aejax.base.errors import InputError
-from aejax.datasets.dataset import Dataset, Form, Split
+from aejax.datasets.dataset import Dataset, Split
+from aejax.datasets.form import Form
 from aejax.evaluation import findings
 from aejax.evaluation.likelihood import stored_levels
 from aejax.evaluation.robustness import median_filter

@@ -1,6 +1,7 @@
 """What is cut off goes on where it was, and ends as if it had never been cut off."""
 
 import contextlib
+import select
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ from conftest import results, run, state_of
 from rich.console import Console
 
 from aejax.base.errors import InputError
-from aejax.base.files import locked, set_aside
+from aejax.base.files import check_free, locked, set_aside
 from aejax.base.interrupts import STOP
+from aejax.datasets.cache import alone
 from aejax.runs.console import Report
 from aejax.runs.folder import Run
 from aejax.training.checkpoint import Checkpoint, Progress
@@ -191,3 +193,59 @@ def test_a_lock_dies_with_its_owner(tmp_path):
     with locked(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_file_of_somebody_is_not_cut_off(tmp_path):
+    (tmp_path / "kept").write_text("precious")
+    (tmp_path / ".lock").hardlink_to(tmp_path / "kept")
+    check_free(tmp_path)
+    with locked(tmp_path):
+        pass
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"kept": "precious"}
+
+
+def test_asking_whether_a_folder_is_free_makes_nothing(tmp_path):
+    (tmp_path / "file").touch()
+    for folder in (tmp_path, tmp_path / "none", tmp_path / "file"):
+        check_free(folder)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    with locked(tmp_path), pytest.raises(InputError, match=f"^{tmp_path}: another process is using it; choose another"):
+        check_free(tmp_path)
+
+
+def test_who_prepares_data_second_waits_for_the_first_and_no_longer(tmp_path):
+    script = (
+        "import sys; from pathlib import Path; from aejax.datasets.cache import alone; "
+        "print('asks', flush=True)\n"
+        "with alone(Path(sys.argv[1])): print('in', flush=True); input()"
+    )
+    words = [sys.executable, "-c", script, tmp_path]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+    first = subprocess.Popen(words, **pipes)
+    assert first.stdout.readline() + first.stdout.readline() == b"asks\nin\n"
+    second = subprocess.Popen(words, **pipes)
+    try:
+        assert second.stdout.readline() == b"asks\n"
+        assert not select.select([second.stdout], [], [], 0.5)[0]
+        first.kill()
+        assert second.stdout.readline() == b"in\n"
+    finally:
+        for owner in (first, second):
+            owner.kill()
+            owner.communicate()
+
+
+def test_a_lock_of_data_that_is_a_link_harms_nothing(tmp_path):
+    (tmp_path / "kept").write_text("precious")
+    (tmp_path / ".aejax.lock").symlink_to("kept")
+    with (
+        pytest.raises(InputError, match=r"\.aejax\.lock: is a link; remove it if no process is using"),
+        alone(tmp_path),
+    ):
+        pass
+    assert (tmp_path / "kept").read_text() == "precious"
+
+
+def test_data_in_a_folder_that_takes_no_file_are_prepared_all_the_same(tmp_path):
+    with alone(tmp_path / "none"):
+        pass

@@ -59,8 +59,8 @@ def wandb_rows(path):
 
 @pytest.mark.slow
 def test_a_terminated_sweep_goes_on_to_the_same_bits(tmp_path, whole):
-    slow = "import time; from aejax.cli import train; from aejax.runs import group; log = group._log\n"
-    slow += "group._log = lambda *given: (time.sleep(0.3), log(*given)); train.main()"
+    slow = "import time; from aejax.cli import train; from aejax.runs.record import Lane; log = Lane.log\n"
+    slow += "Lane.log = lambda *given: (time.sleep(0.1), log(*given)); train.main()"
     words = [sys.executable, "-c", slow, "-m", *SWEEP, "hydra.sweep.dir=s"]
     running = subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:

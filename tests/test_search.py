@@ -45,11 +45,10 @@ def searched(folder, *words, **changes):
 
 
 def test_a_later_batch_may_draw_a_choice_that_is_new(command, monkeypatch):
-    def untrained(tasks, *_):
-        for task in tasks:
-            task.error = "was not trained"
+    def untrained(jobs, *_):
+        return [None] * len(jobs), InputError("was not trained")
 
-    monkeypatch.setattr("aejax.sweeps.launch._train_group", untrained)
+    monkeypatch.setattr("aejax.sweeps.launch.execute", untrained)
     words = ["hydra/sweeper=optuna", "hydra.sweeper.n_trials=5", "hydra.sweeper.n_jobs=1", "hydra.sweep.dir=s"]
     status, out, _ = command("-m", *words, "model=ae,linear_ae,vae,pca")
     assert (status, out.count("was not trained")) == (1, 5)

@@ -6,6 +6,7 @@ from conftest import job, run
 
 from aejax.base.errors import InputError
 from aejax.runs.folder import Run, flat
+from aejax.runs.record import Lane
 from aejax.training.stream import pieces
 
 WORDS = ["data=digits", "model=vae", "batch_size=32", "epochs=2", "log_points=5", "net.widths=[8]", "latent_dim=3"]
@@ -58,7 +59,7 @@ def test_a_streamed_run_goes_on(tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("aejax.runs.group._log", lambda lanes, at, point: at > 50 and interrupted())
+        patched.setattr(Lane, "log", lambda lane, row: row["step"] > 50 and interrupted())
         run(tmp_path / "b", *WORDS, SMALL, "checkpoint.seconds=0")
     run(tmp_path / "b", *WORDS, SMALL, "checkpoint.seconds=0")
     assert Run.read(tmp_path / "b").metrics == whole.metrics

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from aejax.base.errors import InputError
+from aejax.compat import wandb_compat
 
 OWN = ("aejax",)  # modules whose classes such a command may name
 WAY_OUT = "must be inside, or trusted with --trust"
@@ -79,7 +80,9 @@ def check_links(folder):
     top = _resolved(folder)
     for place, folders, files in os.walk(top):
         for path in (Path(place, name) for name in folders + files):
-            if path.is_symlink() and not (_resolved(path).is_relative_to(top) or _is_of_wandb(path.relative_to(top))):
+            if path.is_symlink() and not (
+                _resolved(path).is_relative_to(top) or wandb_compat.is_log_link(path.relative_to(top))
+            ):
                 raise NotTrusted(f"{path}: is a link to {_resolved(path)}, outside of {top}; {WAY_OUT}")
 
 
@@ -93,11 +96,6 @@ def _is_own(place):
     """Whether `place` is of this Python or of aejax, where those themselves stand below a folder."""
     own = (_resolved(each) for each in (sys.prefix, sys.base_prefix, Path(__file__).parents[1]))
     return any(is_inside(each) and _resolved(place).is_relative_to(each) for each in own)
-
-
-def _is_of_wandb(path):
-    """Whether W&B makes such a link, to a log of its own; the folder that holds it is removed, never written."""
-    return len(path.parts) == 4 and path.match("wandb/*run-*/logs/debug-core.log")
 
 
 def _resolved(path):

@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 
 from aejax.base.errors import InputError
+from aejax.compat import jax_compat
 
 GROUPS = Path("/proc/self/cgroup")  # the control groups of this process, those of a container or a batch job among them
 TREES = {"": ("/sys/fs/cgroup", "memory.max"), "memory": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")}  # v2, v1
@@ -20,7 +21,7 @@ def cores():
 def memory():
     """Bytes that all devices have in total, however much of it is in use."""
     device = jax.devices()[0]
-    return host_memory() if device.platform == "cpu" else len(jax.devices()) * device.memory_stats()["bytes_limit"]
+    return host_memory() if device.platform == "cpu" else len(jax.devices()) * jax_compat.bytes_limit(device)
 
 
 @functools.cache
@@ -51,11 +52,10 @@ def check_memory(needed, told, allowed):
 
 def lack_of_memory(error, smaller):
     """What to say of an exception that tells of too little memory, None of any other; `smaller` names what helps."""
-    exhausted = isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" in str(error)
-    if not exhausted and not isinstance(error, MemoryError):
-        return None
-    told = (str(error).splitlines() or ["MemoryError"])[0].removeprefix("RESOURCE_EXHAUSTED: ").rstrip(".")
-    return f"takes more memory than there is ({told}); reduce {smaller}"
+    told = jax_compat.lack_of_memory(error)
+    if isinstance(error, MemoryError):
+        told = (str(error).splitlines() or ["MemoryError"])[0]
+    return None if told is None else f"takes more memory than there is ({told.rstrip('.')}); reduce {smaller}"
 
 
 def size(count):

@@ -8,6 +8,8 @@ import os
 import stat
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from aejax.base.errors import InputError
 
 LOCK = ".lock"
@@ -80,6 +82,7 @@ def set_aside(path):
 
 def check_free(folder):
     """Raises InputError where another process is at work in the `folder` of a run or a sweep."""
+    # Not by filelock, which would make the file where there is none, and needs one that it may write to.
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), regular(Path(folder) / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -93,30 +96,27 @@ def locked(folder):
 
     The lock dies with its owner.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    while True:
-        try:  # neither through a link nor cut off, because the folder may be somebody's
-            file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666), "rb+", 0)
-        except OSError as error:
-            if error.errno != errno.ELOOP:
-                raise
-            raise InputError(f"{path}: is a link; remove it if no process is using {folder}") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise _taken(folder) from None
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                break
-        file.close()  # its owner removed it in between
+    path = Path(folder) / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
-        file.close()
+        hold = acquired(path, timeout=0.1)  # in which an owner that is about to leave removes its file
+    except Timeout:
+        raise _taken(folder) from None
+    with hold:
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)  # while it is held: filelock does not take a file that is no longer there
+
+
+def acquired(path, timeout=-1):
+    """A lock file that is held until its `with` or its owner ends; raises Timeout, InputError where it is a link."""
+    try:
+        return FileLock(path, timeout=timeout, fallback_to_soft=False).acquire()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        raise InputError(f"{path}: is a link; remove it if no process is using {Path(path).parent}") from None
 
 
 def _taken(folder):

@@ -2,6 +2,10 @@
 
 import json
 
+import yaml
+
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same of YAML, the one in C ten times as fast
+
 
 def dotted(node, prefix=""):
     """(name, value) of all that is in a dict of dicts; what is empty is not in it."""

@@ -1,5 +1,5 @@
 """The commands, one module each: words in, exit status out.
 
 In: the words of a command line. Out: what the rooms below make of them; errors in one line.
-Imports: base, settings, config, datasets, training, evaluation, figures, runs, sweeps, comparison.
+Imports: compat, base, settings, config, datasets, training, evaluation, figures, runs, sweeps, comparison.
 """

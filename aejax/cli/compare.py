@@ -86,9 +86,9 @@ def check(given):
         for path in [paths] if isinstance(paths, str) else paths:
             if not re.fullmatch("[^/]+/[^/]+", path):
                 raise InputError(f"--{option.replace('_', '-')} {path}: must be entity/project")
-    needs = {"report": ("vl_convert", "report"), "serve": ("vl_convert", "report")}
-    needs |= {name: ("wandb_workspaces", "wandb") for name in ("wandb_workspace", "wandb_report")}
-    for option, (module, extra) in needs.items():
+    needs = [(option, module, "report") for option in ("report", "serve") for module in ("vl_convert", "jinja2")]
+    needs += [(option, "wandb_workspaces", "wandb") for option in ("wandb_workspace", "wandb_report")]
+    for option, module, extra in needs:
         if getattr(given, option) is not NOT_GIVEN and importlib.util.find_spec(module) is None:
             raise InputError(f"--{option.replace('_', '-')}: requires more packages: pip install 'aejax[{extra}]'")
 

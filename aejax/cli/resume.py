@@ -6,9 +6,6 @@ import re
 import sys
 from pathlib import Path
 
-import hydra
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -17,6 +14,7 @@ from aejax.base.confinement import can_enter, check_links, confined, is_inside
 from aejax.base.errors import InputError
 from aejax.cli import train
 from aejax.cli.parsing import Parser, fail
+from aejax.compat import hydra_compat
 from aejax.config.explain import CONF
 from aejax.runs import contents
 
@@ -105,13 +103,11 @@ def _parsed(words, path):
 
     Raises InputError for a word that is no override: as an option of Hydra's it could name a pickle to be loaded.
     """
-    GlobalHydra.instance().clear()
     try:
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            loader = GlobalHydra.instance().config_loader()
-            parser = OverridesParser.create(config_loader=loader)
-            parsed = [(word, parser.parse_override(word)) for word in words]
-            return [(each, loader.repository.group_exists(each.key_or_group)) for _, each in parsed]
+        with hydra_compat.initialized(CONF):
+            loader = hydra_compat.config_loader()
+            parsed = [hydra_compat.parsed_word(word) for word in words]
+            return [(each, hydra_compat.is_group(loader, each.key_or_group)) for each in parsed]
     except HydraException as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 

@@ -4,129 +4,135 @@ Imports no jax, so that --help and --cfg answer at once.
 """
 
 import contextlib
+import dataclasses
 import io
 import os
 import signal
 import sys
 import time
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
 
-from aejax.base.confinement import check_inside, check_places, is_confined
+from aejax.base.confinement import check_inside, is_confined
 from aejax.base.errors import InputError, JobFailed, NoSpace, is_full, no_space
 from aejax.base.files import check_free, locked
 from aejax.base.interrupts import STOP
 from aejax.cli.parsing import check_options, fail
+from aejax.compat import hydra_compat, jax_compat
 from aejax.config.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 
 STARTED = time.perf_counter()
 
 
+@dataclasses.dataclass
+class Command:
+    """What one call of the command knows: Hydra calls the parts of it, and hands nothing on between them."""
+
+    is_composed: bool = False  # whether Hydra has come as far as a configuration
+    prepared: Any = None  # the Job of a single run and its Place
+    missing: list[Path] = dataclasses.field(default_factory=list)  # folders that a sweep makes, innermost first
+    shared: Any = None  # what jobs have in common that another launcher runs in this process
+    wandb_lost: bool = False  # whether W&B did not answer at the end of a run
+    until_the_end: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
+
+
+COMMAND: ContextVar[Command] = ContextVar("COMMAND")  # the call that is at work
+
+
 class Check(Callback):
     """Refuses a wrong configuration before its folder is made and before anything is compiled."""
 
-    loaded: ClassVar = {}  # the data, which are read once
-    composed = False  # whether Hydra has come as far as a configuration
-    before = None  # what there is in the run's folder
-    missing: ClassVar = []  # the folders that a sweep makes, innermost first
-    wandb_lost = False  # whether W&B did not answer at the end of a run
-    lock = contextlib.ExitStack()  # of a sweep's folder, until the command ends
-
     def on_run_start(self, config, **kwargs):
-        Check.composed = True
-        HydraConfig.instance().set_config(config)  # for the interpolations in hydra.run.dir
+        command = COMMAND.get()
+        command.is_composed = True
+        hydra_compat.set_job(config)  # for the interpolations in hydra.run.dir
         try:
-            Check.before, run = checked(config, Check.loaded)
+            command.prepared = _prepared(config)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
         except Exception:  # a defect, which Hydra would turn into a warning
             traceback.print_exc()
             raise SystemExit(1) from None
-        if run is not None:
-            raise SystemExit(_ended(run, told=f"finished before, on {run.record['finished']}"))
+        if (run := _finished(*command.prepared)) is not None:
+            raise SystemExit(_ended(run, f"finished before, on {run.record['finished']}"))
 
     def on_multirun_start(self, config, **kwargs):
-        Check.composed = True
+        command = COMMAND.get()
+        command.is_composed = True
         try:
-            from aejax.sweeps.composition import check_count
-
-            check_axes(config)
-            check_lengths(config)
-            check_count(config)
-            folder = Path(str(config.hydra.sweep.dir))
-            if "\0" in str(folder):
-                raise InputError("hydra.sweep.dir: holds a null byte; must be the name of a folder")
-            check_inside(folder, "hydra.sweep.dir")
-            for each in (folder, *folder.parents):
-                if each.exists() and not each.is_dir():
-                    what = "is a file" if each == folder else f"{each} is a file"
-                    raise InputError(f"hydra.sweep.dir={folder}: {what}; must be a folder")
-            check_free(folder)
-            Check.missing = [each for each in (folder, *folder.parents) if not each.exists()]
-            if folder.exists():
-                with STOP.held():
-                    from aejax.sweeps.ledger import Ledger
-
-                Ledger(folder).check_command(list(config.hydra.overrides.task))
+            folder = _checked_sweep(config)
+            command.missing = [place for place in (folder, *folder.parents) if not place.exists()]
             if not str(config.hydra.launcher._target_).endswith("VmapLauncher"):  # which locks it by itself
-                Check.lock.enter_context(locked(folder))
+                command.until_the_end.enter_context(locked(folder))
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
 
 
-def checked(config, loaded):
-    """What there is Before the composed run, and the Run itself if it is finished already; raises one of KNOWN.
-
-    `loaded` keeps the data {settings as text: Dataset}.
-    """
+def _prepared(config):
+    """The Job of a single run and its Place; raises one of KNOWN."""
     with STOP.held():  # jaxlib's imports do not survive an exception
-        from aejax.runs.job import Job
-    from aejax.runs.destination import check_folder
-    from aejax.runs.folder import Run
+        from aejax.runs.preparation import prepare
     from aejax.settings.configuration import without_hydra
-    from aejax.training.plan import check_memory
 
     if axes_of(config):
         raise InputError("+sweep: asks for more than one run; add -m")
     check_lengths(config)
-    folder = config.hydra.run.dir
-    check_places(folder, config.hydra.output_subdir, "hydra.run.dir")
-    job = Job.read(without_hydra(config), config.hydra.runtime.choices, loaded)
-    check_free(Path(folder).parent)  # it may be a sweep's
-    job.track.check()
-    check_memory(job)
-    return check_folder(folder, job.run_id, job.settings), Run.finished(folder, job.run_id)
+    folder = Path(config.hydra.run.dir).absolute()
+    job, place = prepare(without_hydra(config), config.hydra, folder, "hydra.run.dir")
+    check_free(folder)
+    check_free(folder.parent)  # it may be a sweep's
+    return job, place
+
+
+def _checked_sweep(config):
+    """The folder of a sweep whose command makes sense and fits what is there; raises one of KNOWN."""
+    check_axes(config)
+    check_lengths(config)
+    folder = Path(str(config.hydra.sweep.dir))
+    if "\0" in str(folder):
+        raise InputError("hydra.sweep.dir: holds a null byte; must be the name of a folder")
+    check_inside(folder, "hydra.sweep.dir")
+    for place in (folder, *folder.parents):
+        if place.exists() and not place.is_dir():
+            problem = "is a file" if place == folder else f"{place} is a file"
+            raise InputError(f"hydra.sweep.dir={folder}: {problem}; must be a folder")
+    check_free(folder)
+    if folder.exists():
+        with STOP.held():
+            from aejax.sweeps.ledger import Ledger
+
+        Ledger(folder).check_command(list(config.hydra.overrides.task))
+    return folder
 
 
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder; returns its objective, for a search."""
     from aejax.runs.console import Report
-    from aejax.runs.destination import check_folder, discard
-    from aejax.runs.group import run_group
-    from aejax.runs.job import Job
-    from aejax.runs.record import Clock, NotBegun, Place
+    from aejax.runs.execution import execute
+    from aejax.runs.preparation import Shared, prepare
+    from aejax.runs.record import Clock, NotBegun
     from aejax.training.plan import layout_of
 
-    runtime, report = HydraConfig.get().runtime, Report()
-    folder, clock = Path(runtime.output_dir), Clock(STARTED)
-    alone = HydraConfig.get().mode is RunMode.RUN  # and not one of a sweep's, by Hydra's basic launcher or another
-    before = Check.before
+    command, settings, report, clock = COMMAND.get(Command()), HydraConfig.get(), Report(), Clock(STARTED)
+    alone = settings.mode is RunMode.RUN  # and not one of a sweep's, by Hydra's basic launcher or another
+    folder = Path(settings.runtime.output_dir)
     try:
-        job = Job.read(config, runtime.choices, Check.loaded)
-        before = before or check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
+        command.shared = command.shared or Shared()
+        job, place = command.prepared or prepare(config, settings, folder, "hydra.sweep.dir", shared=command.shared)
         with locked(folder):
             report.data([job])
-            run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
+            [finished], error = execute([job], [place], layout_of([job]), clock, report)
+        if error is not None:
+            raise error
     except (InputError, OSError) as error:
-        if isinstance(error, NotBegun):
-            discard(folder, before)
         if not alone:  # the others go on
             raise
         if is_full(error) and not isinstance(error, NotBegun):
@@ -135,19 +141,25 @@ def run(config):
     except KeyboardInterrupt:
         report.say(f"interrupted; to go on: python -m aejax.resume {folder}")
         raise
-    Check.wandb_lost |= "wandb_lost" in run.record
-    if _ended(run) and alone:
+    command.wandb_lost |= "wandb_lost" in finished.record
+    if _ended(finished) and alone:
         raise SystemExit(1)
-    return run.score(job.objective, job.experiment.select)
+    return finished.score(job.objective, job.experiment.select)
 
 
-def _ended(run, told=None):
+def _finished(job, place):
+    from aejax.runs.folder import Run
+
+    return Run.finished(place.folder, job.run_id)
+
+
+def _ended(run, remark=None):
     """Shows a finished Run; returns the exit status that it makes."""
     from aejax.runs.console import Report
 
     report = Report()
-    if told:
-        report.say(told)
+    if remark:
+        report.say(remark)
     report.result(run)
     return int(run.record["status"] == "diverged")
 
@@ -155,45 +167,54 @@ def _ended(run, told=None):
 def main():
     """The command; exit status 0, 1 for a divergence or a full disk, 2 for a wrong input, 130 for an interrupt."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
-    Check.composed, Check.before, Check.wandb_lost, Check.loaded, Check.missing = False, None, False, {}, []
     STOP.clear()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _interrupt)
-    words = sys.argv[1:]
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+    command = Command()
+    token = COMMAND.set(command)
+    try:
+        _main(command, sys.argv[1:])
+    except SystemExit as stop:
+        _leave(command, stop.code)
+        raise
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        COMMAND.reset(token)
+    _leave(command, 0)
+
+
+def _main(command, words):
+    """Answers or runs the command; a user's mistake becomes one line and an exit status."""
     try:
         check_options(words)
         if answered(words):
             return
         if any(word.partition("=")[0] in ("--cfg", "-c") for word in words):
-            return show_configuration()
+            show_configuration()
+            return
         if not (sys.flags.safe_path or is_confined()) and os.getcwd() not in sys.path:
             sys.path.insert(0, os.getcwd())  # where `python -m aejax` finds modules, and the script would not
-        with Check.lock:
+        with command.until_the_end:
             run()
-    except SystemExit as stop:
-        _leave(stop.code)
-        raise
-    except KeyboardInterrupt:
-        sys.exit(130)
     except JobFailed:
         sys.exit(1)
     except NoSpace as error:
         fail(error, 1)
     except Exception as error:
-        if Check.composed and not isinstance(error, KNOWN):
+        if command.is_composed and not isinstance(error, KNOWN):
             raise
-        _discard_unbegun()
-        fail(explained(error, sys.argv[1:]))
-    _leave(0)
+        _discard_unbegun(command.missing)
+        fail(explained(error, words))
 
 
-def _discard_unbegun():
-    """Removes the folder of a refused sweep, where this command made it and it holds no more than Hydra's record."""
-    if not Check.missing or [each.name for each in Check.missing[0].glob("*")] != ["multirun.yaml"]:
+def _discard_unbegun(missing):
+    """Removes the folders of a refused sweep that this command made, where they hold no more than Hydra's record."""
+    if not missing or [path.name for path in missing[0].glob("*")] != ["multirun.yaml"]:
         return
     with contextlib.suppress(OSError):
-        (Check.missing[0] / "multirun.yaml").unlink()
-        for folder in Check.missing:
+        (missing[0] / "multirun.yaml").unlink()
+        for folder in missing:
             folder.rmdir()
 
 
@@ -228,14 +249,13 @@ def show_configuration():
 def _interrupt(number, frame):
     again = STOP.is_set()
     STOP.set()
-    lost = frame is not None and frame.f_code.co_name == "_xla_gc_callback"  # where it would only be printed
-    if again or not (STOP.is_awaited or lost):
+    if again or not (STOP.is_awaited or jax_compat.is_in_garbage_callback(frame)):
         raise KeyboardInterrupt
 
 
-def _leave(status):
+def _leave(command, status):
     """Ends the process at once where W&B's own exit would wait for a server that does not answer."""
-    if Check.wandb_lost:
+    if command.wandb_lost:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(status)

@@ -1,25 +1,25 @@
 """Comparisons in W&B: runs are read from there, workspaces and reports are saved there."""
 
 import contextlib
-import logging
 import os
 
 from aejax.base.errors import InputError
 from aejax.comparison import formats
 from aejax.comparison.fields import Entry
 from aejax.comparison.reading import flat
+from aejax.compat import wandb_compat
+from aejax.runs.contents import ERROR, SCORE
 
 TIMEOUT = 15  # seconds that the server has for an answer
 STATES = {"finished": "completed", "crashed": "interrupted", "killed": "interrupted"}  # others keep their name
 PICTURES = ("figures/reconstructions", "figures/restored", "figures/codes", "figures/samples")
-ERROR, SCORE = "recon/mse", "separation/knn_accuracy"
 
 
 @contextlib.contextmanager
 def asked(option, path):
     """Turns what W&B and its server have to say into one line that begins with the option."""
     os.environ.setdefault("WANDB_SILENT", "true")
-    logging.getLogger("wandb").setLevel(logging.CRITICAL)
+    wandb_compat.quiet()
     import requests
     import wandb
 

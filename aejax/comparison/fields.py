@@ -5,11 +5,11 @@ import sys
 
 from aejax.comparison.plain import plain
 
-TAKEN = {  # columns of a table, which no metric can be named by
-    "path", "name", "status", "reason", "id", "sweep", "data_fingerprint", "parameters", "model", "data", "noise",
-    "latent_dim", "seed", "n", "diverged", "missing",
-}  # fmt: skip
-ENDINGS = (" low", " high", " n")  # of the columns beside a metric's
+OWN = ("path", "name", "status", "reason", "id", "sweep")  # columns that are neither settings nor metrics
+MAIN = ("model", "data", "noise", "latent_dim")  # what a run is told by first
+COUNTS = ("n", "diverged", "missing")
+TAKEN = {*OWN, "data_fingerprint", "parameters", *MAIN, "seed", *COUNTS}  # columns, which no metric can be named by
+LOW, HIGH, COUNT = ENDINGS = " low", " high", " n"  # of the columns of a metric's interval and of its size
 TEXT, MAPPING, LIST = (str, None), (dict, None), (list, None)
 
 

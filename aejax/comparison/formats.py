@@ -11,9 +11,10 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
+from aejax.comparison.fields import COUNT, COUNTS, HIGH
 from aejax.comparison.frame import Runs
 from aejax.comparison.plain import cell, plain, word
-from aejax.comparison.summary import BASELINES, COUNT, COUNTS, HIGH, SHORT, casualties, pivoted, runs_of
+from aejax.comparison.summary import BASELINES, SHORT, casualties, pivoted, runs_of
 
 PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
 
@@ -36,6 +37,11 @@ class Cell:
         if self.exponent:
             told = f"({told})e{self.exponent}" if self.width else f"{told}e{self.exponent}"
         return (told or self.word) + self.remark
+
+    @property
+    def value(self):
+        """The number, None of a word."""
+        return float(self.mean) * 10.0**self.exponent if self.mean else None
 
     @property
     def latex(self):

@@ -3,18 +3,19 @@
 import fnmatch
 import operator
 import re
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from aejax.base.errors import InputError, matches, near
 from aejax.comparison.comparability import aspects, difference, problem
-from aejax.comparison.fields import Entry
+from aejax.comparison.fields import MAIN, OWN, Entry
 from aejax.comparison.reading import overridden
+from aejax.runs.folder import FINISHED
 
-MAIN = ("model", "data", "noise", "latent_dim")  # what a run is told by first
 ASIDE = ("hydra", "track", "lanes", "checkpoint", "figures", "evaluate", "objective", "experiment", "sweep", "seed")
-OWN = ("path", "name", "status", "reason", "id", "sweep")  # columns that are neither settings nor metrics
 SIGNS = {
     "<=": operator.le,
     ">=": operator.ge,
@@ -31,7 +32,7 @@ BETWEEN = re.compile(r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))")  # conditions in 
 class Runs:
     """All runs: `frame`, a row each; `metrics` and `settings`, the names of those columns; `notes`, what to tell."""
 
-    def __init__(self, entries):
+    def __init__(self, entries: list[Entry]) -> None:
         entries, copies = _unique(entries)
         settings = [_settings(entry) for entry in entries]
         known = pd.DataFrame(settings, dtype=object)  # whole numbers stay whole beside what is absent
@@ -54,18 +55,18 @@ class Runs:
         self._aspects = {id(entry): aspects(entry) for entry in entries}
         self.varying = self._varying()
 
-    def problems(self, metric):
+    def problems(self, metric: str) -> tuple[pd.Series, dict[int, Any]]:
         """A number for each run, equal where the values of a metric may be compared, and {number: what it measures}."""
-        numbers = {}
+        numbers: dict[Any, int] = {}
         codes = [numbers.setdefault(problem(self._aspects[id(entry)], metric), len(numbers)) for entry in self.entries]
         return pd.Series(codes, self.frame.index, dtype=int), {code: each for each, code in numbers.items()}
 
-    def obstacle(self, metric, places):
+    def obstacle(self, metric: str, places: Any) -> str | None:
         """Why values of a metric in these rows of the frame are not comparable; None where they are."""
         codes, known = self.problems(metric)
         return difference([known[code] for code in dict.fromkeys(codes[places])])
 
-    def where(self, words):
+    def where(self, words: Sequence[str]) -> None:
         """Keeps the runs that fulfil all conditions, as `model=vae latent_dim<=8`; raises InputError."""
         for word in words:
             key, test = condition(word, [*self.settings, *self.metrics, *OWN])
@@ -78,11 +79,11 @@ class Runs:
         self.varying = self._varying()
 
     @property
-    def completed(self):
+    def completed(self) -> pd.DataFrame:
         """The rows of the runs that make the means."""
         return self.frame[self.frame["status"] == "completed"]
 
-    def _varying(self):
+    def _varying(self) -> list[str]:
         """The keys whose values differ, in their order: what a run is told by, but for its seed.
 
         A setting of a group, as noise.level, counts where it differs among runs of the same choice of that group.
@@ -104,27 +105,27 @@ class Runs:
         return found
 
     @property
-    def rows(self):
+    def rows(self) -> list[str]:
         """The keys that the rows of a table stand for by default: what varies, also among jobs without a run."""
         main = [key for key in MAIN if key in self.varying or self.frame[key].dropna().map(repr).nunique() > 1]
         return [*main, *(key for key in self.varying if key not in MAIN)] or ["model"]
 
     @property
-    def common(self):
+    def common(self) -> dict[str, Any]:
         """{key: value} of the main settings that are the same in all runs."""
         values = {key: self.frame[key].dropna() for key in MAIN}
         return {key: value.iloc[0] for key, value in values.items() if value.map(repr).nunique() == 1}
 
-    def check_keys(self, option, keys):
+    def check_keys(self, option: str, keys: Sequence[str]) -> None:
         """Raises InputError where one of the keys is no setting."""
         for key in keys:
             if key not in self.settings and key not in MAIN:
                 known = list(dict.fromkeys([*self.rows, *MAIN]))
                 raise InputError(f"--{option} {key}: no such setting; {_told(key, self.settings, known)}")
 
-    def metrics_of(self, patterns):
+    def metrics_of(self, patterns: Sequence[str]) -> list[str]:
         """The metrics that names and patterns (robust/*/0.3/mse) stand for; raises InputError where one fits none."""
-        found = {}
+        found: dict[str, None] = {}
         for pattern in patterns:
             names = fnmatch.filter(self.metrics, pattern)
             if not names:
@@ -132,9 +133,9 @@ class Runs:
             found |= dict.fromkeys(names)
         return list(found)
 
-    def _fill(self):
+    def _fill(self) -> None:
         """Gives jobs without a run the settings that their overrides and the rest of their sweep leave no doubt of."""
-        usual = {}  # {sweep: {key: the values that its runs have}}
+        usual: dict[str | None, dict[str, dict[str, Any]]] = {}  # {sweep: {key: the values that its runs have}}
         for entry in self.entries:
             if entry.settings:
                 own = _settings(entry)
@@ -151,17 +152,17 @@ class Runs:
                     self.frame.at[place, name] = value
 
 
-def _settings(entry: Entry):
+def _settings(entry: Entry) -> dict[str, Any]:
     data = {"data": entry.data["name"]} if "name" in entry.data else {}
     choices = {name: "none" if choice is None else choice for name, choice in entry.choices.items()}
     return data | entry.settings | choices
 
 
-def _unique(entries):
+def _unique(entries: list[Entry]) -> tuple[list[Entry], int]:
     """The entries without copies of others, and how many those were."""
     seen, kept = set(), []
     for entry in entries:
-        if entry.id is not None and entry.status in ("completed", "diverged"):
+        if entry.id is not None and entry.status in FINISHED:
             if entry.id in seen:
                 continue
             seen.add(entry.id)
@@ -169,12 +170,12 @@ def _unique(entries):
     return kept, len(entries) - len(kept)
 
 
-def conditions(text):
+def conditions(text: str) -> list[str]:
     """The conditions in one text, which spaces divide."""
     return BETWEEN.split(text.strip()) if text.strip() else []
 
 
-def condition(word, known):
+def condition(word: str, known: Sequence[str]) -> tuple[str, Callable[[Any], bool]]:
     """The key of a condition and the test of a value; raises InputError where it does not parse."""
     found = CONDITION.fullmatch(word)
     if not found:
@@ -192,7 +193,7 @@ def condition(word, known):
     return key, lambda value: any(_same(value, each) for each in wanted) is (sign != "!=")
 
 
-def _same(value, text):
+def _same(value: Any, text: str) -> bool:
     if _is_number(value):
         try:
             return float(value) == float(text)
@@ -203,16 +204,16 @@ def _same(value, text):
     return _word(value) == text
 
 
-def _is_number(value):
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float | np.number) and not isinstance(value, bool) and not np.isnan(value)
 
 
-def _word(value):
+def _word(value: Any) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "null"
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _told(word, known, short):
+def _told(word: str, known: Sequence[str], short: Sequence[str]) -> str:
     """What `word` may have meant, and the most useful of what is known."""
     return f"{matches(word, known)}known: {', '.join(map(str, short[:12]))}{', …' if len(short) > 12 else ''}"

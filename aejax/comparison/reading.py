@@ -23,17 +23,15 @@ from aejax.base.version import VERSION
 from aejax.comparison import fields
 from aejax.comparison.fields import Entry
 from aejax.comparison.plain import plain
-from aejax.runs.folder import Run
+from aejax.runs import contents
+from aejax.runs.folder import FINISHED, LEDGER, SETTINGS, Run
 
 INDEX = ".compare.json"
-LEDGER = "sweep.json"
-LARGEST = 2**28  # bytes of both
 FORMAT = 3  # of the index; another is read anew
 # The files that an Entry comes from.
-READ = ("run.json", "metrics.json", "history.csv", ".hydra/config.yaml", ".hydra/hydra.yaml")
+READ = ("run.json", "metrics.json", "history.csv", f"{SETTINGS}/config.yaml", f"{SETTINGS}/hydra.yaml")
 REST = ("history.csv", "params.safetensors", "codes.npz")  # what alone tells that a folder was a run's
-UNREAD = {"wandb", "figures", ".hydra"}  # folders that hold no runs
-WHOLE = ("completed", "diverged")  # the statuses of runs that ended and have all their files
+UNREAD = {"wandb", "figures", SETTINGS}  # folders that hold no runs
 FAULTS = (OSError, ValueError, TypeError, KeyError, IndexError, RecursionError, OverflowError, csv.Error)
 # What reading a file that is damaged, or somebody else's, may raise; InputError is a ValueError.
 
@@ -66,7 +64,7 @@ def _below(folder, seen, top, linked=False):
     except OSError as error:  # the others are there still
         yield _unlisted(folder, error)
         return
-    if "run.json" in names or (LEDGER not in names and names & {".hydra", *REST}):
+    if "run.json" in names or (LEDGER not in names and names & {SETTINGS, *REST}):
         yield _entry(Run(folder))
     elif LEDGER in names or "multirun.yaml" in names:
         yield from _sweep(folder, top, keep=not linked)
@@ -146,7 +144,7 @@ def _sweep(folder, top, keep=True):
 def _index(folder):
     """{name of a run: [stamp, fields of its Entry]} of an index that is whole and of this version, else nothing."""
     try:
-        content = json.loads(octets(folder / INDEX, LARGEST))
+        content = json.loads(octets(folder / INDEX, contents.MOST_LEDGER))
         if content["format"] != [FORMAT, VERSION] or content["digest"] != _digest(content["runs"]):
             return {}
         runs = json.loads(content["runs"])
@@ -167,7 +165,7 @@ def _jobs(folder):
     """What the ledger says of each job, nothing where there is none; raises ValueError, KeyError, TypeError."""
     if not (folder / LEDGER).exists():  # Hydra's basic launcher leaves none
         return []
-    jobs = json.loads(octets(folder / LEDGER, LARGEST))["jobs"]
+    jobs = json.loads(octets(folder / LEDGER, contents.MOST_LEDGER))["jobs"]
     jobs = [{"folder": None, "overrides": [], "status": "planned"} | job for job in jobs]
     for job in jobs:
         text = (str, None)
@@ -227,19 +225,19 @@ def _entry(run, sweep=None):
             return _unlisted(run.path, error, sweep)
         return entry
     entry = dataclasses.replace(entry, **record)
-    if entry.status in WHOLE:
+    if entry.status in FINISHED:
         try:
             entry.metrics = fields.of_metrics(run.metrics)
         except FileNotFoundError:
             entry.status, entry.reason = "half-deleted", "no metrics.json"
         except FAULTS as error:
             entry.status, entry.reason = "damaged", f"metrics.json cannot be read ({_first(error)})"
-    if entry.status in WHOLE:
+    if entry.status in FINISHED:
         try:
             entry.metrics = _validation(run, entry.settings.get("select")) | entry.metrics
         except FAULTS as error:
             entry.status, entry.reason = "damaged", f"history.csv cannot be read ({_first(error)})"
-    if told and entry.status in WHOLE:
+    if told and entry.status in FINISHED:
         entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
     return entry
 

@@ -5,15 +5,15 @@ import pandas as pd
 
 from aejax.base.errors import InputError, near
 from aejax.comparison.directions import better
+from aejax.comparison.fields import COUNT, COUNTS, HIGH, LOW
 from aejax.comparison.frame import Runs
 from aejax.comparison.intervals import interquartile, mean_interval
 from aejax.comparison.plain import plain, word
+from aejax.runs.contents import ERROR, SCORE
 
-DEFAULT = ("recon/mse", "separation/knn_accuracy")
+DEFAULT = (ERROR, SCORE)
 SHORT = {"baseline/mean_mse": "mean image", "baseline/pca_mse": "PCA"}  # what people call them
 BASELINES = tuple(SHORT)
-COUNTS = ("n", "diverged", "missing")
-LOW, HIGH, COUNT = " low", " high", " n"  # what follows a metric's name in the columns of its interval and its size
 
 
 def chosen_metrics(runs: Runs, asked=None):
@@ -121,7 +121,7 @@ def best(runs: Runs, table, rows, cols, metrics):
             continue
         codes = runs.problems(name)[0][done.index[done[name].notna()]]
         measured = dict(zip(keys[codes.index], codes, strict=True))
-        places = {}  # {what may be compared: its rows of the table}
+        places: dict[tuple, list] = {}  # {what may be compared: its rows of the table}
         for place, key, block in zip(table.index, _keys(table, [*rows, *cols]), blocks, strict=True):
             places.setdefault((block, measured.get(key)), []).append(place)
         for block in places.values():
@@ -160,7 +160,7 @@ def notes(runs: Runs, rows, metrics=()):
         if key not in rows and _is_averaged(done, rows, key):
             values = [word(value) for value in dict.fromkeys(done[key].dropna())]
             told.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
-    versions = {}
+    versions: dict[str, dict[str, list[str]]] = {}
     for entry in runs.entries:
         if entry.status == "completed":
             for name, version in entry.versions.items():

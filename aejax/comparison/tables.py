@@ -1,10 +1,26 @@
 """Many runs -> a table with intervals, comparisons, a report. Imports no jax."""
 
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
 from aejax.comparison import pairs, reading, summary
 from aejax.comparison.frame import Runs, conditions
 
+Folders = str | Path | Sequence[str | Path]
+Keys = str | Sequence[str] | None  # None: those that suggest themselves
 
-def table(folders, metrics=None, rows=None, cols=None, where=(), sort=None, iqm=False):
+
+def table(
+    folders: Folders,
+    metrics: Keys | None = None,
+    rows: Keys | None = None,
+    cols: Keys | None = None,
+    where: str | Sequence[str] = (),
+    sort: str | None = None,
+    iqm: bool = False,
+) -> pd.DataFrame:
     """The table of the runs in and below `folders` as a DataFrame: a row for each combination of settings.
 
     `metrics` (one or a list) are its columns, each followed by `<name> low`, `<name> high` (95 %) and `<name> n`;
@@ -25,14 +41,16 @@ def table(folders, metrics=None, rows=None, cols=None, where=(), sort=None, iqm=
     return found
 
 
-def load(folders, where=()):
+def load(folders: Folders, where: str | Sequence[str] = ()) -> Runs:
     """The Runs in and below `folders` that fulfil the conditions `where`; raises InputError."""
     runs = Runs(reading.read([folders] if isinstance(folders, str) or not hasattr(folders, "__iter__") else folders))
     runs.where(conditions(where) if isinstance(where, str) else where)
     return runs
 
 
-def keys(runs, rows=None, cols=None):
+def keys(
+    runs: Runs, rows: Sequence[str] | None = None, cols: Sequence[str] | None = None
+) -> tuple[list[str], list[str]]:
     """The settings down and across: those asked for, else all that vary down; raises InputError."""
     cols = list(cols or [])
     runs.check_keys("cols", cols)

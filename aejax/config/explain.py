@@ -3,8 +3,6 @@
 import re
 
 import hydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from hydra.plugins.launcher import Launcher
 from hydra.plugins.sweeper import Sweeper
@@ -12,6 +10,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax.base.errors import InputError, near
+from aejax.compat import hydra_compat, omegaconf_compat
 from aejax.config import hints
 from aejax.config.menu import CONF, folders, groups
 
@@ -37,28 +36,26 @@ def explained(error, words):
         return error
     places = folders(words)
     known = groups(places)
-    unknown = re.search(r"Could not override '([^']+)'", str(error))
-    deleted = re.search(r"Could not delete from config. '([^']+)' does not exist", str(error))  # as ~lr
-    if unknown or deleted:
-        key = (unknown or deleted)[1]
-        return f"{'~' * bool(deleted)}{key}: no such key; {hints.of_key(key, _choices(words, known), places)}{ALL}"
+    unknown = hydra_compat.unknown_key(error)
+    if unknown:
+        return f"{unknown}: no such key; {hints.of_key(unknown.lstrip('~'), _choices(words, known), places)}{ALL}"
     if isinstance(error, OverrideParseException) and "=" not in error.override:
         return f"{error.override}: must be key=value{hints.of_word(error.override)}"
-    for word in words if "Config group override" in str(error) else ():
+    for word in words if hydra_compat.is_of_group_value(error) else ():
         group, equals, choice = word.lstrip("+~").partition("=")
         if equals and group in known and not _is_name(word):
             return f"{word}: no such choice; {hints.of_choice(group, choice, known[group])}"
-    several = re.search(r"Ambiguous value for argument '([^'=]*)=([^']*)'", str(error))
+    several = hydra_compat.several_values(error)
     if several:
-        key, values = several.groups()
+        key, values = several
         return f"{key}={values}: several values; add -m to sweep over them, or write [{values}] for a list"
-    message = str(error).split("full_key:")[0]
+    message = omegaconf_compat.first_part(str(error))
     return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
 
 
 def _is_name(word):
     """Whether this choice of a group is one that Hydra looks up, unlike model=2 and ~noise=1e3."""
-    override = OverridesParser.create().parse_override(word)
+    override = hydra_compat.parsed_word(word)
     return override.is_sweep_override() or isinstance(override.value(), str | list)
 
 
@@ -68,7 +65,7 @@ def axes_of(config):
         node = config.hydra[name]
         if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
             raise InputError(f"hydra.{name}={node}: must be a mapping of settings with a _target_")
-        plugins = [f"{cls.__module__}.{cls.__qualname__}" for cls in Plugins.instance().discover(kind)]
+        plugins = hydra_compat.plugins(kind)
         if node._target_ not in plugins:
             raise InputError(f"hydra.{name}._target_={node._target_}: no such plugin; {near(node._target_, plugins)}")
     return config.hydra.sweeper.get("params") or {}

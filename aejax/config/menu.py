@@ -7,11 +7,12 @@ from pathlib import Path
 
 import yaml
 
+from aejax.base.nested import LOADER
+
 PACKAGE = Path(__file__).parents[1]
 # In a wheel conf/ and sweeps/ are data of the package.
 CONF = next(folder for folder in (PACKAGE / "_data" / "conf", PACKAGE.parent / "conf") if folder.is_dir())
 SWEEPS = CONF.parent / "sweeps"  # the files of the group `sweep`
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _NO_MARKS = yaml.YAMLError, OSError, UnicodeDecodeError
 
 
@@ -55,7 +56,7 @@ def groups(places=(CONF,)):
 
 def defaults():
     """The choice of each group that conf/config.yaml makes, None for none."""
-    lines = yaml.load((CONF / "config.yaml").read_text(encoding="utf-8"), _LOADER)["defaults"]
+    lines = yaml.load((CONF / "config.yaml").read_text(encoding="utf-8"), LOADER)["defaults"]
     chosen = {}
     for line in (line for line in lines if isinstance(line, dict)):
         chosen |= {key: value for key, value in line.items() if not key.startswith("override ")}
@@ -123,7 +124,7 @@ class _File:
 def _read(path):
     try:
         text = path.read_text(encoding="utf-8")
-        root = yaml.compose(text, _LOADER)
+        root = yaml.compose(text, LOADER)
     except _NO_MARKS:  # Hydra will say what is wrong with it
         return _File("", None, [], {})
     lines = text.splitlines()
@@ -133,7 +134,7 @@ def _read(path):
     listed, settings = ["_self_"], {}
     for name, key, value in _nodes(root):
         if name == "defaults":
-            listed = yaml.load(text, _LOADER)["defaults"] or []
+            listed = yaml.load(text, LOADER)["defaults"] or []
             listed = listed if "_self_" in listed else [*listed, "_self_"]  # as Hydra takes it
         elif not name.startswith("defaults."):
             is_mapping = isinstance(value, yaml.MappingNode) and value.value
@@ -174,7 +175,7 @@ def _beside(lines, node):
 def annotated(text, known, prefix=""):
     """A configuration as YAML text, with the `known` comments {dotted name: comment} beside its settings."""
     lines = text.splitlines()
-    for name, key, value in _nodes(yaml.compose(text, _LOADER)):
+    for name, key, value in _nodes(yaml.compose(text, LOADER)):
         comment = known.get(f"{prefix}{name}")
         place = key.end_mark.line
         same = value.end_mark.line == place or value.start_mark.line > place  # a text of several lines has no room

@@ -4,15 +4,20 @@ from pathlib import Path
 
 import yaml
 from omegaconf import OmegaConf
-from omegaconf._utils import get_omega_conf_dumper
+
+try:
+    from yaml import CDumper as Dumper
+except ImportError:  # PyYAML was built without libyaml
+    from yaml import Dumper
 
 from aejax.base.files import write_whole
+from aejax.compat.omegaconf_compat import yaml_dumper
 
 
-class QuickDumper(getattr(yaml, "CDumper", yaml.Dumper)):
+class QuickDumper(Dumper):
     """OmegaConf's dumper in C."""
 
-    yaml_representers = get_omega_conf_dumper().yaml_representers
+    yaml_representers = yaml_dumper().yaml_representers
 
 
 def yaml_of(content):
@@ -21,7 +26,7 @@ def yaml_of(content):
     text = yaml.dump(content, Dumper=QuickDumper, **options)
     if text.isascii() and "\\" not in text and "'':" not in text:
         return text
-    return yaml.dump(content, Dumper=get_omega_conf_dumper(), **options)  # escapes and '' as a key C writes otherwise
+    return yaml.dump(content, Dumper=yaml_dumper(), **options)  # escapes and '' as a key C writes otherwise
 
 
 def write_yaml(folder, composed):

@@ -1,5 +1,5 @@
 """Data sets: arrays, and what must be known about them.
 
 In: settings, files, arrays. Out: a Dataset with its splits, and its Form, which is all that a program knows of it.
-Imports: base, settings.
+Imports: compat, base, settings.
 """

@@ -1,7 +1,6 @@
 """Decoded arrays, kept on disk and memory-mapped, so that a second start reads nothing twice."""
 
 import contextlib
-import fcntl
 import json
 import os
 import shutil
@@ -12,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import platformdirs
 
+from aejax.base.files import acquired
 from aejax.datasets.dataset import Split
 from aejax.datasets.splits import prints_of
 
@@ -102,13 +102,12 @@ def _synced(path, write):
 def alone(folder):
     """Holds `folder` so that one process prepares and the others wait; the hold dies with its owner.
 
-    Where the folder takes no file there is nothing to hold.
+    Where the folder takes no file there is nothing to hold. Raises InputError where the lock file is a link.
     """
     try:
-        file = open(folder / ".aejax.lock", "w")  # noqa: SIM115, closed below
+        hold = acquired(folder / ".aejax.lock")
     except OSError:
         yield
         return
-    with file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with hold:
         yield

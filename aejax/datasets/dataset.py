@@ -4,58 +4,14 @@ import dataclasses
 import functools
 import hashlib
 from collections.abc import Callable
+from typing import Any, NoReturn
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from flax import struct
 
 from aejax.base.errors import InputError
+from aejax.datasets.form import Arrays, Form
 from aejax.datasets.storage import KINDS, in_parts, kind_of, stored
-
-
-@dataclasses.dataclass(frozen=True)
-class Form:
-    """What a program must know about its data: structure, compared by value.
-
-    `shape` is that of one example: (height, width, channels) for images, (features,) for vectors; `examples` counts
-    the training examples, `valid` the validation examples and `classes` the labels (0 where there are none).
-    `fingerprint` identifies the data. Where `dynamic`, binary pixels are stored as their probability in 255ths, and
-    `drawn` makes examples of them. `normal` are the labels of training and validation, where the test has others. Where
-    `streamed`, the device holds a part of the training examples only.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    examples: int
-    valid: int
-    classes: int
-    fingerprint: str
-    dynamic: bool = False
-    normal: tuple[int, ...] = ()
-    streamed: bool = False
-    normal: tuple[int, ...] = ()
-
-    @property
-    def pixels(self):
-        """How many values an example has."""
-        return int(np.prod(self.shape))
-
-    @property
-    def channels(self):
-        """How many values a pixel has."""
-        return self.shape[2] if len(self.shape) == 3 else 1
-
-    def scaled(self, x):
-        """Stored values as float32, in [0, 1] unless the data are real numbers; any shape."""
-        scale = 1 / 255 if self.kind in ("gray", "rgb") or self.dynamic else 1.0
-        return x.astype(jnp.float32) * scale
-
-    def drawn(self, key, x):
-        """Stored training examples as `scaled`, and where `dynamic` a Bernoulli draw of each pixel; any shape."""
-        scaled = self.scaled(x)
-        return jax.random.bernoulli(key, scaled).astype(jnp.float32) if self.dynamic else scaled
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -77,12 +33,12 @@ class Split:
     names: np.ndarray | None = None
 
     @property
-    def index(self):
+    def index(self) -> np.ndarray:
         """The place [N] of each example in the source, by which it can be found again."""
         return np.arange(len(self.x)) if self.rows is None else self.rows
 
     @functools.cached_property
-    def contents(self):
+    def contents(self) -> str:
         """The digest of what is in it."""
         if self.digest is not None:
             return self.digest
@@ -90,24 +46,8 @@ class Split:
         for array in (self.x, self.y):
             if array is not None:
                 digest.update(repr((array.shape, array.dtype.str)).encode())
-                digest.update(np.ascontiguousarray(array))
+                digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
-
-
-@struct.dataclass
-class Arrays:
-    """A Dataset on the device: x [N, P] as stored, y [N] int32 or None, of the splits; valid is None without one.
-
-    `mean` [P] is that of all training examples, as stored, where those here are a part of them and it was asked for.
-    """
-
-    train: jax.Array
-    valid: jax.Array | None
-    test: jax.Array
-    y_train: jax.Array | None
-    y_test: jax.Array | None
-    y_valid: jax.Array | None = None
-    mean: jax.Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -125,9 +65,9 @@ class Dataset:
 
     name: str = "own"
     kind: str | None = None
-    train: Split | None = None
-    valid: Split | None = None
-    test: Split | None = None
+    train: Any = None  # a Split, once it is made; may be given as x or (x, y)
+    valid: Any = None
+    test: Any = None
     label_names: tuple[str, ...] = ()
     note: str = ""
     license: str = ""
@@ -138,7 +78,7 @@ class Dataset:
     standardized: bool = False
     budget: int = 2**62
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if self.train is None:
             self._refuse("no training examples", "Dataset(train=…)")
         if self.kind not in (*KINDS, None):
@@ -160,15 +100,15 @@ class Dataset:
             self._refuse("training examples that are all the same", "of more than one value")
 
     @property
-    def splits(self):
+    def splits(self) -> dict[str, Any]:
         """The splits that there are, by name."""
         named = {name: getattr(self, name) for name in ("train", "valid", "test")}
         return {name: split for name, split in named.items() if split is not None}
 
-    def _refuse(self, what, allowed):
+    def _refuse(self, what: str, allowed: str) -> NoReturn:
         raise InputError(f"data {self.name}: {what}; must be {allowed}")
 
-    def _split(self, name, given):
+    def _split(self, name: str, given: Any) -> Split:
         if not isinstance(given, Split):
             x, y = given if isinstance(given, tuple) else (given, None)
             given = Split(x, y)
@@ -179,7 +119,7 @@ class Dataset:
             self._refuse(f"{name} of {given.x.dtype}", f"numbers that fit the kind {self.kind or 'of data'}")
         return given if x is given.x else dataclasses.replace(given, x=x)
 
-    def _tell_of_fractions(self):
+    def _tell_of_fractions(self) -> None:
         """Adds a warning where images that may be meant as pixels were taken as real numbers."""
         x = self.train.x
         pixels = {1: "gray", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
@@ -188,8 +128,8 @@ class Dataset:
             line += f'in a program Dataset(kind="{pixels}"), makes them pixels'
             object.__setattr__(self, "warnings", (*self.warnings, line))
 
-    def _name_labels(self):
-        labels = [None if split.y is None else np.asarray(split.y) for split in self.splits.values()]
+    def _name_labels(self) -> None:
+        labels: list[Any] = [None if split.y is None else np.asarray(split.y) for split in self.splits.values()]
         if self.label_names or any(y is None or y.dtype.kind not in "iuUb" or y.ndim != 1 for y in labels):
             return
         values = np.unique(np.concatenate(labels))
@@ -200,7 +140,7 @@ class Dataset:
                 made[id(split)] = dataclasses.replace(split, y=np.searchsorted(values, split.y).astype(np.int32))
             object.__setattr__(self, name, made[id(split)])
 
-    def _check(self, name, split):
+    def _check(self, name: str, split: Split) -> None:
         x, y = split.x, split.y
         dtype = np.float32 if self.kind == "real" else np.uint8
         if x.dtype != dtype:
@@ -230,15 +170,16 @@ class Dataset:
             )
 
     @functools.cached_property
-    def form(self):
+    def form(self) -> Form:
         """The Form of this data set."""
         shape, examples, valid = self.train.x.shape[1:], len(self.train.x), len(self.valid.x) if self.valid else 0
         classes = len(self.label_names)
+        assert self.kind is not None, "__post_init__ tells it"
         sizes, ways = (examples, valid, classes), (self.dynamic, self.normal, self._kept is not None)
         return Form(self.name, self.kind, shape, *sizes, self.fingerprint, *ways)
 
     @functools.cached_property
-    def _kept(self):
+    def _kept(self) -> np.ndarray | None:
         """The training examples, evenly spread, that evaluation looks at where the device cannot hold all of them."""
         sizes = {id(split.x): split.x.nbytes for split in self.splits.values()}
         if sum(sizes.values()) <= self.budget:
@@ -251,7 +192,7 @@ class Dataset:
         return np.linspace(0, len(self.train.x) - 1, min(kept, len(self.train.x))).astype(int)
 
     @functools.cached_property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """16 hex digits that change when any example, label or split does."""
         digest = hashlib.sha256(repr((self.kind, self.label_names, self.dynamic)).encode())
         for name, split in self.splits.items():
@@ -259,33 +200,33 @@ class Dataset:
         return digest.hexdigest()[:16]
 
     @functools.cached_property
-    def test_fingerprint(self):
+    def test_fingerprint(self) -> str:
         """16 hex digits that change when any test example or label does, whatever a model is trained on."""
         told = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
         return hashlib.sha256(told.encode()).hexdigest()[:16]
 
     @property
-    def described(self):
+    def described(self) -> dict[str, Any]:
         """What the record says of the data."""
         form = self.form
         sizes = {"train": form.examples, "valid": form.valid, "test": len(self.test.x)}
-        told = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
+        told: dict[str, Any] = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
         told |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
         told |= {"note": self.note, "license": self.license}
         told |= {"standardized": True} if self.standardized else {}
-        if form.streamed:
+        if self._kept is not None:
             told |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
         told |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
         return told | ({"warnings": list(self.warnings)} if self.warnings else {})
 
-    def arrays(self, mean=False):
+    def arrays(self, mean: bool = False) -> Arrays:
         """The data on the device, as Arrays; a split that is another split's array is there once.
 
         Of streamed training examples those are there that evaluation looks at, and their `mean` if that is wanted.
         """
         placed = {}
 
-        def place(array, flatten=False):
+        def place(array: np.ndarray | None, flatten: bool = False) -> Any:
             if array is None:
                 return None
             if id(array) not in placed:
@@ -298,9 +239,10 @@ class Dataset:
             train, y = train[self._kept], None if y is None else y[self._kept]
         x = [place(each, flatten=True) for each in (train, valid, self.test.x)]
         y = [place(each) for each in (y, self.test.y, None if self.valid is None else self.valid.y)]
-        return Arrays(*x, *y, place(self._mean()) if mean and self._kept is not None else None)
+        whole = [place(self._mean())] if mean and self._kept is not None else []
+        return Arrays(*[*x, *y, *whole])
 
-    def _mean(self):
+    def _mean(self) -> np.ndarray:
         """The mean [P] of the training examples as stored."""
         total = sum(part.reshape(len(part), -1).sum(axis=0, dtype=np.float64) for part in in_parts(self.train.x))
         return (total / len(self.train.x)).astype(np.float32)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from aejax.base.errors import InputError
+from aejax.compat import tfds_compat
 
 TIMEOUT = 10  # seconds that a download host may stay silent
 IDX = ("mnist", "fashion_mnist", "kmnist")
@@ -29,7 +30,7 @@ def gathered(builder_class, name, root, manual_dir, download):
     They are looked for in `manual_dir`/NAME and in `manual_dir`, and go to a folder of their set's own, because several
     sets name their files alike. Raises InputError where one is missing, another one, or out of reach.
     """
-    infos = {Path(info.filename).name: (url, info) for url, info in builder_class.url_infos.items()}
+    infos = {Path(info.filename).name: (url, info) for url, info in tfds_compat.registered_files(builder_class).items()}
     if manual_dir is not None:
         folder = Path(manual_dir) / name
         folder = folder if folder.is_dir() else Path(manual_dir)
@@ -92,9 +93,9 @@ def _download(url, path, info):
         raise
 
 
-def prepare(tfds, builder_class, name, root, files):
+def prepare(builder_class, name, root, files):
     """Writes the prepared set, as array_record, where tensorflow-datasets would."""
-    with tfds.core.registered.skip_registration():
+    with tfds_compat.unregistered():
 
         class Prepared(builder_class):
             """The registered set, but for how its files are read."""
@@ -147,7 +148,8 @@ def _cifar_examples(archive, split):
 
 
 def png(image_HxWxC):
-    """An image of one or three channels as PNG, not compressed: array_record does that. Quicker than Pillow."""
+    """An image of one or three channels as PNG, not compressed: array_record does that."""
+    # Pillow takes 46 us for an MNIST image instead of 6, and preparing MNIST 7.4 s of a core instead of 3.9.
     height, width, channels = image_HxWxC.shape
     lines = np.zeros((height, 1 + width * channels), np.uint8)  # the first byte of a line says that it is not filtered
     lines[:, 1:] = image_HxWxC.reshape(height, -1)

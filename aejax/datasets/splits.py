@@ -9,6 +9,8 @@ each class.
 import dataclasses
 import hashlib
 import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, Self
 
 import jax
 import numpy as np
@@ -16,7 +18,7 @@ from flax import struct
 
 from aejax.base.devices import check_memory, memory
 from aejax.base.errors import InputError, near
-from aejax.datasets.dataset import Split
+from aejax.datasets.dataset import Dataset, Split
 from aejax.datasets.standardization import scale_warning, standardization
 from aejax.datasets.storage import in_parts
 from aejax.settings.fields import static_bool, static_choice, static_float, static_int, static_list
@@ -34,15 +36,17 @@ class Part:
     stream: int
 
     @property
-    def x(self):
+    def x(self) -> np.ndarray:
         """The examples as stored, without a copy where they are all there are."""
         return self.whole.x if len(self.rows) == len(self.whole.x) else self.whole.x[self.rows]
 
-    def of(self, labels):
-        """The examples with these labels."""
-        return dataclasses.replace(self, rows=self.rows[np.isin(self.whole.y[self.rows], labels)])
+    def of(self, labels: Sequence[int]) -> Self:
+        """The examples with these labels, of a split that has labels."""
+        y = self.whole.y
+        assert y is not None
+        return dataclasses.replace(self, rows=self.rows[np.isin(y[self.rows], labels)])
 
-    def cut(self, taken, seed):
+    def cut(self, taken: int, seed: int) -> tuple[Self, Self]:
         """Two parts: `taken` examples, stratified, and the others."""
         rows = lowest(self.rows, self.whole, taken, seed)
         others = np.setdiff1d(self.rows, rows, assume_unique=True)
@@ -64,7 +68,7 @@ class Splits:
     binarize: str = static_choice("none", "threshold", "static", "dynamic")
     standardize: bool = static_bool()
 
-    def __call__(self, dataset):
+    def __call__(self, dataset: Dataset) -> Dataset:
         """The Dataset with the splits that a job is to use; raises InputError where they cannot be made."""
         if self.standardize and self.binarize != "none":
             raise InputError(f"data.standardize=true: must be false, because data.binarize={self.binarize}")
@@ -72,8 +76,10 @@ class Splits:
             raise InputError(f"data.binarize={self.binarize}: must be none, because the data are {dataset.kind}")
         labels, normal = (self._labels(dataset, key) for key in ("classes", "normal"))
         if labels is not None and normal is not None and set(normal) - set(labels):
-            raise InputError(f"data.normal={list(self.normal)}: must be among data.classes={list(self.classes)}")
-        made = {}  # splits that are the same stay the same
+            raise InputError(
+                f"data.normal={list(self.normal or ())}: must be among data.classes={list(self.classes or ())}"
+            )
+        made: dict[int, Part] = {}  # splits that are the same stay the same
         for stream, split in enumerate(dataset.splits.values()):
             rows = np.arange(len(split.x)) if labels is None else np.flatnonzero(np.isin(split.y, labels))
             made.setdefault(id(split), Part(split, rows, stream))
@@ -96,7 +102,7 @@ class Splits:
         parts["test"] = self._limited_test(dataset, parts)
         for name, part in parts.items():
             if not len(part.rows):
-                raise InputError(f"data.classes={list(self.classes)}: leave no {name} examples")
+                raise InputError(f"data.classes={list(self.classes or ())}: leave no {name} examples")
         copied = [part for part in set(parts.values()) if len(part.rows) < len(part.whole.x)]
         needed = sum(len(part.rows) * part.whole.x[0].nbytes for part in copied)
         check_memory(needed, f"data {dataset.name}: {sum(len(part.rows) for part in copied):,} examples", "fewer, by "
@@ -109,10 +115,11 @@ class Splits:
             splits, kind = _applied(standardization, splits, parts), "real"
         elif kind == "real" and (line := scale_warning(splits[id(parts["train"])].x)):
             warnings = (*warnings, line)
+        named: dict[str, Any] = {"valid": None} | {name: splits[id(part)] for name, part in parts.items()}
         return dataclasses.replace(
             dataset,
             kind=kind,
-            **{"valid": None} | {name: splits[id(part)] for name, part in parts.items()},
+            **named,
             label_names=tuple(dataset.label_names[label] for label in labels) if labels else dataset.label_names,
             dynamic=self.binarize == "dynamic",
             normal=self._normal(normal, labels, splits[id(parts["test"])].y),
@@ -122,7 +129,7 @@ class Splits:
             warnings=(*warnings, *duplicates(parts)),
         )
 
-    def _limited_test(self, dataset, parts):
+    def _limited_test(self, dataset: Dataset, parts: dict[str, Part]) -> Part:
         """The Part that tests, of `test_limit` examples at the most."""
         test = parts["test"]
         if self.test_limit is None or self.test_limit >= len(test.rows):
@@ -134,7 +141,7 @@ class Splits:
             )
         return test.cut(self.test_limit, self.split_seed)[0]
 
-    def _labels(self, dataset, key):
+    def _labels(self, dataset: Dataset, key: str) -> list[int] | None:
         """The numbers of the labels that the setting `key` lists, None where it lists none."""
         given = getattr(self, key)
         if given is None:
@@ -148,16 +155,18 @@ class Splits:
             labels.append(label)
         return labels
 
-    def _normal(self, normal, labels, y_test):
+    def _normal(self, normal: list[int] | None, labels: list[int] | None, y_test: Any) -> tuple[int, ...]:
         """The normal labels as they are numbered among those that are kept."""
         if normal is None:
             return ()
         numbers = tuple(sorted(set(normal) if labels is None else map(labels.index, set(normal))))
         if np.isin(y_test, numbers).all() or not np.isin(y_test, numbers).any():
-            raise InputError(f"data.normal={list(self.normal)}: must leave test examples of both kinds, normal and not")
+            raise InputError(
+                f"data.normal={list(self.normal or ())}: must leave test examples of both kinds, normal and not"
+            )
         return numbers
 
-    def _taken(self, key, share, examples):
+    def _taken(self, key: str, share: float, examples: int) -> int:
         """How many of so many training examples are taken out."""
         if share >= 1 and share != int(share):
             raise InputError(f"data.{key}={share}: must be a share below 1 or a whole number of examples")
@@ -167,7 +176,7 @@ class Splits:
             raise InputError(f"data.{key}={share}: takes {taken} of {examples} training examples; must be {allowed}")
         return taken
 
-    def _split(self, part, training, labels):
+    def _split(self, part: Part, training: bool, labels: list[int] | None) -> Split:
         whole, y = part.whole, part.whole.y
         if self.binarize == "none" and labels is None and len(part.rows) == len(whole.x):
             return whole
@@ -188,17 +197,17 @@ class Splits:
         return Split(x, y, digest, rows=whole.index[part.rows], names=names)
 
 
-def _applied(preprocess, splits, parts):
+def _applied(preprocess: Callable, splits: dict[int, Split], parts: dict[str, Part]) -> dict[int, Split]:
     """The splits, by what is the same one, after what `preprocess` makes of the training examples."""
     apply = preprocess(splits[id(parts["train"])].x)
     fitted = {"digest": None, "groups": None, "prints": None}  # of what the examples were before
     return {key: dataclasses.replace(split, x=apply(split.x), **fitted) for key, split in splits.items()}
 
 
-def hashed(rows_N, seed):
+def hashed(rows_N: np.ndarray, seed: int) -> np.ndarray:
     """A hash of each index, uint64: splitmix64 (Steele et al. 2014) of the index and the seed."""
 
-    def mixed(z):
+    def mixed(z: np.ndarray) -> np.ndarray:
         z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         return z ^ (z >> np.uint64(31))
@@ -208,7 +217,7 @@ def hashed(rows_N, seed):
     return mixed(start + (rows_N.astype(np.uint64) + np.uint64(1)) * golden)
 
 
-def lowest(rows_N, split, taken, seed):
+def lowest(rows_N: np.ndarray, split: Split, taken: int, seed: int) -> np.ndarray:
     """The `taken` rows with the smallest hashes, in rising order; the same share of each class where there are labels.
 
     What the shares leave over goes to the classes with the largest remainders. Groups are hashed instead of rows, and
@@ -222,7 +231,7 @@ def lowest(rows_N, split, taken, seed):
     return rows_N[np.isin(units_N, begun)]
 
 
-def _share(order, y, taken):
+def _share(order: np.ndarray, y: np.ndarray | None, taken: int) -> np.ndarray:
     """The first `taken` rows of `order`, or as many of each class as is its share."""
     if y is None:
         return order[:taken]
@@ -233,7 +242,7 @@ def _share(order, y, taken):
     return np.concatenate([order[label_N == label][:quota] for label, quota in enumerate(quota_C)])
 
 
-def drawn(x, rows, stream):
+def drawn(x: np.ndarray, rows: np.ndarray, stream: int) -> np.ndarray:
     """Bernoulli draws of uint8 intensities at `rows`, 0 or 1: those of an example are the same in any company."""
     parts = []
     for start, part in zip(range(0, len(x), DRAWN), in_parts(x, DRAWN), strict=True):
@@ -244,7 +253,7 @@ def drawn(x, rows, stream):
     return np.concatenate(parts)
 
 
-def duplicates(parts):
+def duplicates(parts: dict[str, Part]) -> list[str]:
     """A line for each two splits that have examples in common, though they are not the same by intent."""
     prints = {}
     for part in parts.values():
@@ -268,7 +277,7 @@ def duplicates(parts):
     return lines
 
 
-def prints_of(x):
+def prints_of(x: np.ndarray) -> np.ndarray:
     """A number for each example, uint64, equal where examples are equal and rarely elsewhere."""
     width = x[0].nbytes
     factors = hashed(np.arange(-(-width // 8)), 0) | np.uint64(1)

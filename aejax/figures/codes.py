@@ -141,10 +141,8 @@ def _glyphs(axes, form, at_Nx2, low, high, images):
     true_Nx2 = (at_Nx2 - low) / (high - low)
     apart_Nx2 = moved_apart(true_Nx2, 2.1 * half)
     for true, place, image in zip(true_Nx2, apart_Nx2, images, strict=True):
-        (x, y), (left, bottom), (right, top) = (
-            low + true * (high - low),
-            *(low + (place + sign * half) * (high - low) for sign in (-1, 1)),
-        )
+        x, y = low + true * (high - low)
+        (left, bottom), (right, top) = (low + (place + sign * half) * (high - low) for sign in (-1, 1))
         if np.abs((place - true) / half).max() > 0.5:
             axes.plot([x, (left + right) / 2], [y, (bottom + top) / 2], color="0.7", linewidth=0.5, zorder=1)
             axes.plot(x, y, ".", color="0.4", markersize=2, zorder=3)

@@ -1,6 +1,7 @@
 """Clusters of codes, and how far they agree with labels."""
 
 import functools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +13,7 @@ TOLERANCE = 1e-4  # squared move of the centers, of the mean variance, at which 
 
 
 @functools.partial(jax.jit, static_argnames=("clusters", "starts"))
-def k_means(key, z_NxZ, clusters, starts):
+def k_means(key: jax.Array, z_NxZ: jax.Array, clusters: int, starts: int) -> tuple[jax.Array, jax.Array]:
     """The cluster of each example [N] and the inertia, the sum of squared distances to the centers, of the best start.
 
     Lloyd's algorithm (1982) from k-means++ (Arthur & Vassilvitskii 2007, section 2.2), as scikit-learn's KMeans ends
@@ -23,14 +24,18 @@ def k_means(key, z_NxZ, clusters, starts):
     examples, units = z_NxZ.shape
     enough = TOLERANCE * jnp.mean(jnp.var(z_NxZ, axis=0))
 
-    def scores(center_SxKxZ):  # squared distances less those to the origin, the same for all clusters of an example
+    def scores(
+        center_SxKxZ: jax.Array,
+    ) -> jax.Array:  # squared distances less those to the origin, the same for all clusters of an example
         flat = center_SxKxZ.reshape(-1, units)
         with jax.default_matmul_precision("highest"):
             score = jnp.sum(flat**2, axis=1)[:, None] - 2 * flat @ z_NxZ.T
         return score.reshape(-1, center_SxKxZ.shape[1], examples)
 
-    def seeds(key):
-        def add(apart_N, key):  # the next center, by its squared distance to those before
+    def seeds(key: jax.Array) -> jax.Array:
+        def add(
+            apart_N: jax.Array, key: jax.Array
+        ) -> tuple[jax.Array, jax.Array]:  # the next center, by its squared distance to those before
             until_N = jnp.cumsum(apart_N)
             drawn = jnp.searchsorted(until_N, jax.random.uniform(key) * until_N[-1], side="right")
             center_Z = z_NxZ[jnp.minimum(drawn, examples - 1)]
@@ -42,11 +47,11 @@ def k_means(key, z_NxZ, clusters, starts):
         rest = lax.scan(add, apart_N, jax.random.split(key_rest, clusters - 1))[1]
         return jnp.concatenate([first_Z[None, :], rest])
 
-    def go_on(state):
+    def go_on(state: tuple[Any, ...]) -> jax.Array:
         _, moved, count = state
         return (moved > enough) & (count < ITERATIONS)
 
-    def step(state):
+    def step(state: tuple[Any, ...]) -> tuple[Any, ...]:
         center_SxKxZ, _, count = state
         score_SxKxN = scores(center_SxKxZ)
         member_SxKxN = (score_SxKxN == jnp.min(score_SxKxN, axis=1, keepdims=True)).astype(jnp.float32)
@@ -66,13 +71,13 @@ def k_means(key, z_NxZ, clusters, starts):
 
 
 @functools.partial(jax.jit, static_argnames=("classes", "clusters"))
-def contingency(y_N, cluster_N, classes, clusters):
+def contingency(y_N: jax.Array, cluster_N: jax.Array, classes: int, clusters: int) -> jax.Array:
     """How many examples of each class are in each cluster, [C, K]."""
     return jax.nn.one_hot(y_N, classes).T @ jax.nn.one_hot(cluster_N, clusters)
 
 
 @jax.jit
-def nmi(contingency_CxK):
+def nmi(contingency_CxK: jax.Array) -> jax.Array:
     """Mutual information of classes and clusters over the mean of their entropies, 0 to 1.
 
     Strehl & Ghosh 2002 with the arithmetic mean, as scikit-learn. Comparable across code sizes.
@@ -85,10 +90,10 @@ def nmi(contingency_CxK):
 
 
 @jax.jit
-def ari(contingency_CxK):
+def ari(contingency_CxK: jax.Array) -> jax.Array:
     """The Rand index adjusted for chance, -0.5 to 1 (Hubert & Arabie 1985, eq. 5). Comparable across code sizes."""
 
-    def pairs(count):
+    def pairs(count: jax.Array) -> jax.Array:
         return count * (count - 1) / 2
 
     same = jnp.sum(pairs(contingency_CxK))
@@ -99,7 +104,7 @@ def ari(contingency_CxK):
 
 
 @jax.jit
-def accuracy(contingency_CxK):
+def accuracy(contingency_CxK: jax.Array) -> jax.Array:
     """Share of examples in the cluster that stands for their class, clusters matched one to one to serve it best.
 
     Kuhn 1955; Xie et al. 2016, eq. 10. Comparable across code sizes.
@@ -108,5 +113,5 @@ def accuracy(contingency_CxK):
     return jnp.sum(contingency_CxK[rows, columns]) / jnp.sum(contingency_CxK)
 
 
-def _entropy(share):
+def _entropy(share: jax.Array) -> jax.Array:
     return -jnp.sum(jnp.where(share > 0, share * jnp.log(jnp.where(share > 0, share, 1)), 0))

@@ -11,7 +11,7 @@ COLLAPSED_SHARE = 0.01
 ZERO = 1e-6
 
 
-def active_units(mean_NxZ):
+def active_units(mean_NxZ: jax.Array) -> jax.Array:
     """The number of units whose posterior mean varies over the data: variance > 0.01 (Burda et al. 2016, section 5).
 
     Counts units, so not comparable across code sizes.
@@ -19,7 +19,7 @@ def active_units(mean_NxZ):
     return jnp.sum(jnp.var(mean_NxZ, axis=0) > ACTIVE_VARIANCE)
 
 
-def live_units(mean_NxZ, kl_NxZ=None):
+def live_units(mean_NxZ: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
     """Whether each unit says anything, [Z] bool.
 
     With a KL to the prior: more than 0.01 nats of it in the mean. Without one, where a code has no scale of its own:
@@ -31,12 +31,12 @@ def live_units(mean_NxZ, kl_NxZ=None):
     return variance_Z > ACTIVE_SHARE * jnp.max(variance_Z)
 
 
-def dead_units(mean_NxZ, latent_dim, kl_NxZ=None):
+def dead_units(mean_NxZ: jax.Array, latent_dim: int | jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
     """The number of units, of the `latent_dim` that there are, that are not live. Not comparable across code sizes."""
     return latent_dim - jnp.sum(live_units(mean_NxZ, kl_NxZ))
 
 
-def collapsed(explained, kl_NxZ=None):
+def collapsed(explained: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
     """1 where the code says nothing, 0 where it says something: the verdict on a run. Comparable across code sizes.
 
     With a KL to the prior it says nothing where that, summed over units, is below 0.1 nats (posterior collapse, Bowman
@@ -48,7 +48,7 @@ def collapsed(explained, kl_NxZ=None):
 
 
 @jax.jit
-def effective_dim(mean_NxZ):
+def effective_dim(mean_NxZ: jax.Array) -> jax.Array:
     """Participation ratio of the code's covariance, tr(C)^2 / tr(C^2), 1 to Z; nan for a constant code.
 
     Gao et al. 2017, eq. 5. Masked units, being 0, count for nothing.
@@ -59,7 +59,7 @@ def effective_dim(mean_NxZ):
 
 
 @jax.jit
-def correlation(mean_NxZ):
+def correlation(mean_NxZ: jax.Array) -> jax.Array:
     """Mean absolute correlation of two units (Pearson), 0 to 1, over pairs that both vary; nan without such a pair."""
     std_Z = jnp.std(mean_NxZ, axis=0)
     live_Z = std_Z > ZERO * jnp.max(std_Z)
@@ -70,7 +70,7 @@ def correlation(mean_NxZ):
     return jnp.sum(jnp.where(pairs_ZxZ, jnp.abs(correlation_ZxZ), 0)) / jnp.sum(pairs_ZxZ)
 
 
-def sparsity(mean_NxZ, latent_dim):
+def sparsity(mean_NxZ: jax.Array, latent_dim: int | jax.Array) -> jax.Array:
     """Share of code entries that are 0, of the `latent_dim` units that there are."""
     used_N = jnp.sum(jnp.abs(mean_NxZ) > ZERO, axis=1)
     return 1 - jnp.mean(used_N) / latent_dim

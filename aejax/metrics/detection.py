@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 
 @jax.jit
-def auroc(score_N, positive_N):
+def auroc(score_N: jax.Array, positive_N: jax.Array) -> jax.Array:
     """The chance that a positive scores above a negative, ties counting half (Hanley & McNeil 1982)."""
     ordered_N = jnp.sort(score_N)
     below_N, to_N = (jnp.searchsorted(ordered_N, score_N, side=side) for side in ("left", "right"))
@@ -20,7 +20,7 @@ def auroc(score_N, positive_N):
 
 
 @jax.jit
-def average_precision(score_N, positive_N):
+def average_precision(score_N: jax.Array, positive_N: jax.Array) -> jax.Array:
     """The mean, over positives, of the precision at their score's threshold, 0 to 1 (Zhu 2004); as scikit-learn's."""
     above_N, positive_above_N = _at_least(score_N, score_N), _at_least(score_N, score_N, positive_N)
     precision_N = jnp.where(positive_N, positive_above_N / above_N, 0.0)
@@ -29,7 +29,7 @@ def average_precision(score_N, positive_N):
 
 
 @jax.jit
-def f1_at(threshold, score_N, positive_N):
+def f1_at(threshold: float | jax.Array, score_N: jax.Array, positive_N: jax.Array) -> jax.Array:
     """F1, the harmonic mean of precision and recall, where scores above `threshold` are called positive, 0 to 1."""
     called_N = score_N > threshold
     right = jnp.sum(called_N & positive_N)
@@ -38,13 +38,13 @@ def f1_at(threshold, score_N, positive_N):
 
 
 @jax.jit
-def rates_at(threshold, score_N, positive_N):
+def rates_at(threshold: float | jax.Array, score_N: jax.Array, positive_N: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The shares of positives and of negatives that score above `threshold`, two scalars."""
     called_N = score_N > threshold
     return jnp.sum(called_N & positive_N) / jnp.sum(positive_N), jnp.sum(called_N & ~positive_N) / jnp.sum(~positive_N)
 
 
-def _at_least(threshold_N, score_M, counted_M=None):
+def _at_least(threshold_N: jax.Array, score_M: jax.Array, counted_M: jax.Array | None = None) -> jax.Array:
     """How many of score_M, of those that are `counted`, reach each threshold, [N]."""
     order_M = jnp.argsort(score_M)
     counted_M = jnp.ones(score_M.shape, bool) if counted_M is None else counted_M

@@ -12,7 +12,7 @@ UNDECIDED = 0.05  # mean distance of a binary image's pixels from 0 or 1, up to 
 
 
 @functools.partial(jax.jit, static_argnames="neighbors")
-def manifolds(real_NxP, drawn_MxP, neighbors):
+def manifolds(real_NxP: jax.Array, drawn_MxP: jax.Array, neighbors: int) -> dict[str, jax.Array]:
     """Precision, recall, density and coverage of drawn examples by k-NN manifolds, {name: scalar}.
 
     A manifold is the union of balls around examples that reach their k-th neighbor. Precision and recall: the share
@@ -24,12 +24,16 @@ def manifolds(real_NxP, drawn_MxP, neighbors):
     center_P = jnp.mean(real_NxP, axis=0)[None, :]
     real_NxP, drawn_MxP = real_NxP - center_P, drawn_MxP - center_P
 
-    def of_real(chunk):  # which drawn examples each real ball holds, and whether the real one is in a drawn ball
+    def of_real(
+        chunk: jax.Array,
+    ) -> tuple[
+        jax.Array, jax.Array
+    ]:  # which drawn examples each real ball holds, and whether the real one is in a drawn ball
         squared_BxM = distances(chunk[:, :-1], drawn_MxP)
         held_BxM = squared_BxM <= chunk[:, -1:]
         return jnp.any(held_BxM, axis=1), jnp.any(squared_BxM <= drawn_radius_M[None, :], axis=1)
 
-    def of_drawn(chunk):
+    def of_drawn(chunk: jax.Array) -> tuple[jax.Array, jax.Array]:
         held_BxN = distances(chunk, real_NxP) <= real_radius_N[None, :]
         return jnp.any(held_BxN, axis=1), jnp.sum(held_BxN, axis=1)
 
@@ -44,7 +48,7 @@ def manifolds(real_NxP, drawn_MxP, neighbors):
 
 
 @functools.partial(jax.jit, static_argnames="permutations")
-def two_samples(key, a_NxZ, b_MxZ, permutations):
+def two_samples(key: jax.Array, a_NxZ: jax.Array, b_MxZ: jax.Array, permutations: int) -> tuple[jax.Array, jax.Array]:
     """Whether two samples come from one distribution: squared MMD, and the p-value of a permutation test.
 
     Unbiased, may be below 0 (Gretton et al. 2012, eq. 3 and section 5); Gaussian kernel, its width the median distance
@@ -60,7 +64,7 @@ def two_samples(key, a_NxZ, b_MxZ, permutations):
     kernel = jnp.where(jnp.eye(total, dtype=bool), 0.0, jnp.exp(-squared / (2 * jnp.median(upper))))
     row = jnp.sum(kernel, axis=1)
 
-    def mmd(of_a):  # [total] 1 for examples of the first sample, 0 for the others
+    def mmd(of_a: jax.Array) -> jax.Array:  # [total] 1 for examples of the first sample, 0 for the others
         with jax.default_matmul_precision("highest"):
             within_a = of_a @ kernel @ of_a
             between = of_a @ row - within_a
@@ -77,7 +81,7 @@ def two_samples(key, a_NxZ, b_MxZ, permutations):
 
 
 @jax.jit
-def interpolation(path_LxTxP):
+def interpolation(path_LxTxP: jax.Array) -> dict[str, jax.Array]:
     """How straight and how even paths of T images are, {name: scalar}, means over L paths that lead somewhere.
 
     `length`: the sum of steps over the distance between the ends, 1 for a straight line; `largest_step`: the largest
@@ -88,7 +92,7 @@ def interpolation(path_LxTxP):
     ends_L = jnp.sqrt(jnp.sum((path_LxTxP[:, -1] - path_LxTxP[:, 0]) ** 2, axis=1))
     there_L = ends_L != 0  # nan makes the means nan
 
-    def mean(value_L):
+    def mean(value_L: jax.Array) -> jax.Array:
         return jnp.sum(jnp.where(there_L, value_L, 0)) / jnp.sum(there_L)
 
     return {
@@ -98,7 +102,13 @@ def interpolation(path_LxTxP):
 
 
 @functools.partial(jax.jit, static_argnames="rank")
-def novelty(train_NxP, test_MxP, drawn_SxP, exact_KxP=None, rank=0.05):
+def novelty(
+    train_NxP: jax.Array,
+    test_MxP: jax.Array,
+    drawn_SxP: jax.Array,
+    exact_KxP: jax.Array | None = None,
+    rank: float = 0.05,
+) -> dict[str, jax.Array]:
     """Squared distances a pixel to the nearest training example, {name: scalar}.
 
     `nearest_train` and `nearest_train_test`: medians over drawn and over test examples; `copies`: the share of drawn
@@ -116,7 +126,7 @@ def novelty(train_NxP, test_MxP, drawn_SxP, exact_KxP=None, rank=0.05):
 
 
 @functools.partial(jax.jit, static_argnames="binary")
-def glyphs(train_NxP, drawn_SxP, binary=False):
+def glyphs(train_NxP: jax.Array, drawn_SxP: jax.Array, binary: bool = False) -> dict[str, jax.Array]:
     """What drawn examples are where the training set is a handful of glyphs, shares of them, {name: scalar}.
 
     `copies`: nearer to a training glyph than half of the smallest distance between two of them, so that it is that

@@ -3,6 +3,8 @@ time are held."""
 
 import functools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ ROWS = 64  # examples whose distances to all others are held at a time
 SPARE = 8  # neighbors found beyond those asked for, until their distances are computed without cancellation
 
 
-def distances(a_BxZ, b_NxZ):
+def distances(a_BxZ: jax.Array, b_NxZ: jax.Array) -> jax.Array:
     """Squared Euclidean distances, [B, N]."""
     with jax.default_matmul_precision("highest"):
         product_BxN = a_BxZ @ b_NxZ.T
@@ -21,7 +23,7 @@ def distances(a_BxZ, b_NxZ):
 
 
 @functools.partial(jax.jit, static_argnames="neighbors")
-def nearest(fit_MxZ, z_NxZ, neighbors):
+def nearest(fit_MxZ: jax.Array, z_NxZ: jax.Array, neighbors: int) -> tuple[jax.Array, jax.Array]:
     """The nearest of fit_MxZ to each of z_NxZ: squared distances [N, K], ascending, and indices [N, K].
 
     The smallest of each group of distances comes first: the K nearest lie in the K groups with the smallest ones. There
@@ -37,7 +39,7 @@ def nearest(fit_MxZ, z_NxZ, neighbors):
     wide_QxM = jnp.concatenate([-2 * jnp.pad(fit_MxZ, ((0, missing), (0, 0))).T, squares_M[None, :]])
     members = squares_M.shape[0] // groups
 
-    def one_chunk(z_BxZ):
+    def one_chunk(z_BxZ: jax.Array) -> tuple[jax.Array, jax.Array]:
         rows = z_BxZ.shape[0]
         with jax.default_matmul_precision("highest"):  # squared distances, less that of z to the center
             score_BxM = jnp.concatenate([z_BxZ, jnp.ones((rows, 1))], axis=1) @ wide_QxM
@@ -54,7 +56,7 @@ def nearest(fit_MxZ, z_NxZ, neighbors):
     return in_chunks(one_chunk, z_NxZ)
 
 
-def in_chunks(function, x_NxZ, rows=ROWS):
+def in_chunks(function: Callable[[jax.Array], Any], x_NxZ: jax.Array, rows: int = ROWS) -> Any:
     """`function` of `rows` examples at a time, its results [N, ...] put together; zeros fill the last chunk up."""
     examples = x_NxZ.shape[0]
     rows = min(rows, examples)
@@ -64,13 +66,15 @@ def in_chunks(function, x_NxZ, rows=ROWS):
     return jax.tree.map(lambda each: each.reshape(chunks * rows, *each.shape[2:])[:examples], results)
 
 
-def vote(label_NxK, classes):
+def vote(label_NxK: jax.Array, classes: int) -> jax.Array:
     """The commonest label of each row, [N]; ties go to the smaller label."""
     votes_NxC = jnp.sum(label_NxK[:, :, None] == jnp.arange(classes)[None, None, :], axis=1)
     return jnp.argmax(votes_NxC, axis=1)
 
 
-def knn_accuracy(fit_MxZ, y_M, z_NxZ, y_N, classes, neighbors):
+def knn_accuracy(
+    fit_MxZ: jax.Array, y_M: jax.Array, z_NxZ: jax.Array, y_N: jax.Array, classes: int, neighbors: int | tuple[int, ...]
+) -> jax.Array | tuple[jax.Array, ...]:
     """Share of codes whose label is the commonest among the nearest fitted codes; ties go to the smaller label.
 
     `neighbors` is a number, or several, for a share each from one search. Uniform votes (Fix & Hodges 1951), as
@@ -83,7 +87,7 @@ def knn_accuracy(fit_MxZ, y_M, z_NxZ, y_N, classes, neighbors):
 
 
 @functools.partial(jax.jit, static_argnames="neighbors")
-def trustworthiness(x_NxP, z_NxZ, neighbors):
+def trustworthiness(x_NxP: jax.Array, z_NxZ: jax.Array, neighbors: int) -> jax.Array:
     """How far the neighbors in z_NxZ are neighbors in x_NxP, 0 to 1; needs 2N > 3K + 1.
 
     1 less the ranks in x beyond K of those that are among the K nearest in z (Venna & Kaski 2001, eq. 1). With the two
@@ -93,14 +97,14 @@ def trustworthiness(x_NxP, z_NxZ, neighbors):
     x_NxP, z_NxZ = (each - jnp.mean(each, axis=0)[None, :] for each in (x_NxP, z_NxZ))
     number_N = jnp.arange(examples)
 
-    def beyond(chunk):
+    def beyond(chunk: jax.Array) -> jax.Array:
         number_B = chunk[:, 0].astype(jnp.int32)
         own_BxN = number_B[:, None] == number_N[None, :]
         in_z_BxN, in_x_BxN = (jnp.where(own_BxN, jnp.inf, distances(each[number_B], each)) for each in (z_NxZ, x_NxP))
         near_BxK = lax.top_k(-in_z_BxN, neighbors)[1]
         theirs_BxK = jnp.take_along_axis(in_x_BxN, near_BxK, axis=1)
 
-        def rank(which):  # of one neighbor in x, from 1; ties by index
+        def rank(which: tuple[jax.Array, jax.Array]) -> jax.Array:  # of one neighbor in x, from 1; ties by index
             squared_B, near_B = which
             ties_BxN = (in_x_BxN == squared_B[:, None]) & (number_N[None, :] < near_B[:, None])
             return 1 + jnp.sum((in_x_BxN < squared_B[:, None]) | ties_BxN, axis=1)

@@ -11,29 +11,29 @@ SSIM_WINDOW, SSIM_DEVIATION = 11, 1.5  # pixels, of the Gaussian that local mean
 SSIM_K1, SSIM_K2 = 0.01, 0.03
 
 
-def squared_error(clean_NxP, predicted_NxP):
+def squared_error(clean_NxP: jax.Array, predicted_NxP: jax.Array) -> jax.Array:
     """Squared error summed over the pixels of an example, [N]."""
     return jnp.sum((predicted_NxP - clean_NxP) ** 2, axis=1)
 
 
-def cross_entropy(clean_NxP, predicted_NxP):
+def cross_entropy(clean_NxP: jax.Array, predicted_NxP: jax.Array) -> jax.Array:
     """Cross-entropy in nats summed over the pixels of an example, [N]; predictions are clipped into (0, 1)."""
     p_NxP = jnp.clip(predicted_NxP, PROBABILITY_FLOOR, 1 - PROBABILITY_FLOOR)
     return -jnp.sum(clean_NxP * jnp.log(p_NxP) + (1 - clean_NxP) * jnp.log1p(-p_NxP), axis=1)
 
 
-def wrong_pixels(clean_NxP, predicted_NxP):
+def wrong_pixels(clean_NxP: jax.Array, predicted_NxP: jax.Array) -> jax.Array:
     """The number of binary pixels on the wrong side of 0.5, [N]."""
     return jnp.sum((predicted_NxP > 0.5) != (clean_NxP > 0.5), axis=1)
 
 
-def psnr(mse):
+def psnr(mse: jax.Array) -> jax.Array:
     """Peak signal-to-noise ratio in dB of a mean squared error, for a peak of 1."""
     return -10 * jnp.log10(mse)
 
 
 @jax.jit
-def r2(clean_NxP, predicted_NxP):
+def r2(clean_NxP: jax.Array, predicted_NxP: jax.Array) -> jax.Array:
     """Share of the variance of all pixels that is explained, 1 at best; nan where the examples are all alike.
 
     1 less the squared error over that of the mean of these examples: R^2 with pixels weighted by their variance, as
@@ -44,7 +44,7 @@ def r2(clean_NxP, predicted_NxP):
 
 
 @functools.partial(jax.jit, static_argnames="shape")
-def ssim(clean_NxP, predicted_NxP, shape):
+def ssim(clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Structural similarity of images of `shape` (height, width, channels), [N], -1 to 1 (Wang et al. 2004, eq. 13).
 
     Local means by a Gaussian of 11 x 11 pixels, or as many as an image has (an odd number), where it lies wholly
@@ -56,13 +56,13 @@ def ssim(clean_NxP, predicted_NxP, shape):
     weight_W = jnp.exp(-0.5 * (offset_W / SSIM_DEVIATION) ** 2)
     weight_W /= jnp.sum(weight_W)
 
-    def bands(side):  # local means along a side as a matrix, [side - window + 1, side]
+    def bands(side: int) -> jax.Array:  # local means along a side as a matrix, [side - window + 1, side]
         rows = jnp.arange(side - window + 1)[:, None]
         return jnp.zeros((side - window + 1, side)).at[rows, rows + jnp.arange(window)[None, :]].set(weight_W[None, :])
 
     down, across = bands(height), bands(width)
 
-    def local(image_NxHxWxC):
+    def local(image_NxHxWxC: jax.Array) -> jax.Array:
         with jax.default_matmul_precision("highest"):
             return jnp.einsum("ih,nhwc,jw->nijc", down, image_NxHxWxC, across)
 
@@ -77,25 +77,25 @@ def ssim(clean_NxP, predicted_NxP, shape):
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-def error_by_class(squared_N, y_N, classes):
+def error_by_class(squared_N: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     """The mean of a per-example error over the examples of each class, [C]; nan for a class without any."""
     member_NxC = jax.nn.one_hot(y_N, classes)
     return (squared_N @ member_NxC) / jnp.sum(member_NxC, axis=0)
 
 
 @functools.partial(jax.jit, static_argnames="count")
-def worst(error_N, count):
+def worst(error_N: jax.Array, count: int) -> tuple[jax.Array, jax.Array]:
     """The `count` examples with the largest error, worst first: their indices and errors; nan is worst of all."""
     error_K, index_K = jax.lax.top_k(jnp.where(jnp.isnan(error_N), jnp.inf, error_N), count)
     return index_K, error_K
 
 
-def bits_per_dimension(nats, dimensions, levels=1):
+def bits_per_dimension(nats: jax.Array, dimensions: int, levels: int = 1) -> jax.Array:
     """Nats an example as bits a dimension; `levels` of 256 for densities over [0, 1] of bytes, whose bins are 1/256."""
     return nats / (dimensions * math.log(2)) + math.log2(levels)
 
 
-def reconstruction(clean_NxP, predicted_NxP, binary):
+def reconstruction(clean_NxP: jax.Array, predicted_NxP: jax.Array, binary: bool) -> dict[str, jax.Array]:
     """All of these over a set of examples, {name: scalar}; cross-entropy and wrong pixels for binary data only."""
     squared_N = squared_error(clean_NxP, predicted_NxP)
     mse = jnp.mean(squared_N) / clean_NxP.shape[1]

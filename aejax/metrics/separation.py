@@ -18,7 +18,7 @@ FLAT = 1e-5  # share of the largest singular value of the scatter below which a 
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-def silhouette(z_NxZ, y_N, classes):
+def silhouette(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     """Mean silhouette coefficient, -1 to 1 (Rousseeuw 1987, eq. 2); an example alone in its class counts 0.
 
     Not comparable across code sizes: it falls as distances grow alike.
@@ -26,7 +26,7 @@ def silhouette(z_NxZ, y_N, classes):
     z_NxZ, member_NxC, size_C = _grouped(z_NxZ, y_N, classes)
     label_C = jnp.arange(classes)
 
-    def coefficients(chunk_BxZ):
+    def coefficients(chunk_BxZ: jax.Array) -> jax.Array:
         z_BxZ, y_B = chunk_BxZ[:, :-1], chunk_BxZ[:, -1].astype(jnp.int32)
         total_BxC = jnp.sqrt(distances(z_BxZ, z_NxZ)) @ member_NxC
         own_BxC = y_B[:, None] == label_C[None, :]
@@ -41,7 +41,7 @@ def silhouette(z_NxZ, y_N, classes):
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-def davies_bouldin(z_NxZ, y_N, classes):
+def davies_bouldin(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     """Mean over classes of the worst (s_i + s_j) / d_ij, 0 and up, smaller is better (Davies & Bouldin 1979, def. 5).
 
     s is the mean distance to the class's center, d that between centers. Not comparable across code sizes.
@@ -58,7 +58,7 @@ def davies_bouldin(z_NxZ, y_N, classes):
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-def calinski_harabasz(z_NxZ, y_N, classes):
+def calinski_harabasz(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     """Scatter between classes over scatter within, each by its degrees of freedom (Calinski & Harabasz 1974, eq. 3).
 
     Not comparable across code sizes nor between numbers of examples.
@@ -72,7 +72,7 @@ def calinski_harabasz(z_NxZ, y_N, classes):
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-def fisher_ratio(z_NxZ, y_N, classes):
+def fisher_ratio(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     """tr(Sw^-1 Sb), scatter between classes over scatter within, 0 and up (Fukunaga 1990, eq. 10.5).
 
     The same for codes that are linear maps of each other; directions without any scatter within classes count for
@@ -95,13 +95,13 @@ def fisher_ratio(z_NxZ, y_N, classes):
 
 
 @functools.partial(jax.jit, static_argnames="classes")
-def confusion(predicted_N, y_N, classes):
+def confusion(predicted_N: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     """How many examples of class i are taken for class j, [C, C]."""
     one_hot = functools.partial(jax.nn.one_hot, num_classes=classes)
     return one_hot(y_N).T @ one_hot(predicted_N)
 
 
-def confused_pairs(confusion_CxC):
+def confused_pairs(confusion_CxC: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of classes (i, j) [C(C-1)/2, 2], the most confused first, and the share of their examples that is [...].
 
     The share is of the examples of both classes, in either direction. Host code.
@@ -115,15 +115,15 @@ def confused_pairs(confusion_CxC):
     return np.stack([first, second], axis=1)[order], share[order]
 
 
-def _grouped(z_NxZ, y_N, classes):
+def _grouped(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> tuple[jax.Array, jax.Array, jax.Array]:
     member_NxC = jax.nn.one_hot(y_N, classes)
     return z_NxZ - jnp.mean(z_NxZ, axis=0)[None, :], member_NxC, jnp.sum(member_NxC, axis=0)
 
 
-def _means(z_NxZ, member_NxC, size_C):
+def _means(z_NxZ: jax.Array, member_NxC: jax.Array, size_C: jax.Array) -> jax.Array:
     with jax.default_matmul_precision("highest"):
         return (member_NxC.T @ z_NxZ) / jnp.maximum(size_C, 1)[:, None]
 
 
-def _if_two(size_C, value):
+def _if_two(size_C: jax.Array, value: jax.Array) -> jax.Array:
     return jnp.where(jnp.sum(size_C > 0) > 1, value, jnp.nan)

@@ -4,7 +4,7 @@ The layers are as wide as the widest lane's code. A lane that has fewer units ma
 no KL, no noise, no say in the initialization scale, and trimming removes them from the parameters.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,17 +16,17 @@ from aejax.base.keys import normal_by_unit
 from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_bool, static_choice
 
 
-def latent_mask(width, latent_dim):
+def latent_mask(width: int, latent_dim: int | jax.Array) -> jax.Array:
     """1 for the code units that a lane has and 0 for the others, [Z]."""
     return (jnp.arange(width) < latent_dim).astype(jnp.float32)
 
 
-def code_width(params):
+def code_width(params: Any) -> int:
     """The number of code units in the parameters of one lane or of a stack, masked ones included."""
     return params["to_code"]["mean"]["bias"].shape[-1]
 
 
-def trim(params, latent_dim):
+def trim(params: dict[str, Any], latent_dim: int) -> dict[str, Any]:
     """The parameters without the masked units: what a run of its own would have."""
     heads = {
         name: {"kernel": head["kernel"][:, :latent_dim], "bias": head["bias"][:latent_dim]}
@@ -46,7 +46,7 @@ class ToCode(nn.Module):
     heads: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, h_BxH, mask_Z):
+    def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array) -> dict[str, jax.Array]:
         return {head: UnitLayer(name=head)(h_BxH, mask_Z) for head in self.heads}
 
 
@@ -54,10 +54,10 @@ class UnitLayer(nn.Module):
     """h_BxH -> BxZ, each unit's weights drawn for itself."""
 
     @nn.compact
-    def __call__(self, h_BxH, mask_Z):
+    def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array) -> jax.Array:
         hidden, units = h_BxH.shape[1], mask_Z.shape[0]
 
-        def draw(key):
+        def draw(key: jax.Array) -> jax.Array:
             return normal_by_unit(key, units, (hidden,)).T * mask_Z[None, :] / jnp.sqrt(hidden)
 
         kernel_HxZ = self.param("kernel", draw)
@@ -71,8 +71,8 @@ class FromCode(nn.Module):
     features: int
 
     @nn.compact
-    def __call__(self, z_BxZ, mask_Z):
-        def draw(key):
+    def __call__(self, z_BxZ: jax.Array, mask_Z: jax.Array) -> jax.Array:
+        def draw(key: jax.Array) -> jax.Array:
             weights_ZxH = normal_by_unit(key, mask_Z.shape[0], (self.features,))
             return weights_ZxH * mask_Z[:, None] / jnp.sqrt(jnp.sum(mask_Z))
 
@@ -107,12 +107,12 @@ class Bottleneck:
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation asks for a mean
     has_prior: ClassVar[bool] = False
-    sampling: ClassVar[bool] = False
+    sampling = False  # no ClassVar, because a kind may have it as a field
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         """Raises InputError where the kind does not fit the rest of the experiment."""
 
-    def start(self, width):
+    def start(self, width: int) -> dict[str, jax.Array]:
         """What is carried from step to step beside the parameters, {name: Z}, before the first."""
         return {}
 
@@ -123,7 +123,13 @@ class Plain(Bottleneck):
 
     activation: str = static_choice("identity", "relu", "sigmoid", "softplus", "tanh")
 
-    def __call__(self, heads, mask_Z, key=None, running=None):
+    def __call__(
+        self,
+        heads: dict[str, jax.Array],
+        mask_Z: jax.Array,
+        key: jax.Array | None = None,
+        running: dict[str, jax.Array] | None = None,
+    ) -> Code:
         z_BxZ = getattr(jax.nn, self.activation)(heads["mean"]) * mask_Z[None, :]
         return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
 
@@ -139,14 +145,20 @@ class TopK(Bottleneck):
     k: Leaf = leaf_int(1, 2**16)
     boost: Leaf = leaf_float(0)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         if self.k > experiment.latent_dim:
             raise InputError(f"model.k={self.k}: must be at most latent_dim, {experiment.latent_dim}")
 
-    def start(self, width):
+    def start(self, width: int) -> dict[str, jax.Array]:
         return {"idle": jnp.zeros(width)}  # steps since a unit was last among the largest
 
-    def __call__(self, heads, mask_Z, key=None, running=None):
+    def __call__(
+        self,
+        heads: dict[str, jax.Array],
+        mask_Z: jax.Array,
+        key: jax.Array | None = None,
+        running: dict[str, jax.Array] | None = None,
+    ) -> Code:
         h_BxZ = score_BxZ = heads["mean"]
         if running is not None:
             deviation = jnp.sqrt(jnp.mean(h_BxZ**2) * mask_Z.shape[0] / jnp.sum(mask_Z))
@@ -159,11 +171,11 @@ class TopK(Bottleneck):
         return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
 
 
-def among_largest(score_BxZ, k):
+def among_largest(score_BxZ: jax.Array, k: Leaf) -> jax.Array:
     """True for the k largest scores of each row, of equal ones the first; k may be a tracer."""
     order_BxZ = _in_order(score_BxZ)
 
-    def with_bit(place, least_Bx1):  # a seventh of the time that sorting takes
+    def with_bit(place: jax.Array, least_Bx1: jax.Array) -> jax.Array:  # a seventh of the time that sorting takes
         higher_Bx1 = least_Bx1 | (jnp.uint32(1) << (31 - place).astype(jnp.uint32))
         return jnp.where(jnp.sum(order_BxZ >= higher_Bx1, axis=1, keepdims=True) >= k, higher_Bx1, least_Bx1)
 
@@ -173,7 +185,7 @@ def among_largest(score_BxZ, k):
     return above_BxZ | (equal_BxZ & (jnp.cumsum(equal_BxZ, axis=1) <= places_Bx1))
 
 
-def _in_order(x):
+def _in_order(x: jax.Array) -> jax.Array:
     """float32 as uint32 in the same order: of the bits of IEEE 754 the sign turned round, all of them if negative."""
     bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0.0, x), jnp.uint32)  # -0 is 0
     sign = jnp.uint32(1 << 31)
@@ -193,7 +205,13 @@ class Gaussian(Bottleneck):
     heads: ClassVar[tuple[str, ...]] = ("mean", "log_variance")
     has_prior: ClassVar[bool] = True
 
-    def __call__(self, heads, mask_Z, key=None, running=None):
+    def __call__(
+        self,
+        heads: dict[str, jax.Array],
+        mask_Z: jax.Array,
+        key: jax.Array | None = None,
+        running: dict[str, jax.Array] | None = None,
+    ) -> Code:
         mean_BxZ, log_variance_BxZ = heads["mean"], heads["log_variance"]
         z_BxZ, log_ratio_BxZ = mean_BxZ, None
         if key is not None:
@@ -204,11 +222,11 @@ class Gaussian(Bottleneck):
         kl_BxZ = gaussian_kl(mean_BxZ, log_variance_BxZ) * mask_Z[None, :]
         return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, running=running, log_ratio=log_ratio_BxZ)
 
-    def prior(self, key, samples, mask_Z):
+    def prior(self, key: jax.Array, samples: int, mask_Z: jax.Array) -> jax.Array:
         """Codes drawn from the prior, [samples, Z]."""
         return normal_by_unit(key, mask_Z.shape[0], (samples,)).T * mask_Z[None, :]
 
 
-def gaussian_kl(mean, log_variance):
+def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
     """KL(N(mean, variance) || N(0, 1)) in nats, elementwise (Kingma & Welling 2014, appendix B)."""
     return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance)

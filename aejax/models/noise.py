@@ -22,10 +22,10 @@ FEWEST = 1e-3  # level of shot noise below which a million photons a pixel and m
 class Noise:
     """The base of all kinds: `noise(key, x_BxP, shape)` gives the corrupted x_BxP of examples of `shape`."""
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         """Raises InputError where this kind makes no sense on the experiment's data."""
 
-    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+    def log_likelihood(self, noisy_MxP: jax.Array, clean_GxP: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
         """log p(noisy | clean) up to a constant of the noisy example, [M, G]; None where it has no simple form."""
         return None
 
@@ -34,7 +34,7 @@ class Noise:
 class Clean(Noise):
     """No corruption."""
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return x_BxP
 
 
@@ -44,10 +44,10 @@ class Gaussian(Noise):
 
     level: Leaf = leaf_float(0, 100)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return x_BxP + self.level * jax.random.normal(key, x_BxP.shape)
 
-    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+    def log_likelihood(self, noisy_MxP: jax.Array, clean_GxP: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
         products_MxG = jnp.matmul(noisy_MxP, clean_GxP.T, precision="highest")
         return (products_MxG - 0.5 * jnp.sum(clean_GxP**2, axis=1)[None, :]) / self.level**2
 
@@ -58,7 +58,7 @@ class Speckle(Noise):
 
     level: Leaf = leaf_float(0, 100)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return x_BxP * (1 + self.level * jax.random.normal(key, x_BxP.shape))
 
 
@@ -68,11 +68,11 @@ class Shot(Noise):
 
     level: Leaf = leaf_float(0, 1)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         if experiment.form.kind == "real":
             raise _refused("shot", "pixels in [0, 1]", experiment)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         photon = jnp.maximum(self.level, FEWEST) ** 2
         counted_BxP = jax.random.poisson(key, x_BxP / photon) * photon
         return jnp.where(self.level < FEWEST, x_BxP, counted_BxP)
@@ -84,11 +84,11 @@ class SaltPepper(Noise):
 
     level: Leaf = leaf_float(0, 1)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         u_BxP = _uniform_by_pixel(key, x_BxP.shape[0], shape)
         return jnp.where(u_BxP < self.level, (u_BxP < 0.5 * self.level).astype(x_BxP.dtype), x_BxP)
 
-    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+    def log_likelihood(self, noisy_MxP: jax.Array, clean_GxP: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
         kept, black, white = 1 - self.level, 0.5 * self.level, 0.5 * self.level
         return _replacing(noisy_MxP, clean_GxP, shape, kept, {0: black, 1: white})
 
@@ -99,14 +99,14 @@ class Flip(Noise):
 
     level: Leaf = leaf_float(0, 1)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         if experiment.form.kind != "binary":
             raise _refused("flip", "binary data", experiment)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jnp.where(_uniform_by_pixel(key, x_BxP.shape[0], shape) < self.level, 1 - x_BxP, x_BxP)
 
-    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+    def log_likelihood(self, noisy_MxP: jax.Array, clean_GxP: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
         # A flip is a pixel that is replaced by black or white, at twice the level.
         return _replacing(noisy_MxP, clean_GxP, shape, 1 - 2 * self.level, {0: self.level, 1: self.level})
 
@@ -117,10 +117,10 @@ class Masking(Noise):
 
     level: Leaf = leaf_float(0, 1)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         return jnp.where(_uniform_by_pixel(key, x_BxP.shape[0], shape) < self.level, 0.0, x_BxP)
 
-    def log_likelihood(self, noisy_MxP, clean_GxP, shape):
+    def log_likelihood(self, noisy_MxP: jax.Array, clean_GxP: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
         return _replacing(noisy_MxP, clean_GxP, shape, 1 - self.level, {0: self.level})
 
 
@@ -135,14 +135,14 @@ class Occlusion(Noise):
 
     level: Leaf = leaf_float(0, 1)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         _needs_images("occlusion", experiment)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         height, width, channels = shape
         key_top, key_left = jax.random.split(key)
 
-        def inside(key_side, side, length):  # [B, side], True where the box is
+        def inside(key_side: jax.Array, side: int, length: jax.Array) -> jax.Array:  # [B, side], True where the box is
             start_B = jnp.floor(jax.random.uniform(key_side, (x_BxP.shape[0], 1)) * (side - length + 1))
             at = jnp.arange(side)[None, :]
             return (start_B <= at) & (at < start_B + length)
@@ -162,11 +162,11 @@ class Downsample(Noise):
 
     level: Leaf = leaf_float(1, 4096)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         _needs_images("downsample", experiment)
 
-    def __call__(self, key, x_BxP, shape):
-        def averaging(side):  # [side, side], equal weights for the pixels of a block
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        def averaging(side: int) -> jax.Array:  # [side, side], equal weights for the pixels of a block
             block = jnp.floor(jnp.arange(side) / self.level)
             same = (block[:, None] == block[None, :]).astype(x_BxP.dtype)
             return same / jnp.sum(same, axis=1, keepdims=True)
@@ -186,11 +186,11 @@ class Grayscale(Noise):
 
     level: Leaf = leaf_float(0, 1)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         if experiment.form.channels != 3:
             raise _refused("grayscale", "images of three channels", experiment)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         x_BxNxC = x_BxP.reshape(x_BxP.shape[0], -1, 3)
         luma_BxN = x_BxNxC @ jnp.array(LUMA, x_BxP.dtype)
         return (x_BxNxC + self.level * (luma_BxN[:, :, None] - x_BxNxC)).reshape(x_BxP.shape)
@@ -202,30 +202,32 @@ class Chain(Noise):
 
     parts: dict[str, Any] = parts("check", "__call__")
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         if not self.parts:
             raise InputError("noise.parts={}: must name at least one noise, or noise=none")
         for each in self.parts.values():
             each.check(experiment)
 
-    def __call__(self, key, x_BxP, shape):
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         for place, name in enumerate(sorted(self.parts)):  # jax sorts the names of a dict anyway
             x_BxP = self.parts[name](jax.random.fold_in(key, place), x_BxP, shape)
         return x_BxP
 
 
-def _uniform_by_pixel(key, examples, shape):
+def _uniform_by_pixel(key: jax.Array, examples: int, shape: tuple[int, ...]) -> jax.Array:
     """Uniform draws in [0, 1), [B, P], equal for the channels of a pixel."""
     channels = shape[2] if len(shape) == 3 else 1
     return jnp.repeat(jax.random.uniform(key, (examples, math.prod(shape) // channels)), channels, axis=1)
 
 
-def _replacing(noisy_MxP, clean_GxP, shape, kept, replaced):
+def _replacing(
+    noisy_MxP: jax.Array, clean_GxP: jax.Array, shape: tuple[int, ...], kept: Leaf, replaced: dict[int, Leaf]
+) -> jax.Array:
     """log p(noisy | clean), [M, G]: each pixel stays with probability `kept` or is one of {value: probability}."""
     channels = shape[2] if len(shape) == 3 else 1
     clean_GxNxC = clean_GxP.reshape(clean_GxP.shape[0], -1, channels)
 
-    def of_one(noisy_P):
+    def of_one(noisy_P: jax.Array) -> jax.Array:
         noisy_NxC = noisy_P.reshape(-1, channels)
         probability_GxN = kept * jnp.all(noisy_NxC[None] == clean_GxNxC, axis=2)  # a pixel's channels go together
         for value, probability in replaced.items():
@@ -235,12 +237,12 @@ def _replacing(noisy_MxP, clean_GxP, shape, kept, replaced):
     return jax.lax.map(of_one, noisy_MxP, batch_size=64)
 
 
-def _needs_images(name, experiment):
+def _needs_images(name: str, experiment: Any) -> None:
     if len(experiment.form.shape) != 3:
         raise _refused(name, "images", experiment)
 
 
-def _refused(name, needed, experiment):
+def _refused(name: str, needed: str, experiment: Any) -> InputError:
     form = experiment.form
     size = " x ".join(map(str, form.shape))
     told = f"noise={name}: needs {needed}, and data={form.name} is {form.kind}, {size}"

@@ -34,13 +34,13 @@ class Term:
 
     weight: Leaf = leaf_float(0)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         """Raises InputError where the term does not fit the rest of the experiment."""
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         raise NotImplementedError
 
-    def added(self, seen, mean):
+    def added(self, seen: Seen, mean: jax.Array) -> jax.Array:
         """What the objective gets, a scalar."""
         return self.weight * mean
 
@@ -65,15 +65,18 @@ class KL(Term):
     capacity: Leaf = leaf_float(0)
     capacity_warmup: Leaf = leaf_float(0, 1)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         if not experiment.model.bottleneck.has_prior:
             raise InputError("model.terms.kl: needs a bottleneck with a prior, as aejax.models.bottlenecks.Gaussian")
 
-    def __call__(self, seen):
-        return jnp.sum(seen.outputs.code.kl, axis=1)
+    def __call__(self, seen: Seen) -> jax.Array:
+        kl_BxZ = seen.outputs.code.kl
+        assert kl_BxZ is not None, "check() saw a prior"
+        return jnp.sum(kl_BxZ, axis=1)
 
-    def added(self, seen, mean):
+    def added(self, seen: Seen, mean: jax.Array) -> jax.Array:
         code = seen.outputs.code
+        assert code.kl is not None, "check() saw a prior"
         kl = jnp.sum(jnp.maximum(jnp.mean(code.kl, axis=0), self.free_bits * code.mask))
         within = jnp.mod(seen.progress * self.cycles, 1.0)
         return (
@@ -91,7 +94,7 @@ class L1(Term):
     larger weights do not escape it. A decoder with hidden layers can still let later layers do so.
     """
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         weights_ZxH = code_weights(seen.experiment, seen.params)
         length_Z = jnp.sqrt(jnp.sum(weights_ZxH**2, axis=1) + TINY**2)  # the root has no gradient at 0
         return jnp.abs(seen.outputs.code.z) @ length_Z
@@ -103,14 +106,14 @@ class Rate(Term):
 
     rho: Leaf = leaf_float(above=0, high=0.999999)
 
-    def check(self, experiment):
+    def check(self, experiment: Any) -> None:
         activation = getattr(experiment.model.bottleneck, "activation", None)
         if activation != "sigmoid":
             raise InputError(
                 f"model.bottleneck.activation={activation}: must be sigmoid where units have a target rate"
             )
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         code, rho = seen.outputs.code, self.rho
         rate_Z = jnp.clip(jnp.mean(code.z, axis=0), TINY, 1 - TINY)
         kl_Z = rho * jnp.log(rho / rate_Z) + (1 - rho) * jnp.log((1 - rho) / (1 - rate_Z))
@@ -130,7 +133,7 @@ class Contraction(Term):
 
     probes: int | None = static_int(1, optional=True)
 
-    def __call__(self, seen):
+    def __call__(self, seen: Seen) -> jax.Array:
         units = seen.outputs.code.mask.shape[0]
         mean_BxZ, pull = jax.vjp(lambda x_BxP: encode(seen.experiment, seen.params, x_BxP).mean, seen.x)
         if self.probes is None:
@@ -139,7 +142,7 @@ class Contraction(Term):
             directions_DxZ = jnp.sign(normal_by_unit(seen.key, units, (self.probes,))).T
             scale = 1 / self.probes
 
-        def squared(direction_Z):
+        def squared(direction_Z: jax.Array) -> jax.Array:
             (gradient_BxP,) = pull(jnp.broadcast_to(direction_Z[None, :], mean_BxZ.shape))
             return jnp.sum(gradient_BxP**2, axis=1)
 
@@ -149,12 +152,14 @@ class Contraction(Term):
 DIRECTIONS = 8  # that are pulled back at a time
 
 
-def _ramp(progress, share):
+def _ramp(progress: jax.Array, share: Leaf) -> jax.Array:
     """Rises from 0 to 1 while `progress` does from 0 to `share`; 1 throughout where the share is 0."""
     return jnp.where(share > 0, jnp.minimum(1.0, progress / jnp.where(share > 0, share, 1.0)), 1.0)
 
 
-def objective(experiment, params, clean_BxP, input_BxP, at=None):
+def objective(
+    experiment: Any, params: Any, clean_BxP: jax.Array, input_BxP: jax.Array, at: jax.Array | None = None
+) -> tuple[jax.Array, dict[str, jax.Array], Any]:
     """The training objective, a scalar; its terms {name: scalar}, means over examples in nats; and what is running now.
 
     `at` is the step; without one nothing is drawn, and nets are as in evaluation.

@@ -17,6 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 from aejax.base import archive
 from aejax.base.errors import InputError
 from aejax.base.files import octets, regular
+from aejax.base.nested import LOADER
 
 FIELDS = {  # of run.json: the kinds that a field may be of, where it is there; `status` must be
     "format": (int,),
@@ -48,10 +49,11 @@ INSIDE = {  # the same of what is in them; None: of all the values of a mapping
     "evaluation": {"absent": (dict,), "remarks": (list,), "worst": (dict,), "cross_data": (dict,)},
 }
 KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "a mapping", list: "a list", None: "null"}
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, ten times as fast
 MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
+MOST_LEDGER = 2**28  # bytes of a sweep's sweep.json, and of what is read from it
 DEEPEST = 60  # mappings and lists in one another
 TOO_DEEP = f"more than {DEEPEST} mappings and lists are in one another"
+ERROR, SCORE = "recon/mse", "separation/knn_accuracy"  # the metrics that are looked at first
 MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
 
 
@@ -194,7 +196,7 @@ def choices(path):
 def _mapping(path, text):
     try:
         _check_nodes(text)
-        content = yaml.load(text, _LOADER)
+        content = yaml.load(text, LOADER)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, dict):
@@ -205,7 +207,7 @@ def _mapping(path, text):
 def _check_nodes(text):
     """Raises ValueError for YAML that its loader would break on: nested without end, or by aliases. None has tags."""
     depth = 0
-    for event in yaml.parse(text, _LOADER):
+    for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"line {event.start_mark.line + 1} has an alias; must have none")
         if getattr(event, "tag", None):

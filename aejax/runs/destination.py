@@ -6,9 +6,15 @@ import os
 import shutil
 from pathlib import Path
 
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
 from aejax.base.errors import InputError, NoSpace, is_full
 from aejax.base.files import LOCK
+from aejax.runs import contents
 from aejax.runs.folder import FINISHED, SETTINGS, Run
+from aejax.settings.configuration import differences
+from aejax.training.experiment import decisive
 
 SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&B files
 
@@ -17,8 +23,20 @@ SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&
 class Before:
     """What there was before a run: the folders `missing` for it, innermost first, and the names in its own."""
 
-    missing: tuple[Path, ...]
-    names: tuple[str, ...]
+    missing: tuple[Path, ...] = ()
+    names: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a job leaves its run: its `folder`; `home`, that of its sweep or its own; what there was `before`; the name
+    of its sweep.
+    """
+
+    folder: Path
+    home: Path
+    before: Before = Before()
+    sweep: str | None = None
 
 
 def check_folder(path, run_id, settings, key="hydra.run.dir"):
@@ -34,7 +52,7 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
     try:
         found = Run.found(path)
         if found and found.record.get("id", run_id) != run_id:
-            raise InputError(f"{told}: holds another run ({found.difference(settings)}); choose another folder")
+            raise InputError(f"{told}: holds another run ({_difference(found, settings)}); choose another folder")
         names = tuple(each.name for each in path.iterdir()) if path.is_dir() else ()
         if found and found.record.get("status") in FINISHED:
             return Before((), names)
@@ -57,6 +75,17 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
     return Before(tuple(missing), names)
 
 
+def _difference(run, settings):
+    """In words, what a run differs in from one with these `settings`."""
+    try:
+        there = OmegaConf.to_container(contents.config(run.path / SETTINGS / "config.yaml"), resolve=True)
+    except (OSError, ValueError, OmegaConfBaseException):
+        return "its .hydra/config.yaml cannot be read"
+    differing = differences(decisive(there), decisive(settings))
+    words = [f"{key}: {there} there, {here} here" for key, (there, here) in differing.items()]
+    return "; ".join(words) or "another version, other data, or its .hydra/config.yaml is newer"
+
+
 def check_space(path, told):
     """Raises NoSpace where the disk that holds the folder `path` has no space for a run; `told` begins the line."""
     free = shutil.disk_usage(path).free
@@ -64,14 +93,14 @@ def check_space(path, told):
         raise NoSpace(f"{told}: no space left, {free / 2**20:.1f} MiB; must have {SPACE / 2**20:.0f} MiB")
 
 
-def discard(path, before):
-    """Removes what a run that has not begun left in `path`, and nothing that was there `before`."""
-    path = Path(path)
-    for name in {SETTINGS, "wandb", "run.json", LOCK} - set(before.names):
-        if (path / name).is_dir():
-            shutil.rmtree(path / name, ignore_errors=True)
+def discard(place):
+    """Removes what a run that has not begun left in its Place, and nothing that was there before."""
+    for name in {SETTINGS, "wandb", "run.json", LOCK} - set(place.before.names):
+        path = place.folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
         else:
-            (path / name).unlink(missing_ok=True)
-    for folder in before.missing:
+            path.unlink(missing_ok=True)
+    for folder in place.before.missing:
         with contextlib.suppress(OSError):  # something else is in it by now
             folder.rmdir()

@@ -2,28 +2,27 @@
 
 import contextlib
 import time
-from pathlib import Path
+from collections.abc import Iterator
 
-import hydra
 import jax
-from hydra.core.global_hydra import GlobalHydra
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.singleton import Singleton
-from jax.experimental.compilation_cache import compilation_cache
-from omegaconf import open_dict, read_write
+from omegaconf import DictConfig, open_dict, read_write
 
 from aejax.base.errors import InputError
 from aejax.base.files import locked
+from aejax.compat import hydra_compat, jax_compat
 from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained
 from aejax.config.written import write_yaml
+from aejax.datasets.dataset import Dataset
 from aejax.runs import mirror
 from aejax.runs.console import Report
-from aejax.runs.destination import check_folder, discard
-from aejax.runs.group import run_group
+from aejax.runs.destination import Place
+from aejax.runs.execution import execute
+from aejax.runs.folder import Run
 from aejax.runs.job import Job
-from aejax.runs.record import Clock, NotBegun, Place
+from aejax.runs.preparation import prepare
+from aejax.runs.record import Clock
 from aejax.settings.configuration import without_hydra
-from aejax.training.plan import check_memory, layout_of
+from aejax.training.plan import layout_of
 
 CACHE = (  # of compiled programs: what run_group sets in JAX
     "jax_compilation_cache_dir",
@@ -32,32 +31,27 @@ CACHE = (  # of compiled programs: what run_group sets in JAX
 )
 
 
-def train(dataset, *overrides):
+def train(dataset: Dataset, *overrides: str) -> Run:
     """Trains on a Dataset; gives the Run. Overrides are those of the command line, but for the choice of the data.
 
     `data.validation`, `data.limit` and the other settings that all sources have in common hold here too. Raises
     InputError, with nothing left behind; W&B and JAX are afterwards as they were in this process.
     """
-    clock = Clock(time.perf_counter())
-    job, config = _job(dataset, overrides)
-    check_memory(job)
-    folder = Path(str(config.hydra.run.dir))
-    before, report = check_folder(folder, job.run_id, job.settings), Report()
+    clock, report = Clock(time.perf_counter()), Report()
+    job, place, config = _prepared(dataset, overrides)
     config.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
-    try:
-        with _as_before(), locked(folder):
-            write_yaml(folder / config.hydra.output_subdir, config)
-            report.data([job])
-            run = run_group([job], [Place(folder, folder)], layout_of([job]), clock, report)[0]
-    except NotBegun:
-        discard(folder, before)
-        raise
+    with _as_before(), locked(place.folder):
+        write_yaml(place.folder / config.hydra.output_subdir, config)
+        report.data([job])
+        [run], error = execute([job], [place], layout_of([job]), clock, report)
+    if error is not None:
+        raise error
     report.result(run)
     return run
 
 
 @contextlib.contextmanager
-def _as_before():
+def _as_before() -> Iterator[None]:
     """The process is afterwards as it was: what W&B and JAX were told for the run is taken back."""
     before = {name: getattr(jax.config, name) for name in CACHE}
     try:
@@ -66,27 +60,26 @@ def _as_before():
     finally:
         for name, value in before.items():
             jax.config.update(name, value)
-        compilation_cache.reset_cache()  # it keeps the folder otherwise
+        jax_compat.reset_compilation_cache()  # it keeps the folder otherwise
 
 
-def _job(dataset, overrides):
-    """The Job and its composed configuration, with Hydra's own state as it was before."""
+def _prepared(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, Place, DictConfig]:
+    """The Job, its Place and its composed configuration, with Hydra's own state as it was before."""
     given = [override for override in overrides if override.lstrip("+~").startswith("data=")]
     if given:
         raise InputError(f"{given[0]}: must not be given beside a Dataset")
-    state = Singleton.get_state()
-    try:
-        GlobalHydra.instance().clear()
-        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            config = composed(overrides)
-            check_lengths(config)
-        with open_dict(config):
-            config.hydra.runtime.choices.data = dataset.name
-        HydraConfig.instance().set_config(config)
-        with read_write(config.hydra), open_dict(config.hydra):
-            config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
-        return Job.read(without_hydra(config), config.hydra.runtime.choices, dataset=dataset), config
-    except KNOWN as error:
-        raise InputError(str(explained(error, list(overrides)))) from None
-    finally:
-        Singleton.set_state(state)
+    with hydra_compat.restored():
+        try:
+            with hydra_compat.initialized(CONF):
+                config = composed(overrides)
+                check_lengths(config)
+            with open_dict(config):
+                config.hydra.runtime.choices.data = dataset.name
+            hydra_compat.set_job(config)
+            with read_write(config.hydra), open_dict(config.hydra):
+                config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
+            folder = config.hydra.run.dir
+            job, place = prepare(without_hydra(config), config.hydra, folder, "hydra.run.dir", dataset=dataset)
+            return job, place, config
+        except KNOWN as error:
+            raise InputError(str(explained(error, list(overrides)))) from None

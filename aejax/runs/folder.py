@@ -5,11 +5,11 @@ import io
 import json
 import math
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
 
 from aejax.base import archive
@@ -23,17 +23,21 @@ FINISHED = ("completed", "diverged")
 FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes.npz")
 PICTURES = ("png", "pdf", "svg")  # the formats of figures/
 SETTINGS = ".hydra"  # the folder of what Hydra leaves of a job
+LEDGER = "sweep.json"  # in the folder of a sweep, beside its runs
+
+
+Metrics = dict[str, float | None]
 
 
 class Run:
     """One run's folder; `record` is what run.json holds."""
 
-    def __init__(self, path):
+    def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
-        self.record = {}
+        self.record: dict[str, Any] = {}
 
     @classmethod
-    def read(cls, path):
+    def read(cls, path: Path | str) -> Self:
         """The run that `path` holds; raises InputError where there is none, or where its run.json is damaged."""
         run = cls(path)
         try:
@@ -44,7 +48,7 @@ class Run:
         return run
 
     @classmethod
-    def finished(cls, path, run_id):
+    def finished(cls, path: Path | str, run_id: str) -> Self | None:
         """The whole and finished run with this id in `path`, None where there is none."""
         run = cls.found(path)
         if run is None or run.record.get("id") != run_id or run.record.get("status") not in FINISHED:
@@ -52,11 +56,11 @@ class Run:
         return None if run.damaged else run
 
     @property
-    def damaged(self):
+    def damaged(self) -> list[str]:
         """The names of the files of a finished run that are not there or cannot be read."""
         return [name for name in FILES[1:] if not self._is_whole(name)]
 
-    def _is_whole(self, name):
+    def _is_whole(self, name: str) -> bool:
         try:
             regular(self.path / name).close()
             if name == "params.safetensors":
@@ -69,29 +73,29 @@ class Run:
             return False
 
     @classmethod
-    def found(cls, path):
+    def found(cls, path: Path | str) -> Self | None:
         """The run in `path`, None where there is none that can be read."""
         try:
             return cls.read(path)
         except InputError:
             return None
 
-    def note(self, **fields):
+    def note(self, **fields: Any) -> None:
         """Adds fields to run.json."""
         self.record |= fields
         self._write("run.json", _record_text(self.record), lasting=self.record["status"] != "running")
 
     @property
-    def format(self):
+    def format(self) -> int:
         """The FORMAT that its files are written in."""
         return self.record.get("format", 1)
 
     @property
-    def metrics(self):
+    def metrics(self) -> Metrics:
         """metrics.json: {name: a finite number or None}; raises InputError where it is damaged, as all files here."""
         return contents.metrics(self.path / "metrics.json")
 
-    def score(self, name, select="last"):
+    def score(self, name: str, select: str = "last") -> float | None:
         """The metric `name`, else that of the history where the parameters were kept; None if not finite or diverged.
 
         Raises InputError where there is neither.
@@ -106,11 +110,11 @@ class Run:
         finite = value is not None and math.isfinite(value)
         return value if finite and self.record["status"] == "completed" else None
 
-    def write_metrics(self, metrics):
+    def write_metrics(self, metrics: Mapping[str, float]) -> None:
         """Writes metrics.json; numbers that are not finite become null."""
         self._write("metrics.json", _metrics_text(metrics))
 
-    def write_again(self, metrics, **fields):
+    def write_again(self, metrics: Mapping[str, float], **fields: Any) -> None:
         """Writes metrics.json and adds fields to run.json; neither where one cannot be put into words."""
         record = self.record | fields
         texts = {"metrics.json": _metrics_text(metrics), "run.json": _record_text(record)}
@@ -119,11 +123,11 @@ class Run:
         self.record = record
 
     @property
-    def history(self):
+    def history(self) -> list[dict[str, float]]:
         """history.csv: one dict of floats a log point."""
         return contents.history(self.path / "history.csv")
 
-    def kept(self, select):
+    def kept(self, select: str) -> dict[str, float]:
         """The row of the history at which the parameters were kept, by the experiment's `select`."""
         rows = self.history
         if not rows or (select == "best" and "valid/mse" not in rows[0]):
@@ -132,7 +136,7 @@ class Run:
             return min(rows, key=lambda row: (math.isnan(row["valid/mse"]), row["valid/mse"]))
         return rows[-1]
 
-    def write_history(self, rows):
+    def write_history(self, rows: list[dict[str, float]]) -> None:
         """Writes history.csv, one row a log point; nan and inf stay as they are."""
         text = io.StringIO()
         writer = csv.DictWriter(text, list(rows[0]) if rows else ["step"], lineterminator="\n")
@@ -141,22 +145,28 @@ class Run:
         self._write("history.csv", text.getvalue())
 
     @property
-    def params(self):
+    def params(self) -> dict[str, Any]:
         """params.safetensors as a dict by module and layer."""
         return contents.params(self.path / "params.safetensors")
 
-    def write_params(self, params):
+    def write_params(self, params: Any) -> None:
         """Writes params.safetensors; names are module.layer.leaf. Raises OSError where it reads back as another."""
         arrays = flat(params)
         self._write("params.safetensors", archive.tensors(arrays))
         self._compare("params.safetensors", arrays, flat(self.params))
 
     @property
-    def codes(self):
+    def codes(self) -> dict[str, np.ndarray]:
         """codes.npz: z [N, latent_dim], index [N] in the source; where there are labels, files, y [N], name [N]."""
         return contents.codes(self.path / "codes.npz")
 
-    def write_codes(self, z_NxZ, y_N=None, index_N=None, name_N=None):
+    def write_codes(
+        self,
+        z_NxZ: np.ndarray,
+        y_N: np.ndarray | None = None,
+        index_N: np.ndarray | None = None,
+        name_N: np.ndarray | None = None,
+    ) -> None:
         """Writes codes.npz; None: no labels, the source's rows in their order, no names. Raises OSError as above."""
         index_N = np.arange(len(z_NxZ)) if index_N is None else index_N
         arrays = {"z": z_NxZ, "index": index_N, "y": y_N, "name": name_N}
@@ -164,37 +174,37 @@ class Run:
         self._write("codes.npz", archive.npz(arrays))
         self._compare("codes.npz", arrays, self.codes)
 
-    def _compare(self, name, written, read):
+    def _compare(self, name: str, written: Any, read: Any) -> None:
         """Raises OSError where what was `read` back is not what was to be `written`."""
         differing = archive.differing(written, read)
         if differing:
             more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
             raise OSError(f"{self.path / name}: does not read back as it was written ({differing[0]}{more})")
 
-    def write_figure(self, name, picture):
+    def write_figure(self, name: str, picture: bytes) -> None:
         """Writes the bytes of a picture as figures/<name>; the name's ending is its format."""
         self._write(f"figures/{name}", picture)
 
     @property
-    def figures(self):
+    def figures(self) -> list[Path]:
         """The paths of all pictures, by name."""
         return sorted(path for path in (self.path / "figures").glob("*") if path.suffix[1:] in PICTURES)
 
-    def _write(self, name, content, lasting=True):
+    def _write(self, name: str, content: str | bytes, lasting: bool = True) -> None:
         write_whole(self.path / name, content, lasting)
 
     @property
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         """.hydra/config.yaml as plain containers, without its interpolations resolved."""
         return contents.mapping(self.path / SETTINGS / "config.yaml")
 
     @property
-    def choices(self):
+    def choices(self) -> dict[str, str]:
         """The choice of each group, from .hydra/hydra.yaml."""
         return contents.choices(self.path / SETTINGS / "hydra.yaml")
 
     @property
-    def has_settings(self):
+    def has_settings(self) -> bool:
         """Whether what Hydra leaves of a job is there and can be read."""
         try:
             words = octets(self.path / SETTINGS / "overrides.yaml", contents.MOST["yaml"]).decode()
@@ -202,29 +212,16 @@ class Run:
         except (OSError, ValueError):
             return False
 
-    def difference(self, settings):
-        """In words, what this run differs in from one with these `settings`."""
-        from aejax.settings.configuration import differences
-        from aejax.training.experiment import decisive  # these import jax, which those who only read runs do not need
-
-        try:
-            own = OmegaConf.to_container(contents.config(self.path / SETTINGS / "config.yaml"), resolve=True)
-        except (OSError, ValueError, OmegaConfBaseException):
-            return "its .hydra/config.yaml cannot be read"
-        found = differences(decisive(own), decisive(settings))
-        told = [f"{key}: {there} there, {here} here" for key, (there, here) in found.items()]
-        return "; ".join(told) or "another version, other data, or its .hydra/config.yaml is newer"
-
-    def copy(self, path):
+    def copy(self, path: Path | str) -> Self:
         """A Run in `path` with the files of this finished one; its record says whose they are."""
-        other = Run(path)
+        other = type(self)(path)
         for name in (*FILES[1:], *(f"figures/{each.name}" for each in self.figures)):
             if (self.path / name).exists():
                 other._write(name, (self.path / name).read_bytes())
         other.note(**self.record, same_as=str(self.path))
         return other
 
-    def clear(self):
+    def clear(self) -> list[str]:
         """Removes what an unfinished run left here; returns lines to tell.
 
         A run.json that cannot be read gets another name, and so does what is damaged of a finished run. Raises
@@ -237,8 +234,8 @@ class Run:
             broken = found.damaged
             if not broken:
                 raise InputError(f"{self.path}: holds a finished run; choose another folder")
-        broken = [self.path / name for name in broken if (self.path / name).exists()]
-        told = [f"{path}: is damaged; renamed to {set_aside(path).name}, the run is trained again" for path in broken]
+        paths = [self.path / name for name in broken if (self.path / name).exists()]
+        told = [f"{path}: is damaged; renamed to {set_aside(path).name}, the run is trained again" for path in paths]
         remove_parts(self.path)
         remove_parts(self.path / "figures")
         for name in FILES:
@@ -248,16 +245,16 @@ class Run:
         return told
 
 
-def _record_text(record):
+def _record_text(record: dict[str, Any]) -> bytes:
     """The bytes of run.json; half a pair of surrogates, which somebody's may hold, stays the escape that it was."""
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 
-def _metrics_text(metrics):
+def _metrics_text(metrics: Mapping[str, float]) -> bytes:
     finite = {name: value if math.isfinite(value) else None for name, value in metrics.items()}
     return (json.dumps(finite, indent=2) + "\n").encode()
 
 
-def flat(params):
+def flat(params: Any) -> dict[str, np.ndarray]:
     """A dict of dicts of arrays as {"module.layer.leaf": array}."""
     return {name: np.asarray(array) for name, array in dotted(params)}

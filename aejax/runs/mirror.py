@@ -1,7 +1,6 @@
 """Weights & Biases: a mirror of what the run folder holds, never the truth."""
 
 import contextlib
-import logging
 import os
 import shutil
 import threading
@@ -14,6 +13,7 @@ from flax import struct
 
 from aejax.base.confinement import check_trusted
 from aejax.base.errors import InputError
+from aejax.compat import wandb_compat
 from aejax.settings.fields import static_bool, static_choice, static_float, static_str
 
 TABLE_ROWS = 10_000  # of codes that W&B plots; its own limit for a table
@@ -53,9 +53,9 @@ class Track:
         os.environ.setdefault("WANDB_DATA_DIR", str(folder / "wandb" / "data"))  # not the home's
         if not _is_writable(platformdirs.user_cache_dir()):
             os.environ.setdefault("WANDB_CACHE_DIR", os.environ["WANDB_DATA_DIR"])
-        for earlier in folder.glob(f"wandb/*run-*-{run_id}"):  # cut off, and logged whole again
+        for earlier in wandb_compat.run_folders(folder, run_id):  # cut off, and logged whole again
             shutil.rmtree(earlier, ignore_errors=True)
-        logging.getLogger("wandb").setLevel(logging.CRITICAL)
+        wandb_compat.quiet()
         import wandb  # half a second, so only where it is used
 
         quiet = wandb.Settings(
@@ -66,9 +66,7 @@ class Track:
             init_timeout=self.timeout,
             login_timeout=self.timeout,
             finish_timeout=self.patience,
-            x_disable_stats=True,
-            x_disable_meta=True,
-            x_save_requirements=False,
+            **wandb_compat.unmeasured(),
         )
         try:
             run = wandb.init(
@@ -87,8 +85,7 @@ class Track:
         except wandb.Error as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
             raise InputError(f"track={self.mode}: {reason}; must be offline or off without the server") from None
-        for handler in logging.getLogger("wandb").handlers:
-            handler.handleError = lambda record: None  # a log that a full disk does not take is no news
+        wandb_compat.ignore_log_failures()  # a log that a full disk does not take is no news
         return Mirror(run, self)
 
 
@@ -98,11 +95,11 @@ def apart():
 
     A W&B that the process had before stays as it is; what was lost has its own thread, and is not waited for.
     """
-    before, level = dict(os.environ), logging.getLogger("wandb").level
+    before, level = dict(os.environ), wandb_compat.log_level()
     try:
         yield
     finally:
-        if "WANDB_SERVICE" in os.environ and "WANDB_SERVICE" not in before:
+        if wandb_compat.has_service() and not wandb_compat.has_service(before):
             import wandb
 
             ending = threading.Thread(target=wandb.teardown, daemon=True)  # waits for a server, if there is one
@@ -111,7 +108,7 @@ def apart():
         for name in [name for name in os.environ if name.startswith("WANDB_") and name not in before]:
             del os.environ[name]
         os.environ.update({name: value for name, value in before.items() if name.startswith("WANDB_")})
-        logging.getLogger("wandb").setLevel(level)
+        wandb_compat.set_log_level(level)
 
 
 class Mirror:
@@ -148,8 +145,8 @@ class Mirror:
 
     def _finish(self, failed):
         self.run.finish(exit_code=int(failed))
-        if self.track.mode == "offline" and not Path(self.run.settings.sync_file).exists():
-            self.lost = f"W&B did not write {self.run.settings.sync_file}"
+        if self.track.mode == "offline" and not wandb_compat.sync_file(self.run).exists():
+            self.lost = f"W&B did not write {wandb_compat.sync_file(self.run)}"
 
     def _within_the_timeout(self, action):
         """Waits for an action that may ask the server, and gives the mirror up where that takes too long or fails."""

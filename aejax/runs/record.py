@@ -7,7 +7,6 @@ import functools
 import math
 import platform
 import time
-from pathlib import Path
 
 import flax
 import jax
@@ -19,6 +18,7 @@ from aejax.base.version import VERSION
 from aejax.evaluation import findings
 from aejax.models import autoencoder
 from aejax.models.bottlenecks import trim
+from aejax.runs.destination import Place
 from aejax.runs.folder import FORMAT, Run, flat
 from aejax.runs.job import Job
 from aejax.runs.mirror import Mirror
@@ -51,15 +51,6 @@ class Clock:
         """Seconds by name, and their total since the start."""
         total = {"total": time.perf_counter() - self.started}
         return {name: round(value, 3) for name, value in (self.seconds | total).items()}
-
-
-@dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a job leaves its run: its `folder`; `home`, that of its sweep or its own; the name of its sweep."""
-
-    folder: Path
-    home: Path
-    sweep: str | None = None
 
 
 @dataclasses.dataclass

@@ -9,6 +9,7 @@ from aejax.base.errors import InputError
 from aejax.base.nested import dotted
 from aejax.evaluation.evaluate import evaluate
 from aejax.models import autoencoder
+from aejax.runs.contents import ERROR
 from aejax.runs.record import found, versions
 from aejax.training.lanes import Layout, lane
 
@@ -104,7 +105,7 @@ def _difference(each, metrics, z_NxZ, details):
 def _place(name):
     """Where a metric stands in a line: the squared error first, then in the order of SMOOTH, then by name."""
     place = next((place for place, prefix in enumerate(SMOOTH) if name.startswith(prefix)), len(SMOOTH))
-    return name != "recon/mse", place, name
+    return name != ERROR, place, name
 
 
 def _is_same_machine(record):

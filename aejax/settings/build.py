@@ -4,6 +4,8 @@ import dataclasses
 import importlib
 import json
 import re
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
@@ -19,12 +21,12 @@ class Build:
     user typed and wrong for a configuration that came with somebody's run.
     """
 
-    def __init__(self, config: DictConfig, trusted: tuple[str, ...] | None = None):
+    def __init__(self, config: DictConfig, trusted: tuple[str, ...] | None = None) -> None:
         self.trusted = trusted
         self.raw = OmegaConf.to_container(config, resolve=False)
         self.referred = set(re.findall(r"\$\{([\w.]+)\}", json.dumps(self.raw)))
 
-    def component(self, node, key, attributes=()):
+    def component(self, node: Any, key: str, attributes: Sequence[str] = ()) -> Any:
         """What the mapping `node`, which stands at `key`, describes; raises InputError.
 
         Its class must have these `attributes`.
@@ -40,13 +42,13 @@ class Build:
             raise InputError(f"{key}._target_={node['_target_']}: must name a dataclass that has {needed}")
         return self.instance(cls, node, key)
 
-    def components(self, node, key, attributes=()):
+    def components(self, node: Any, key: str, attributes: Sequence[str] = ()) -> dict[str, Any]:
         """What a mapping of names to components describes; raises InputError."""
         if not isinstance(node, dict):
             raise InputError(f"{key}={shown(node)}: must be a mapping of names to components")
         return {name: self.component(entry, f"{key}.{name}", attributes) for name, entry in node.items()}
 
-    def instance(self, cls, node, key=""):
+    def instance(self, cls: type, node: dict[str, Any], key: str = "") -> Any:
         """An instance of the dataclass `cls` with the fields in `node`; raises InputError."""
         prefix = f"{key}." if key else ""
         fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
@@ -62,7 +64,7 @@ class Build:
                 raise InputError(f"{prefix}{name}: is missing")
         return cls(**values)
 
-    def _value(self, field, value, key):
+    def _value(self, field: dataclasses.Field, value: Any, key: str) -> Any:
         setting = field.metadata.get("setting")
         if setting is not None:
             try:
@@ -75,7 +77,7 @@ class Build:
             return self.components(value, key, field.metadata["parts"])
         return np.float32(value) if isinstance(value, float) else value  # a foreign class with plain fields
 
-    def _origin(self, key):
+    def _origin(self, key: str) -> str:
         """The key that the user would change: where `key` holds ${another}, that other."""
         node = self.raw
         for name in key.split("."):
@@ -83,7 +85,7 @@ class Build:
         reference = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
         return self._origin(reference[1]) if reference else key
 
-    def _class(self, target, key):
+    def _class(self, target: Any, key: str) -> Any:
         module, _, name = str(target).rpartition(".")
         if not all(word.isidentifier() for word in str(target).split(".")) or not module:
             raise InputError(f"{key}={shown(target)}: must name a dataclass by its module, as aejax.models.noise.Clean")

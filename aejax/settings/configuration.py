@@ -1,12 +1,11 @@
 """Composed configurations as plain containers, without Hydra's own part, and how two of them differ."""
 
-import pickle
-
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
 from aejax.base.errors import InputError
 from aejax.base.nested import dotted, shown
+from aejax.compat import omegaconf_compat
 
 
 def without_hydra(config):
@@ -14,12 +13,7 @@ def without_hydra(config):
 
     By pickle, in a fifth of the time that OmegaConf.masked_copy takes; until that is done `config` is without it too.
     """
-    whole = config.__dict__["_content"]
-    config.__dict__["_content"] = {key: value for key, value in whole.items() if key != "hydra"}
-    try:
-        return pickle.loads(pickle.dumps(config))
-    finally:
-        config.__dict__["_content"] = whole
+    return omegaconf_compat.copied_without(config, "hydra")
 
 
 def plain(config):
@@ -27,7 +21,7 @@ def plain(config):
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:
-        raise InputError(f"{error.full_key}=???: must be given") from None
+        raise InputError(f"{omegaconf_compat.key_of(error)}=???: must be given") from None
     except OmegaConfBaseException as error:
         raise InputError(str(error).splitlines()[0]) from None
 

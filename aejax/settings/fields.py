@@ -23,18 +23,18 @@ class Setting:
     allowed: str
 
 
-def _field(leaf, parse, allowed):
+def _field(leaf: bool, parse: Callable[[Any], Any], allowed: str) -> Any:
     return struct.field(pytree_node=leaf, metadata={"setting": Setting(parse, allowed)})
 
 
-def _interval(what, low, high, above, optional):
+def _interval(what: str, low: float, high: float, above: float | None, optional: bool) -> str:
     bounds = [f"above {above:g}"] if above is not None else [f"at least {low:g}"] if low > -math.inf else []
     bounds += [f"at most {high:,}" if isinstance(high, int) else f"at most {high:g}"] if high < math.inf else []
     return " ".join([what, " and ".join(bounds)]).strip() + (" or null" if optional else "")
 
 
-def _ranged(kind, low, high, above, optional):
-    def parse(value):
+def _ranged(kind: Any, low: float, high: float, above: float | None, optional: bool) -> Callable[[Any], Any]:
+    def parse(value: Any) -> Any:
         if value is None and optional:
             return None
         if isinstance(value, bool) or not isinstance(value, kind) or not math.isfinite(value):
@@ -46,11 +46,13 @@ def _ranged(kind, low, high, above, optional):
     return parse
 
 
-def leaf_float(low=-math.inf, high=math.inf, *, above=None, optional=False):
+def leaf_float(
+    low: float = -math.inf, high: float = math.inf, *, above: float | None = None, optional: bool = False
+) -> Any:
     """A float that is a leaf: experiments that differ in it share a program. Bounds are inclusive, `above` is not."""
     ranged = _ranged((int, float), low, high, above, optional)
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         value = ranged(value)
         if value is None:
             return None
@@ -63,30 +65,32 @@ def leaf_float(low=-math.inf, high=math.inf, *, above=None, optional=False):
     return _field(True, parse, _interval("a number", low, high, above, optional))
 
 
-def leaf_int(low, high):
+def leaf_int(low: int, high: int) -> Any:
     """An integer that is a leaf, in the narrowest of int32 and uint32 that holds its range."""
     dtype = np.int32 if high <= np.iinfo(np.int32).max else np.uint32
     ranged = _ranged(int, low, high, None, False)
     return _field(True, lambda value: dtype(ranged(value)), _interval("a whole number", low, high, None, False))
 
 
-def static_int(low, high=2**31 - 1, *, optional=False):
+def static_int(low: int, high: int = 2**31 - 1, *, optional: bool = False) -> Any:
     """A whole number that is structure."""
     allowed = _interval("a whole number", low, high, None, optional)
     return _field(False, _ranged(int, low, high, None, optional), allowed)
 
 
-def static_float(low=-math.inf, high=math.inf, *, above=None, optional=False):
+def static_float(
+    low: float = -math.inf, high: float = math.inf, *, above: float | None = None, optional: bool = False
+) -> Any:
     """A float that is structure."""
     allowed = _interval("a number", low, high, above, optional)
     return _field(False, _ranged((int, float), low, high, above, optional), allowed)
 
 
-def static_ints(low, high, *, optional=False):
+def static_ints(low: int, high: int, *, optional: bool = False) -> Any:
     """A list of whole numbers that is structure."""
     ranged = _ranged(int, low, high, None, False)
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         if value is None and optional:
             return None
         if not isinstance(value, (list, tuple)):
@@ -97,10 +101,10 @@ def static_ints(low, high, *, optional=False):
     return _field(False, parse, allowed + (" or null" if optional else ""))
 
 
-def static_choice(*options):
+def static_choice(*options: str) -> Any:
     """One of some words; structure."""
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         if not isinstance(value, str) or value not in options:
             raise ValueError
         return value
@@ -108,10 +112,10 @@ def static_choice(*options):
     return _field(False, parse, f"one of {', '.join(options)}")
 
 
-def static_choices(*options):
+def static_choices(*options: str) -> Any:
     """A list of some of these words, in their order; structure."""
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         if not isinstance(value, (list, tuple)) or not value:
             raise ValueError
         if any(not isinstance(entry, str) or entry not in options for entry in value):
@@ -121,10 +125,10 @@ def static_choices(*options):
     return _field(False, parse, f"a list of some of {', '.join(options)}")
 
 
-def static_formats(*options):
+def static_formats(*options: str) -> Any:
     """Some of these formats, a tuple that is structure: true means the first, false none, else a word or a list."""
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         if isinstance(value, bool):
             return options[:1] if value else ()
         given = [value] if isinstance(value, str) else value
@@ -135,10 +139,10 @@ def static_formats(*options):
     return _field(False, parse, f"true ({options[0]}), false, or a list of some of {', '.join(options)}")
 
 
-def static_bool():
+def static_bool() -> Any:
     """true or false; structure."""
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         if not isinstance(value, bool):
             raise ValueError
         return value
@@ -146,10 +150,10 @@ def static_bool():
     return _field(False, parse, "true or false")
 
 
-def static_str(*, optional=False):
+def static_str(*, optional: bool = False) -> Any:
     """A string; structure."""
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         if not (isinstance(value, str) or (optional and value is None)):
             raise ValueError
         return value
@@ -157,10 +161,10 @@ def static_str(*, optional=False):
     return _field(False, parse, "a text" + (" or null" if optional else ""))
 
 
-def static_list(*, optional=False):
+def static_list(*, optional: bool = False) -> Any:
     """A list of words and whole numbers; structure."""
 
-    def parse(value):
+    def parse(value: Any) -> Any:
         if value is None and optional:
             return None
         if not isinstance(value, (list, tuple)) or not value:
@@ -172,16 +176,16 @@ def static_list(*, optional=False):
     return _field(False, parse, "a list of names or whole numbers, as [a,3]" + (" or null" if optional else ""))
 
 
-def part(*attributes):
+def part(*attributes: str) -> Any:
     """A component, whose `_target_` names its class, which must have these attributes."""
     return struct.field(metadata={"part": attributes})
 
 
-def parts(*attributes):
+def parts(*attributes: str) -> Any:
     """A mapping of names to components, whose classes must have these attributes."""
     return struct.field(metadata={"parts": attributes})
 
 
-def declared(cls):
+def declared(cls: type) -> list[str]:
     """The names of the settings and parts of a class."""
     return [field.name for field in dataclasses.fields(cls) if field.metadata.keys() & {"setting", "part", "parts"}]

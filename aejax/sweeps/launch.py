@@ -8,107 +8,160 @@ import traceback
 from pathlib import Path
 
 import jax
-from hydra.core.utils import JobStatus, setup_globals
+from hydra.core.utils import setup_globals
 
 from aejax.base.devices import cores
-from aejax.base.errors import InputError, JobFailed, NoSpace, is_full, no_space
+from aejax.base.errors import InputError, NoSpace, is_full, no_space
 from aejax.base.files import locked, remove_parts
 from aejax.runs.console import SweepReport
-from aejax.runs.destination import discard
-from aejax.runs.group import run_group
-from aejax.runs.record import Clock, NotBegun, Place
-from aejax.sweeps.composition import SweepLoader
+from aejax.runs.execution import execute
+from aejax.runs.record import Clock
+from aejax.sweeps.composition import Composition
 from aejax.sweeps.ledger import Ledger
-from aejax.sweeps.tasks import read_all, write_settings
+from aejax.sweeps.tasks import read_all
 from aejax.training.step import segments
 
 
-def prepare(hydra_context, config):
-    """Gets ready, before the first job is composed: quicker composing, and every CPU core a device of its own."""
-    hydra_context.config_loader = SweepLoader(hydra_context.config_loader)
-    gc.freeze()  # the libraries stay, and so do the configurations of all jobs; to look through them
-    gc.set_threshold(100_000)  # again and again for what is free takes a fifth of the composing
-    # A sweep that goes on keeps its layout, also where there are fewer cores now.
-    with contextlib.suppress(RuntimeError):  # JAX is at work in this process already: its devices stay
-        jax.config.update("jax_num_cpu_devices", max(cores(), Ledger(config.hydra.sweep.dir).devices))
+class Sweep:
+    """The jobs of one command, which come in one or more batches."""
 
+    def __init__(self, hydra_context, task_function, config):
+        self.folder = Path(str(config.hydra.sweep.dir))
+        self.composition = Composition(hydra_context.config_loader, config)
+        self.callbacks, self.task_function = hydra_context.callbacks, task_function
+        self.command = config.hydra.overrides.task
+        # Every CPU core is a device. A sweep that goes on keeps its layout, also where there are fewer cores now.
+        with contextlib.suppress(RuntimeError):  # JAX is at work in this process already: its devices stay
+            jax.config.update("jax_num_cpu_devices", max(cores(), Ledger(self.folder).devices))
 
-def launch(hydra_context, task_function, config, job_overrides, initial_job_idx):
-    """A JobReturn for each job; jobs that are not aejax's run one by one, as Hydra's basic launcher runs them."""
-    setup_globals()
-    if not isinstance(hydra_context.config_loader, SweepLoader):  # the task is not aejax's
-        return _one_by_one(hydra_context, task_function, config, job_overrides, initial_job_idx)
-    with locked(config.hydra.sweep.dir):
-        return _jointly(hydra_context, task_function, config, job_overrides, initial_job_idx)
+    def launch(self, job_overrides, initial_job_idx):
+        """A JobReturn for each job of a batch, the first of which has the number `initial_job_idx`."""
+        setup_globals()
+        started = time.perf_counter()
+        with locked(self.folder), _rare_collections():
+            remove_parts(self.folder)
+            ledger = Ledger(self.folder)
+            damage = ledger.set_aside()
+            tasks = self._read(ledger, job_overrides, initial_job_idx)
+            first = _first_of_each_run(tasks)
+            programs = ledger.plan({task.number: task.job for task in first})
+            report = _announced(programs, tasks, first, ledger, damage)
+            ledger.note_plan(self.command, programs)
+            self._train(programs, {task.number: task for task in first}, tasks, ledger, report)
+        report.summary(
+            self.folder,
+            [task.folder for task in tasks if not task.error],
+            [(" ".join(task.overrides), task.error) for task in tasks if task.error],
+            time.perf_counter() - started,
+        )
+        return [task.returned for task in tasks]
 
-
-def _jointly(hydra_context, task_function, config, job_overrides, initial_job_idx):
-    started = time.perf_counter()
-    folder = Path(str(config.hydra.sweep.dir))
-    remove_parts(folder)
-    ledger = Ledger(folder)
-    broken = ledger.set_aside()
-    try:
-        tasks = read_all(hydra_context, config, job_overrides, initial_job_idx, ledger)
-    except NoSpace as error:
-        raise no_space(error, folder) from None
-    valid = [task for task in tasks if task.job is not None]
-    first = {}
-    for task in valid:
-        task.twin = first.setdefault(task.job.run_id, task)
-    good = {task.number: task for task in first.values()}
-    planned = ledger.plan({number: task.job for number, task in good.items()})
-    report = SweepReport([(layout, sum(segments(good[numbers[0]].job.experiment))) for numbers, layout in planned])
-    if broken:
-        report.say(broken)
-    if ledger.devices > len(jax.devices()):
-        report.say(f"begun on {ledger.devices} devices, goes on with {len(jax.devices())}: the last bits may differ")
-    report.data([task.job for task in good.values()])
-    report.plan(sum(task.finished is not None for task in good.values()))
-    if len(valid) > len(good):
-        report.say(f"{len(valid) - len(good)} of {len(valid)} jobs have the configuration of another; trained once")
-    ledger.note_plan(config.hydra.overrides.task, planned)
-    with _cut_off(folder, good, report, lambda: _note(ledger, tasks)):
-        _note(ledger, tasks)
-        with report.running():
-            for numbers, layout in planned:
-                group = [good[number] for number in numbers]
-                with report.group():
-                    _train_group(group, layout, folder, hydra_context, task_function, report)
-                _note(ledger, tasks)
-        for task in valid:
-            if task.twin is not task:
-                _copy_twin(task)
+    def _read(self, ledger, job_overrides, initial_job_idx):
+        """The Tasks of a batch; raises InputError where the folder holds another sweep."""
+        try:
+            tasks = read_all(self.composition, job_overrides, initial_job_idx)
+        except NoSpace as error:
+            raise no_space(error, self.folder) from None
         for task in tasks:
-            if task.error:
-                task.returned.status, task.returned.return_value = JobStatus.FAILED, JobFailed(task.error)
-        _note(ledger, tasks)
-    report.summary(
-        folder,
-        [task.folder for task in valid if not task.error],
-        [(" ".join(task.overrides), task.error) for task in tasks if task.error],
-        time.perf_counter() - started,
-    )
-    return [task.returned for task in tasks]
+            ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)
+        return tasks
+
+    def _train(self, programs, first, tasks, ledger, report):
+        """Trains all programs, notes what comes of them, and gives every Task its run or its error."""
+        with self._going_on(first, report, lambda: _note(ledger, tasks)):
+            _note(ledger, tasks)
+            with report.running():
+                for numbers, layout in programs:
+                    with report.group():
+                        self._train_program([first[number] for number in numbers], layout, report)
+                    _note(ledger, tasks)
+            runs = {task.job.run_id: task for task in first.values()}
+            for task in tasks:
+                if task.job is not None and task.number not in first:
+                    _copy(runs[task.job.run_id], task)
+                if task.error:
+                    task.fail()
+            _note(ledger, tasks)
+
+    def _train_program(self, tasks, layout, report):
+        """Trains the Tasks of one program; one that goes wrong has failed, and the others go on."""
+        for task in tasks:
+            task.write_settings()
+        waiting = [task for task in tasks if task.finished is None]
+        for task in waiting:
+            self.callbacks.on_job_start(config=task.config, task_function=self.task_function)
+        jobs, places = [task.job for task in tasks], [task.place for task in tasks]
+        runs, error = execute(jobs, places, layout, Clock(time.perf_counter()), report)
+        if error is not None and is_full(error):  # the others would meet it, too
+            raise error
+        if error is not None and not isinstance(error, InputError | OSError):  # a defect
+            traceback.print_exception(error)
+        for task, run in zip(tasks, runs, strict=True):
+            if run is not None:
+                task.end(run)
+            else:
+                task.error = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        for task in waiting:
+            self.callbacks.on_job_end(config=task.config, job_return=task.returned)
+
+    @contextlib.contextmanager
+    def _going_on(self, first, report, note):
+        """Says how a sweep that is interrupted, or whose disk is full, goes on; raises NoSpace for the latter."""
+
+        def progress():
+            return f"{sum(task.finished is not None for task in first.values())} of {len(first)} runs finished; "
+
+        try:
+            yield
+        except KeyboardInterrupt:
+            note()
+            report.say(f"interrupted; {progress()}to go on: python -m aejax.resume {self.folder}")
+            raise
+        except (OSError, InputError) as error:
+            if not is_full(error):
+                raise
+            raise no_space(error, self.folder, progress()) from None
 
 
 @contextlib.contextmanager
-def _cut_off(folder, tasks, report, note):
-    """Tells how a sweep that is interrupted, or whose disk is full, goes on; raises NoSpace for the latter."""
+def _rare_collections():
+    """Inside, the garbage collector leaves alone what is there already, and begins more rarely.
 
-    def progress():
-        return f"{sum(task.finished is not None for task in tasks.values())} of {len(tasks)} runs finished; "
-
+    To look through the libraries and the configurations of all jobs again and again takes a fifth of the composing.
+    """
+    thresholds = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(100_000, *thresholds[1:])
     try:
         yield
-    except KeyboardInterrupt:
-        note()
-        report.say(f"interrupted; {progress()}to go on: python -m aejax.resume {folder}")
-        raise
-    except (OSError, InputError) as error:
-        if not is_full(error):
-            raise
-        raise no_space(error, folder, progress()) from None
+    finally:
+        gc.set_threshold(*thresholds)
+        gc.unfreeze()
+
+
+def _first_of_each_run(tasks):
+    """Of the Tasks that can be trained, the first with each run id: others are the same run again."""
+    first = {}
+    for task in tasks:
+        if task.job is not None:
+            first.setdefault(task.job.run_id, task)
+    return list(first.values())
+
+
+def _announced(programs, tasks, first, ledger, damage):
+    """The report of a batch, which has said what will be trained."""
+    jobs = {task.number: task.job for task in first}
+    report = SweepReport([(layout, sum(segments(jobs[numbers[0]].experiment))) for numbers, layout in programs])
+    if damage:
+        report.say(damage)
+    if ledger.devices > len(jax.devices()):
+        report.say(f"begun on {ledger.devices} devices, goes on with {len(jax.devices())}: the last bits may differ")
+    report.data(list(jobs.values()))
+    report.plan(sum(task.finished is not None for task in first))
+    valid = sum(task.job is not None for task in tasks)
+    if valid > len(first):
+        report.say(f"{valid - len(first)} of {valid} jobs have the configuration of another; trained once")
+    return report
 
 
 def _note(ledger, tasks):
@@ -127,48 +180,11 @@ def _note(ledger, tasks):
     ledger.write()
 
 
-def _train_group(tasks, layout, folder, hydra_context, task_function, report):
-    waiting = [task for task in tasks if task.finished is None]
-    for task in tasks:
-        write_settings(task)
-    for task in waiting:
-        hydra_context.callbacks.on_job_start(config=task.config, task_function=task_function)
-    places, runs = [Place(task.folder, folder, folder.name) for task in tasks], []
-    try:
-        runs = run_group([task.job for task in tasks], places, layout, Clock(time.perf_counter()), report)
-    except NotBegun as error:
-        for task in waiting:
-            discard(task.folder, task.before)
-            task.error = str(error)
-        if is_full(error):  # for the groups that follow, too
-            raise
-    except Exception as error:  # a defect or a machine's limit in one group; the others go on
-        if is_full(error):
-            raise
-        if not isinstance(error, OSError | InputError):
-            traceback.print_exc()
-        for task in waiting:
-            if task.finished is None:
-                task.error = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-    for task, run in zip(tasks, runs or [task.finished for task in tasks], strict=True):
-        if run:
-            task.end(run)
-    for task in waiting:
-        hydra_context.callbacks.on_job_end(config=task.config, job_return=task.returned)
-
-
-def _copy_twin(task):
-    task.error = task.twin.error
+def _copy(source, task):
+    """Gives a Task the run, or the error, of the `source` with the same run id."""
+    task.error = source.error
     if not task.error:
-        write_settings(task)
+        task.write_settings()
         if task.finished is None:
-            task.twin.finished.copy(task.folder)
+            source.finished.copy(task.folder)
         task.end(task.finished)
-
-
-def _one_by_one(hydra_context, task_function, config, job_overrides, initial_job_idx):
-    from hydra._internal.core_plugins.basic_launcher import BasicLauncher
-
-    basic = BasicLauncher()
-    basic.setup(hydra_context=hydra_context, task_function=task_function, config=config)
-    return basic.launch(job_overrides, initial_job_idx)

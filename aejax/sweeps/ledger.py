@@ -8,14 +8,9 @@ import jax
 from aejax.base.errors import InputError
 from aejax.base.files import octets, set_aside, write_whole
 from aejax.runs import contents
+from aejax.runs.folder import LEDGER
 from aejax.training.lanes import Layout
 from aejax.training.plan import groups, layout_of
-
-LEDGER = "sweep.json"
-
-
-LARGEST = 2**28  # bytes of it
-
 
 MOST_DEVICES = 1024  # that a program is laid out on: CPU cores count as such
 
@@ -61,7 +56,7 @@ class Ledger:
         self.broken = None  # the new name of a file that could not be read
         self.overrides, self.jobs, self.programs = None, {}, []
         try:
-            content = json.loads(octets(self.path, LARGEST))
+            content = json.loads(octets(self.path, contents.MOST_LEDGER))
             _check(content)
             self.overrides = content["overrides"]
             self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
@@ -91,7 +86,7 @@ class Ledger:
         here = [word for word in overrides if word not in self.overrides]
         told = f"there {' '.join(there) or 'nothing'}, here {' '.join(here) or 'nothing'}"
         told = told if there or here else "in another order"
-        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
+        raise self._is_another(told)
 
     def check_job(self, number, overrides, run_id):
         """Raises InputError where the job of this number was another."""
@@ -104,7 +99,10 @@ class Ledger:
             told = f"job {number} had other defaults, or another version of aejax or of the data"
         else:
             return
-        raise InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({told}); choose another folder")
+        raise self._is_another(told)
+
+    def _is_another(self, why):
+        return InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({why}); choose another folder")
 
     def plan(self, jobs):
         """The programs for `jobs` {number: Job}: numbers and Layout of each; those that were laid out before first."""

@@ -1,16 +1,15 @@
 """A search: Optuna chooses the numbers of the next jobs from the results of those before, batch by batch."""
 
-from pathlib import Path
-
 from flax import struct
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 
 from aejax.base.errors import InputError, JobFailed
+from aejax.compat import hydra_compat
 from aejax.runs.console import Report
 from aejax.settings.build import Build
 from aejax.settings.fields import static_choice, static_int
+from aejax.sweeps.grid import write_command
 
 
 @struct.dataclass
@@ -35,15 +34,13 @@ def search(launcher, config_loader, config, settings, words):
     except ImportError:
         raise InputError("hydra/sweeper=optuna: requires Optuna: pip install 'aejax[optuna]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    overrides = OverridesParser.create(config_loader=config_loader).parse_overrides(words)
+    overrides = hydra_compat.parsed(words, config_loader)
     space = {each.get_key_element(): each for each in overrides}  # a later one wins
     varied = {key: distribution(optuna, each) for key, each in space.items() if each.is_sweep_override()}
     fixed = [f"{key}={each.get_value_element_as_str()}" for key, each in space.items() if key not in varied]
     if not varied:
         raise InputError("hydra/sweeper=optuna: nothing varies; must be given a choice, a range or an interval")
-    folder = Path(config.hydra.sweep.dir)
-    folder.mkdir(parents=True, exist_ok=True)
-    OmegaConf.save(config, folder / "multirun.yaml")
+    write_command(config)
     sampler = optuna.samplers.TPESampler(seed=asked.seed)
     study = optuna.create_study(sampler=sampler, direction=asked.direction)
     batches = []

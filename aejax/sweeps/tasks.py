@@ -6,36 +6,21 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import jax
-from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from aejax.base.confinement import NotTrusted, check_places
-from aejax.base.errors import InputError, NoSpace
+from aejax.base.confinement import NotTrusted
+from aejax.base.errors import InputError, JobFailed, NoSpace
+from aejax.compat import hydra_compat
 from aejax.config.explain import explained
 from aejax.config.written import write_yaml
-from aejax.runs.destination import Before, check_folder
+from aejax.runs.destination import Place
 from aejax.runs.folder import SETTINGS, Run
 from aejax.runs.job import Job
+from aejax.runs.preparation import Shared, prepare
 from aejax.settings.configuration import without_hydra
-from aejax.training.plan import check_memory
-
-
-class Returned(JobReturn):
-    """A JobReturn; one of a failed job raises why, without the line that Hydra would write: the summary has told it."""
-
-    @property
-    def return_value(self):
-        if self.status == JobStatus.FAILED:
-            raise self._return_value
-        return self._return_value
-
-    @return_value.setter
-    def return_value(self, value):
-        self._return_value = value
 
 
 @dataclasses.dataclass
@@ -45,12 +30,11 @@ class Task:
     number: int
     returned: JobReturn
     folder: Path | None = None
-    config: Any = None
+    config: Any = None  # as composed
     job: Job | None = None
+    place: Place | None = None
     error: str | None = None
-    before: Before | None = None
     run: Run | None = None  # once it is finished
-    twin: Any = None  # the first Task with the same run id, which is trained for both
 
     @property
     def overrides(self):
@@ -74,6 +58,16 @@ class Task:
         else:
             self.returned.status = JobStatus.COMPLETED
 
+    def fail(self):
+        """Tells Hydra that the job has failed."""
+        self.returned.status, self.returned.return_value = JobStatus.FAILED, JobFailed(self.error)
+
+    def write_settings(self):
+        """Leaves what Hydra leaves of a job, unless the run is finished and has it."""
+        subfolder = self.config.hydra.output_subdir
+        if subfolder and (self.finished is None or (subfolder == SETTINGS and not self.finished.has_settings)):
+            write_yaml(self.folder / subfolder, self.config)
+
 
 def names_of(job_overrides):
     """A readable name for each job from what varies: `vae noise=flip d=4 s=3`."""
@@ -88,89 +82,59 @@ def names_of(job_overrides):
     return names
 
 
-def read_all(hydra_context, config, job_overrides, initial_job_idx, ledger):
-    """A Task for each job; raises InputError where the folder holds another sweep."""
-    before, names, loaded, tasks = HydraConfig.instance().cfg, names_of(job_overrides), {}, []
-    try:
-        for place, overrides in enumerate(job_overrides):
-            task = Task(initial_job_idx + place, Returned(overrides=list(overrides)))
-            _read(task, hydra_context, config, names[place], loaded)
-            ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)
-            tasks.append(task)
-    finally:
-        HydraConfig.instance().cfg = before
-    _check_folders(tasks, config.hydra.sweep)
-    _check_memory(tasks)
+def read_all(composition, job_overrides, initial_job_idx):
+    """A Task for each job; raises InputError where two of them, or the sweep and one, have the same folder."""
+    names, shared = names_of(job_overrides), Shared()
+    tasks = [
+        _read(Task(initial_job_idx + place, hydra_compat.QuietReturn(overrides=list(overrides))), composition, shared)
+        for place, overrides in enumerate(job_overrides)
+    ]
+    for task, name in zip(tasks, names, strict=True):
+        if task.job is not None:
+            task.job = dataclasses.replace(task.job, name=name)
+    _check_folders(tasks, composition.master.hydra.sweep)
     return tasks
+
+
+def _read(task, composition, shared):
+    """The Task with its composed configuration, its job and its place, or with its error."""
+    try:
+        task.config = composed = composition.job(task.overrides)
+    except (HydraException, OmegaConfBaseException) as error:
+        task.error = str(explained(error, task.overrides))
+        return task
+    with open_dict(composed):
+        composed.hydra.job.id = task.number
+        composed.hydra.job.num = task.number
+    with hydra_compat.job_state(composed):
+        home = Path(str(composed.hydra.sweep.dir))
+        task.folder = home / str(composed.hydra.sweep.subdir)
+        with open_dict(composed.hydra.runtime):
+            composed.hydra.runtime.output_dir = str(task.folder.absolute())
+        OmegaConf.set_readonly(composed.hydra, True)
+        task.returned.cfg, task.returned.hydra_cfg = without_hydra(composed), composed
+        task.returned.working_dir, task.returned.task_name = os.getcwd(), composed.hydra.job.name
+        try:
+            config, hydra = task.returned.cfg, composed.hydra
+            task.job, task.place = prepare(config, hydra, task.folder, "hydra.sweep.subdir", home, shared)
+        except (NotTrusted, NoSpace):  # of all jobs
+            raise
+        except (InputError, OSError) as error:  # a file of the data's, perhaps
+            task.error = str(error)
+        except OmegaConfBaseException as error:
+            task.error = str(explained(error, task.overrides))
+    return task
 
 
 def _check_folders(tasks, sweep):
     """Raises InputError where a job would write over another, or over what belongs to the sweep."""
-    taken = {os.path.realpath(sweep.dir): "the sweep itself"}
+    owners = {os.path.realpath(sweep.dir): "the sweep itself"}
     for task in tasks:
         if task.folder is None:
             continue
-        told = f"job {task.number} ({' '.join(task.overrides)})"
-        other = taken.setdefault(os.path.realpath(task.folder), told)
-        if other != told:
+        name = f"job {task.number} ({' '.join(task.overrides)})"
+        other = owners.setdefault(os.path.realpath(task.folder), name)
+        if other != name:
             subdir = OmegaConf.to_container(sweep, resolve=False)["subdir"]
             must = "must give each job a folder of its own, as ${hydra.job.num} does"
-            raise InputError(f"hydra.sweep.subdir={subdir}: {other} and {told} have the folder {task.folder}; {must}")
-
-
-def _check_memory(tasks):
-    """Jobs that the machine cannot hold have failed, each with the reason; equal ones are looked at once."""
-    errors = {}
-    for task in tasks:
-        if task.job is None:
-            continue
-        key = jax.tree.structure(task.job.experiment), int(task.job.experiment.latent_dim)
-        if key not in errors:
-            errors[key] = None
-            try:
-                check_memory(task.job)
-            except InputError as error:
-                errors[key] = str(error)
-        if errors[key]:
-            task.error, task.job = errors[key], None
-
-
-def _read(task, hydra_context, config, name, loaded):
-    """Composes and checks a task's job, with Hydra's own state set as it would be for this job alone."""
-    try:
-        composed = hydra_context.config_loader.take(config, task.overrides)
-    except (HydraException, OmegaConfBaseException) as error:
-        task.error = str(explained(error, task.overrides))
-        return
-    with open_dict(composed):
-        composed.hydra.job.id = task.number
-        composed.hydra.job.num = task.number
-    HydraConfig.instance().cfg = composed  # as set_config does, without its copy; for the interpolations
-    folder = Path(str(composed.hydra.sweep.dir)) / str(composed.hydra.sweep.subdir)
-    with open_dict(composed.hydra.runtime):
-        composed.hydra.runtime.output_dir = str(folder.absolute())
-    OmegaConf.set_readonly(composed.hydra, True)
-    returned = task.returned
-    returned.cfg = without_hydra(composed)
-    returned.hydra_cfg = composed
-    returned.working_dir, returned.task_name = os.getcwd(), composed.hydra.job.name
-    check_places(folder, composed.hydra.output_subdir, "hydra.sweep.subdir")
-    task.folder, task.config = folder, composed
-    try:
-        job = dataclasses.replace(Job.read(returned.cfg, composed.hydra.runtime.choices, loaded), name=name)
-        job.track.check()
-        task.before = check_folder(folder, job.run_id, job.settings, "hydra.sweep.dir")
-        task.job = job
-    except (NotTrusted, NoSpace):  # of all jobs
-        raise
-    except (InputError, OSError) as error:  # a file of the data's, perhaps
-        task.error = str(error)
-    except OmegaConfBaseException as error:
-        task.error = str(explained(error, task.overrides))
-
-
-def write_settings(task):
-    """Leaves what Hydra leaves of a job, unless the run is finished and has it."""
-    folder = task.config.hydra.output_subdir
-    if folder and (task.finished is None or (folder == SETTINGS and not task.finished.has_settings)):
-        write_yaml(task.folder / folder, task.config)
+            raise InputError(f"hydra.sweep.subdir={subdir}: {other} and {name} have the folder {task.folder}; {must}")

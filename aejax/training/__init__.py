@@ -1,5 +1,5 @@
 """Training as pure functions of one experiment, and the lanes around them.
 
 In: experiments, arrays. Out: compiled programs, their State, checkpoints; which jobs share a program.
-Imports: base, settings, models.
+Imports: compat, base, settings, models.
 """

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from flax import struct
 from jax import lax
-from jax.extend.core import subjaxprs
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from aejax.compat import jax_compat
 from aejax.settings.fields import static_choice, static_int
 
 SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (benchmarks/lanes.py)
@@ -113,5 +113,4 @@ def tree_bytes(tree):
 
 def value_bytes(jaxpr):
     """Bytes of every value that a jaxpr computes, those inside of its calls included."""
-    own = tree_bytes([out.aval for equation in jaxpr.eqns for out in equation.outvars])
-    return own + sum(value_bytes(inner) for inner in subjaxprs(jaxpr))
+    return tree_bytes([out.aval for equation in jax_compat.equations(jaxpr) for out in equation.outvars])

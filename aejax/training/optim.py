@@ -1,5 +1,8 @@
 """Optimizers: optax's, with every number a leaf and one schedule for all."""
 
+import dataclasses
+from typing import Any, Self
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -25,34 +28,38 @@ class Optimizer:
     clip: Leaf | None = leaf_float(above=0, optional=True)
     weight_decay: Leaf | None = leaf_float(0, optional=True)
 
-    def settle(self, in_parts):
+    def settle(self, in_parts: bool) -> Self:
         """This optimizer for steps that take the training examples `in_parts`, or all of them.
 
         Wide layers whose first noisy steps are at the peak rate can saturate, and then nothing is learned.
         """
-        return self if self.warmup is not None else self.replace(warmup=np.float32(0.1 if in_parts else 0.0))
+        if self.warmup is not None:
+            return self
+        return dataclasses.replace(self, warmup=np.float32(0.1 if in_parts else 0.0))
 
-    def transformation(self, steps):
+    def transformation(self, steps: int) -> optax.GradientTransformation:
         """The optax transformation for a training of `steps` steps."""
 
-        def rate(step):
-            rising = self.warmup * steps  # so many steps
+        warmup = self.warmup
+        assert warmup is not None, "settle() comes first"
+
+        def rate(step: jax.Array) -> jax.Array:
+            rising = warmup * steps  # so many steps
+            falling: jax.Array | float = 1.0
             if self.schedule == "cosine":
                 falling = 0.5 * (1 + jnp.cos(jnp.pi * (step - rising) / jnp.maximum(steps - rising, 1.0)))
-            else:
-                falling = 1.0
             return self.lr * jnp.where(step < rising, (step + 1) / jnp.maximum(rising, 1.0), falling)
 
         clipping = [] if self.clip is None else [optax.clip_by_global_norm(self.clip)]
         shrinking = [] if self.weight_decay is None else [optax.add_decayed_weights(self.weight_decay, _kernels)]
         return optax.chain(*clipping, self.direction(), *shrinking, optax.scale_by_learning_rate(rate))
 
-    def direction(self):
+    def direction(self) -> optax.GradientTransformation:
         """The optax transformation of a gradient into a step up of unit rate."""
         raise NotImplementedError
 
 
-def _kernels(params):
+def _kernels(params: Any) -> Any:
     """True for the weights of layers, False for biases, scales and variances."""
     return jax.tree.map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
@@ -64,7 +71,7 @@ class Adam(Optimizer):
     b1: Leaf = leaf_float(0, 0.999999)
     b2: Leaf = leaf_float(0, 0.999999)
 
-    def direction(self):
+    def direction(self) -> optax.GradientTransformation:
         return optax.scale_by_adam(self.b1, self.b2)
 
 
@@ -74,5 +81,5 @@ class SGD(Optimizer):
 
     momentum: Leaf = leaf_float(0, 0.999999)
 
-    def direction(self):
+    def direction(self) -> optax.GradientTransformation:
         return optax.trace(self.momentum)

@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import importlib.util
 import io
-import json
 import os
 import re
 from functools import partial
@@ -19,6 +18,7 @@ from flax import struct
 from aejax.base.confinement import check_outside, check_trusted, is_below, is_confined
 from aejax.base.devices import check_memory
 from aejax.base.errors import InputError, near
+from aejax.compat import tfds_compat
 from aejax.datasets import originals
 from aejax.datasets.cache import alone, kept, own_folder
 from aejax.datasets.dataset import Dataset, Split
@@ -89,7 +89,7 @@ class Tfds:
         base = re.split("[/:]", self.name)[0]
         try:
             builder_class = tfds.builder_cls(base)
-        except tfds.core.registered.DatasetNotFoundError:
+        except tfds.core.DatasetNotFoundError:
             raise InputError(f"data.name={self.name}: no such set; {near(base, _similar(tfds, base))}") from None
         if self.manual_dir is None and not self.download:
             raise InputError(
@@ -112,7 +112,7 @@ class Tfds:
         with alone(root):
             if prepared_folder(root, self.name) is None:  # nobody else has prepared it meanwhile
                 if files:
-                    originals.prepare(tfds, builder_class, base, root, files)
+                    originals.prepare(builder_class, base, root, files)
                 else:
                     self._prepare_with_tensorflow(tfds, root)
         return prepared_folder(root, self.name) or Path(tfds.builder(self.name, data_dir=str(root)).data_dir)
@@ -120,7 +120,7 @@ class Tfds:
     def _prepare_with_tensorflow(self, tfds, root):
         builder = tfds.builder(self.name, data_dir=str(root), file_format="array_record")
         if self.manual_dir is None:
-            for url in list(builder.url_infos or {})[:1]:
+            for url in list(tfds_compat.registered_files(builder))[:1]:
                 originals.reach(url).close()  # tensorflow-datasets would try for minutes
         config = tfds.download.DownloadConfig(manual_dir=self._manual_dir, force_checksums_validation=True)
         downloads = root / "downloads" / "aejax" / builder.name  # of its own: several sets name their files alike
@@ -133,8 +133,8 @@ class Tfds:
     def _decoded(self, folder):
         """The splits, and what goes with them, of the prepared set in `folder`."""
         try:
-            form = json.loads((folder / "dataset_info.json").read_text()).get("fileFormat")
-        except (ValueError, AttributeError, RecursionError):
+            form = tfds_compat.file_format(folder)
+        except ValueError:
             told = f"{folder / 'dataset_info.json'} cannot be read; must be as tensorflow-datasets left it"
             raise InputError(f"data.name={self.name}: {told}") from None
         if form != "array_record":  # others need TensorFlow, and parquet loses rows
@@ -172,7 +172,7 @@ class Tfds:
                 raise InputError(f"data.feature={self.feature}: is of kind {found}; must be {allowed}")
             splits[key] = Split(x, labels)
         made = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
-        license = str(builder.info.redistribution_info.license or builder.info.homepage or "")
+        license = tfds_compat.license(builder.info)
         return made.splits, {"kind": made.kind, "label_names": made.label_names, "license": license}
 
     def _source(self, builder, name, which, decoders):
@@ -226,30 +226,12 @@ def check_features(folder):
     """Raises InputError where the features of a prepared set name a class that is not tensorflow-datasets' own."""
     path = folder / "features.json"
     try:
-        classes = list(_classes(json.loads(path.read_text())))
-    except (OSError, ValueError, RecursionError) as error:
+        classes = tfds_compat.feature_classes(folder)
+    except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); must be prepared again") from None
     for name in classes:
         if not re.fullmatch(re.escape(CLASSES) + r"\w+\.\w+", name):
             raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, the others' code is not run")
-
-
-def _classes(value):
-    """The names of classes in what features.json holds, in the spellings that tensorflow-datasets takes."""
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):  # JSON in JSON
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return
-    if isinstance(value, dict):
-        for key, each in value.items():
-            if key in ("pythonClassName", "python_class_name", "type") and isinstance(each, str):
-                yield each
-            else:
-                yield from _classes(each)
-    elif isinstance(value, list):
-        for each in value:
-            yield from _classes(each)
 
 
 def _library():

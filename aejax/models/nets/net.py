@@ -39,7 +39,7 @@ class Net:
     center: bool = static_bool()
 
     is_linear: ClassVar[bool] = False  # whether nothing but linear maps stands between data and code
-    tied: ClassVar[bool] = False  # whether the decoder's weights are the encoder's
+    tied = False  # whether the decoder's weights are the encoder's; no ClassVar, because a net may have it as a field
 
     def check(self, experiment):
         """Raises InputError where the net does not fit the experiment's data."""

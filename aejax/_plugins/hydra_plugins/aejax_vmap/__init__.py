@@ -6,6 +6,7 @@ from hydra.core.config_store import ConfigStore
 from hydra.plugins.launcher import Launcher
 
 from aejax.base.interrupts import STOP
+from aejax.compat import hydra_compat
 
 OWN = "aejax.cli.train"  # the module of the task whose jobs can train together; others run one by one
 
@@ -14,17 +15,17 @@ class VmapLauncher(Launcher):
     """Hands all jobs of a batch to aejax at once."""
 
     def setup(self, *, hydra_context, task_function, config):
-        self.hydra_context, self.task_function, self.config = hydra_context, task_function, config
-        if getattr(task_function, "__module__", None) == OWN:
-            with STOP.held():  # jaxlib's imports do not survive an exception
-                from aejax.sweeps.launch import prepare
-
-            prepare(hydra_context, config)
+        self.trains_jointly = getattr(task_function, "__module__", None) == OWN
+        if not self.trains_jointly:
+            self.launch_batch = hydra_compat.basic_launcher()
+            self.launch_batch.setup(hydra_context=hydra_context, task_function=task_function, config=config)
+            return
+        with STOP.held():  # jaxlib's imports do not survive an exception
+            from aejax.sweeps.launch import Sweep
+        self.launch_batch = Sweep(hydra_context, task_function, config)
 
     def launch(self, job_overrides, initial_job_idx):
-        from aejax.sweeps.launch import launch
-
-        return launch(self.hydra_context, self.task_function, self.config, job_overrides, initial_job_idx)
+        return self.launch_batch.launch(job_overrides, initial_job_idx)
 
 
 @dataclass

@@ -1,10 +1,10 @@
-"""Makes the files in sweeps/ the group `sweep` of Hydra's: `-m +sweep=letters_noise`."""
+"""Makes the files in sweeps/ Hydra's group `sweep`: `-m +sweep=letters_noise`."""
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf
 
-from aejax.config.explain import CONF
+from aejax.config.menu import SWEEPS
 
-for path in sorted((CONF.parent / "sweeps").glob("*.yaml")):
+for path in sorted(SWEEPS.glob("*.yaml")):
     node = OmegaConf.load(path)
     ConfigStore.instance().store(group="sweep", name=path.stem, node=node, package="_global_", provider="aejax")

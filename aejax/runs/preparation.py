@@ -1,0 +1,47 @@
+"""What comes before a training: a composed configuration becomes a Job with its Place, and nothing is made yet."""
+
+import dataclasses
+from pathlib import Path
+
+import jax
+
+from aejax.base.confinement import check_places
+from aejax.base.errors import InputError
+from aejax.runs.destination import Place, check_folder
+from aejax.runs.job import Job
+from aejax.training.plan import check_memory
+
+
+@dataclasses.dataclass
+class Shared:
+    """What jobs have in common, read and checked once: data sets by their settings, errors of memory by structure."""
+
+    datasets: dict = dataclasses.field(default_factory=dict)
+    memory: dict = dataclasses.field(default_factory=dict)
+
+    def check_memory(self, job):
+        """Raises InputError where the device cannot hold a job."""
+        key = jax.tree.structure(job.experiment), int(job.experiment.latent_dim)
+        if key not in self.memory:
+            self.memory[key] = None
+            try:
+                check_memory(job)
+            except InputError as error:
+                self.memory[key] = error
+        if self.memory[key] is not None:
+            raise self.memory[key]
+
+
+def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
+    """The Job of `config` and its Place in `folder`, which the setting `key` names.
+
+    `hydra` is Hydra's part of the composed configuration; `home` the folder of the sweep that the job belongs to; a
+    `dataset` takes the place of the configuration's source. Raises InputError or OSError, with nothing left behind.
+    """
+    shared, folder = shared or Shared(), Path(folder)
+    check_places(folder, hydra.output_subdir, key)
+    job = Job.read(config, hydra.runtime.choices, shared.datasets, dataset)
+    job.track.check()
+    shared.check_memory(job)
+    before = check_folder(folder, job.run_id, job.settings, key)
+    return job, Place(folder, folder, before) if home is None else Place(folder, home, before, home.name)
