@@ -84,8 +84,8 @@ def _prepared(config):
     if axes_of(config):
         raise InputError("+sweep: asks for more than one run; add -m")
     check_lengths(config)
-    folder = Path(config.hydra.run.dir).absolute()
-    job, place = prepare(without_hydra(config), config.hydra, folder, "hydra.run.dir")
+    folder = Path(config.hydra.run.dir)
+    job, place = prepare(without_hydra(config), config.hydra, folder.absolute(), "hydra.run.dir")
     check_free(folder)
     check_free(folder.parent)  # it may be a sweep's
     return job, place

@@ -3,13 +3,15 @@
 docs/evaluation.md says what each metric is, and which may be compared across code sizes.
 """
 
+import functools
+
 import jax.numpy as jnp
 
 from aejax.evaluation.anomaly import anomalies
 from aejax.evaluation.generation import generation, interpolations
 from aejax.evaluation.likelihood import bounds, importance_weighted
 from aejax.evaluation.passes import labeled, noisy_copies, passed, reconstructed, untrained
-from aejax.evaluation.protocol import COPIES, COPY_FLIP, GRID, PROTOCOL, SEED, WORST, Evaluation
+from aejax.evaluation.protocol import WORST
 from aejax.evaluation.robustness import robustness
 from aejax.evaluation.separation import baseline, clustering, label_efficiency, neighborhood, probed, separations
 from aejax.metrics import code
@@ -17,70 +19,135 @@ from aejax.metrics.reconstruction import error_by_class, r2, reconstruction, squ
 from aejax.models.noise import Clean
 from aejax.models.principal_components import principal_components
 
-__all__ = ["COPIES", "COPY_FLIP", "GRID", "PROTOCOL", "SEED", "Evaluation", "evaluate", "noisy_copies", "robustness"]
-
-LABELED = {"separation", "probe", "clusters", "neighborhood", "usefulness"}  # groups that look at labeled codes
-
 
 def evaluate(experiment, params, data):
     """What `experiment.evaluate` asks for: metrics {name: scalar}, nan where undefined; z_NxZ; details {name: array}.
 
     z_NxZ are the posterior means of the test split. Details are what one number cannot say.
     """
-    groups, form = experiment.evaluate.groups, experiment.form
-    clean_NxP = form.scaled(data.test)
-    test = passed(experiment, params, clean_NxP)
-    z_NxZ, kl_NxZ = test["mean"], test["kl"]
-    squared_N = squared_error(clean_NxP, test["predicted"])
-    metrics, details = {}, {}
-    if "reconstruction" in groups:
-        metrics |= _prefixed("recon", reconstructions(form, clean_NxP, test["predicted"]))
-        index_K, error_K = worst(squared_N, min(WORST, squared_N.shape[0]))
-        details |= {"worst_index": index_K, "worst_sse": error_K}
-        if data.y_test is not None:
-            details["class_sse"] = error_by_class(squared_N, data.y_test, form.classes)
-    if "restoration" in groups and not isinstance(experiment.noise, Clean):
-        noisy = noisy_copies(experiment, data)
-        restored_MxP = reconstructed(experiment, params, noisy["input"])
-        metrics |= _prefixed("restore", reconstructions(form, noisy["clean"], restored_MxP))
-    if "baselines" in groups:
-        metrics |= _prefixed("baseline", baselines(experiment, data))
-    metrics |= _prefixed("likelihood", experiment.likelihood.learned(params["likelihood"]))
-    if "code" in groups:
-        metrics |= _prefixed("code", code_use(experiment, z_NxZ, kl_NxZ, clean_NxP, test["predicted"]))
-        details["unit_variance"] = jnp.var(z_NxZ, axis=0)
-        if kl_NxZ is not None:
-            details["unit_kl"] = jnp.mean(kl_NxZ, axis=0)
-    uses_labels = LABELED & set(groups) or experiment.evaluate.noise == "grid"
-    known = labeled(experiment, params, data) if data.y_test is not None and uses_labels else None
-    if known is not None:
-        scores, confusion_CxC = separations(experiment, known) if "separation" in groups else ({}, None)
-        details |= {} if confusion_CxC is None else {"confusion": confusion_CxC}
-        if "separation" in groups:
-            before = labeled(experiment, untrained(experiment, params), data)
-            metrics |= _prefixed("baseline", baseline(experiment, before))
-        for group, measure in (("probe", probed), ("clusters", clustering)):
-            scores |= measure(experiment, known) if group in groups else {}
-        metrics |= _prefixed("separation", scores)
-        if "usefulness" in groups:
-            metrics |= _prefixed("usefulness", label_efficiency(experiment, known))
-    if "neighborhood" in groups:
-        metrics |= _prefixed("separation", neighborhood(known["x"], known["score"][0]) if known else
-                             neighborhood(clean_NxP, z_NxZ))  # fmt: skip
-    if "elbo" in groups and kl_NxZ is not None:
-        metrics |= bounds(experiment, params, clean_NxP)
-    if "nll" in groups and kl_NxZ is not None:
-        metrics |= importance_weighted(experiment, params, clean_NxP)
-    if experiment.evaluate.noise == "grid":
-        metrics |= _prefixed("robust", robustness(experiment, params, data, known))
-    if "generation" in groups:
-        metrics |= _prefixed("interpolation", interpolations(experiment, params, z_NxZ))
-        metrics |= _prefixed("generation", generation(experiment, params, data))
-    if "anomaly" in groups:
-        scores, *found = anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N)
-        details |= dict(zip(("anomaly_score", "anomaly_threshold"), found, strict=True))
-        metrics |= _prefixed("anomaly", scores)
-    return metrics, z_NxZ, details
+    subject = Subject(experiment, params, data)
+    measures = [MEASURES[group] for group in experiment.evaluate.groups]
+    measures += [_robustness] if experiment.evaluate.noise == "grid" else []
+    metrics, details = _prefixed("likelihood", experiment.likelihood.learned(params["likelihood"])), {}
+    for measure in measures:
+        scores, more = measure(subject)
+        metrics |= scores
+        details |= more
+    return metrics, subject.z, details
+
+
+class Subject:
+    """A model with its data, and what several groups of metrics take from them, each computed once."""
+
+    def __init__(self, experiment, params, data):
+        self.experiment, self.params, self.data = experiment, params, data
+        self.form, self.clean = experiment.form, experiment.form.scaled(data.test)  # [N, P]
+        test = passed(experiment, params, self.clean)
+        self.z, self.kl, self.predicted = test["mean"], test["kl"], test["predicted"]  # [N, Z], [N, Z] or None, [N, P]
+        self.squared = squared_error(self.clean, self.predicted)  # [N]
+
+    @functools.cached_property
+    def labeled(self):
+        """Codes with labels to fit on and to score, None where the data have no labels."""
+        return labeled(self.experiment, self.params, self.data) if self.data.y_test is not None else None
+
+
+def _reconstruction(subject):
+    index_K, error_K = worst(subject.squared, min(WORST, subject.squared.shape[0]))
+    details = {"worst_index": index_K, "worst_sse": error_K}
+    if subject.data.y_test is not None:
+        details["class_sse"] = error_by_class(subject.squared, subject.data.y_test, subject.form.classes)
+    return _prefixed("recon", reconstructions(subject.form, subject.clean, subject.predicted)), details
+
+
+def _restoration(subject):
+    if isinstance(subject.experiment.noise, Clean):
+        return {}, {}
+    noisy = noisy_copies(subject.experiment, subject.data)
+    restored_MxP = reconstructed(subject.experiment, subject.params, noisy["input"])
+    return _prefixed("restore", reconstructions(subject.form, noisy["clean"], restored_MxP)), {}
+
+
+def _baselines(subject):
+    return _prefixed("baseline", baselines(subject.experiment, subject.data)), {}
+
+
+def _code(subject):
+    details = {"unit_variance": jnp.var(subject.z, axis=0)}
+    if subject.kl is not None:
+        details["unit_kl"] = jnp.mean(subject.kl, axis=0)
+    scores = code_use(subject.experiment, subject.z, subject.kl, subject.clean, subject.predicted)
+    return _prefixed("code", scores), details
+
+
+def _separation(subject):
+    if subject.labeled is None:
+        return {}, {}
+    scores, confusion_CxC = separations(subject.experiment, subject.labeled)
+    before = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
+    metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, before))
+    return metrics, {"confusion": confusion_CxC}
+
+
+def _of_labeled(prefix, measure):
+    """The group that `measure`(experiment, labeled codes) makes, empty where there are no labels."""
+
+    def group(subject):
+        if subject.labeled is None:
+            return {}, {}
+        return _prefixed(prefix, measure(subject.experiment, subject.labeled)), {}
+
+    return group
+
+
+def _neighborhood(subject):
+    x_NxP, z_NxZ = subject.clean, subject.z
+    if subject.labeled is not None:
+        x_NxP, (z_NxZ, _) = subject.labeled["x"], subject.labeled["score"]
+    return _prefixed("separation", neighborhood(x_NxP, z_NxZ)), {}
+
+
+def _of_prior(measure):
+    """The group that `measure`(experiment, params, test examples) makes, empty where the model has no prior."""
+
+    def group(subject):
+        return ({} if subject.kl is None else measure(subject.experiment, subject.params, subject.clean)), {}
+
+    return group
+
+
+def _generation(subject):
+    paths = interpolations(subject.experiment, subject.params, subject.z)
+    samples = generation(subject.experiment, subject.params, subject.data)
+    return _prefixed("interpolation", paths) | _prefixed("generation", samples), {}
+
+
+def _anomaly(subject):
+    experiment, params, data = subject.experiment, subject.params, subject.data
+    scores, score, threshold = anomalies(experiment, params, data, subject.clean, subject.z, subject.squared)
+    return _prefixed("anomaly", scores), {"anomaly_score": score, "anomaly_threshold": threshold}
+
+
+def _robustness(subject):
+    scores = robustness(subject.experiment, subject.params, subject.data, subject.labeled)
+    return _prefixed("robust", scores), {}
+
+
+MEASURES = {  # by the groups of evaluate.groups: Subject -> metrics, details
+    "reconstruction": _reconstruction,
+    "restoration": _restoration,
+    "baselines": _baselines,
+    "code": _code,
+    "separation": _separation,
+    "probe": _of_labeled("separation", probed),
+    "clusters": _of_labeled("separation", clustering),
+    "usefulness": _of_labeled("usefulness", label_efficiency),
+    "neighborhood": _neighborhood,
+    "elbo": _of_prior(bounds),
+    "nll": _of_prior(importance_weighted),
+    "generation": _generation,
+    "anomaly": _anomaly,
+}
 
 
 def reconstructions(form, clean_NxP, predicted_NxP):
