@@ -20,13 +20,13 @@ from PIL import Image
 
 from aejax.base.files import regular, write_whole
 from aejax.comparison import about, charts, formats
-from aejax.comparison.directions import better
 from aejax.comparison.intervals import mean_interval
 from aejax.comparison.labels import names
 from aejax.comparison.plain import plain
 from aejax.comparison.points import points
 from aejax.comparison.reading import FAULTS
 from aejax.comparison.summary import SHORT
+from aejax.metrics.table import better
 from aejax.runs.folder import Run
 
 ERROR, SCORE = "recon/mse", "separation/knn_accuracy"
@@ -36,7 +36,8 @@ WIDTH = 720  # pixels of a picture
 PICTURES = 3_500_000  # characters that all pictures may take; runs beyond are told to have theirs in their folder
 PAIRS = 500  # pairs, and sentences about them, at the most
 CURVE = "valid/mse"
-SHOWN = ("recon/mse", "recon/psnr", "separation/knn_accuracy", "separation/silhouette", "restore/mse", "elbo")
+SHOWN = ("recon/mse", "recon/psnr", "separation/knn_accuracy", "separation/silhouette", "restore/mse", "elbo",
+         "anomaly/auroc")  # fmt: skip
 
 TRADEOFF = "Each mark is a run: click it to open it below. Dashed: the Pareto front. Left and up is better. "
 TRADEOFF += "A click on the legend picks a model out. Dotted: what takes no training (baseline/…)."
