@@ -22,7 +22,7 @@ class Metric:
     meaning: str
     unit: str = ""
     range: tuple[float, float] = (-INF, INF)
-    only: str = ""  # the data or models that have it; others do not list it at all
+    only: str = ""  # for which data or models it is computed at all; elsewhere it is not even null
     needs: tuple[str, ...] = ()  # conditions without which it is null; aejax.evaluation.findings checks them
     depends: tuple[str, ...] = ()  # what compared runs must share beside the test examples
     across_sizes: bool = True  # whether it may be compared between runs of different latent_dim
@@ -81,7 +81,7 @@ ELBO, ACTIVE = "Kingma & Welling 2014, eq. 10", "Burda et al. 2016, section 5"
 
 SHARE = {"unit": "share", "range": (0, 1)}
 ERROR = {"unit": "squared error a pixel", "range": (0, INF), "log": True}
-PIXELS = {"unit": "pixels", "range": (0, INF), "only": "binary data", "agreement": "smooth"}
+PIXELS = {"unit": "pixels", "range": (0, INF), "only": "for binary data", "agreement": "smooth"}
 COUNT = {"unit": "units", "range": (0, INF), "across_sizes": False, "needs": CODES, "agreement": "smooth"}
 NATS = {"unit": "nats an example", "agreement": "smooth"}
 
@@ -91,24 +91,25 @@ RECONSTRUCTION = (
            **ERROR, agreement="root", beside=BASELINES, headline=1),
     Metric("recon/sse", "reconstruction", -1, "Squared error summed over the pixels of an example.",
            "squared error an example", (0, INF), agreement="smooth"),
-    Metric("recon/psnr", "reconstruction", 1, "Peak signal-to-noise ratio for a peak of 1.",
+    Metric("recon/psnr", "reconstruction", 1, "Peak signal-to-noise ratio for a peak of 1; real data have no peak.",
            "dB", needs=("a peak",), agreement="root"),
     Metric("recon/ssim", "reconstruction", 1,
            "Structural similarity in a Gaussian window of 11 x 11 pixels, or as many as there are. Comparable between "
-           "images of one shape.", "", (-1, 1), only="images", agreement="smooth",
+           "images of one shape.", "", (-1, 1), only="for images", agreement="smooth",
            source="Wang et al. 2004, eq. 13"),
     Metric("recon/r2", "reconstruction", 1, "Share of the test examples' variance that is explained: R² with pixels "
            "weighted by their variance.", "share", (-INF, 1), agreement="smooth",
            source="scikit-learn, r2_score", formerly="recon/explained"),
     Metric("recon/bce", "reconstruction", -1, "Binary cross-entropy summed over the pixels of an example.",
-           **NATS, range=(0, INF), only="binary data"),
-    Metric("recon/pixel_errors_mean", "reconstruction", -1, "Pixels on the wrong side of 0.5 in an example: the mean.",
-           **PIXELS),
-    Metric("recon/pixel_errors_max", "reconstruction", -1, "The same: the most in any example.", **PIXELS),
+           **NATS, range=(0, INF), only="for binary data"),
+    Metric("recon/pixel_errors_mean", "reconstruction", -1,
+           "Mean number of pixels on the wrong side of 0.5 in an example.", **PIXELS),
+    Metric("recon/pixel_errors_max", "reconstruction", -1,
+           "The largest number of such pixels in any example.", **PIXELS),
     Metric("recon/exact", "reconstruction", 1, "Examples without a wrong pixel.",
-           **SHARE, only="binary data", agreement="share"),
+           **SHARE, only="for binary data", agreement="share"),
     Metric("recon/at_most_one_wrong", "reconstruction", 1, "Examples with at most one wrong pixel.",
-           **SHARE, only="binary data", agreement="share"),
+           **SHARE, only="for binary data", agreement="share"),
 )
 RESTORATION = like(
     RECONSTRUCTION, "restore/{of}", group="restoration", depends=("noise", *RESTORED),
@@ -123,7 +124,7 @@ MEASURED_AGAINST = (
 )
 CODE = (
     Metric("code/kl", "code", 0, "KL divergence of the posterior from the prior, summed over units.",
-           "nats an example", (0, INF), only="models with a prior", needs=CODES, agreement="smooth"),
+           "nats an example", (0, INF), only="for models with a prior", needs=CODES, agreement="smooth"),
     Metric("code/active_units", "code", 0, "Units whose posterior mean has a variance above 0.01.",
            **COUNT, source=ACTIVE),
     Metric("code/dead_units", "code", 0, "Units with a KL of at most 0.01 nats; without a prior, with a variance of at "
@@ -220,18 +221,18 @@ GENERATION = (
     *like(MANIFOLDS, "generation/pca_{of}", depends=("protocol.manifold_pca_units",),
           meaning="The same in the codes of a PCA with 16 units, fitted on training examples."),
     Metric("generation/nearest_train", "generation", 0, "Median distance of samples to the nearest training example.",
-           **ERROR, only="all but letters and emoji", needs=SAMPLES, depends=SAMPLED),
+           **ERROR, only="for data other than letters and emoji", needs=SAMPLES, depends=SAMPLED),
     Metric("generation/nearest_train_test", "generation", 0, "The same of test examples.",
-           **ERROR, only="all but letters and emoji", needs=SAMPLES, depends=SAMPLED),
+           **ERROR, only="for data other than letters and emoji", needs=SAMPLES, depends=SAMPLED),
     Metric("generation/copies", "generation", -1, "Samples that are nearer to a training example than 95 % of the test "
-           "examples are.", **SHARE, only="all but letters and emoji", needs=("visible copies", *SAMPLES),
+           "examples are.", **SHARE, only="for data other than letters and emoji", needs=("visible copies", *SAMPLES),
            depends=SAMPLED),
     Metric("generation/glyphs_copies", "generation", 0, "Of 2,000 mean images, those that are a training glyph.",
-           **SHARE, only="letters and emoji", needs=SAMPLES, depends=SAMPLED),
+           **SHARE, only="for letters and emoji", needs=SAMPLES, depends=SAMPLED),
     Metric("generation/glyphs_valid_new", "generation", 0, "Those that look like a glyph and are none.",
-           **SHARE, only="letters and emoji", needs=SAMPLES, depends=SAMPLED),
+           **SHARE, only="for letters and emoji", needs=SAMPLES, depends=SAMPLED),
     Metric("generation/glyphs_copied", "generation", 1, "Glyphs that were drawn.",
-           **SHARE, only="letters and emoji", needs=SAMPLES, depends=SAMPLED),
+           **SHARE, only="for letters and emoji", needs=SAMPLES, depends=SAMPLED),
     Metric("generation/prior_mmd2", "generation", -1, "Squared maximum mean discrepancy of 1,000 posterior samples and "
            "the prior, unbiased, so that it may be below 0.", "", (-INF, 2), needs=("a prior", "samples of the prior"),
            depends=(*SAMPLED, "protocol.two_sample_examples"), across_sizes=False, source=MMD),
@@ -244,22 +245,19 @@ GENERATION = (
     Metric("interpolation/largest_step", "generation", 0, "The largest step of these over the mean one; 1 for a linear "
            "decoder.", "", (1, INF), depends=("protocol.interpolations",)),
 )
-USEFULNESS = tuple(
-    metric for labels in (1, 10, 100) for metric in (
-        Metric(f"usefulness/probe_accuracy_{labels}_labels", "usefulness", 1, "Accuracy of the probe on 1, 10 and 100 "
-               "labels a class, its penalty chosen on no more: mean of 10 draws of the labels.", **SHARE,
-               needs=(*BY_TRAINING_LABELS, f"{labels} labels a class"), depends=FEW_LABELS),
-        Metric(f"usefulness/probe_accuracy_{labels}_labels_half_interval", "usefulness", 0,
-               "Half the width of Student's 95 % interval of that mean.", "share", (0, INF),
-               needs=(*BY_TRAINING_LABELS, f"{labels} labels a class"), depends=FEW_LABELS),
-    )
-) + tuple(
-    metric for of, better in (("codes", 1), ("pixels", 0), ("pca", 0)) for metric in (
-        Metric(f"usefulness/{of}_accuracy", "usefulness", better, "Accuracy of the probe on codes, on pixels, and on "
-               "codes of a PCA with as many units.", **SHARE, only="`aejax.evaluate`", depends=FEW_LABELS),
-        Metric(f"usefulness/{of}_bytes", "usefulness", 0, "Size of what each of these is fitted on.",
-               "bytes an example", (0, INF), only="`aejax.evaluate`", depends=FEW_LABELS),
-    )
+USEFULNESS = (
+    *(Metric(f"usefulness/probe_accuracy_{labels}_labels", "usefulness", 1, "Accuracy of the probe on so many labels a "
+             "class, its penalty chosen on no more: mean of 10 draws of the labels.", **SHARE,
+             needs=(*BY_TRAINING_LABELS, f"{labels} labels a class"), depends=FEW_LABELS) for labels in (1, 10, 100)),
+    *(Metric(f"usefulness/probe_accuracy_{labels}_labels_half_interval", "usefulness", 0,
+             "Half the width of Student's 95 % interval of that mean.", "share", (0, INF),
+             needs=(*BY_TRAINING_LABELS, f"{labels} labels a class"), depends=FEW_LABELS) for labels in (1, 10, 100)),
+    *(Metric(f"usefulness/{of}_accuracy", "usefulness", better, "Accuracy of the probe on codes, on pixels, and on "
+             "codes of a PCA with as many units.", **SHARE, only="from `aejax.evaluate`", depends=FEW_LABELS)
+      for of, better in (("codes", 1), ("pixels", 0), ("pca", 0))),
+    *(Metric(f"usefulness/{of}_bytes", "usefulness", 0, "Size of what each of these is fitted on.",
+             "bytes an example", (0, INF), only="from `aejax.evaluate`", depends=FEW_LABELS)
+      for of in ("codes", "pixels", "pca")),
 )
 BY_ERROR = (
     Metric("anomaly/auroc", "anomaly", 1, "Chance that an anomaly scores above a normal example. The score is the "
@@ -276,7 +274,7 @@ BY_ERROR = (
 )
 ANOMALY = (
     *BY_ERROR,
-    *like(BY_ERROR, "anomaly/elbo_{of}", meaning="The same by another score: -ELBO.", only="models with a prior",
+    *like(BY_ERROR, "anomaly/elbo_{of}", meaning="The same by another score: -ELBO.", only="for models with a prior",
           depends=("protocol.elbo_samples",)),
     *like(BY_ERROR, "anomaly/code_{of}", depends=("protocol.anomaly_neighbors",),
           meaning="The same by another score: the mean distance to the 5 nearest normal training codes."),
@@ -287,29 +285,29 @@ ROBUST = (
     *like(RECONSTRUCTION, UNDER_NOISE + "{of}", WRONG, group="robust", depends=GRID,
           meaning="The same as `recon/…` under a test noise: clean examples restored from noisy ones."),
     Metric(UNDER_NOISE + "knn_accuracy", "robust", 1, "Accuracy of 5 nearest neighbors for the noisy examples' codes.",
-           **SHARE, only="labeled data", depends=(*COPIES, *GRID)),
+           **SHARE, only="for labeled data", depends=(*COPIES, *GRID)),
     Metric(UNDER_NOISE + "input_mse", "robust", 0, "The error of the noisy input itself.", **ERROR, depends=GRID),
     Metric(UNDER_NOISE + "median_mse", "robust", 0, "The error of a median filter of 3 x 3 pixels.",
-           **ERROR, only="images", depends=GRID, source="Tukey 1977"),
+           **ERROR, only="for images", depends=GRID, source="Tukey 1977"),
     *like(RECONSTRUCTION, UNDER_NOISE + "nearest_{of}", WRONG, group="robust", depends=GRID, better=0, beside=(),
-          agreement="loose", only="letters and emoji", meaning="The same of the glyph nearest to the noisy input."),
+          agreement="loose", only="for letters and emoji", meaning="The same of the glyph nearest to the noisy input."),
     Metric(UNDER_NOISE + "posterior_mse", "robust", 0, "The error of the mean of the glyphs, each weighted by its "
-           "probability given the noisy input.", **ERROR, only="letters and emoji", depends=GRID,
+           "probability given the noisy input.", **ERROR, only="for letters and emoji", depends=GRID,
            source="Bishop 2006, section 1.5"),
 )
 CROSS_DATA = (
     Metric("cross_data/{data}_mse", "cross_data", -1, "The error on the test examples of another run's data.",
-           **ERROR, only="`aejax.evaluate --across`", formerly="specificity/{data}_mse"),
+           **ERROR, only="from `aejax.evaluate --across`", formerly="specificity/{data}_mse"),
 )
 TRAINING = (
     Metric("valid/mse", "training", -1, "Mean squared error of clean validation examples at a log point.",
-           **ERROR, beside=BASELINES, only="`history.csv`", depends=("training and validation data",)),
+           **ERROR, beside=BASELINES, only="in `history.csv`", depends=("training and validation data",)),
     Metric("train/loss", "training", 0, "The training objective at a log point.", "nats an example",
-           only="`history.csv`"),
+           only="in `history.csv`"),
     Metric("train/{term}", "training", 0, "A term of the objective, before its weight.", "nats an example",
-           only="`history.csv`"),
-    Metric("likelihood/variance", "training", 0, "The variance of a pixel that `likelihood=learned` has found.",
-           "", (0, INF), only="`likelihood=learned`", depends=("likelihood",), agreement="smooth",
+           only="in `history.csv`"),
+    Metric("likelihood/variance", "training", 0, "The learned variance of a pixel.",
+           "", (0, INF), only="with `likelihood=learned`", depends=("likelihood",), agreement="smooth",
            source="Rybkin et al. 2021"),
 )
 METRICS = (
@@ -321,11 +319,17 @@ GROUPS = tuple(dict.fromkeys(row.group for row in METRICS if row.group not in BE
 HEADLINES = tuple(row.name for row in sorted(METRICS, key=lambda row: row.headline) if row.headline)
 
 
+def row_of(name):
+    """The row of METRICS that a metric is in, perhaps that of its family; None of a metric that is somebody's own."""
+    match = _match(name, [(row.name, row) for row in METRICS])
+    return match and match[0]
+
+
 @functools.lru_cache(4096)
 def metric(name):
-    """The row of a metric, that of its family with its own name; None of a metric that is somebody's own."""
-    row = _match(name, [(row.name, row) for row in METRICS])
-    return row and dataclasses.replace(row[0], name=name)
+    """The same row with the metric's own name; None where there is no row."""
+    row = row_of(name)
+    return row and dataclasses.replace(row, name=name)
 
 
 def better(name):
@@ -342,8 +346,8 @@ def is_log(name):
 
 def renamed(name):
     """The present name of a metric that had this one in runs of a format before 3, None of any other."""
-    row = _match(name, [(row.formerly, row) for row in METRICS if row.formerly])
-    return row and row[0].name.format(**row[1])
+    match = _match(name, [(row.formerly, row) for row in METRICS if row.formerly])
+    return match and match[0].name.format(**match[1])
 
 
 def _match(name, rows):
