@@ -80,11 +80,8 @@ def test_a_family_is_found_by_the_names_of_its_members():
     assert metric("cross_data/a/b-0123abcd_mse").name == "cross_data/a/b-0123abcd_mse"
     assert metric("train/kl").group == "training" and metric("train/kl/more") is None
     assert metric("restore/psnr").needs == ("a peak",) and "noise" in metric("restore/psnr").depends
-    assert metric("baseline/untrained_knn15_accuracy").needs == (
-        "labels",
-        "two training classes",
-        "15 training examples",
-    )
+    needs = ("labels", "two training classes", "15 training examples")
+    assert metric("baseline/untrained_knn15_accuracy").needs == needs
 
 
 def test_a_metric_without_a_row_is_neutral_and_compared_as_all_of_its_namespace():
