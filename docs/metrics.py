@@ -5,6 +5,7 @@ python docs/metrics.py    writes it between its two markers
 
 import itertools
 import math
+import re
 from pathlib import Path
 
 import yaml
@@ -17,7 +18,7 @@ BEGIN, END = "<!-- metrics: made by docs/metrics.py -->\n", "<!-- metrics: end -
 HEADERS = ("group", "metrics", "meaning", "unit, range", "better", "null without", "across sizes", "source")
 BETTER = {1: "larger", -1: "smaller", 0: ""}
 EVERYWHERE = {*CODES, *VARIED, *SAMPLES}  # conditions that the page names once, for all metrics
-SAME = "as there"
+SAME = "as there"  # where metrics that are the same as others differ
 
 
 def table():
@@ -65,7 +66,8 @@ def _unit(row):
 
 
 def _needs(row):
-    return ", ".join(need for need in row.needs if need not in EVERYWHERE)
+    needs = ", ".join(need for need in row.needs if need not in EVERYWHERE)
+    return re.sub(r"\d+ labels a class", "so many labels a class", needs)
 
 
 def _line(cells):
