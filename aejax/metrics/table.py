@@ -254,8 +254,9 @@ USEFULNESS = (
              needs=(*BY_TRAINING_LABELS, f"{labels} labels a class"), depends=FEW_LABELS) for labels in (1, 10, 100)),
     Metric("usefulness/codes_accuracy", "usefulness", 1, "Accuracy of the probe on codes.",
            **SHARE, only="from `aejax.evaluate`", depends=FEW_LABELS),
-    *(Metric(f"usefulness/{of}_accuracy", "usefulness", 0, "Accuracy of the probe on pixels, and on codes of a PCA with "
-             "as many units.", **SHARE, only="from `aejax.evaluate`", depends=FEW_LABELS) for of in ("pixels", "pca")),
+    *(Metric(f"usefulness/{of}_accuracy", "usefulness", 0,
+             "Accuracy of the probe on pixels, and on codes of a PCA with as many units.",
+             **SHARE, only="from `aejax.evaluate`", depends=FEW_LABELS) for of in ("pixels", "pca")),
     *(Metric(f"usefulness/{of}_bytes", "usefulness", 0, "Size of what each of these is fitted on.",
              "bytes an example", (0, INF), only="from `aejax.evaluate`", depends=FEW_LABELS)
       for of in ("codes", "pixels", "pca")),
