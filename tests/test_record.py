@@ -72,7 +72,7 @@ def test_metrics_history_codes_and_parameters_agree(whole):
     finished = whole[0]
     metrics, history, codes, params = finished.metrics, finished.history, finished.codes, finished.params
     names = ["mse", "sse", "bce", "psnr", "pixel_errors_mean", "pixel_errors_max", "exact", "at_most_one_wrong"]
-    names += ["explained", "ssim"]
+    names += ["r2", "ssim"]
     expected = {f"{prefix}/{name}" for prefix in ("recon", "restore") for name in names}
     separation = ["knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette", "davies_bouldin"]
     expected |= {f"separation/{name}" for name in [*separation, "calinski_harabasz", "fisher_ratio"]}
