@@ -1,6 +1,7 @@
 """What the record says beside the numbers: why a metric is null, and what one number cannot say. Host code."""
 
 import dataclasses
+import functools
 from typing import Any
 
 import numpy as np
@@ -85,12 +86,13 @@ AFTERWARDS = {  # what explains that a metric which was computed is no number
 
 def absent(experiment, dataset, metrics, z_NxZ):
     """Why metrics that were asked for are null: {name: reason}; those that are a number are not in it."""
-    seen, reasons = Seen(experiment, dataset, metrics, z_NxZ), {}
+    reasons, seen = {}, Seen(experiment, dataset, metrics, z_NxZ)
+    unmet = functools.cache(functools.partial(_unmet, seen))  # labels and codes are looked at once for all metrics
     for name in dict.fromkeys([*asked(experiment), *metrics]):
-        reason = _reason(VOIDING, name, seen) if name in metrics else None
+        reason = _reason(VOIDING, name, unmet) if name in metrics else None
         if reason is None and (name not in metrics or not np.isfinite(metrics[name])):
             infinite = "it is infinite" if name in metrics and np.isinf(metrics[name]) else None
-            reason = _reason(GIVEN, name, seen) or infinite or _reason(AFTERWARDS, name, seen) or UNDEFINED
+            reason = _reason(GIVEN, name, unmet) or infinite or _reason(AFTERWARDS, name, unmet) or UNDEFINED
         if reason is not None:
             reasons[name] = reason
     return reasons
@@ -102,15 +104,17 @@ def asked(experiment):
     return [row.name for row in METRICS if row.group in groups and any(_split(need)[0] in GIVEN for need in row.needs)]
 
 
-def _reason(conditions, name, seen):
+def _reason(conditions, name, unmet):
     """Why the first of these conditions that a metric needs does not hold, None where all do."""
     row = metric(name)
-    for need, number in map(_split, row.needs if row else ()):
-        if need in conditions:
-            reason = conditions[need](seen, *number)
-            if reason is not None:
-                return reason
-    return None
+    needs = [need for need in (row.needs if row else ()) if _split(need)[0] in conditions]
+    return next((reason for need in needs if (reason := unmet(need)) is not None), None)
+
+
+def _unmet(seen, need):
+    """Why a condition does not hold, None where it does."""
+    kind, number = _split(need)
+    return (VOIDING | GIVEN | AFTERWARDS)[kind](seen, *number)
 
 
 def _split(need):
