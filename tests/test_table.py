@@ -57,7 +57,7 @@ def test_values_lie_in_the_range_of_their_row(computed):
     def is_inside(value, low, high, slack=1e-5):
         return low - slack <= value <= high + slack
 
-    ranges = {name: metric(name).range for name in computed}
+    ranges = {row.name: row.range for row in map(metric, computed) if row}
     assert [
         (name, value) for name, values in computed.items() for value in values if not is_inside(value, *ranges[name])
     ] == []
