@@ -98,8 +98,8 @@ def differing(arrays, others):
     return [name for name in names if not _same(arrays.get(name), others.get(name))]
 
 
-def _same(one, other):
-    if one is None or other is None:
+def _same(first, second):
+    if first is None or second is None:
         return False
-    one, other = np.asarray(one), np.asarray(other)
-    return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()
+    first, second = np.asarray(first), np.asarray(second)
+    return (first.shape, first.dtype) == (second.shape, second.dtype) and first.tobytes() == second.tobytes()

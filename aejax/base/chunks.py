@@ -26,10 +26,10 @@ def mapped(function, x_NxP):
     if not parts:
         return function(x_NxP, 0)
 
-    def one(index):
+    def result_of(index):
         return function(lax.dynamic_slice_in_dim(x_NxP, index * ROWS, ROWS), index)
 
-    made = jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), lax.map(one, jnp.arange(parts)))
+    results = jax.tree.map(lambda result: result.reshape(-1, *result.shape[2:]), lax.map(result_of, jnp.arange(parts)))
     if not rest:
-        return made
-    return jax.tree.map(lambda *both: jnp.concatenate(both), made, function(x_NxP[-rest:], parts))
+        return results
+    return jax.tree.map(lambda *pair: jnp.concatenate(pair), results, function(x_NxP[-rest:], parts))

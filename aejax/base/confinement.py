@@ -26,7 +26,7 @@ def confined(*folders):
     """While this is open, the process writes only below `folders` and imports nothing from there; not nested."""
     global _folders
     _folders, before = tuple(_resolved(folder) for folder in folders), list(sys.path)
-    places = [each or os.getcwd() for each in before]  # '' would follow the process to where a record sends it
+    places = [entry or os.getcwd() for entry in before]  # '' would follow the process to where a record sends it
     sys.path[:] = [place for place in places if _is_own(place) or not is_inside(place)]
     try:
         yield
@@ -64,9 +64,9 @@ def check_places(folder, subfolder, key):
         check_inside(Path(folder) / subfolder, "hydra.output_subdir")
 
 
-def check_outside(path, key, own):
+def check_outside(path, key, exempt):
     """Raises NotTrusted where `path`, which the setting `key` names, came with the folder and is not in the `own`."""
-    if _folders is not None and is_inside(path) and not is_below(path, own):
+    if _folders is not None and is_inside(path) and not is_below(path, exempt):
         raise NotTrusted(f"{key}={path}: came with {_folders[0]}; must be elsewhere, or trusted with --trust")
 
 
@@ -86,16 +86,16 @@ def check_links(folder):
                 raise NotTrusted(f"{path}: is a link to {_resolved(path)}, outside of {top}; {WAY_OUT}")
 
 
-def check_trusted(what):
+def check_trusted(action):
     """Raises NotTrusted for `what`, a setting and what it would do, where the process is confined."""
     if is_confined():
-        raise NotTrusted(f"{what}, as {_folders[0]} asks; must be trusted with --trust")
+        raise NotTrusted(f"{action}, as {_folders[0]} asks; must be trusted with --trust")
 
 
 def _is_own(place):
     """Whether `place` is of this Python or of aejax, where those themselves stand below a folder."""
-    own = (_resolved(each) for each in (sys.prefix, sys.base_prefix, Path(__file__).parents[1]))
-    return any(is_inside(each) and _resolved(place).is_relative_to(each) for each in own)
+    folders = (_resolved(folder) for folder in (sys.prefix, sys.base_prefix, Path(__file__).parents[1]))
+    return any(is_inside(folder) and _resolved(place).is_relative_to(folder) for folder in folders)
 
 
 def _resolved(path):

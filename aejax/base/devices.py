@@ -43,19 +43,19 @@ def limits(groups=GROUPS, trees=TREES):
     return found
 
 
-def check_memory(needed, told, allowed):
+def check_memory(needed, subject, allowed):
     """Raises InputError where the host cannot hold `needed` bytes: `told` begins the line, `allowed` ends it."""
     if needed > host_memory():
         sizes = f"takes {size(needed)} of memory, and there are {size(host_memory())}"
-        raise InputError(f"{told}: {sizes}; must be {allowed}")
+        raise InputError(f"{subject}: {sizes}; must be {allowed}")
 
 
 def lack_of_memory(error, smaller):
     """What to say of an exception that tells of too little memory, None of any other; `smaller` names what helps."""
-    told = jax_compat.lack_of_memory(error)
+    message = jax_compat.lack_of_memory(error)
     if isinstance(error, MemoryError):
-        told = (str(error).splitlines() or ["MemoryError"])[0]
-    return None if told is None else f"takes more memory than there is ({told.rstrip('.')}); reduce {smaller}"
+        message = (str(error).splitlines() or ["MemoryError"])[0]
+    return None if message is None else f"takes more memory than there is ({message.rstrip('.')}); reduce {smaller}"
 
 
 def size(count):

@@ -29,8 +29,8 @@ def no_space(error, folder, progress=""):
 
 def matches(word, known):
     """The clause that names what `word` may have meant, empty where nothing known is near."""
-    found = difflib.get_close_matches(str(word), [str(name) for name in known], n=3)
-    return f"did you mean {' or '.join(found)}? " if found else ""
+    close = difflib.get_close_matches(str(word), [str(name) for name in known], n=3)
+    return f"did you mean {' or '.join(close)}? " if close else ""
 
 
 def near(word, known):

@@ -48,10 +48,10 @@ def regular(path):
 def octets(path, most):
     """The bytes of a regular file; raises InputError where there are more than `most`."""
     with regular(path) as file:
-        found = file.read(most + 1)
-    if len(found) > most:
+        data = file.read(most + 1)
+    if len(data) > most:
         raise InputError(f"{path}: cannot be read (has more than {most:,} bytes)")
-    return found
+    return data
 
 
 def _opened(path):

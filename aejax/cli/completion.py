@@ -48,8 +48,8 @@ def candidates(words, word):
     known = groups(places)
     sign = word[: len(word) - len(word.lstrip("+~"))]
     key, equals, value = word[len(sign) :].partition("=")
-    given = (entry.lstrip("+").split("=", 1) for entry in words if "=" in entry)
-    chosen = {group: name.split(",")[0] for group, name in given if group in known}
+    pairs = (entry.lstrip("+").split("=", 1) for entry in words if "=" in entry)
+    chosen = {group: name.split(",")[0] for group, name in pairs if group in known}
     if equals and key in known:
         before = value[: value.rfind(",") + 1]
         return sorted(f"{sign}{key}={before}{name} " for name in known[key] if f"{before}{name}".startswith(value))

@@ -49,27 +49,27 @@ def main(words=None):
     parser.add_argument(
         "--trust", action="store_true", help="read classes that are not aejax's own, prepare or download data"
     )
-    asked = parser.parse_intermixed_args(words)
-    folders = [Path(word) for word in asked.words if "=" not in word or Path(word).exists()]
-    overrides = [word for word in asked.words if Path(word) not in folders]
+    options = parser.parse_intermixed_args(words)
+    folders = [Path(word) for word in options.words if "=" not in word or Path(word).exists()]
+    overrides = [word for word in options.words if Path(word) not in folders]
     try:
         if not folders:
             raise InputError("no run is named; name at least one folder of a run")
         with contextlib.ExitStack() as stack:
-            if not asked.trust:
+            if not options.trust:
                 for folder in folders:
                     check_links(folder)
                 stack.enter_context(confined(*folders))
             settings = _settings(overrides)
             _use_cores(len(folders))
-            trained = _read_all(folders, settings, asked.trust)
-            for each in trained:
-                stack.enter_context(locked(each.run.path))
-            sound = _reproduced(trained)
-            _evaluate_all(sound)
-            if asked.across and sound:
-                _across(sound)
-            if len(sound) < len(trained):
+            trained_runs = _read_all(folders, settings, options.trust)
+            for trained in trained_runs:
+                stack.enter_context(locked(trained.run.path))
+            reproduced = _reproduced(trained_runs)
+            _evaluate_all(reproduced)
+            if options.across and reproduced:
+                _across(reproduced)
+            if len(reproduced) < len(trained_runs):
                 sys.exit(1)
     except KNOWN as error:
         fail(explained(error, overrides))
@@ -147,8 +147,8 @@ def _trained(run, folder, settings, trust, loaded):
         if not choices:
             raise ValueError("hydra.yaml tells no choices")
         cwd = Path(contents.config(run.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
-        asked = copy.deepcopy(config)
-        asked.evaluate = settings
+        new_config = copy.deepcopy(config)
+        new_config.evaluate = settings
         sourceless = "_target_" not in config.data
     except InputError:
         raise
@@ -156,71 +156,72 @@ def _trained(run, folder, settings, trust, loaded):
         raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
     if sourceless:
         raise InputError(f"{folder}: was trained on a Dataset of a program, which cannot be read again")
-    here = Path.cwd()
+    current_folder = Path.cwd()
     try:
         if can_enter(cwd):  # relative paths in the configuration start there
             os.chdir(cwd)
     except OSError as error:
         raise InputError(f"{folder}: was begun in {cwd}, which cannot be entered ({error.strerror})") from None
     try:
-        job, asked = (
-            Job.read(each, choices, loaded, trusted=None if trust else ("aejax",)) for each in (config, asked)
+        job, new_job = (
+            Job.read(composed, choices, loaded, trusted=None if trust else ("aejax",))
+            for composed in (config, new_config)
         )
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     finally:
-        os.chdir(here)
+        os.chdir(current_folder)
     if job.dataset.fingerprint != record.get("data", {}).get("fingerprint"):
         raise InputError(f"{folder}: its data have changed since it was trained")
-    return Trained(run, job, asked)
+    return Trained(run, job, new_job)
 
 
-def _reproduced(trained):
+def _reproduced(trained_runs):
     """The runs whose parameters give the numbers that they report; of the others a line says what differs."""
     from aejax.runs.reproduction import differences
 
-    sound = []
-    for each, difference in zip(trained, differences(trained), strict=True):
+    reproduced = []
+    for trained, difference in zip(trained_runs, differences(trained_runs), strict=True):
         if difference is None:
-            sound.append(each)
+            reproduced.append(trained)
             continue
-        told = f"aejax: {each.name}: its parameters do not give the numbers that it reports, so nothing is added"
-        print(f"{told}: {difference}", file=sys.stderr)
-    return sound
+        problem = f"aejax: {trained.name}: its parameters do not give the numbers that it reports, so nothing is added"
+        print(f"{problem}: {difference}", file=sys.stderr)
+    return reproduced
 
 
-def _evaluate_all(trained):
+def _evaluate_all(trained_runs):
     """Measures runs by the settings that are asked for, and adds what is found to each run's files."""
     from aejax.evaluation.usefulness import usefulness
     from aejax.runs.reproduction import measured
 
     kept = {}
-    results = measured(trained, [each.asked.experiment for each in trained])
-    for each, (metrics, z_NxZ, details) in zip(trained, results, strict=True):
-        experiment, useful = each.asked.experiment, None
+    results = measured(trained_runs, [trained.asked.experiment for trained in trained_runs])
+    for trained, (metrics, z_NxZ, details) in zip(trained_runs, results, strict=True):
+        experiment, useful = trained.asked.experiment, None
         if "usefulness" in experiment.evaluate.groups and experiment.form.classes > 1:
-            useful = usefulness(experiment, each.params, each.asked.dataset.arrays(), kept)
-        _add(each, metrics, z_NxZ, details, useful)
+            useful = usefulness(experiment, trained.params, trained.asked.dataset.arrays(), kept)
+        _add(trained, metrics, z_NxZ, details, useful)
 
 
-def _add(each, metrics, z_NxZ, details, useful):
+def _add(trained, metrics, z_NxZ, details, useful):
     """Adds metrics and findings to a run's files; what is there stays, and is told where it differs."""
     from aejax.runs.record import found
 
-    new, evaluation = found(each.asked, metrics, z_NxZ, details)
+    new, evaluation = found(trained.asked, metrics, z_NxZ, details)
     if useful is not None:
         evaluation["usefulness"] = useful
         for name, values in useful.items():
             new |= {f"usefulness/{name}_{key}": values[key] for key in ("accuracy", "bytes")}
-    _write(each, new, evaluation)
+    _write(trained, new, evaluation)
 
 
-def _write(each, new, evaluation):
-    run, old = each.run, each.run.metrics
+def _write(trained, new, evaluation):
+    run, old = trained.run, trained.run.metrics
     new = {name: value if math.isfinite(value) else None for name, value in new.items()}
     for name in sorted(old.keys() & new.keys()):
         if not _agree(old[name], new[name]):
-            print(f"{each.name}: {name} is {old[name]} there and {new[name]} now; stays as it is")
+            print(f"{trained.name}: {name} is {old[name]} there and {new[name]} now; stays as it is")
     added = {name: value for name, value in new.items() if name not in old}
     whole = dict(sorted((old | added).items()))
     before = run.record.get("evaluation", {})
@@ -228,10 +229,10 @@ def _write(each, new, evaluation):
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
     merged |= {key: before.get(key, {}) | evaluation[key] for key in ("cross_data",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    again = {"at": now, "added": len(added), **each.asked.experiment.evaluate.described}
+    again = {"at": now, "added": len(added), **trained.asked.experiment.evaluate.described}
     whole = {name: math.nan if value is None else value for name, value in whole.items()}
     run.write_again(whole, evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
-    print(f"{each.name}: {len(added)} metrics added, {len(old)} were there")
+    print(f"{trained.name}: {len(added)} metrics added, {len(old)} were there")
 
 
 def _agree(old, new):
@@ -240,27 +241,27 @@ def _agree(old, new):
     return math.isclose(old, new, rel_tol=SAME, abs_tol=1e-6)
 
 
-def _across(trained):
+def _across(trained_runs):
     """The error of each run on the test examples of every data set among the runs, a matrix; added to the records."""
     import jax
 
     from aejax.evaluation.passes import reconstructed
 
-    sets = {dataset_key(each.job.dataset): each.job.dataset for each in trained}
+    sets = {dataset_key(trained.job.dataset): trained.job.dataset for trained in trained_runs}
     error = jax.jit(lambda experiment, params, x: ((reconstructed(experiment, params, x) - x) ** 2).mean())
     print("\nmean squared error, test examples of")
     for key, dataset in sets.items():
         labels = f", labels {', '.join(dataset.label_names)}" if dataset.label_names else ""
         print(f"  {key}: {len(dataset.test.x):,} examples{labels}")
-    for each in trained:
-        form, row = each.job.experiment.form, {}
+    for trained in trained_runs:
+        form, row = trained.job.experiment.form, {}
         for key, dataset in sets.items():
             if dataset.form.shape == form.shape and (dataset.kind == "real") == (form.kind == "real"):
                 x_NxP = dataset.form.scaled(dataset.test.x.reshape(len(dataset.test.x), -1))
-                row[key] = float(str(np.float32(error(each.job.experiment, each.params, x_NxP))))
-        print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {each.name}")
-        told = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
-        _write(each, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": told})
+                row[key] = float(str(np.float32(error(trained.job.experiment, trained.params, x_NxP))))
+        print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {trained.name}")
+        sources = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
+        _write(trained, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": sources})
 
 
 def dataset_key(dataset):

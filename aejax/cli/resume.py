@@ -41,14 +41,14 @@ def main(words=None):
     parser = Parser(prog="python -m aejax.resume", description=__doc__)
     parser.add_argument("folder", type=Path, help="of a run or a sweep")
     parser.add_argument("--trust", action="store_true", help=TRUST)
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
     try:
-        again, place = command_of(given.folder, given.trust)
+        command, place = command_of(options.folder, options.trust)
     except InputError as error:
         fail(error)
-    folder = given.folder.absolute()
-    sys.argv = ["aejax", *again]
-    with contextlib.nullcontext() if given.trust else confined(folder):
+    folder = options.folder.absolute()
+    sys.argv = ["aejax", *command]
+    with contextlib.nullcontext() if options.trust else confined(folder):
         if can_enter(place):  # relative paths in the command start there
             with contextlib.suppress(OSError):
                 os.chdir(place)
@@ -78,7 +78,7 @@ def command_of(folder, trust=False):
         words = [str(word) for name in ("task", "hydra") for word in words[name]]
         place = Path(str(recorded.runtime.cwd))
         place.is_dir()  # raises OSError for a name that no folder can have
-        sources = [str(each.path) for each in recorded.runtime.config_sources if each.provider == "command-line"]
+        sources = [str(source.path) for source in recorded.runtime.config_sources if source.provider == "command-line"]
     except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError, KeyError) as error:
         if isinstance(error, InputError):
             raise
@@ -90,12 +90,12 @@ def command_of(folder, trust=False):
     if not trust:
         foreign += [str(path) for path in _settings_of_libraries(place, folder)]
     if foreign and not trust:
-        told = " ".join(foreign)
-        raise InputError(f"{folder}: takes in {told}; repeat its own command, or add --trust")
+        listed = " ".join(foreign)
+        raise InputError(f"{folder}: takes in {listed}; repeat its own command, or add --trust")
     kept = [word.input_line for word, _ in parsed if word.key_or_group not in REPLACED]
     options = [option for source in sources for option in ("--config-dir", source)]
-    many = ["-m"] if key == "sweep" else []
-    return [*many, *options, *kept, f"hydra.{key}.dir={_quoted(str(folder))}"], place
+    multirun = ["-m"] if key == "sweep" else []
+    return [*multirun, *options, *kept, f"hydra.{key}.dir={_quoted(str(folder))}"], place
 
 
 def _parsed(words, path):
@@ -106,8 +106,8 @@ def _parsed(words, path):
     try:
         with hydra_compat.initialized(CONF):
             loader = hydra_compat.config_loader()
-            parsed = [hydra_compat.parsed_word(word) for word in words]
-            return [(each, hydra_compat.is_group(loader, each.key_or_group)) for each in parsed]
+            overrides = [hydra_compat.parsed_word(word) for word in words]
+            return [(override, hydra_compat.is_group(loader, override.key_or_group)) for override in overrides]
     except HydraException as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
@@ -132,13 +132,13 @@ def _quoted(text):
 
 def _settings_of_libraries(place, folder):
     """The files of W&B's and matplotlib's settings that only the recorded `place` or the `folder` would bring in."""
-    here, places = Path.cwd(), []
+    current, searched = Path.cwd(), []
     with confined(folder):
-        if is_inside(here):
-            places = [here]
-        elif can_enter(place) and not os.path.samefile(place, here):
-            places = [place]
-    return [path for each in places for name in SETTINGS if (path := each / name).exists()]
+        if is_inside(current):
+            searched = [current]
+        elif can_enter(place) and not os.path.samefile(place, current):
+            searched = [place]
+    return [path for start in searched for name in SETTINGS if (path := start / name).exists()]
 
 
 if __name__ == "__main__":

@@ -84,14 +84,14 @@ def check_axes(config):
 
 def check_lengths(config):
     """Raises InputError where `steps` are given, and `epochs`, before which they would not count, are there too."""
-    given = dict(word.lstrip("+").split("=", 1) for word in config.hydra.overrides.task if "=" in word)
+    overrides = dict(word.lstrip("+").split("=", 1) for word in config.hydra.overrides.task if "=" in word)
     axes = axes_of(config)
-    lengths = {key: given.get(key, axes.get(key)) for key in ("steps", "epochs")}
+    lengths = {key: overrides.get(key, axes.get(key)) for key in ("steps", "epochs")}
     if lengths["epochs"] is None:
         lengths["epochs"] = config.get("epochs")
     if all(value not in (None, "null") for value in lengths.values()):
-        told = " ".join(f"{key}={value}" for key, value in lengths.items())
-        raise InputError(f"{told}: give one of the two; epochs=null takes the steps")
+        settings = " ".join(f"{key}={value}" for key, value in lengths.items())
+        raise InputError(f"{settings}: give one of the two; epochs=null takes the steps")
 
 
 def _choices(words, known):

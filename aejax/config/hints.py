@@ -91,21 +91,21 @@ CHOICES = {
 }
 
 
-def of_choice(group, given, known):
+def of_choice(group, unknown, known):
     """The clause that names what a choice `given` that `group` does not have may have meant, and the `known` ones."""
-    same = [name for name in known if str(name).lower() == str(given).lower()]
-    other = CHOICES.get(group, {}).get(str(given).lower())
-    if same or other:
-        return f"did you mean {other if not same else f'{group}={same[0]}'}? {near('', known)}"
-    return near(given, known)
+    same = [name for name in known if str(name).lower() == str(unknown).lower()]
+    suggestion = CHOICES.get(group, {}).get(str(unknown).lower())
+    if same or suggestion:
+        return f"did you mean {suggestion if not same else f'{group}={same[0]}'}? {near('', known)}"
+    return near(unknown, known)
 
 
 def of_word(word):
     """The clause that names what a `word` without = may have meant, empty where it is no choice and no setting."""
-    found = [f"{group}={name}" for group, names in groups().items() for name in names if name == word.lower()]
-    if not found and (key := _named(word.lower())):
-        found = [f"{key}=..."]
-    return f"; did you mean {' or '.join(found[:MOST])}?" if found else ""
+    suggestions = [f"{group}={name}" for group, names in groups().items() for name in names if name == word.lower()]
+    if not suggestions and (key := _named(word.lower())):
+        suggestions = [f"{key}=..."]
+    return f"; did you mean {' or '.join(suggestions[:MOST])}?" if suggestions else ""
 
 
 def of_key(unknown, chosen=(), places=(CONF,)):
@@ -113,19 +113,21 @@ def of_key(unknown, chosen=(), places=(CONF,)):
     if unknown in RENAMED:
         return f"it is now {RENAMED[unknown]}; "
     makers, known = _makers(places), groups(places)
-    now = keys(chosen, places)
+    available = keys(chosen, places)
     if unknown in makers:
         return f"only with {', '.join(makers[unknown])}; "
-    every = dict.fromkeys((*now, *makers, "hydra.run.dir"))
-    key = next((key for key in _synonyms(unknown) if key in every or key in known), None)
+    all_keys = dict.fromkeys((*available, *makers, "hydra.run.dir"))
+    key = next((key for key in _synonyms(unknown) if key in all_keys or key in known), None)
     if key in known:
         return f"did you mean {key}={'|'.join(known[key])}? "
     leaf = unknown.split(".")[-1]
-    meant = [key] if key else [name for name in every if name.split(".")[-1] == leaf][:MOST]
+    meant = [key] if key else [name for name in all_keys if name.split(".")[-1] == leaf][:MOST]
     if not meant:
-        return matches(unknown, now)
-    told = [name if name in now or name not in makers else f"{name} (with {_joined(makers[name])})" for name in meant]
-    return f"did you mean {' or '.join(told)}? "
+        return matches(unknown, available)
+    suggestions = [
+        name if name in available or name not in makers else f"{name} (with {_joined(makers[name])})" for name in meant
+    ]
+    return f"did you mean {' or '.join(suggestions)}? "
 
 
 def _joined(choices):
@@ -169,12 +171,12 @@ def _makers(places):
 
 def all_chosen(chosen, places=(CONF,)):
     """{group: choice} with these `chosen`, what they choose of others, and conf/config.yaml's defaults."""
-    known, made = groups(places), {}
+    known, implied = groups(places), {}
     chosen = {group: name for group, name in dict(chosen).items() if isinstance(name, str)}  # Hydra also takes lists
     for group, name in chosen.items():
         if name in known.get(group, ()):
-            made |= choice(group, name, places).chosen
-    return defaults() | made | chosen
+            implied |= choice(group, name, places).chosen
+    return defaults() | implied | chosen
 
 
 def keys(chosen, places=(CONF,)):

@@ -35,23 +35,23 @@ class Choice:
 
 def folders(words):
     """Where configurations lie: conf/, and what --config-dir among the words of a command line names."""
-    given = []
+    paths = []
     for place, word in enumerate(words):
         name, _, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
-            given += [value] if value else words[place + 1 : place + 2]
-    return (CONF, *(Path(folder).absolute() for folder in given))
+            paths += [value] if value else words[place + 1 : place + 2]
+    return (CONF, *(Path(folder).absolute() for folder in paths))
 
 
 def groups(places=(CONF,)):
     """{group: {choice: its file}} of the configuration folders `places`, without Hydra's own groups."""
-    found = {"sweep": {path.stem: path for path in sorted(SWEEPS.glob("*.yaml"))}}
+    files = {"sweep": {path.stem: path for path in sorted(SWEEPS.glob("*.yaml"))}}
     for place in places:
         for path in sorted(place.glob("[!.]*/**/*.yaml")):
             group = path.parent.relative_to(place).as_posix()
             if group.split("/")[0] != "hydra":
-                found.setdefault(group, {})[path.stem] = path
-    return {group: found[group] for group in sorted(found) if found[group]}
+                files.setdefault(group, {})[path.stem] = path
+    return {group: files[group] for group in sorted(files) if files[group]}
 
 
 def defaults():
@@ -70,8 +70,8 @@ def common():
 
 def choice(group, name, places=(CONF,), package=None):
     """A Choice with all that it takes over from others of its group; raises KeyError where there is none."""
-    found = groups(places)
-    read = _read(found[group][name])
+    known = groups(places)
+    read = _read(known[group][name])
     package = package if package is not None else group.replace("/", ".") if read.package is None else read.package
     settings, chosen = {}, {}
     for line in read.defaults:
@@ -83,10 +83,10 @@ def choice(group, name, places=(CONF,), package=None):
                 chosen[key.removeprefix("override ").lstrip("/")] = value
                 continue
             key, _, inner = key.partition("@")
-            other, stem = (key.lstrip("/"), value) if value is not None else (group, key)
+            other_group, stem = (key.lstrip("/"), value) if value is not None else (group, key)
             within = ".".join(part for part in (package, inner) if part) if inner or value is None else None
-            if stem in found.get(other, ()):
-                base = choice(other, stem, places, within)
+            if stem in known.get(other_group, ()):
+                base = choice(other_group, stem, places, within)
                 _update(settings, base.settings)
                 chosen = base.chosen | chosen
     return Choice(read.title, settings, chosen)
@@ -94,9 +94,9 @@ def choice(group, name, places=(CONF,), package=None):
 
 def comments(chosen, places=(CONF,)):
     """{dotted name: comment} of the settings with these choices of groups."""
-    entries, found = common(), groups(places)
+    entries, known = common(), groups(places)
     for group, name in chosen.items():
-        if name in found.get(group, ()):
+        if name in known.get(group, ()):
             _update(entries, choice(group, name, places).settings)
     return {key: entry.comment for key, entry in entries.items() if entry.comment}
 
@@ -105,9 +105,9 @@ def _inside(package, settings):
     return {f"{package}.{key}" if package else key: entry for key, entry in settings.items()}
 
 
-def _update(settings, others):
+def _update(settings, newer):
     """Takes the others in; where one of them has no comment, the earlier one stays."""
-    for key, entry in others.items():
+    for key, entry in newer.items():
         before = settings.get(key)
         settings[key] = entry if entry.comment or before is None else Entry(entry.value, before.comment)
 
@@ -166,9 +166,9 @@ def _beside(lines, node):
         return ""
     comment = [begin[1].strip()]
     for line in lines[place + 1 :]:
-        if not (more := re.match(r"\s{12,}#\s*(.*)", line)):
+        if not (continued := re.match(r"\s{12,}#\s*(.*)", line)):
             break
-        comment.append(more[1].strip())
+        comment.append(continued[1].strip())
     return " ".join(comment)
 
 

@@ -31,8 +31,8 @@ def yaml_of(content):
 
 def write_yaml(folder, composed):
     """Leaves in `folder` the three files that Hydra leaves of a job: its own configuration, Hydra's, the overrides."""
-    own = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
-    hydra = {"hydra": own.pop("hydra")}
-    files = {"config.yaml": own, "hydra.yaml": hydra, "overrides.yaml": hydra["hydra"]["overrides"]["task"]}
+    settings = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
+    hydra = {"hydra": settings.pop("hydra")}
+    files = {"config.yaml": settings, "hydra.yaml": hydra, "overrides.yaml": hydra["hydra"]["overrides"]["task"]}
     for name, content in files.items():
         write_whole(Path(folder) / name, yaml_of(content), lasting=False)  # Hydra's own are not

@@ -36,8 +36,10 @@ class Build:
         if "_target_" not in node:
             raise InputError(f"{key}._target_: is missing; must name a dataclass")
         cls = self._class(node["_target_"], f"{key}._target_")
-        has = {name for base in cls.__mro__ for name in vars(base)} | {field.name for field in dataclasses.fields(cls)}
-        if not has.issuperset(attributes):
+        members = {name for base in cls.__mro__ for name in vars(base)} | {
+            field.name for field in dataclasses.fields(cls)
+        }
+        if not members.issuperset(attributes):
             needed = ", ".join(attributes)
             raise InputError(f"{key}._target_={node['_target_']}: must name a dataclass that has {needed}")
         return self.instance(cls, node, key)
@@ -92,9 +94,9 @@ class Build:
         if self.trusted is not None and str(target).split(".")[0] not in self.trusted:
             raise InputError(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
         try:
-            found = getattr(importlib.import_module(module), name)
+            cls = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise InputError(f"{key}={target}: cannot be imported ({error})") from None
-        if not dataclasses.is_dataclass(found):
+        if not dataclasses.is_dataclass(cls):
             raise InputError(f"{key}={target}: must name a dataclass")
-        return found
+        return cls

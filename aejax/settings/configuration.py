@@ -26,8 +26,8 @@ def plain(config):
         raise InputError(str(error).splitlines()[0]) from None
 
 
-def differences(one, other):
+def differences(first, second):
     """{key: (value in one, value in the other)} of two configurations as plain containers; null where it is absent."""
-    flat = [dict(dotted(each)) for each in (one, other)]
-    values = {key: tuple(shown(each.get(key)) for each in flat) for key in sorted(flat[0].keys() | flat[1].keys())}
+    flat = [dict(dotted(config)) for config in (first, second)]
+    values = {key: tuple(shown(config.get(key)) for config in flat) for key in sorted(flat[0].keys() | flat[1].keys())}
     return {key: pair for key, pair in values.items() if pair[0] != pair[1]}

@@ -27,10 +27,10 @@ def _field(leaf: bool, parse: Callable[[Any], Any], allowed: str) -> Any:
     return struct.field(pytree_node=leaf, metadata={"setting": Setting(parse, allowed)})
 
 
-def _interval(what: str, low: float, high: float, above: float | None, optional: bool) -> str:
+def _interval(noun: str, low: float, high: float, above: float | None, optional: bool) -> str:
     bounds = [f"above {above:g}"] if above is not None else [f"at least {low:g}"] if low > -math.inf else []
     bounds += [f"at most {high:,}" if isinstance(high, int) else f"at most {high:g}"] if high < math.inf else []
-    return " ".join([what, " and ".join(bounds)]).strip() + (" or null" if optional else "")
+    return " ".join([noun, " and ".join(bounds)]).strip() + (" or null" if optional else "")
 
 
 def _ranged(kind: Any, low: float, high: float, above: float | None, optional: bool) -> Callable[[Any], Any]:
@@ -131,10 +131,10 @@ def static_formats(*options: str) -> Any:
     def parse(value: Any) -> Any:
         if isinstance(value, bool):
             return options[:1] if value else ()
-        given = [value] if isinstance(value, str) else value
-        if not isinstance(given, (list, tuple)) or any(entry not in options for entry in given):
+        formats = [value] if isinstance(value, str) else value
+        if not isinstance(formats, (list, tuple)) or any(entry not in options for entry in formats):
             raise ValueError
-        return tuple(option for option in options if option in given)
+        return tuple(option for option in options if option in formats)
 
     return _field(False, parse, f"true ({options[0]}), false, or a list of some of {', '.join(options)}")
 

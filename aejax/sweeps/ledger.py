@@ -31,7 +31,7 @@ def _check(content):
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
         raise ValueError("a program has jobs, devices and a way")
     lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
-    if not all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in lists):
+    if not all(isinstance(overrides, list) and all(isinstance(word, str) for word in overrides) for overrides in lists):
         raise ValueError("overrides are lists of words")
 
 
@@ -82,11 +82,11 @@ class Ledger:
         """Raises InputError where the folder holds the sweep of other overrides."""
         if self.overrides is None or self.overrides == overrides:
             return
-        there = [word for word in self.overrides if word not in overrides]
-        here = [word for word in overrides if word not in self.overrides]
-        told = f"there {' '.join(there) or 'nothing'}, here {' '.join(here) or 'nothing'}"
-        told = told if there or here else "in another order"
-        raise self._is_another(told)
+        recorded = [word for word in self.overrides if word not in overrides]
+        requested = [word for word in overrides if word not in self.overrides]
+        difference = f"there {' '.join(recorded) or 'nothing'}, here {' '.join(requested) or 'nothing'}"
+        difference = difference if recorded or requested else "in another order"
+        raise self._other_sweep(difference)
 
     def check_job(self, number, overrides, run_id):
         """Raises InputError where the job of this number was another."""
@@ -94,15 +94,17 @@ class Ledger:
         if job is None:
             return
         if job["overrides"] != overrides:
-            told = f"job {number} was {' '.join(job['overrides'])}, not {' '.join(overrides)}"
+            difference = f"job {number} was {' '.join(job['overrides'])}, not {' '.join(overrides)}"
         elif run_id and job["id"] and job["id"] != run_id:
-            told = f"job {number} had other defaults, or another version of aejax or of the data"
+            difference = f"job {number} had other defaults, or another version of aejax or of the data"
         else:
             return
-        raise self._is_another(told)
+        raise self._other_sweep(difference)
 
-    def _is_another(self, why):
-        return InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({why}); choose another folder")
+    def _other_sweep(self, difference):
+        return InputError(
+            f"hydra.sweep.dir={self.path.parent}: holds another sweep ({difference}); choose another folder"
+        )
 
     def plan(self, jobs):
         """The programs for `jobs` {number: Job}: numbers and Layout of each; those that were laid out before first."""

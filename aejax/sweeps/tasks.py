@@ -133,8 +133,8 @@ def _check_folders(tasks, sweep):
         if task.folder is None:
             continue
         name = f"job {task.number} ({' '.join(task.overrides)})"
-        other = owners.setdefault(os.path.realpath(task.folder), name)
-        if other != name:
+        owner = owners.setdefault(os.path.realpath(task.folder), name)
+        if owner != name:
             subdir = OmegaConf.to_container(sweep, resolve=False)["subdir"]
-            must = "must give each job a folder of its own, as ${hydra.job.num} does"
-            raise InputError(f"hydra.sweep.subdir={subdir}: {other} and {name} have the folder {task.folder}; {must}")
+            advice = "must give each job a folder of its own, as ${hydra.job.num} does"
+            raise InputError(f"hydra.sweep.subdir={subdir}: {owner} and {name} have the folder {task.folder}; {advice}")
