@@ -99,7 +99,7 @@ WRONG = {
     f"seed={'9' * 300}": f"seed={'9' * 300}: must be a whole number at least 0",
     f"latent_dim={'9' * 400}": f"latent_dim={'9' * 400}: must be a whole number at least 1",
     # two where one counts
-    "epochs=5 steps=4": "steps=4 epochs=5: give one of the two; epochs=null takes the steps",
+    "epochs=5 steps=4": "steps=4 epochs=5: give one of the two, or epochs=null to count steps",
     # what other programs call it
     "lr=0.1": "lr: no such key; did you mean optim.lr? --cfg job prints all of them",
     "~lr": "~lr: no such key; did you mean optim.lr? --cfg job prints all of them",

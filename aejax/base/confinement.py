@@ -12,7 +12,7 @@ from aejax.base.errors import InputError
 from aejax.compat import wandb_compat
 
 OWN = ("aejax",)  # modules whose classes such a command may name
-WAY_OUT = "must be inside, or trusted with --trust"
+WAY_OUT = "keep it inside, or add --trust"
 
 _folders: tuple[Path, ...] | None = None  # resolved; None: this process is not confined
 
@@ -52,7 +52,7 @@ def can_enter(path):
 def check_inside(path, key):
     """Raises NotTrusted where `path`, which the setting `key` names, may not be written."""
     if _folders is not None and "${" in str(path):  # Hydra resolves some places twice
-        raise NotTrusted(f"{key}={path}: must be a place without ${{, or trusted with --trust")
+        raise NotTrusted(f"{key}={path}: has ${{ in it; write the place out, or add --trust")
     if not is_inside(path):
         raise NotTrusted(f"{key}={path}: is outside of {_folders[0]}; {WAY_OUT}")
 
@@ -67,7 +67,7 @@ def check_places(folder, subfolder, key):
 def check_outside(path, key, exempt):
     """Raises NotTrusted where `path`, which the setting `key` names, came with the folder and is not in the `own`."""
     if _folders is not None and is_inside(path) and not is_below(path, exempt):
-        raise NotTrusted(f"{key}={path}: came with {_folders[0]}; must be elsewhere, or trusted with --trust")
+        raise NotTrusted(f"{key}={path}: came with {_folders[0]}; use one elsewhere, or add --trust")
 
 
 def is_below(path, folder):
@@ -89,7 +89,7 @@ def check_links(folder):
 def check_trusted(action):
     """Raises NotTrusted for `what`, a setting and what it would do, where the process is confined."""
     if is_confined():
-        raise NotTrusted(f"{action}, as {_folders[0]} asks; must be trusted with --trust")
+        raise NotTrusted(f"{action}, as {_folders[0]} asks; add --trust to allow it")
 
 
 def _is_own(place):

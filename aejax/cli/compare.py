@@ -21,7 +21,7 @@ NOT_GIVEN, PRINTED = None, "-"
 def build_parser():
     """The parser of the command line."""
     parser = Parser(prog="python -m aejax.compare", description=__doc__)
-    parser.set_defaults(argv=None)  # the words of the command, those of the process where they are not given
+    parser.set_defaults(argv=None)  # words of the command line; None: those of the process
     parser.add_argument(
         "words", nargs="*", metavar="DIR|CONDITION", help="folders, and conditions such as latent_dim<=8"
     )
@@ -70,19 +70,17 @@ def build_parser():
 
 
 def check(options):
-    """Raises InputError where an output cannot be what it is asked to be, before anything is read."""
+    """Raises InputError where an output cannot be written or a package is missing, before anything is read."""
     for option in (*TEXTS, "parquet", "report"):
         path = getattr(options, option)
         if path is NOT_GIVEN or path == PRINTED:
             continue
-        if is_condition(path) and not re.search(r"\.[A-Za-z]\w*$", path):  # a file has an ending
-            raise InputError(f"--{option} {path}: reads as a condition; conditions stand before options")
+        if is_condition(path) and not re.search(r"\.[A-Za-z]\w*$", path):  # a file name has an ending
+            raise InputError(f"--{option} {path}: is a condition, not a file; put conditions before the options")
         if Path(path).is_dir():
-            raise InputError(
-                f"--{option} {path}: is a folder; must be a file, and folders of runs stand before options"
-            )
+            raise InputError(f"--{option} {path}: is a folder, not a file; put folders of runs before the options")
         if not Path(path).absolute().parent.is_dir():
-            raise InputError(f"--{option} {path}: there is no folder {Path(path).parent}")
+            raise InputError(f"--{option} {path}: the folder {Path(path).parent} does not exist")
     if sum(getattr(options, option) == PRINTED for option in TEXTS) > 1:
         raise InputError("compare: more than one format would be printed; give all but one a file name")
     for option in ("wandb", "wandb_workspace", "wandb_report"):
@@ -94,11 +92,11 @@ def check(options):
     needs += [(option, "wandb_workspaces", "wandb") for option in ("wandb_workspace", "wandb_report")]
     for option, module, extra in needs:
         if getattr(options, option) is not NOT_GIVEN and importlib.util.find_spec(module) is None:
-            raise InputError(f"--{option.replace('_', '-')}: requires more packages: pip install 'aejax[{extra}]'")
+            raise InputError(f"--{option.replace('_', '-')}: needs more packages: pip install 'aejax[{extra}]'")
 
 
 def main(words=None):
-    """The command; exit status 0, 2 for a wrong input."""
+    """The command; exit status 0, or 2 for a wrong input."""
     options = build_parser().parse_intermixed_args(words)
     options.argv = words
     try:
@@ -113,7 +111,7 @@ def main(words=None):
 
 
 def run(options):
-    """Does what the options ask for; raises InputError."""
+    """Prints, serves and writes what the options ask for; raises InputError."""
     console = Console(file=Stream(sys.stdout), highlight=False)
     if options.watch is not None or options.serve is not None:
         from aejax.comparison import live
@@ -132,7 +130,7 @@ def run(options):
 
 
 def _write(path, content):
-    """Writes a file whole, also where a link leads; a pipe or a device stays what it is."""
+    """Writes a file whole, following links; writes into a pipe or a device instead of replacing it."""
     path = Path(path).resolve()
     if path.exists() and not path.is_file():
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -141,7 +139,7 @@ def _write(path, content):
 
 
 def written(options, comparison):
-    """Writes the files that are asked for; the lines that tell of them."""
+    """Writes the requested files; returns a line for each."""
     lines = []
     for form in TEXTS:
         if getattr(options, form) not in (NOT_GIVEN, PRINTED):

@@ -1,4 +1,4 @@
-"""python -m aejax.data: what data there are, what is in them, and a look at them."""
+"""python -m aejax.data: lists the data sets, describes one, prepares it, and draws a preview."""
 
 import argparse
 import time
@@ -11,12 +11,15 @@ from aejax.base.errors import InputError
 from aejax.cli.parsing import Parser, fail
 from aejax.config.explain import CONF, KNOWN, explained
 
-EXAMPLES = 12  # of a preview
-LEVELS = (0.5, 1, 2), (0.25, 0.5, 1)  # of each noise in a preview, times its default; the second where 2 is too much
-USE = """what there is:           python -m aejax.data list
-what is in it:           python -m aejax.data info data=mnist data.limit=1000
-made ready for use:      python -m aejax.data prepare data=mnist data.manual_dir=FOLDER
-a picture with noises:   python -m aejax.data preview data=mnist --output mnist.png
+EXAMPLES = 12  # in a preview
+LEVELS = (
+    (0.5, 1, 2),
+    (0.25, 0.5, 1),
+)  # of each noise in a preview, times its default; the second triple where twice the default is too much
+USE = """all data sets:           python -m aejax.data list
+one data set:            python -m aejax.data info data=mnist data.limit=1000
+prepare it:              python -m aejax.data prepare data=mnist data.manual_dir=FOLDER
+preview with noises:     python -m aejax.data preview data=mnist --output mnist.png
 
 Overrides are those of python -m aejax."""
 
@@ -26,7 +29,7 @@ def main(words=None):
     parser = Parser("python -m aejax.data", epilog=USE, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["list", "info", "prepare", "preview"])
     parser.add_argument("overrides", nargs="*", metavar="key=value")
-    parser.add_argument("--config-dir", help="a folder with data/*.yaml of your own")
+    parser.add_argument("--config-dir", help="a folder with your own data/*.yaml")
     parser.add_argument("--output", help="the picture of a preview; preview_DATA.png unless given")
     options = parser.parse_intermixed_args(words)
     setup_globals()
@@ -41,7 +44,7 @@ def main(words=None):
 
 
 def show(overrides, options):
-    """One line for each choice of `data`, and where the standard sets are prepared."""
+    """Prints a line for each choice of `data`, with the folder of each prepared standard set."""
     from aejax.datasets.sources.tfds import prepared_folder, root_of
 
     root = root_of(next((word.split("=", 1)[1] for word in overrides if word.startswith("data.dir=")), None))
@@ -54,7 +57,7 @@ def show(overrides, options):
 
 
 def inform(overrides, options):
-    """What is in the data that the overrides choose."""
+    """Prints the shape, the splits and the labels of the data that the overrides choose."""
     import numpy as np
 
     dataset = _job(overrides).dataset
@@ -78,7 +81,7 @@ def inform(overrides, options):
 
 
 def prepare(overrides, options):
-    """Makes the data ready, so that later starts find them decoded."""
+    """Prepares the data, so that later starts find them decoded."""
     started = time.perf_counter()
     dataset = _job(overrides).dataset
     sizes = ", ".join(f"{len(split.x):,} {name}" for name, split in dataset.splits.items())
@@ -86,7 +89,7 @@ def prepare(overrides, options):
 
 
 def preview(overrides, options):
-    """A picture of test examples, clean and with each noise that fits the data at three levels."""
+    """Writes a picture of test examples, clean and with each noise that fits the data, at three levels."""
     import numpy as np
 
     from aejax.base.keys import Purpose, key_for
@@ -115,7 +118,7 @@ def preview(overrides, options):
 
 
 def _at_levels(overrides, kind, default, loaded):
-    """A noise at three levels, by names that tell them."""
+    """A noise at three levels, as (name with its level, noise)."""
     for factors in LEVELS:
         levels = [f"{float(default) * factor:.3g}" for factor in factors]
         try:

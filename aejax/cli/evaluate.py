@@ -1,4 +1,4 @@
-"""python -m aejax.evaluate RUN…: finished runs are measured again, without training."""
+"""python -m aejax.evaluate RUN…: evaluates finished runs again, without training."""
 
 import argparse
 import contextlib
@@ -23,20 +23,20 @@ from aejax.cli.parsing import Parser, fail
 from aejax.config.explain import CONF, KNOWN, explained
 from aejax.runs import contents
 
-USE = """all that there is:       python -m aejax.evaluate RUN RUN2
+USE = """all metrics:             python -m aejax.evaluate RUN RUN2
 some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* groups=[nll,generation] samples=5000
-error on others' data:   python -m aejax.evaluate RUN RUN2 --across
+error on other data:     python -m aejax.evaluate RUN RUN2 --across
 
 Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; with groups=... no robust/* is measured,
-unless noise=grid asks for it. What metrics.json already holds stays.
-First each run's own numbers are computed again; one whose parameters do not give them is left as it is."""
+unless noise=grid asks for it. Metrics that metrics.json already holds are kept.
+First each run's own metrics are computed again; a run whose parameters do not reproduce them is left unchanged."""
 SAME = 1e-4  # relative difference up to which two evaluations of one run agree
 
 
 def main(words=None):
-    """The command; exit status 0, 1 for a run that does not give its own numbers, 2 for a wrong input.
+    """The command; exit status 0, 1 where a run does not reproduce its own metrics, 2 for a wrong input.
 
-    A wrong input ends it before anything is compiled or written.
+    A wrong input is refused before anything is compiled or written.
     """
     parser = Parser(
         "python -m aejax.evaluate",
@@ -54,7 +54,7 @@ def main(words=None):
     overrides = [word for word in options.words if Path(word) not in folders]
     try:
         if not folders:
-            raise InputError("no run is named; name at least one folder of a run")
+            raise InputError("no run is given; name at least one run folder")
         with contextlib.ExitStack() as stack:
             if not options.trust:
                 for folder in folders:
@@ -85,7 +85,7 @@ def main(words=None):
 
 
 def _settings(overrides):
-    """The settings of evaluate=full with these changes, as a plain dict; without its grid where groups are named."""
+    """The settings of evaluate=full with these overrides, as a dict; without its noise grid where groups are given."""
     known = {"groups", "noise", "samples"}
     for word in overrides:
         if word.startswith("what="):
@@ -137,15 +137,15 @@ def _trained(run, folder, settings, trust, loaded):
         raise InputError(f"{folder}: its status is {record['status']}; must be {' or '.join(FINISHED)}")
     version = record.get("versions", {}).get("aejax")
     if version != VERSION:
-        raise InputError(f"{folder}: is of aejax {version}; must be of {VERSION}, as this one is")
+        raise InputError(f"{folder}: was trained with aejax {version}; evaluate it with that version, not {VERSION}")
     for name in ("params.safetensors", "codes.npz", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml"):
         if not (run.path / name).exists():
-            raise InputError(f"{folder}: holds no {name}; must be the whole folder of a run")
+            raise InputError(f"{folder}: holds no {name}; name the complete folder of a run")
     try:
         config = contents.config(run.path / ".hydra" / "config.yaml")
         choices = contents.choices(run.path / ".hydra" / "hydra.yaml")
         if not choices:
-            raise ValueError("hydra.yaml tells no choices")
+            raise ValueError("hydra.yaml lists no choices")
         cwd = Path(contents.config(run.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
         new_config = copy.deepcopy(config)
         new_config.evaluate = settings
@@ -155,13 +155,13 @@ def _trained(run, folder, settings, trust, loaded):
     except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError) as error:
         raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
     if sourceless:
-        raise InputError(f"{folder}: was trained on a Dataset of a program, which cannot be read again")
+        raise InputError(f"{folder}: was trained on a Dataset passed from Python, which cannot be loaded again")
     current_folder = Path.cwd()
     try:
         if can_enter(cwd):  # relative paths in the configuration start there
             os.chdir(cwd)
     except OSError as error:
-        raise InputError(f"{folder}: was begun in {cwd}, which cannot be entered ({error.strerror})") from None
+        raise InputError(f"{folder}: was started in {cwd}, which cannot be entered ({error.strerror})") from None
     try:
         job, new_job = (
             Job.read(composed, choices, loaded, trusted=None if trust else ("aejax",))
@@ -177,7 +177,7 @@ def _trained(run, folder, settings, trust, loaded):
 
 
 def _reproduced(trained_runs):
-    """The runs whose parameters give the numbers that they report; of the others a line says what differs."""
+    """The runs whose parameters reproduce their metrics; for each other run a line on stderr says what differs."""
     from aejax.runs.reproduction import differences
 
     reproduced = []
@@ -185,27 +185,27 @@ def _reproduced(trained_runs):
         if difference is None:
             reproduced.append(trained)
             continue
-        problem = f"aejax: {trained.name}: its parameters do not give the numbers that it reports, so nothing is added"
+        problem = f"aejax: {trained.name}: its parameters do not reproduce its metrics, so nothing is added"
         print(f"{problem}: {difference}", file=sys.stderr)
     return reproduced
 
 
 def _evaluate_all(trained_runs):
-    """Measures runs by the settings that are asked for, and adds what is found to each run's files."""
+    """Evaluates the runs with the requested settings, and adds the results to each run's files."""
     from aejax.evaluation.usefulness import usefulness
     from aejax.runs.reproduction import measured
 
-    kept = {}
+    cache = {}
     results = measured(trained_runs, [trained.asked.experiment for trained in trained_runs])
     for trained, (metrics, z_NxZ, details) in zip(trained_runs, results, strict=True):
         experiment, useful = trained.asked.experiment, None
         if "usefulness" in experiment.evaluate.groups and experiment.form.classes > 1:
-            useful = usefulness(experiment, trained.params, trained.asked.dataset.arrays(), kept)
+            useful = usefulness(experiment, trained.params, trained.asked.dataset.arrays(), cache)
         _add(trained, metrics, z_NxZ, details, useful)
 
 
 def _add(trained, metrics, z_NxZ, details, useful):
-    """Adds metrics and findings to a run's files; what is there stays, and is told where it differs."""
+    """Adds metrics and details to a run's files; recorded metrics are kept, and reported where they differ."""
     from aejax.runs.record import found
 
     new, evaluation = found(trained.asked, metrics, z_NxZ, details)
@@ -221,7 +221,9 @@ def _write(trained, new, evaluation):
     new = {name: value if math.isfinite(value) else None for name, value in new.items()}
     for name in sorted(old.keys() & new.keys()):
         if not _agree(old[name], new[name]):
-            print(f"{trained.name}: {name} is {old[name]} there and {new[name]} now; stays as it is")
+            print(
+                f"{trained.name}: {name} is {old[name]} in metrics.json and {new[name]} now; the recorded value is kept"
+            )
     added = {name: value for name, value in new.items() if name not in old}
     whole = dict(sorted((old | added).items()))
     before = run.record.get("evaluation", {})
@@ -242,7 +244,7 @@ def _agree(old, new):
 
 
 def _across(trained_runs):
-    """The error of each run on the test examples of every data set among the runs, a matrix; added to the records."""
+    """Prints the error of each run on the test examples of every run's data set, and records it."""
     import jax
 
     from aejax.evaluation.passes import reconstructed
@@ -265,5 +267,5 @@ def _across(trained_runs):
 
 
 def dataset_key(dataset):
-    """A name for a data set, and the beginning of its fingerprint: the same letters with other labels are others."""
+    """The name of a data set and the first 8 digits of its fingerprint, which tells apart sets of the same name."""
     return f"{dataset.name}-{dataset.fingerprint[:8]}"

@@ -1,4 +1,4 @@
-"""What --help, --version and --cfg print: the choices and their settings with the comments of conf/. Imports no jax."""
+"""What --help, --version and --cfg print: choices and their settings with the comments of conf/. Imports no jax."""
 
 import string
 
@@ -13,12 +13,12 @@ TEMPLATE = CONF / "config.yaml"  # under hydra.help
 
 
 def version():
-    """One line."""
+    """The line that --version prints."""
     return f"aejax {VERSION}\n"
 
 
 def shown(words):
-    """The answer to --help beside these words: of the choices among them, else of the whole; raises InputError."""
+    """The answer to --help: about the choices among the other words, else about everything; raises InputError."""
     places = folders(words)
     known = groups(places)
     pairs = [word.lstrip("+").partition("=") for word in words if "=" in word and not word.startswith("-")]
@@ -37,7 +37,7 @@ def _of_all(known):
 
 
 def _of_choice(group, name, places):
-    """The title of a choice, and each setting that one would give with it, as it is written in conf/."""
+    """The title of a choice, and each setting that goes with it, as conf/ writes it."""
     read = choice(group, name, places)
     entries = {key: entry for key, entry in common().items() if key.startswith(f"{group}.")} | read.settings
     beside = comments(hints.all_chosen({group: name}, places), places)

@@ -77,9 +77,9 @@ def check_axes(config):
     for word in config.hydra.overrides.task:
         prefix, key = re.match(r"([+~]*)([^=@]*)", word).groups()
         if prefix and key in axes:
-            raise InputError(f"{word}: the sweep varies {key} itself; must be {key}=..., which replaces its values")
+            raise InputError(f"{word}: the sweep already varies {key}; write {key}=... to replace its values")
         if key == "sweep" and key not in config.hydra.runtime.choices:
-            raise InputError(f"{word}: must name one file, several of them with -m one after another")
+            raise InputError(f"{word}: must name one file; run several sweeps one after another")
 
 
 def check_lengths(config):
@@ -91,7 +91,7 @@ def check_lengths(config):
         lengths["epochs"] = config.get("epochs")
     if all(value not in (None, "null") for value in lengths.values()):
         settings = " ".join(f"{key}={value}" for key, value in lengths.items())
-        raise InputError(f"{settings}: give one of the two; epochs=null takes the steps")
+        raise InputError(f"{settings}: give one of the two, or epochs=null to count steps")
 
 
 def _choices(words, known):

@@ -48,7 +48,7 @@ def combinations(overrides):
         if not 0 < jobs <= MOST_JOBS:
             word = list(axes.values())[count - 1][1].input_line
             amount = "no job" if not jobs else f"more than {MOST_JOBS:,} jobs"
-            raise InputError(f"{word}: makes {amount}; must make 1 to {MOST_JOBS:,} in a sweep")
+            raise InputError(f"{word}: makes {amount}; a sweep has 1 to {MOST_JOBS:,}")
     return [list(words) for words in itertools.product(*(words for words, _ in axes.values()))]
 
 

@@ -21,18 +21,18 @@ def _check(content):
     planned = [number for program in programs for number in program["jobs"]]
     devices = [program["devices"] for program in programs]
     if not all(type(number) is int and number >= 0 for number in [*listed, *planned, *devices]):
-        raise ValueError("numbers of jobs and devices are whole")
+        raise ValueError("numbers of jobs and devices must be whole")
     if not all(
         count <= min(len(program["jobs"]), MOST_DEVICES) for count, program in zip(devices, programs, strict=True)
     ):
-        raise ValueError(f"a program has no more devices than jobs, and at most {MOST_DEVICES}")
+        raise ValueError(f"a program must have no more devices than jobs, and at most {MOST_DEVICES}")
     if len(set(listed)) < len(listed) or len(set(planned)) < len(planned):
-        raise ValueError("each job is named once")
+        raise ValueError("each job must be named once")
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
-        raise ValueError("a program has jobs, devices and a way")
+        raise ValueError("a program must have jobs, devices and a way to run")
     lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
     if not all(isinstance(overrides, list) and all(isinstance(word, str) for word in overrides) for overrides in lists):
-        raise ValueError("overrides are lists of words")
+        raise ValueError("overrides must be lists of words")
 
 
 def _launched(folder):
@@ -84,8 +84,8 @@ class Ledger:
             return
         recorded = [word for word in self.overrides if word not in overrides]
         requested = [word for word in overrides if word not in self.overrides]
-        difference = f"there {' '.join(recorded) or 'nothing'}, here {' '.join(requested) or 'nothing'}"
-        difference = difference if recorded or requested else "in another order"
+        difference = f"recorded: {' '.join(recorded) or 'nothing'}; now: {' '.join(requested) or 'nothing'}"
+        difference = difference if recorded or requested else "the same overrides in another order"
         raise self._other_sweep(difference)
 
     def check_job(self, number, overrides, run_id):

@@ -39,7 +39,7 @@ def search(launcher, config_loader, config, settings, words):
     varied = {key: distribution(optuna, override) for key, override in space.items() if override.is_sweep_override()}
     fixed = [f"{key}={override.get_value_element_as_str()}" for key, override in space.items() if key not in varied]
     if not varied:
-        raise InputError("hydra/sweeper=optuna: nothing varies; must be given a choice, a range or an interval")
+        raise InputError("hydra/sweeper=optuna: nothing varies; give a choice, a range or an interval")
     write_command(config)
     sampler = optuna.samplers.TPESampler(seed=options.seed)
     study = optuna.create_study(sampler=sampler, direction=options.direction)
@@ -74,7 +74,7 @@ def distribution(optuna, override):
         return kinds.CategoricalDistribution(list(override.sweep_string_iterator()))
     except (ValueError, IndexError) as error:
         reason = str(error).rstrip(".")
-        raise InputError(f"{override.input_line}: {reason}; must be a space that Optuna can draw from") from None
+        raise InputError(f"{override.input_line}: {reason}, so Optuna cannot draw from it") from None
 
 
 def _summarize(study, objective):

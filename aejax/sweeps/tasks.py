@@ -136,5 +136,5 @@ def _check_folders(tasks, sweep):
         owner = owners.setdefault(os.path.realpath(task.folder), name)
         if owner != name:
             subdir = OmegaConf.to_container(sweep, resolve=False)["subdir"]
-            advice = "must give each job a folder of its own, as ${hydra.job.num} does"
+            advice = "give each job its own folder, for example with ${hydra.job.num}"
             raise InputError(f"hydra.sweep.subdir={subdir}: {owner} and {name} have the folder {task.folder}; {advice}")
