@@ -90,7 +90,7 @@ WRONG = {
     "~model.solver._target_": "model.solver._target_: is missing; must name a dataclass",
     "~data._target_": "data._target_: is missing; must name a dataclass",
     "data=[]": "data._target_: is missing; must name a dataclass",
-    "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass by its module",
+    "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass with its module",
     "net._target_=aejax.models.noise.Clean": "net._target_=aejax.models.noise.Clean: must name a dataclass that",
     "data._target_=aejax.models.noise.Clean": "data._target_=aejax.models.noise.Clean: must have a method load",
     "model.terms=3": "model.terms=3: must be a mapping of names to components",

@@ -1,14 +1,14 @@
-"""Many examples, a part at a time, so that what is computed of them takes little memory."""
+"""Computes over many examples in chunks, to save memory."""
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-ROWS = 2000  # examples of a part; divides the sizes of most standard sets
+ROWS = 2000  # examples per chunk; divides the sizes of most standard sets
 
 
 def summed(function, x_NxP):
-    """The sum of `function`(part [B, P]) over parts of the examples; any pytree of arrays."""
+    """The sum of `function`(x [B, P]) over chunks of the examples [N, P]; any pytree of arrays."""
     parts, rest = divmod(x_NxP.shape[0], ROWS)
     if not parts:
         return function(x_NxP)
@@ -21,7 +21,7 @@ def summed(function, x_NxP):
 
 
 def mapped(function, x_NxP):
-    """`function`(part [B, P], its number) -> [B, …] of all parts of the examples, [N, …]; any pytree of these."""
+    """`function`(x [B, P], index of the chunk) -> [B, …] over all chunks, concatenated to [N, …]; any pytree."""
     parts, rest = divmod(x_NxP.shape[0], ROWS)
     if not parts:
         return function(x_NxP, 0)

@@ -92,7 +92,7 @@ def check(options):
     needs += [(option, "wandb_workspaces", "wandb") for option in ("wandb_workspace", "wandb_report")]
     for option, module, extra in needs:
         if getattr(options, option) is not NOT_GIVEN and importlib.util.find_spec(module) is None:
-            raise InputError(f"--{option.replace('_', '-')}: needs more packages: pip install 'aejax[{extra}]'")
+            raise InputError(f"--{option.replace('_', '-')}: requires more packages: pip install 'aejax[{extra}]'")
 
 
 def main(words=None):

@@ -77,7 +77,7 @@ class Check(Callback):
 
 def _prepared(config):
     """The Job of a single run and its Place; raises one of KNOWN."""
-    with STOP.held():  # jaxlib's imports do not survive an exception
+    with STOP.held():  # an exception would break jaxlib's imports
         from aejax.runs.preparation import prepare
     from aejax.settings.configuration import without_hydra
 

@@ -1,4 +1,4 @@
-"""What there is to choose and to set, read from conf/ as it is written, without Hydra: for help and hints."""
+"""The groups, choices and settings of conf/, read without Hydra, for help and hints."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ _NO_MARKS = yaml.YAMLError, OSError, UnicodeDecodeError
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One setting as a file writes it: its value and the comment beside it."""
+    """One setting as its file writes it: the value and the comment beside it."""
 
     value: str
     comment: str
@@ -34,7 +34,7 @@ class Choice:
 
 
 def folders(words):
-    """Where configurations lie: conf/, and what --config-dir among the words of a command line names."""
+    """The configuration folders: conf/, and those that --config-dir names among the words of a command line."""
     paths = []
     for place, word in enumerate(words):
         name, _, value = word.partition("=")
@@ -55,7 +55,7 @@ def groups(places=(CONF,)):
 
 
 def defaults():
-    """The choice of each group that conf/config.yaml makes, None for none."""
+    """{group: choice} of the defaults in conf/config.yaml; None where nothing is chosen."""
     lines = yaml.load((CONF / "config.yaml").read_text(encoding="utf-8"), LOADER)["defaults"]
     chosen = {}
     for line in (line for line in lines if isinstance(line, dict)):
@@ -64,12 +64,12 @@ def defaults():
 
 
 def common():
-    """The settings of conf/config.yaml, which no group has, {dotted name: Entry}."""
+    """The settings in conf/config.yaml itself, {dotted name: Entry}."""
     return {key: entry for key, entry in _read(CONF / "config.yaml").settings.items() if key.split(".")[0] != "hydra"}
 
 
 def choice(group, name, places=(CONF,), package=None):
-    """A Choice with all that it takes over from others of its group; raises KeyError where there is none."""
+    """A Choice, including what it inherits from other choices; raises KeyError if it does not exist."""
     known = groups(places)
     read = _read(known[group][name])
     package = package if package is not None else group.replace("/", ".") if read.package is None else read.package
@@ -106,7 +106,7 @@ def _inside(package, settings):
 
 
 def _update(settings, newer):
-    """Takes the others in; where one of them has no comment, the earlier one stays."""
+    """Adds `newer` settings; where one has no comment, the earlier comment is kept."""
     for key, entry in newer.items():
         before = settings.get(key)
         settings[key] = entry if entry.comment or before is None else Entry(entry.value, before.comment)
@@ -125,7 +125,7 @@ def _read(path):
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, LOADER)
-    except _NO_MARKS:  # Hydra will say what is wrong with it
+    except _NO_MARKS:  # Hydra will report what is wrong
         return _File("", None, [], {})
     lines = text.splitlines()
     head = [line for line in lines[: root.start_mark.line if root else None] if line.startswith("#")]
@@ -135,7 +135,7 @@ def _read(path):
     for name, key, value in _nodes(root):
         if name == "defaults":
             listed = yaml.load(text, LOADER)["defaults"] or []
-            listed = listed if "_self_" in listed else [*listed, "_self_"]  # as Hydra takes it
+            listed = listed if "_self_" in listed else [*listed, "_self_"]  # as Hydra reads it
         elif not name.startswith("defaults."):
             is_mapping = isinstance(value, yaml.MappingNode) and value.value
             written = "" if is_mapping else _written(text, value)
@@ -144,7 +144,7 @@ def _read(path):
 
 
 def _written(text, node):
-    """The value as one would give it on the command line."""
+    """The value as one would write it on the command line."""
     if isinstance(node, yaml.SequenceNode) and not node.flow_style:
         return f"[{', '.join(_written(text, entry) for entry in node.value)}]"
     if isinstance(node, yaml.ScalarNode) and node.style:
@@ -178,7 +178,7 @@ def annotated(text, known, prefix=""):
     for name, key, value in _nodes(yaml.compose(text, LOADER)):
         comment = known.get(f"{prefix}{name}")
         place = key.end_mark.line
-        same = value.end_mark.line == place or value.start_mark.line > place  # a text of several lines has no room
+        same = value.end_mark.line == place or value.start_mark.line > place  # several lines of text leave no room
         if comment and same:
             lines[place] = f"{lines[place]:<32} # {comment}"
     return "".join(f"{line}\n" for line in lines)

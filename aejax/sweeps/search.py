@@ -1,4 +1,4 @@
-"""A search: Optuna chooses the numbers of the next jobs from the results of those before, batch by batch."""
+"""A search: Optuna chooses the settings of each batch of jobs from the results of the batches before."""
 
 from flax import struct
 from hydra.core.utils import JobStatus
@@ -14,7 +14,7 @@ from aejax.sweeps.grid import write_command
 
 @struct.dataclass
 class Search:
-    """How many trials in all and at once, and what is better."""
+    """The number of trials in total and per batch, whether the objective is minimized, and the seed."""
 
     n_trials: int = static_int(1)
     n_jobs: int = static_int(1)
@@ -23,10 +23,10 @@ class Search:
 
 
 def search(launcher, config_loader, config, settings, words):
-    """The JobReturns, a list for each batch; `words` are overrides, of which those that vary span the space.
+    """Runs the search; returns a list of JobReturns per batch. Those of the overrides `words` that vary span the space.
 
-    A trial that fails or diverges counts for nothing and ends nothing. Tree-structured Parzen estimator (Bergstra et
-    al. 2011), seeded: the same command asks for the same trials.
+    A failed trial does not stop the search; neither does a diverged one. Tree-structured Parzen estimator (Bergstra et
+    al. 2011), seeded: the same command gives the same trials.
     """
     options = Build(OmegaConf.create()).instance(Search, settings, "hydra.sweeper")
     try:
@@ -56,10 +56,10 @@ def search(launcher, config_loader, config, settings, words):
 
 
 def distribution(optuna, override):
-    """What Optuna draws an override from; raises InputError where it cannot.
+    """The Optuna distribution of an override; raises InputError if there is none.
 
-    Choices are drawn as they stand; a range is of whole numbers or of floats, in steps; an interval is of floats, or
-    of whole numbers as int(interval(1,9)); tag(log, ...) draws the logarithm evenly.
+    Choices are categorical; a range has whole numbers or floats, in steps; an interval has floats, or whole numbers
+    as int(interval(1,9)); tag(log, ...) draws uniformly on a log scale.
     """
     value, kinds = override.value(), optuna.distributions
     log = "log" in value.tags
