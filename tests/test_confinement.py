@@ -372,7 +372,7 @@ def test_a_record_is_written_through_no_link(run, here):
 def test_an_evaluation_of_a_folder_with_a_link_out_of_it_is_refused(run, here, capfd):
     (run / "figures").symlink_to("..")
     assert evaluated(run) == 2
-    assert capfd.readouterr().err.startswith(f"aejax: {run}/figures: is a link to {here}/place, outside of {run}; must")
+    assert capfd.readouterr().err.startswith(f"aejax: {run}/figures: is a link to {here}/place, outside of {run}; keep")
 
 
 def test_a_comparison_writes_its_index_into_the_named_folder_only(tmp_path, told):
