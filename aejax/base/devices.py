@@ -32,15 +32,15 @@ def host_memory():
 
 def limits(groups=GROUPS, trees=TREES):
     """The limits in bytes of this process's control groups and their parents; empty without control groups."""
-    found = []
+    bounds = []
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, place = line.split(":", 2)
-        for root, name in (trees[each] for each in controllers.split(",") if each in trees):
+        for root, name in (trees[controller] for controller in controllers.split(",") if controller in trees):
             folder = Path(root, place.lstrip("/"))
-            for path in (each / name for each in (folder, *folder.parents) if each.is_relative_to(root)):
+            for path in (level / name for level in (folder, *folder.parents) if level.is_relative_to(root)):
                 text = path.read_text().strip() if path.is_file() else "max"
-                found += [] if text == "max" else [int(text)]
-    return found
+                bounds += [] if text == "max" else [int(text)]
+    return bounds
 
 
 def check_memory(needed, subject, allowed):
