@@ -62,14 +62,14 @@ def main(words=None):
                 stack.enter_context(confined(*folders))
             settings = _settings(overrides)
             _use_cores(len(folders))
-            trained_runs = _read_all(folders, settings, options.trust)
-            for trained in trained_runs:
-                stack.enter_context(locked(trained.run.path))
-            reproduced = _reproduced(trained_runs)
+            saved_runs = _read_all(folders, settings, options.trust)
+            for saved in saved_runs:
+                stack.enter_context(locked(saved.run.path))
+            reproduced = _reproduced(saved_runs)
             _evaluate_all(reproduced)
             if options.across and reproduced:
                 _across(reproduced)
-            if len(reproduced) < len(trained_runs):
+            if len(reproduced) < len(saved_runs):
                 sys.exit(1)
     except KNOWN as error:
         fail(explained(error, overrides))
@@ -111,7 +111,7 @@ def _use_cores(runs):
 
 
 def _read_all(folders, settings, trust):
-    """A Trained for each folder; raises InputError for the first that cannot be evaluated."""
+    """The saved run in each folder; raises InputError for the first that cannot be evaluated."""
     loaded = {}
     return [_read(folder, settings, trust, loaded) for folder in folders]
 
@@ -124,10 +124,10 @@ def _read(folder, settings, trust, loaded):
         raise InputError(
             f"{folder}: its files are of format {run.format}, not {FORMAT}; train it again with this version"
         )
-    return _trained(run, folder, settings, trust, loaded)
+    return _saved(run, folder, settings, trust, loaded)
 
 
-def _trained(run, folder, settings, trust, loaded):
+def _saved(run, folder, settings, trust, loaded):
     from aejax.runs.folder import FINISHED
     from aejax.runs.job import Job
     from aejax.runs.reproduction import Trained
@@ -176,53 +176,53 @@ def _trained(run, folder, settings, trust, loaded):
     return Trained(run, job, new_job)
 
 
-def _reproduced(trained_runs):
+def _reproduced(saved_runs):
     """The runs whose parameters reproduce their metrics; for each other run a line on stderr says what differs."""
     from aejax.runs.reproduction import differences
 
     reproduced = []
-    for trained, difference in zip(trained_runs, differences(trained_runs), strict=True):
+    for saved, difference in zip(saved_runs, differences(saved_runs), strict=True):
         if difference is None:
-            reproduced.append(trained)
+            reproduced.append(saved)
             continue
-        problem = f"aejax: {trained.name}: its parameters do not reproduce its metrics, so nothing is added"
+        problem = f"aejax: {saved.name}: its parameters do not reproduce its metrics, so nothing is added"
         print(f"{problem}: {difference}", file=sys.stderr)
     return reproduced
 
 
-def _evaluate_all(trained_runs):
+def _evaluate_all(saved_runs):
     """Evaluates the runs with the requested settings, and adds the results to each run's files."""
     from aejax.evaluation.usefulness import usefulness
     from aejax.runs.reproduction import measured
 
     cache = {}
-    results = measured(trained_runs, [trained.asked.experiment for trained in trained_runs])
-    for trained, (metrics, z_NxZ, details) in zip(trained_runs, results, strict=True):
-        experiment, useful = trained.asked.experiment, None
+    results = measured(saved_runs, [saved.asked.experiment for saved in saved_runs])
+    for saved, (metrics, z_NxZ, details) in zip(saved_runs, results, strict=True):
+        experiment, useful = saved.asked.experiment, None
         if "usefulness" in experiment.evaluate.groups and experiment.form.classes > 1:
-            useful = usefulness(experiment, trained.params, trained.asked.dataset.arrays(), cache)
-        _add(trained, metrics, z_NxZ, details, useful)
+            useful = usefulness(experiment, saved.params, saved.asked.dataset.arrays(), cache)
+        _add(saved, metrics, z_NxZ, details, useful)
 
 
-def _add(trained, metrics, z_NxZ, details, useful):
+def _add(saved, metrics, z_NxZ, details, useful):
     """Adds metrics and details to a run's files; recorded metrics are kept, and reported where they differ."""
     from aejax.runs.record import found
 
-    new, evaluation = found(trained.asked, metrics, z_NxZ, details)
+    new, evaluation = found(saved.asked, metrics, z_NxZ, details)
     if useful is not None:
         evaluation["usefulness"] = useful
         for name, values in useful.items():
             new |= {f"usefulness/{name}_{key}": values[key] for key in ("accuracy", "bytes")}
-    _write(trained, new, evaluation)
+    _write(saved, new, evaluation)
 
 
-def _write(trained, new, evaluation):
-    run, old = trained.run, trained.run.metrics
+def _write(saved, new, evaluation):
+    run, old = saved.run, saved.run.metrics
     new = {name: value if math.isfinite(value) else None for name, value in new.items()}
     for name in sorted(old.keys() & new.keys()):
         if not _agree(old[name], new[name]):
             print(
-                f"{trained.name}: {name} is {old[name]} in metrics.json and {new[name]} now; the recorded value is kept"
+                f"{saved.name}: {name} is {old[name]} in metrics.json and {new[name]} now; the recorded value is kept"
             )
     added = {name: value for name, value in new.items() if name not in old}
     whole = dict(sorted((old | added).items()))
@@ -231,10 +231,10 @@ def _write(trained, new, evaluation):
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
     merged |= {key: before.get(key, {}) | evaluation[key] for key in ("cross_data",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    again = {"at": now, "added": len(added), **trained.asked.experiment.evaluate.described}
+    again = {"at": now, "added": len(added), **saved.asked.experiment.evaluate.described}
     whole = {name: math.nan if value is None else value for name, value in whole.items()}
     run.write_again(whole, evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
-    print(f"{trained.name}: {len(added)} metrics added, {len(old)} were there")
+    print(f"{saved.name}: {len(added)} metrics added, {len(old)} were there")
 
 
 def _agree(old, new):
@@ -243,27 +243,27 @@ def _agree(old, new):
     return math.isclose(old, new, rel_tol=SAME, abs_tol=1e-6)
 
 
-def _across(trained_runs):
+def _across(saved_runs):
     """Prints the error of each run on the test examples of every run's data set, and records it."""
     import jax
 
     from aejax.evaluation.passes import reconstructed
 
-    sets = {dataset_key(trained.job.dataset): trained.job.dataset for trained in trained_runs}
+    sets = {dataset_key(saved.job.dataset): saved.job.dataset for saved in saved_runs}
     error = jax.jit(lambda experiment, params, x: ((reconstructed(experiment, params, x) - x) ** 2).mean())
     print("\nmean squared error, test examples of")
     for key, dataset in sets.items():
         labels = f", labels {', '.join(dataset.label_names)}" if dataset.label_names else ""
         print(f"  {key}: {len(dataset.test.x):,} examples{labels}")
-    for trained in trained_runs:
-        form, row = trained.job.experiment.form, {}
+    for saved in saved_runs:
+        form, row = saved.job.experiment.form, {}
         for key, dataset in sets.items():
             if dataset.form.shape == form.shape and (dataset.kind == "real") == (form.kind == "real"):
                 x_NxP = dataset.form.scaled(dataset.test.x.reshape(len(dataset.test.x), -1))
-                row[key] = float(str(np.float32(error(trained.job.experiment, trained.params, x_NxP))))
-        print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {trained.name}")
+                row[key] = float(str(np.float32(error(saved.job.experiment, saved.params, x_NxP))))
+        print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {saved.name}")
         sources = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
-        _write(trained, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": sources})
+        _write(saved, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": sources})
 
 
 def dataset_key(dataset):
