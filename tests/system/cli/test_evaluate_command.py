@@ -281,7 +281,7 @@ def _break(name):
     [
         ("missing", "holds no params.safetensors; name the complete folder of a run"),
         ("damaged", "params.safetensors: cannot be read"),
-        ("unfinished", "its status is running; only completed or diverged runs can be evaluated"),
+        ("unfinished", "its status is running; must be completed or diverged"),
         ("older", "was trained with aejax 0.0.1; evaluate it with that version"),
         ("evaluated_otherwise", "run.json: cannot be read (evaluation is [1, 2]; must be a mapping)"),
         ("newer", "its files are of format 99, not 3; train it again with this version"),
