@@ -12,13 +12,13 @@ if TYPE_CHECKING:
 
 
 def train(dataset: "Dataset", *overrides: str) -> "Run":
-    """Trains on an `aejax.data.Dataset` and gives the Run: `aejax.train(Dataset(train=x), "model=vae", "seed=3")`."""
-    from aejax.runs.entry import train  # imports jax, which --help does without
+    """Trains on an `aejax.data.Dataset`; returns the Run: `aejax.train(Dataset(train=x), "model=vae", "seed=3")`."""
+    from aejax.runs.entry import train  # imports jax, which --help does not need
 
     return train(dataset, *overrides)
 
 
-# Where Hydra looks for plugins: a namespace package that a checkout, an editable install and a wheel all have.
+# Where Hydra looks for plugins: a namespace package, in a checkout, an editable install and a wheel alike.
 _PLUGINS = str(Path(__file__).parent / "_plugins")
 if _PLUGINS not in sys.path:
     sys.path.append(_PLUGINS)

@@ -1,4 +1,4 @@
-"""python -m aejax.data: the data sets that there are. In Python: what a data set of one's own is made of."""
+"""python -m aejax.data: lists, describes and prepares data sets. In Python: the parts of your own data set."""
 
 from aejax.cli.data import main
 from aejax.datasets.dataset import Dataset, Split

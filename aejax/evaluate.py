@@ -1,4 +1,4 @@
-"""python -m aejax.evaluate: finished runs measured again."""
+"""python -m aejax.evaluate: evaluates finished runs again."""
 
 from aejax.cli.evaluate import main
 

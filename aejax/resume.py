@@ -1,4 +1,4 @@
-"""python -m aejax.resume: a run or a sweep that was cut off goes on where it was."""
+"""python -m aejax.resume: resumes a run or a sweep that was interrupted."""
 
 from aejax.cli.resume import main
 

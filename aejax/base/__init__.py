@@ -1,5 +1,5 @@
-"""The ground floor: what every other room needs, and what knows nothing of autoencoders.
+"""What every other package needs, and what knows nothing about autoencoders.
 
-In: paths, arrays, keys. Out: whole files, random keys, sums in parts, errors that fit in one line.
+In: paths, arrays, keys. Out: files written whole, random keys, sums over chunks, errors in one line.
 Imports: compat.
 """

@@ -1,7 +1,7 @@
 """Named arrays as the bytes of one file, .npz or .safetensors, and back.
 
-The one place where a run's arrays become bytes. Nothing is unpickled, and what a file announces is held against what
-it can hold before memory is taken for it.
+The only place where a run's arrays become bytes. Nothing is unpickled, and the size that a file announces is checked
+against what it can hold before memory is allocated.
 """
 
 import io
@@ -16,7 +16,7 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors import numpy as safetensors
 
-DEFLATED = 1032  # bytes that one byte of a deflated file becomes at the most
+DEFLATED = 1032  # bytes that one byte of a deflated file expands to at most
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, RecursionError, MemoryError,
@@ -25,14 +25,14 @@ DAMAGE = (
 
 
 def contiguous(arrays):
-    """The arrays with their elements in the order of their indices: safetensors >= 0.8 writes the buffer of a view.
+    """The arrays in C order, because safetensors >= 0.8 writes the underlying buffer of a view.
 
     Raises ValueError for Python objects.
     """
     plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     objects = [name for name, array in plain.items() if array.dtype.hasobject]
     if objects:
-        raise ValueError(f"{objects[0]} holds Python objects; must be numbers or texts")
+        raise ValueError(f"{objects[0]} holds Python objects; must hold numbers or texts")
     return plain
 
 
@@ -44,9 +44,9 @@ def npz(arrays):
 
 
 def from_npz(file, packed=False):
-    """{name: array} of an open .npz file; raises ValueError where it is damaged or holds less than it announces.
+    """{name: array} of an open .npz file; raises ValueError if it is damaged or holds less than it announces.
 
-    Only one that may be `packed`, which a run's never are, can take more memory than it is long.
+    Only a file that may be `packed` (compressed; a run's files never are) can take more memory than its length.
     """
     try:
         size = file.seek(0, io.SEEK_END)
@@ -60,7 +60,7 @@ def from_npz(file, packed=False):
 
 
 def _array(archive, member, packed):
-    """The array of one member of a zip archive whose length is checked first."""
+    """The array of one member of a zip archive, after a check of its length."""
     growth = {zipfile.ZIP_STORED: 1} | ({zipfile.ZIP_DEFLATED: DEFLATED} if packed else {})
     if member.compress_type not in growth:
         raise ValueError(f"{member.filename} is compressed")
@@ -85,7 +85,7 @@ def tensors(arrays):
 
 
 def from_tensors(data):
-    """{name: array} of a .safetensors file's bytes; raises ValueError where it is damaged."""
+    """{name: array} of a .safetensors file's bytes; raises ValueError if it is damaged."""
     try:
         return safetensors.load(data)
     except DAMAGE as error:
@@ -93,13 +93,13 @@ def from_tensors(data):
 
 
 def differing(arrays, others):
-    """The names of arrays that are not the same in both, to the last bit."""
+    """The names of arrays that are not bitwise equal in both, or are in only one of them."""
     names = sorted(arrays.keys() | others.keys())
     return [name for name in names if not _same(arrays.get(name), others.get(name))]
 
 
-def _same(one, other):
-    if one is None or other is None:
+def _same(first, second):
+    if first is None or second is None:
         return False
-    one, other = np.asarray(one), np.asarray(other)
-    return (one.shape, one.dtype) == (other.shape, other.dtype) and one.tobytes() == other.tobytes()
+    first, second = np.asarray(first), np.asarray(second)
+    return (first.shape, first.dtype) == (second.shape, second.dtype) and first.tobytes() == second.tobytes()

@@ -1,14 +1,14 @@
-"""Many examples, a part at a time, so that what is computed of them takes little memory."""
+"""Computes over many examples in chunks, to save memory."""
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
-ROWS = 2000  # examples of a part; divides the sizes of most standard sets
+ROWS = 2000  # examples per chunk; divides the sizes of most standard sets
 
 
 def summed(function, x_NxP):
-    """The sum of `function`(part [B, P]) over parts of the examples; any pytree of arrays."""
+    """The sum of `function`(x [B, P]) over chunks of the examples [N, P]; any pytree of arrays."""
     parts, rest = divmod(x_NxP.shape[0], ROWS)
     if not parts:
         return function(x_NxP)
@@ -21,15 +21,15 @@ def summed(function, x_NxP):
 
 
 def mapped(function, x_NxP):
-    """`function`(part [B, P], its number) -> [B, …] of all parts of the examples, [N, …]; any pytree of these."""
+    """`function`(x [B, P], index of the chunk) -> [B, …] over all chunks, concatenated to [N, …]; any pytree."""
     parts, rest = divmod(x_NxP.shape[0], ROWS)
     if not parts:
         return function(x_NxP, 0)
 
-    def one(index):
+    def result_of(index):
         return function(lax.dynamic_slice_in_dim(x_NxP, index * ROWS, ROWS), index)
 
-    made = jax.tree.map(lambda each: each.reshape(-1, *each.shape[2:]), lax.map(one, jnp.arange(parts)))
+    results = jax.tree.map(lambda result: result.reshape(-1, *result.shape[2:]), lax.map(result_of, jnp.arange(parts)))
     if not rest:
-        return made
-    return jax.tree.map(lambda *both: jnp.concatenate(both), made, function(x_NxP[-rest:], parts))
+        return results
+    return jax.tree.map(lambda *pair: jnp.concatenate(pair), results, function(x_NxP[-rest:], parts))

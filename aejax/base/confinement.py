@@ -1,6 +1,6 @@
-"""What a command may do that came with somebody's folder: write below it, run aejax's own code, use no network.
+"""Limits on a command from somebody else's folder: it writes only below it, runs only aejax's code, uses no network.
 
-The user's own caches (decoded data, compiled programs) stay in use: nothing in a folder decides where they are.
+The user's own caches (decoded data, compiled programs) stay in use: nothing in a folder can change where they are.
 """
 
 import contextlib
@@ -12,21 +12,21 @@ from aejax.base.errors import InputError
 from aejax.compat import wandb_compat
 
 OWN = ("aejax",)  # modules whose classes such a command may name
-WAY_OUT = "must be inside, or trusted with --trust"
+WAY_OUT = "keep it inside, or add --trust"
 
 _folders: tuple[Path, ...] | None = None  # resolved; None: this process is not confined
 
 
 class NotTrusted(InputError):
-    """What a folder asks for goes beyond it."""
+    """A folder asks for something that needs --trust."""
 
 
 @contextlib.contextmanager
 def confined(*folders):
-    """While this is open, the process writes only below `folders` and imports nothing from there; not nested."""
+    """Within this context the process writes only below `folders` and imports nothing from them; not reentrant."""
     global _folders
     _folders, before = tuple(_resolved(folder) for folder in folders), list(sys.path)
-    places = [each or os.getcwd() for each in before]  # '' would follow the process to where a record sends it
+    places = [entry or os.getcwd() for entry in before]  # '' would follow the process to the recorded folder
     sys.path[:] = [place for place in places if _is_own(place) or not is_inside(place)]
     try:
         yield
@@ -40,19 +40,19 @@ def is_confined():
 
 
 def is_inside(path):
-    """Whether `path`, links resolved, may be written: always, unless the process is confined."""
+    """Whether the process may write to `path`, links resolved: always, unless it is confined."""
     return _folders is None or any(_resolved(path).is_relative_to(folder) for folder in _folders)
 
 
 def can_enter(path):
-    """Whether a command may go to `path`, a folder that a record names: to none that came with the record."""
+    """Whether a command may change to `path`, a recorded folder: not to one that came with the record."""
     return os.path.isdir(path) and (_folders is None or not is_inside(path))
 
 
 def check_inside(path, key):
     """Raises NotTrusted where `path`, which the setting `key` names, may not be written."""
     if _folders is not None and "${" in str(path):  # Hydra resolves some places twice
-        raise NotTrusted(f"{key}={path}: must be a place without ${{, or trusted with --trust")
+        raise NotTrusted(f"{key}={path}: has ${{ in it; write the place out, or add --trust")
     if not is_inside(path):
         raise NotTrusted(f"{key}={path}: is outside of {_folders[0]}; {WAY_OUT}")
 
@@ -64,10 +64,10 @@ def check_places(folder, subfolder, key):
         check_inside(Path(folder) / subfolder, "hydra.output_subdir")
 
 
-def check_outside(path, key, own):
-    """Raises NotTrusted where `path`, which the setting `key` names, came with the folder and is not in the `own`."""
-    if _folders is not None and is_inside(path) and not is_below(path, own):
-        raise NotTrusted(f"{key}={path}: came with {_folders[0]}; must be elsewhere, or trusted with --trust")
+def check_outside(path, key, exempt):
+    """Raises NotTrusted where `path`, which the setting `key` names, came with the folder, unless it is in `exempt`."""
+    if _folders is not None and is_inside(path) and not is_below(path, exempt):
+        raise NotTrusted(f"{key}={path}: came with {_folders[0]}; use one elsewhere, or add --trust")
 
 
 def is_below(path, folder):
@@ -86,17 +86,17 @@ def check_links(folder):
                 raise NotTrusted(f"{path}: is a link to {_resolved(path)}, outside of {top}; {WAY_OUT}")
 
 
-def check_trusted(what):
-    """Raises NotTrusted for `what`, a setting and what it would do, where the process is confined."""
+def check_trusted(action):
+    """Raises NotTrusted if the process is confined; `action` names a setting and what it would do."""
     if is_confined():
-        raise NotTrusted(f"{what}, as {_folders[0]} asks; must be trusted with --trust")
+        raise NotTrusted(f"{action}, as {_folders[0]} asks; add --trust to allow it")
 
 
 def _is_own(place):
-    """Whether `place` is of this Python or of aejax, where those themselves stand below a folder."""
-    own = (_resolved(each) for each in (sys.prefix, sys.base_prefix, Path(__file__).parents[1]))
-    return any(is_inside(each) and _resolved(place).is_relative_to(each) for each in own)
+    """Whether `place` belongs to this Python or to aejax, where these lie below a confined folder themselves."""
+    folders = (_resolved(folder) for folder in (sys.prefix, sys.base_prefix, Path(__file__).parents[1]))
+    return any(is_inside(folder) and _resolved(place).is_relative_to(folder) for folder in folders)
 
 
 def _resolved(path):
-    return Path(os.path.realpath(path))  # Path.resolve raises where links go round in circles
+    return Path(os.path.realpath(path))  # Path.resolve raises on circular links

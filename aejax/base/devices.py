@@ -1,4 +1,4 @@
-"""What there is to compute on: cores and memory, the same each time that they are asked for."""
+"""Cores and memory that this process may use; the answers do not change while it runs."""
 
 import functools
 import os
@@ -9,55 +9,55 @@ import jax
 from aejax.base.errors import InputError
 from aejax.compat import jax_compat
 
-GROUPS = Path("/proc/self/cgroup")  # the control groups of this process, those of a container or a batch job among them
+GROUPS = Path("/proc/self/cgroup")  # the control groups of this process, such as a container's or a batch job's
 TREES = {"": ("/sys/fs/cgroup", "memory.max"), "memory": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")}  # v2, v1
 
 
 def cores():
-    """How many CPU cores this process may use."""
+    """The number of CPU cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def memory():
-    """Bytes that all devices have in total, however much of it is in use."""
+    """The memory of all devices together in bytes, free or in use."""
     device = jax.devices()[0]
     return host_memory() if device.platform == "cpu" else len(jax.devices()) * jax_compat.bytes_limit(device)
 
 
 @functools.cache
 def host_memory():
-    """Bytes that the machine has, or that this process may use of them."""
+    """The memory of the machine in bytes, or less if this process is limited."""
     return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits()])
 
 
 def limits(groups=GROUPS, trees=TREES):
-    """The limits in bytes of this process's control groups and of those above them; none where there are no groups."""
-    found = []
+    """The limits in bytes of this process's control groups and their parents; empty without control groups."""
+    bounds = []
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, place = line.split(":", 2)
-        for root, name in (trees[each] for each in controllers.split(",") if each in trees):
+        for root, name in (trees[controller] for controller in controllers.split(",") if controller in trees):
             folder = Path(root, place.lstrip("/"))
-            for path in (each / name for each in (folder, *folder.parents) if each.is_relative_to(root)):
+            for path in (level / name for level in (folder, *folder.parents) if level.is_relative_to(root)):
                 text = path.read_text().strip() if path.is_file() else "max"
-                found += [] if text == "max" else [int(text)]
-    return found
+                bounds += [] if text == "max" else [int(text)]
+    return bounds
 
 
-def check_memory(needed, told, allowed):
-    """Raises InputError where the host cannot hold `needed` bytes: `told` begins the line, `allowed` ends it."""
+def check_memory(needed, subject, allowed):
+    """Raises InputError if the host has less than `needed` bytes: `subject` begins the line, `allowed` ends it."""
     if needed > host_memory():
         sizes = f"takes {size(needed)} of memory, and there are {size(host_memory())}"
-        raise InputError(f"{told}: {sizes}; must be {allowed}")
+        raise InputError(f"{subject}: {sizes}; must be {allowed}")
 
 
 def lack_of_memory(error, smaller):
-    """What to say of an exception that tells of too little memory, None of any other; `smaller` names what helps."""
-    told = jax_compat.lack_of_memory(error)
+    """The message for an out-of-memory exception, None for any other; `smaller` names what to reduce."""
+    message = jax_compat.lack_of_memory(error)
     if isinstance(error, MemoryError):
-        told = (str(error).splitlines() or ["MemoryError"])[0]
-    return None if told is None else f"takes more memory than there is ({told.rstrip('.')}); reduce {smaller}"
+        message = (str(error).splitlines() or ["MemoryError"])[0]
+    return None if message is None else f"takes more memory than there is ({message.rstrip('.')}); reduce {smaller}"
 
 
 def size(count):
-    """A number of bytes in words."""
+    """A number of bytes as MiB or GiB."""
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"

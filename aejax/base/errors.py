@@ -1,25 +1,25 @@
-"""What goes wrong and is told in one line. Imports nothing, so that the command line stays quick."""
+"""Errors that are reported in one line. Imports nothing heavy, so that the command line starts quickly."""
 
 import difflib
 import errno
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message names the key, the value and what is allowed."""
+    """The user's input cannot be used; the message names the key, the value and what is allowed."""
 
 
 class NoSpace(InputError):
-    """A disk is full; the message says what is kept, and how to go on."""
+    """A disk is full; the message says what is kept and how to resume."""
 
 
 def is_full(error):
-    """Whether an exception tells of a full disk or a used-up quota, itself or by what it was raised from."""
+    """Whether an exception, or one of its causes, reports a full disk or an exhausted quota."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or isinstance(error, NoSpace) or (error.__cause__ is not None and is_full(error.__cause__))
 
 
 def no_space(error, folder, progress=""):
-    """The NoSpace for an exception that tells of a full disk: what was not written, and how `folder` goes on."""
+    """The NoSpace for an exception of a full disk: what was not written, and how to resume `folder`."""
     while error.__cause__ is not None:
         error = error.__cause__
     where = (error.filename or folder) if isinstance(error, OSError) else error
@@ -28,15 +28,15 @@ def no_space(error, folder, progress=""):
 
 
 def matches(word, known):
-    """The clause that names what `word` may have meant, empty where nothing known is near."""
-    found = difflib.get_close_matches(str(word), [str(name) for name in known], n=3)
-    return f"did you mean {' or '.join(found)}? " if found else ""
+    """The clause that suggests known names close to `word`; empty if there are none."""
+    close = difflib.get_close_matches(str(word), [str(name) for name in known], n=3)
+    return f"did you mean {' or '.join(close)}? " if close else ""
 
 
 def near(word, known):
-    """The clause that names what `word` may have meant and all that is known, for the end of a message."""
+    """The clause that suggests names close to `word` and lists all known ones, for the end of a message."""
     return f"{matches(word, known)}known: {', '.join(sorted(str(name) for name in known)) or 'none'}"
 
 
 class JobFailed(Exception):
-    """A job of a sweep could not be run; the sweep's summary has told why."""
+    """A job of a sweep failed; the sweep's summary has said why."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, how those of anybody are opened, and folders that one process is at work in."""
+"""Files that are written whole or not at all, safe opening of foreign files, and locks on folders."""
 
 import contextlib
 import errno
@@ -16,9 +16,9 @@ LOCK = ".lock"
 
 
 def write_whole(path, content, lasting=True):
-    """Writes text or bytes to `path`: under another name first, so that the file is whole or what it was.
+    """Writes text or bytes to `path` by way of a temporary file, so that it holds either the new content or the old.
 
-    That holds when the process is killed; where it is `lasting`, which costs a millisecond, also when the power fails.
+    That holds when the process is killed; with `lasting`, which costs a millisecond, also when the power fails.
     """
     path = Path(path)
     part = f"{path.parent}/.{path.name}.{os.getpid()}.part"
@@ -37,7 +37,7 @@ def write_whole(path, content, lasting=True):
 
 
 def regular(path):
-    """An open file of bytes; raises InputError for what is no regular file, which may wait or never end."""
+    """Opens a regular file for reading bytes; raises InputError for any other, which might block or never end."""
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
@@ -46,33 +46,33 @@ def regular(path):
 
 
 def octets(path, most):
-    """The bytes of a regular file; raises InputError where there are more than `most`."""
+    """The bytes of a regular file; raises InputError if there are more than `most`."""
     with regular(path) as file:
-        found = file.read(most + 1)
-    if len(found) > most:
+        data = file.read(most + 1)
+    if len(data) > most:
         raise InputError(f"{path}: cannot be read (has more than {most:,} bytes)")
-    return found
+    return data
 
 
 def _opened(path):
-    """A new file, in a folder that is made where it is missing: one call of the system where it is not."""
+    """Opens a new file and creates its folder if that is missing; a single system call if it is not."""
     try:
         return open(path, "xb")
     except FileNotFoundError:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:  # of a killed process, or a link that somebody made
+    except FileExistsError:  # left by a killed process, or a link
         Path(path).unlink()
     return open(path, "xb")
 
 
 def remove_parts(folder):
-    """Removes what a killed process was writing in `folder`."""
+    """Removes the temporary files that a killed process left in `folder`."""
     for part in Path(folder).glob(".*.part"):
         part.unlink(missing_ok=True)
 
 
 def set_aside(path):
-    """Gives a broken file a new name beside its old one, and returns that."""
+    """Renames a broken file within its folder; returns the new path."""
     path = Path(path)
     names = (path.with_name(f"{path.name}.broken{number or ''}") for number in itertools.count())
     free = next(name for name in names if not name.exists())
@@ -81,8 +81,8 @@ def set_aside(path):
 
 
 def check_free(folder):
-    """Raises InputError where another process is at work in the `folder` of a run or a sweep."""
-    # Not by filelock, which would make the file where there is none, and needs one that it may write to.
+    """Raises InputError if another process is using the `folder` of a run or a sweep."""
+    # Without filelock, which would create a missing file and needs write permission.
     with contextlib.suppress(FileNotFoundError, NotADirectoryError), regular(Path(folder) / LOCK) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -92,25 +92,25 @@ def check_free(folder):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Keeps other processes out of the `folder` of a run or a sweep; raises InputError where one is at work in it.
+    """Locks the `folder` of a run or a sweep; raises InputError if another process is using it.
 
-    The lock dies with its owner.
+    The lock is released when its owner exits, however it does.
     """
     path = Path(folder) / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        hold = acquired(path, timeout=0.1)  # in which an owner that is about to leave removes its file
+        hold = acquired(path, timeout=0.1)  # long enough for an owner that is finishing to remove its file
     except Timeout:
         raise _taken(folder) from None
     with hold:
         try:
             yield
         finally:
-            path.unlink(missing_ok=True)  # while it is held: filelock does not take a file that is no longer there
+            path.unlink(missing_ok=True)  # while held: filelock does not acquire a file that has been removed
 
 
 def acquired(path, timeout=-1):
-    """A lock file that is held until its `with` or its owner ends; raises Timeout, InputError where it is a link."""
+    """A lock file, held until its `with` or its process ends; raises Timeout, or InputError if it is a link."""
     try:
         return FileLock(path, timeout=timeout, fallback_to_soft=False).acquire()
     except OSError as error:

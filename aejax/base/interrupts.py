@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, as an event that a training looks at."""
+"""Ctrl-C and SIGTERM, as an event that training checks."""
 
 import contextlib
 import threading
@@ -7,11 +7,11 @@ import threading
 class Stop(threading.Event):
     """Set by Ctrl-C and SIGTERM, because a library's callback may swallow KeyboardInterrupt."""
 
-    is_awaited = False  # a training looks at it at each log point, to leave a checkpoint first
+    is_awaited = False  # training checks the event at each log point, and writes a checkpoint first
 
     @contextlib.contextmanager
     def awaited(self):
-        """What is inside looks at it often; then the signal waits for that, and raises nothing."""
+        """Within this context, which checks the event often, a signal only sets it and raises nothing."""
         self.is_awaited = True
         try:
             yield
@@ -20,7 +20,7 @@ class Stop(threading.Event):
 
     @contextlib.contextmanager
     def held(self):
-        """A signal waits for what is inside, which an exception would break, and interrupts after it."""
+        """Delays a signal to the end of this context, which an exception would break."""
         with self.awaited():
             yield
         if self.is_set():

@@ -1,4 +1,4 @@
-"""Random keys, derived and never threaded: a new use of randomness changes no other draw."""
+"""Random keys, derived instead of threaded: a new use of randomness changes no other draw."""
 
 import enum
 
@@ -15,20 +15,20 @@ class Purpose(enum.IntEnum):
     ORDER = 3  # of the training examples
     NOISE = 4
     POSTERIOR = 5
-    RESTORE = 6  # from here on the yardstick's own, the same for every run
+    RESTORE = 6  # from here on those of the evaluation, the same for every run
     COPIES_FIT = 7
     COPIES_SCORE = 8
     ELBO = 9
     SAMPLES = 10
     BINARIZE = 11  # also of a run: the draws of binarize=dynamic
-    TRAINING = 12  # of the nets: what drops out
+    TRAINING = 12  # of the nets: dropout
     PENALTY = 13
     COPIES_VALID = 14
     CLUSTERS = 15
     NLL = 16
     GENERATED = 17
     TWO_SAMPLES = 18
-    PRETRAIN = 19  # of a run: what layers draw that learn alone
+    PRETRAIN = 19  # of a run: draws of layers in layer-wise pretraining
 
 
 def key_for(seed, purpose, step=0):

@@ -4,11 +4,11 @@ import json
 
 import yaml
 
-LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same of YAML, the one in C ten times as fast
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same YAML; the C loader is ten times as fast
 
 
 def dotted(node, prefix=""):
-    """(name, value) of all that is in a dict of dicts; what is empty is not in it."""
+    """(dotted name, value) of each leaf in a dict of dicts; empty dicts have none."""
     for name, value in node.items():
         if isinstance(value, dict):
             yield from dotted(value, f"{prefix}{name}.")
@@ -17,5 +17,5 @@ def dotted(node, prefix=""):
 
 
 def shown(value):
-    """A value as one would write it in an override."""
+    """A value as it is written in an override."""
     return json.dumps(value, ensure_ascii=False) if isinstance(value, (dict, list, bool, type(None))) else str(value)

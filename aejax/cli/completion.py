@@ -39,7 +39,7 @@ def answer(action, line):
 
 
 def candidates(words, word):
-    """What `word` may become after these words, sorted; a space at the end where it is complete."""
+    """The completions of `word` after these words, sorted; a complete one ends with a space."""
     if words and words[-1] in VALUES:
         return [f"{value} " for value in VALUES[words[-1]] if value.startswith(word)]
     if word.startswith("-"):
@@ -48,8 +48,8 @@ def candidates(words, word):
     known = groups(places)
     sign = word[: len(word) - len(word.lstrip("+~"))]
     key, equals, value = word[len(sign) :].partition("=")
-    given = (entry.lstrip("+").split("=", 1) for entry in words if "=" in entry)
-    chosen = {group: name.split(",")[0] for group, name in given if group in known}
+    pairs = (entry.lstrip("+").split("=", 1) for entry in words if "=" in entry)
+    chosen = {group: name.split(",")[0] for group, name in pairs if group in known}
     if equals and key in known:
         before = value[: value.rfind(",") + 1]
         return sorted(f"{sign}{key}={before}{name} " for name in known[key] if f"{before}{name}".startswith(value))
@@ -57,19 +57,19 @@ def candidates(words, word):
         written = _value(key, chosen, places)
         return [f"{sign}{key}={written} "] if written and not value else []
     names = hints.keys(chosen, places)
-    inner = {name.rpartition(".")[0] for name in names}  # no value of their own, unless they are groups
+    inner = {name.rpartition(".")[0] for name in names}  # mappings, which have no value, unless they are groups
     names = {f"{name}=" for name in {*names, *known} if name in known or name not in inner}
     return sorted({f"{sign}{_next(name, key)}" for name in names if name.startswith(key)})
 
 
 def _next(name, begun):
-    """`name` up to the next point after what is begun."""
+    """`name` up to the next dot after what is typed already."""
     point = name.find(".", len(begun))
     return name if point < 0 else name[: point + 1]
 
 
 def _value(key, chosen, places=(CONF,)):
-    """What a setting is where nobody sets it, as conf/ writes it."""
+    """The default of a setting, as conf/ writes it."""
     entries = common()
     for group, name in hints.all_chosen(chosen, places).items():
         if name in groups(places).get(group, ()):

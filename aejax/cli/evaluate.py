@@ -1,4 +1,4 @@
-"""python -m aejax.evaluate RUN…: finished runs are measured again, without training."""
+"""python -m aejax.evaluate RUN…: evaluates finished runs again, without training."""
 
 import argparse
 import contextlib
@@ -23,20 +23,20 @@ from aejax.cli.parsing import Parser, fail
 from aejax.config.explain import CONF, KNOWN, explained
 from aejax.runs import contents
 
-USE = """all that there is:       python -m aejax.evaluate RUN RUN2
+USE = """all metrics:             python -m aejax.evaluate RUN RUN2
 some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* groups=[nll,generation] samples=5000
-error on others' data:   python -m aejax.evaluate RUN RUN2 --across
+error on other data:     python -m aejax.evaluate RUN RUN2 --across
 
 Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; with groups=... no robust/* is measured,
-unless noise=grid asks for it. What metrics.json already holds stays.
-First each run's own numbers are computed again; one whose parameters do not give them is left as it is."""
+unless noise=grid asks for it. Metrics that metrics.json already holds are kept.
+First each run's own metrics are computed again; a run whose parameters do not reproduce them is left unchanged."""
 SAME = 1e-4  # relative difference up to which two evaluations of one run agree
 
 
 def main(words=None):
-    """The command; exit status 0, 1 for a run that does not give its own numbers, 2 for a wrong input.
+    """The command; exit status 0, 1 where a run does not reproduce its own metrics, 2 for a wrong input.
 
-    A wrong input ends it before anything is compiled or written.
+    A wrong input is refused before anything is compiled or written.
     """
     parser = Parser(
         "python -m aejax.evaluate",
@@ -49,27 +49,27 @@ def main(words=None):
     parser.add_argument(
         "--trust", action="store_true", help="read classes that are not aejax's own, prepare or download data"
     )
-    asked = parser.parse_intermixed_args(words)
-    folders = [Path(word) for word in asked.words if "=" not in word or Path(word).exists()]
-    overrides = [word for word in asked.words if Path(word) not in folders]
+    options = parser.parse_intermixed_args(words)
+    folders = [Path(word) for word in options.words if "=" not in word or Path(word).exists()]
+    overrides = [word for word in options.words if Path(word) not in folders]
     try:
         if not folders:
-            raise InputError("no run is named; name at least one folder of a run")
+            raise InputError("no run is given; name at least one run folder")
         with contextlib.ExitStack() as stack:
-            if not asked.trust:
+            if not options.trust:
                 for folder in folders:
                     check_links(folder)
                 stack.enter_context(confined(*folders))
             settings = _settings(overrides)
             _use_cores(len(folders))
-            trained = _read_all(folders, settings, asked.trust)
-            for each in trained:
-                stack.enter_context(locked(each.run.path))
-            sound = _reproduced(trained)
-            _evaluate_all(sound)
-            if asked.across and sound:
-                _across(sound)
-            if len(sound) < len(trained):
+            saved_runs = _read_all(folders, settings, options.trust)
+            for saved in saved_runs:
+                stack.enter_context(locked(saved.run.path))
+            reproduced = _reproduced(saved_runs)
+            _evaluate_all(reproduced)
+            if options.across and reproduced:
+                _across(reproduced)
+            if len(reproduced) < len(saved_runs):
                 sys.exit(1)
     except KNOWN as error:
         fail(explained(error, overrides))
@@ -85,7 +85,7 @@ def main(words=None):
 
 
 def _settings(overrides):
-    """The settings of evaluate=full with these changes, as a plain dict; without its grid where groups are named."""
+    """The settings of evaluate=full with these overrides, as a dict; without its noise grid where groups are given."""
     known = {"groups", "noise", "samples"}
     for word in overrides:
         if word.startswith("what="):
@@ -111,7 +111,7 @@ def _use_cores(runs):
 
 
 def _read_all(folders, settings, trust):
-    """A Trained for each folder; raises InputError for the first that cannot be evaluated."""
+    """The saved run in each folder; raises InputError for the first that cannot be evaluated."""
     loaded = {}
     return [_read(folder, settings, trust, loaded) for folder in folders]
 
@@ -124,10 +124,10 @@ def _read(folder, settings, trust, loaded):
         raise InputError(
             f"{folder}: its files are of format {run.format}, not {FORMAT}; train it again with this version"
         )
-    return _trained(run, folder, settings, trust, loaded)
+    return _saved(run, folder, settings, trust, loaded)
 
 
-def _trained(run, folder, settings, trust, loaded):
+def _saved(run, folder, settings, trust, loaded):
     from aejax.runs.folder import FINISHED
     from aejax.runs.job import Job
     from aejax.runs.reproduction import Trained
@@ -137,90 +137,93 @@ def _trained(run, folder, settings, trust, loaded):
         raise InputError(f"{folder}: its status is {record['status']}; must be {' or '.join(FINISHED)}")
     version = record.get("versions", {}).get("aejax")
     if version != VERSION:
-        raise InputError(f"{folder}: is of aejax {version}; must be of {VERSION}, as this one is")
+        raise InputError(f"{folder}: was trained with aejax {version}; evaluate it with that version, not {VERSION}")
     for name in ("params.safetensors", "codes.npz", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml"):
         if not (run.path / name).exists():
-            raise InputError(f"{folder}: holds no {name}; must be the whole folder of a run")
+            raise InputError(f"{folder}: holds no {name}; name the complete folder of a run")
     try:
         config = contents.config(run.path / ".hydra" / "config.yaml")
         choices = contents.choices(run.path / ".hydra" / "hydra.yaml")
         if not choices:
-            raise ValueError("hydra.yaml tells no choices")
+            raise ValueError("hydra.yaml lists no choices")
         cwd = Path(contents.config(run.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
-        asked = copy.deepcopy(config)
-        asked.evaluate = settings
+        new_config = copy.deepcopy(config)
+        new_config.evaluate = settings
         sourceless = "_target_" not in config.data
     except InputError:
         raise
     except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError) as error:
         raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
     if sourceless:
-        raise InputError(f"{folder}: was trained on a Dataset of a program, which cannot be read again")
-    here = Path.cwd()
+        raise InputError(f"{folder}: was trained on a Dataset passed from Python, which cannot be loaded again")
+    current_folder = Path.cwd()
     try:
         if can_enter(cwd):  # relative paths in the configuration start there
             os.chdir(cwd)
     except OSError as error:
-        raise InputError(f"{folder}: was begun in {cwd}, which cannot be entered ({error.strerror})") from None
+        raise InputError(f"{folder}: was started in {cwd}, which cannot be entered ({error.strerror})") from None
     try:
-        job, asked = (
-            Job.read(each, choices, loaded, trusted=None if trust else ("aejax",)) for each in (config, asked)
+        job, new_job = (
+            Job.read(composed, choices, loaded, trusted=None if trust else ("aejax",))
+            for composed in (config, new_config)
         )
     except InputError as error:
         raise InputError(f"{folder}: {error}") from None
     finally:
-        os.chdir(here)
+        os.chdir(current_folder)
     if job.dataset.fingerprint != record.get("data", {}).get("fingerprint"):
         raise InputError(f"{folder}: its data have changed since it was trained")
-    return Trained(run, job, asked)
+    return Trained(run, job, new_job)
 
 
-def _reproduced(trained):
-    """The runs whose parameters give the numbers that they report; of the others a line says what differs."""
+def _reproduced(saved_runs):
+    """The runs whose parameters reproduce their metrics; for each other run a line on stderr says what differs."""
     from aejax.runs.reproduction import differences
 
-    sound = []
-    for each, difference in zip(trained, differences(trained), strict=True):
+    reproduced = []
+    for saved, difference in zip(saved_runs, differences(saved_runs), strict=True):
         if difference is None:
-            sound.append(each)
+            reproduced.append(saved)
             continue
-        told = f"aejax: {each.name}: its parameters do not give the numbers that it reports, so nothing is added"
-        print(f"{told}: {difference}", file=sys.stderr)
-    return sound
+        problem = f"aejax: {saved.name}: its parameters do not reproduce its metrics, so nothing is added"
+        print(f"{problem}: {difference}", file=sys.stderr)
+    return reproduced
 
 
-def _evaluate_all(trained):
-    """Measures runs by the settings that are asked for, and adds what is found to each run's files."""
+def _evaluate_all(saved_runs):
+    """Evaluates the runs with the requested settings, and adds the results to each run's files."""
     from aejax.evaluation.usefulness import usefulness
     from aejax.runs.reproduction import measured
 
-    kept = {}
-    results = measured(trained, [each.asked.experiment for each in trained])
-    for each, (metrics, z_NxZ, details) in zip(trained, results, strict=True):
-        experiment, useful = each.asked.experiment, None
+    cache = {}
+    results = measured(saved_runs, [saved.asked.experiment for saved in saved_runs])
+    for saved, (metrics, z_NxZ, details) in zip(saved_runs, results, strict=True):
+        experiment, useful = saved.asked.experiment, None
         if "usefulness" in experiment.evaluate.groups and experiment.form.classes > 1:
-            useful = usefulness(experiment, each.params, each.asked.dataset.arrays(), kept)
-        _add(each, metrics, z_NxZ, details, useful)
+            useful = usefulness(experiment, saved.params, saved.asked.dataset.arrays(), cache)
+        _add(saved, metrics, z_NxZ, details, useful)
 
 
-def _add(each, metrics, z_NxZ, details, useful):
-    """Adds metrics and findings to a run's files; what is there stays, and is told where it differs."""
+def _add(saved, metrics, z_NxZ, details, useful):
+    """Adds metrics and details to a run's files; recorded metrics are kept, and reported where they differ."""
     from aejax.runs.record import found
 
-    new, evaluation = found(each.asked, metrics, z_NxZ, details)
+    new, evaluation = found(saved.asked, metrics, z_NxZ, details)
     if useful is not None:
         evaluation["usefulness"] = useful
         for name, values in useful.items():
             new |= {f"usefulness/{name}_{key}": values[key] for key in ("accuracy", "bytes")}
-    _write(each, new, evaluation)
+    _write(saved, new, evaluation)
 
 
-def _write(each, new, evaluation):
-    run, old = each.run, each.run.metrics
+def _write(saved, new, evaluation):
+    run, old = saved.run, saved.run.metrics
     new = {name: value if math.isfinite(value) else None for name, value in new.items()}
     for name in sorted(old.keys() & new.keys()):
         if not _agree(old[name], new[name]):
-            print(f"{each.name}: {name} is {old[name]} there and {new[name]} now; stays as it is")
+            print(
+                f"{saved.name}: {name} is {old[name]} in metrics.json and {new[name]} now; the recorded value is kept"
+            )
     added = {name: value for name, value in new.items() if name not in old}
     whole = dict(sorted((old | added).items()))
     before = run.record.get("evaluation", {})
@@ -228,10 +231,10 @@ def _write(each, new, evaluation):
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
     merged |= {key: before.get(key, {}) | evaluation[key] for key in ("cross_data",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    again = {"at": now, "added": len(added), **each.asked.experiment.evaluate.described}
+    again = {"at": now, "added": len(added), **saved.asked.experiment.evaluate.described}
     whole = {name: math.nan if value is None else value for name, value in whole.items()}
     run.write_again(whole, evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
-    print(f"{each.name}: {len(added)} metrics added, {len(old)} were there")
+    print(f"{saved.name}: {len(added)} metrics added, {len(old)} were there")
 
 
 def _agree(old, new):
@@ -240,29 +243,29 @@ def _agree(old, new):
     return math.isclose(old, new, rel_tol=SAME, abs_tol=1e-6)
 
 
-def _across(trained):
-    """The error of each run on the test examples of every data set among the runs, a matrix; added to the records."""
+def _across(saved_runs):
+    """Prints the error of each run on the test examples of every run's data set, and records it."""
     import jax
 
     from aejax.evaluation.passes import reconstructed
 
-    sets = {dataset_key(each.job.dataset): each.job.dataset for each in trained}
+    sets = {dataset_key(saved.job.dataset): saved.job.dataset for saved in saved_runs}
     error = jax.jit(lambda experiment, params, x: ((reconstructed(experiment, params, x) - x) ** 2).mean())
     print("\nmean squared error, test examples of")
     for key, dataset in sets.items():
         labels = f", labels {', '.join(dataset.label_names)}" if dataset.label_names else ""
         print(f"  {key}: {len(dataset.test.x):,} examples{labels}")
-    for each in trained:
-        form, row = each.job.experiment.form, {}
+    for saved in saved_runs:
+        form, row = saved.job.experiment.form, {}
         for key, dataset in sets.items():
             if dataset.form.shape == form.shape and (dataset.kind == "real") == (form.kind == "real"):
                 x_NxP = dataset.form.scaled(dataset.test.x.reshape(len(dataset.test.x), -1))
-                row[key] = float(str(np.float32(error(each.job.experiment, each.params, x_NxP))))
-        print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {each.name}")
-        told = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
-        _write(each, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": told})
+                row[key] = float(str(np.float32(error(saved.job.experiment, saved.params, x_NxP))))
+        print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {saved.name}")
+        sources = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
+        _write(saved, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": sources})
 
 
 def dataset_key(dataset):
-    """A name for a data set, and the beginning of its fingerprint: the same letters with other labels are others."""
+    """The name of a data set and the first 8 digits of its fingerprint, which tells apart sets of the same name."""
     return f"{dataset.name}-{dataset.fingerprint[:8]}"

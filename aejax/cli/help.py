@@ -1,4 +1,4 @@
-"""What --help, --version and --cfg print: the choices and their settings with the comments of conf/. Imports no jax."""
+"""What --help, --version and --cfg print: choices and their settings with the comments of conf/. Imports no jax."""
 
 import string
 
@@ -13,20 +13,20 @@ TEMPLATE = CONF / "config.yaml"  # under hydra.help
 
 
 def version():
-    """One line."""
+    """The line that --version prints."""
     return f"aejax {VERSION}\n"
 
 
 def shown(words):
-    """The answer to --help beside these words: of the choices among them, else of the whole; raises InputError."""
+    """The answer to --help: about the choices among the other words, else about everything; raises InputError."""
     places = folders(words)
     known = groups(places)
-    asked = [word.lstrip("+").partition("=") for word in words if "=" in word and not word.startswith("-")]
-    asked = [(group, name) for group, _, names in asked if group in known for name in names.split(",")]
-    for group, name in asked:
+    pairs = [word.lstrip("+").partition("=") for word in words if "=" in word and not word.startswith("-")]
+    chosen = [(group, name) for group, _, names in pairs if group in known for name in names.split(",")]
+    for group, name in chosen:
         if name not in known[group]:
             raise InputError(f"{group}={name}: no such choice; {hints.of_choice(group, name, known[group])}")
-    return "\n".join(_of_choice(group, name, places) for group, name in asked) or _of_all(known)
+    return "\n".join(_of_choice(group, name, places) for group, name in chosen) or _of_all(known)
 
 
 def _of_all(known):
@@ -37,17 +37,17 @@ def _of_all(known):
 
 
 def _of_choice(group, name, places):
-    """The title of a choice, and each setting that one would give with it, as it is written in conf/."""
+    """The title of a choice, and each setting that goes with it, as conf/ writes it."""
     read = choice(group, name, places)
     entries = {key: entry for key, entry in common().items() if key.startswith(f"{group}.")} | read.settings
     beside = comments(hints.all_chosen({group: name}, places), places)
     rows = [(f"{key}={entry.value}", beside.get(key, "")) for key, entry in entries.items() if _is_given(key, entry)]
     rows = [(row.removeprefix("hydra.sweeper.params."), comment) for row, comment in rows]  # what a sweep varies
-    wide = min(max((len(row) for row, _ in rows), default=0), 40)
-    chosen = [f"{other}={value}" for other, value in read.chosen.items()]
+    width = min(max((len(row) for row, _ in rows), default=0), 40)
+    chosen = [f"{other_group}={value}" for other_group, value in read.chosen.items()]
     lines = [f"{group}={name}: {read.title}" if read.title else f"{group}={name}", ""]
     lines += [f"chooses {' '.join(chosen)}", ""] if chosen else []
-    lines += [f"  {row:<{wide}}  {comment}".rstrip() for row, comment in rows] or ["  nothing to set"]
+    lines += [f"  {row:<{width}}  {comment}".rstrip() for row, comment in rows] or ["  nothing to set"]
     return "\n".join(lines) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""Words of a command line: options that there are, and the one line for what is wrong."""
+"""Words of a command line: the known options, and one line for an error."""
 
 import argparse
 import sys
@@ -13,14 +13,14 @@ LETTERS = ("-h", "-c", "-p", "-r", "-m", "-i", "-sc", "-cp", "-cn", "-cd")
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with the options."""
+    """An argument parser that reports a wrong option in one line."""
 
     def error(self, message):
         fail(f"{self.prog.rpartition('.')[2]}: {message}; --help lists all options")
 
 
 def check_options(words):
-    """Raises InputError at an option that Hydra does not have, whose own words for that take eight lines."""
+    """Raises InputError for an option that Hydra does not have; Hydra's own message takes eight lines."""
     for word in words:
         name = word.partition("=")[0]
         known = any(option.startswith(name) for option in OPTIONS) if name[:2] == "--" else name in LETTERS
@@ -29,6 +29,6 @@ def check_options(words):
 
 
 def fail(message, status=2):
-    """One line on stderr, and the exit status."""
+    """Prints one line to stderr and exits with `status`."""
     print(f"aejax: {' '.join(str(message).split())}", file=sys.stderr)
     raise SystemExit(status)

@@ -1,4 +1,4 @@
-"""python -m aejax.resume DIR: a run or a sweep that was cut off goes on where it was."""
+"""python -m aejax.resume DIR: resumes a run or a sweep that was interrupted."""
 
 import contextlib
 import os
@@ -18,8 +18,8 @@ from aejax.compat import hydra_compat
 from aejax.config.explain import CONF
 from aejax.runs import contents
 
-RECORDS = ("multirun.yaml", ".hydra/hydra.yaml")  # where Hydra writes what a sweep, what a run was asked for
-REPLACED = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode")  # by those of the folder that goes on
+RECORDS = ("multirun.yaml", ".hydra/hydra.yaml")  # where Hydra records the command of a sweep, of a run
+REPLACED = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode")  # by those of the folder that is resumed
 PLACES = ("hydra.sweep.subdir", "hydra.output_subdir")  # checked once they are composed
 PLAIN = ("hydra.job.name", *(f"hydra.sweeper.{name}" for name in ("max_batch_size", "n_trials", "n_jobs", "seed")))
 CHOICES = {
@@ -27,7 +27,7 @@ CHOICES = {
     "hydra/sweeper": ("basic", "optuna"),
     "hydra.sweeper.direction": ("minimize", "maximize"),
 }
-SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")  # that libraries read in the current folder
+SETTINGS = ("wandb/settings", ".wandb/settings", "matplotlibrc")  # files that libraries read in the current folder
 NAMES = re.compile(r"[\w\s,()\[\]*'\"-]*")  # names of choices, never a path or an interpolation
 TRUST = (
     "repeat the command as it is recorded, whatever it names: config folders and classes that are not aejax's own "
@@ -37,18 +37,18 @@ TRUST = (
 
 
 def main(words=None):
-    """The command; exit statuses are those of the command that it repeats."""
+    """The command; its exit status is that of the command that it repeats."""
     parser = Parser(prog="python -m aejax.resume", description=__doc__)
     parser.add_argument("folder", type=Path, help="of a run or a sweep")
     parser.add_argument("--trust", action="store_true", help=TRUST)
-    given = parser.parse_args(words)
+    options = parser.parse_args(words)
     try:
-        again, place = command_of(given.folder, given.trust)
+        command, place = command_of(options.folder, options.trust)
     except InputError as error:
         fail(error)
-    folder = given.folder.absolute()
-    sys.argv = ["aejax", *again]
-    with contextlib.nullcontext() if given.trust else confined(folder):
+    folder = options.folder.absolute()
+    sys.argv = ["aejax", *command]
+    with contextlib.nullcontext() if options.trust else confined(folder):
         if can_enter(place):  # relative paths in the command start there
             with contextlib.suppress(OSError):
                 os.chdir(place)
@@ -56,29 +56,29 @@ def main(words=None):
 
 
 def command_of(folder, trust=False):
-    """The words of the command that began what is in `folder`, and the folder that it was given in.
+    """The words of the command that started the run or sweep in `folder`, and the folder that it was typed in.
 
-    Raises InputError where there is no such command, or where, without `trust`, it asks for more than settings of
-    aejax's, or something in the folder leads out of it.
+    Raises InputError where no such command is recorded, or where, without `trust`, it changes more than aejax's own
+    settings, or a link in the folder leads out of it.
     """
     folder = folder.absolute()
     path = next((folder / name for name in RECORDS if (folder / name).exists()), None)
     if path is None:
-        raise InputError(f"{folder}: holds no {' and no '.join(RECORDS)}; must be the folder of a run or a sweep")
-    if "${" in str(folder):  # Hydra would resolve it in the command, and again in what the command leaves
+        raise InputError(f"{folder}: holds no {' and no '.join(RECORDS)}; name the folder of a run or a sweep")
+    if "${" in str(folder):  # Hydra would resolve it in the command, and again in the files that it writes
         raise InputError(f"{folder}: has ${{ in its name; rename it")
     if not trust:
         check_links(folder)
     try:
         if path.name == "hydra.yaml" and "_target_" not in contents.config(path.with_name("config.yaml")).data:
-            raise InputError(f"{folder}: was trained on a Dataset of a program; only that program can go on with it")
+            raise InputError(f"{folder}: was trained on a Dataset passed from Python; only that program can resume it")
         recorded = contents.config(path).hydra
         key = {"MULTIRUN": "sweep", "RUN": "run"}[str(recorded.mode)]
         words = OmegaConf.to_container(recorded.overrides, resolve=False)  # the command resolves `${...}` in them
         words = [str(word) for name in ("task", "hydra") for word in words[name]]
         place = Path(str(recorded.runtime.cwd))
         place.is_dir()  # raises OSError for a name that no folder can have
-        sources = [str(each.path) for each in recorded.runtime.config_sources if each.provider == "command-line"]
+        sources = [str(source.path) for source in recorded.runtime.config_sources if source.provider == "command-line"]
     except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError, KeyError) as error:
         if isinstance(error, InputError):
             raise
@@ -90,30 +90,30 @@ def command_of(folder, trust=False):
     if not trust:
         foreign += [str(path) for path in _settings_of_libraries(place, folder)]
     if foreign and not trust:
-        told = " ".join(foreign)
-        raise InputError(f"{folder}: takes in {told}; repeat its own command, or add --trust")
+        listed = " ".join(foreign)
+        raise InputError(f"{folder}: uses {listed}; repeat its own command, or add --trust")
     kept = [word.input_line for word, _ in parsed if word.key_or_group not in REPLACED]
     options = [option for source in sources for option in ("--config-dir", source)]
-    many = ["-m"] if key == "sweep" else []
-    return [*many, *options, *kept, f"hydra.{key}.dir={_quoted(str(folder))}"], place
+    multirun = ["-m"] if key == "sweep" else []
+    return [*multirun, *options, *kept, f"hydra.{key}.dir={_quoted(str(folder))}"], place
 
 
 def _parsed(words, path):
-    """Each of the recorded words as Hydra's Override, and whether it chooses of a group.
+    """Each recorded word as Hydra's Override, and whether it chooses from a group.
 
-    Raises InputError for a word that is no override: as an option of Hydra's it could name a pickle to be loaded.
+    Raises InputError for a word that is no override: as an option of Hydra it could name a pickle to load.
     """
     try:
         with hydra_compat.initialized(CONF):
             loader = hydra_compat.config_loader()
-            parsed = [hydra_compat.parsed_word(word) for word in words]
-            return [(each, hydra_compat.is_group(loader, each.key_or_group)) for each in parsed]
+            overrides = [hydra_compat.parsed_word(word) for word in words]
+            return [(override, hydra_compat.is_group(loader, override.key_or_group)) for override in overrides]
     except HydraException as error:
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())})") from None
 
 
 def _is_harmless(word, is_group):
-    """Whether an Override changes nothing but values of aejax's settings, and where below the folder they go."""
+    """Whether an Override changes only values of aejax's settings, or places below the folder."""
     key, value = word.key_or_group, word.input_line.partition("=")[2]
     if key.split(".")[0].split("/")[0] == "hydra":
         if key in REPLACED or key in PLACES:
@@ -125,20 +125,20 @@ def _is_harmless(word, is_group):
 
 
 def _quoted(text):
-    """A text in quotes, before which alone backslashes count."""
+    """A text in single quotes; only backslashes before a quote need escaping."""
     text = re.sub(r"(\\*)'", r"\1\1\\'", text)
     return "'" + re.sub(r"(\\+)$", r"\1\1", text) + "'"
 
 
 def _settings_of_libraries(place, folder):
-    """The files of W&B's and matplotlib's settings that only the recorded `place` or the `folder` would bring in."""
-    here, places = Path.cwd(), []
+    """The settings files of W&B and matplotlib that only the recorded `place` or the `folder` would bring in."""
+    current, searched = Path.cwd(), []
     with confined(folder):
-        if is_inside(here):
-            places = [here]
-        elif can_enter(place) and not os.path.samefile(place, here):
-            places = [place]
-    return [path for each in places for name in SETTINGS if (path := each / name).exists()]
+        if is_inside(current):
+            searched = [current]
+        elif can_enter(place) and not os.path.samefile(place, current):
+            searched = [place]
+    return [path for start in searched for name in SETTINGS if (path := start / name).exists()]
 
 
 if __name__ == "__main__":

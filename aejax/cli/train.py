@@ -33,21 +33,21 @@ STARTED = time.perf_counter()
 
 @dataclasses.dataclass
 class Command:
-    """What one call of the command knows: Hydra calls the parts of it, and hands nothing on between them."""
+    """The state of one call of the command: Hydra calls its parts without passing anything between them."""
 
-    is_composed: bool = False  # whether Hydra has come as far as a configuration
+    is_composed: bool = False  # whether Hydra has composed a configuration
     prepared: Any = None  # the Job of a single run and its Place
-    missing: list[Path] = dataclasses.field(default_factory=list)  # folders that a sweep makes, innermost first
-    shared: Any = None  # what jobs have in common that another launcher runs in this process
+    missing: list[Path] = dataclasses.field(default_factory=list)  # folders that a sweep will create, innermost first
+    shared: Any = None  # what the jobs share that another launcher runs in this process
     wandb_lost: bool = False  # whether W&B did not answer at the end of a run
     until_the_end: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
 
-COMMAND: ContextVar[Command] = ContextVar("COMMAND")  # the call that is at work
+COMMAND: ContextVar[Command] = ContextVar("COMMAND")  # the call that is running
 
 
 class Check(Callback):
-    """Refuses a wrong configuration before its folder is made and before anything is compiled."""
+    """Refuses a wrong configuration before its folder is created and before anything is compiled."""
 
     def on_run_start(self, config, **kwargs):
         command = COMMAND.get()
@@ -57,7 +57,7 @@ class Check(Callback):
             command.prepared = _prepared(config)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
-        except Exception:  # a defect, which Hydra would turn into a warning
+        except Exception:  # a bug, which Hydra would turn into a warning
             traceback.print_exc()
             raise SystemExit(1) from None
         if (run := _finished(*command.prepared)) is not None:
@@ -69,7 +69,7 @@ class Check(Callback):
         try:
             folder = _checked_sweep(config)
             command.missing = [place for place in (folder, *folder.parents) if not place.exists()]
-            if not str(config.hydra.launcher._target_).endswith("VmapLauncher"):  # which locks it by itself
+            if not str(config.hydra.launcher._target_).endswith("VmapLauncher"):  # which locks it itself
                 command.until_the_end.enter_context(locked(folder))
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
@@ -77,7 +77,7 @@ class Check(Callback):
 
 def _prepared(config):
     """The Job of a single run and its Place; raises one of KNOWN."""
-    with STOP.held():  # jaxlib's imports do not survive an exception
+    with STOP.held():  # an exception would break jaxlib's imports
         from aejax.runs.preparation import prepare
     from aejax.settings.configuration import without_hydra
 
@@ -92,7 +92,7 @@ def _prepared(config):
 
 
 def _checked_sweep(config):
-    """The folder of a sweep whose command makes sense and fits what is there; raises one of KNOWN."""
+    """The folder of a sweep whose command is valid and matches what the folder holds; raises one of KNOWN."""
     check_axes(config)
     check_lengths(config)
     folder = Path(str(config.hydra.sweep.dir))
@@ -122,7 +122,7 @@ def run(config):
     from aejax.training.plan import layout_of
 
     command, settings, report, clock = COMMAND.get(Command()), HydraConfig.get(), Report(), Clock(STARTED)
-    alone = settings.mode is RunMode.RUN  # and not one of a sweep's, by Hydra's basic launcher or another
+    alone = settings.mode is RunMode.RUN  # not a job of a sweep, by Hydra's basic launcher or another
     folder = Path(settings.runtime.output_dir)
     try:
         command.shared = command.shared or Shared()
@@ -133,7 +133,7 @@ def run(config):
         if error is not None:
             raise error
     except (InputError, OSError) as error:
-        if not alone:  # the others go on
+        if not alone:  # the other jobs go on
             raise
         if is_full(error) and not isinstance(error, NotBegun):
             fail(no_space(error, folder), 1)
@@ -154,7 +154,7 @@ def _finished(job, place):
 
 
 def _ended(run, remark=None):
-    """Shows a finished Run; returns the exit status that it makes."""
+    """Prints a finished Run; returns its exit status."""
     from aejax.runs.console import Report
 
     report = Report()
@@ -166,7 +166,7 @@ def _ended(run, remark=None):
 
 def main():
     """The command; exit status 0, 1 for a divergence or a full disk, 2 for a wrong input, 130 for an interrupt."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come here instead of being printed by Hydra
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
     STOP.clear()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _interrupt)
@@ -194,7 +194,7 @@ def _main(command, words):
             show_configuration()
             return
         if not (sys.flags.safe_path or is_confined()) and os.getcwd() not in sys.path:
-            sys.path.insert(0, os.getcwd())  # where `python -m aejax` finds modules, and the script would not
+            sys.path.insert(0, os.getcwd())  # as for `python -m aejax`; the script would not find modules there
         with command.until_the_end:
             run()
     except JobFailed:
@@ -209,7 +209,7 @@ def _main(command, words):
 
 
 def _discard_unbegun(missing):
-    """Removes the folders of a refused sweep that this command made, where they hold no more than Hydra's record."""
+    """Removes the folders that this command created for a refused sweep, if they hold only Hydra's record."""
     if not missing or [path.name for path in missing[0].glob("*")] != ["multirun.yaml"]:
         return
     with contextlib.suppress(OSError):
@@ -219,8 +219,8 @@ def _discard_unbegun(missing):
 
 
 def answered(words):
-    """Whether these words ask for nothing that has to be composed, and then the answer is printed."""
-    from aejax.cli import completion, help  # which a run does without
+    """Whether these words need no composed configuration; if so, prints their answer."""
+    from aejax.cli import completion, help  # which a run does not need
 
     shell = [word for word in words if word in ("install=bash", "uninstall=bash", "query=bash")]
     if "--version" in words:
@@ -236,7 +236,7 @@ def answered(words):
 
 
 def show_configuration():
-    """What Hydra prints for --cfg, with the comments of conf/."""
+    """Prints Hydra's answer to --cfg with the comments of conf/."""
     from aejax.cli.help import commented
     from aejax.config.menu import folders
 
@@ -254,7 +254,7 @@ def _interrupt(number, frame):
 
 
 def _leave(command, status):
-    """Ends the process at once where W&B's own exit would wait for a server that does not answer."""
+    """Ends the process at once if W&B's own exit would wait for a server that does not answer."""
     if command.wandb_lost:
         sys.stdout.flush()
         sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""What Hydra says of a wrong command line, as one line with what the user may have meant. Imports no jax."""
+"""Hydra's errors about a command line, as one line with what the user may have meant. Imports no jax."""
 
 import re
 
@@ -15,20 +15,20 @@ from aejax.config import hints
 from aejax.config.menu import CONF, folders, groups
 
 __all__ = ["CONF", "KNOWN", "axes_of", "check_axes", "check_lengths", "composed", "explained"]
-KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a defect
+KNOWN = (InputError, HydraException, OmegaConfBaseException, OSError)  # a user's mistake, not a bug
 ALL = "--cfg job prints all of them"
 
 
 def composed(words):
-    """Hydra's configuration of these words, where it knows the folder of configurations; raises InputError."""
+    """The configuration that Hydra, already initialized, composes from these words; raises InputError."""
     try:
         return hydra.compose("config", list(words), return_hydra_config=True)
-    except Exception as error:  # Hydra's own, and what it lets through: ValueError, TypeError
+    except Exception as error:  # Hydra's own exceptions, and ValueError and TypeError that it lets through
         raise InputError(str(explained(error, list(words)))) from None
 
 
 def explained(error, words):
-    """What Hydra has to say, in one line, with what the user may have meant."""
+    """An exception of Hydra or aejax as one line, with what the user may have meant."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
         return f"{group}={choice}: no such choice; {hints.of_choice(group, choice, error.options)}"
@@ -54,13 +54,13 @@ def explained(error, words):
 
 
 def _is_name(word):
-    """Whether this choice of a group is one that Hydra looks up, unlike model=2 and ~noise=1e3."""
+    """Whether Hydra looks this choice of a group up by name, unlike model=2 and ~noise=1e3."""
     override = hydra_compat.parsed_word(word)
     return override.is_sweep_override() or isinstance(override.value(), str | list)
 
 
 def axes_of(config):
-    """What a sweep varies that its file says, {key: values}; raises InputError where nothing could launch it."""
+    """The axes in a sweep's file, {key: values}; raises InputError where the launcher or sweeper does not exist."""
     for name, kind in (("launcher", Launcher), ("sweeper", Sweeper)):
         node = config.hydra[name]
         if not OmegaConf.is_dict(node) or not isinstance(node.get("_target_"), str):
@@ -72,29 +72,29 @@ def axes_of(config):
 
 
 def check_axes(config):
-    """Raises InputError where a composed sweep would not vary what its file or its command line says."""
+    """Raises InputError where a composed sweep would not vary what its file or command line asks for."""
     axes = axes_of(config)
     for word in config.hydra.overrides.task:
         prefix, key = re.match(r"([+~]*)([^=@]*)", word).groups()
         if prefix and key in axes:
-            raise InputError(f"{word}: the sweep varies {key} itself; must be {key}=..., which replaces its values")
+            raise InputError(f"{word}: the sweep already varies {key}; write {key}=... to replace its values")
         if key == "sweep" and key not in config.hydra.runtime.choices:
-            raise InputError(f"{word}: must name one file, several of them with -m one after another")
+            raise InputError(f"{word}: must name one file; run several sweeps one after another")
 
 
 def check_lengths(config):
-    """Raises InputError where `steps` are given, and `epochs`, before which they would not count, are there too."""
-    given = dict(word.lstrip("+").split("=", 1) for word in config.hydra.overrides.task if "=" in word)
+    """Raises InputError where `steps` are given although `epochs`, which take precedence, are set as well."""
+    overrides = dict(word.lstrip("+").split("=", 1) for word in config.hydra.overrides.task if "=" in word)
     axes = axes_of(config)
-    lengths = {key: given.get(key, axes.get(key)) for key in ("steps", "epochs")}
+    lengths = {key: overrides.get(key, axes.get(key)) for key in ("steps", "epochs")}
     if lengths["epochs"] is None:
         lengths["epochs"] = config.get("epochs")
     if all(value not in (None, "null") for value in lengths.values()):
-        told = " ".join(f"{key}={value}" for key, value in lengths.items())
-        raise InputError(f"{told}: give one of the two; epochs=null takes the steps")
+        settings = " ".join(f"{key}={value}" for key, value in lengths.items())
+        raise InputError(f"{settings}: give one of the two, or epochs=null to count steps")
 
 
 def _choices(words, known):
-    """The choices of groups among words of a command line, of several the first: they decide what keys there are."""
+    """{group: choice} among the words of a command line, the first of several: they decide which keys exist."""
     split = [word.lstrip("+").split("=", 1) for word in words if "=" in word]
     return {group: choice.split(",")[0] for group, choice in split if group in known}

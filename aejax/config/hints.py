@@ -1,4 +1,4 @@
-"""What somebody may have meant by a key or a choice that there is not. Imports no jax."""
+"""What the user may have meant by an unknown key or choice. Imports no jax."""
 
 import functools
 
@@ -7,7 +7,7 @@ from aejax.config.menu import CONF, choice, common, defaults, groups
 
 MOST = 3  # keys that a hint names
 
-# What other programs and papers call a key, where its last name is another one here.
+# What other programs and papers call a key, where aejax uses another name.
 KEYS = {
     "optim.lr": ("learning_rate", "learningrate", "step_size", "eta"),
     "optim": ("optimizer", "optimizer", "opt"),
@@ -57,7 +57,7 @@ RENAMED = {
     "what": "evaluate.groups",
 }
 
-# What they call a choice. Where it is no choice of the same group, the words that make it.
+# What they call a choice: the words that choose the same in aejax, perhaps from another group.
 CHOICES = {
     "model": {
         **dict.fromkeys(("denoising", "denoising_ae", "dae", "sdae"), "noise=gaussian, with which any model denoises"),
@@ -91,41 +91,43 @@ CHOICES = {
 }
 
 
-def of_choice(group, given, known):
-    """The clause that names what a choice `given` that `group` does not have may have meant, and the `known` ones."""
-    same = [name for name in known if str(name).lower() == str(given).lower()]
-    other = CHOICES.get(group, {}).get(str(given).lower())
-    if same or other:
-        return f"did you mean {other if not same else f'{group}={same[0]}'}? {near('', known)}"
-    return near(given, known)
+def of_choice(group, unknown, known):
+    """The clause that suggests a choice of `group` for an `unknown` one, and lists the `known` ones."""
+    same = [name for name in known if str(name).lower() == str(unknown).lower()]
+    suggestion = CHOICES.get(group, {}).get(str(unknown).lower())
+    if same or suggestion:
+        return f"did you mean {suggestion if not same else f'{group}={same[0]}'}? {near('', known)}"
+    return near(unknown, known)
 
 
 def of_word(word):
-    """The clause that names what a `word` without = may have meant, empty where it is no choice and no setting."""
-    found = [f"{group}={name}" for group, names in groups().items() for name in names if name == word.lower()]
-    if not found and (key := _named(word.lower())):
-        found = [f"{key}=..."]
-    return f"; did you mean {' or '.join(found[:MOST])}?" if found else ""
+    """The clause that suggests an override for a `word` without =; empty if it is no choice and no setting."""
+    suggestions = [f"{group}={name}" for group, names in groups().items() for name in names if name == word.lower()]
+    if not suggestions and (key := _named(word.lower())):
+        suggestions = [f"{key}=..."]
+    return f"; did you mean {' or '.join(suggestions[:MOST])}?" if suggestions else ""
 
 
 def of_key(unknown, chosen=(), places=(CONF,)):
-    """The clause that names what an `unknown` key may have meant, with these {group: choice} of a command line."""
+    """The clause that suggests a key for an `unknown` one, given the {group: choice} of the command line."""
     if unknown in RENAMED:
         return f"it is now {RENAMED[unknown]}; "
     makers, known = _makers(places), groups(places)
-    now = keys(chosen, places)
+    available = keys(chosen, places)
     if unknown in makers:
         return f"only with {', '.join(makers[unknown])}; "
-    every = dict.fromkeys((*now, *makers, "hydra.run.dir"))
-    key = next((key for key in _synonyms(unknown) if key in every or key in known), None)
+    all_keys = dict.fromkeys((*available, *makers, "hydra.run.dir"))
+    key = next((key for key in _synonyms(unknown) if key in all_keys or key in known), None)
     if key in known:
         return f"did you mean {key}={'|'.join(known[key])}? "
     leaf = unknown.split(".")[-1]
-    meant = [key] if key else [name for name in every if name.split(".")[-1] == leaf][:MOST]
+    meant = [key] if key else [name for name in all_keys if name.split(".")[-1] == leaf][:MOST]
     if not meant:
-        return matches(unknown, now)
-    told = [name if name in now or name not in makers else f"{name} (with {_joined(makers[name])})" for name in meant]
-    return f"did you mean {' or '.join(told)}? "
+        return matches(unknown, available)
+    suggestions = [
+        name if name in available or name not in makers else f"{name} (with {_joined(makers[name])})" for name in meant
+    ]
+    return f"did you mean {' or '.join(suggestions)}? "
 
 
 def _joined(choices):
@@ -135,7 +137,7 @@ def _joined(choices):
 
 
 def _synonyms(unknown):
-    """Keys that other programs call so: in other letters, as a whole, by its first name, by its last."""
+    """Keys that `unknown` may stand for: in lower case, by its first name, by its last name."""
     if unknown != unknown.lower():
         yield unknown.lower()
     first, _, rest = unknown.partition(".")
@@ -151,13 +153,13 @@ def _named(name):
 
 
 def _is_set(key, entry):
-    """Whether a user sets it: what refers to another setting is set there."""
+    """Whether a user sets this key; a reference to another setting is set there."""
     return not entry.value.startswith("${") and not key.endswith("_target_")
 
 
 @functools.cache
 def _makers(places):
-    """{key: the choices, as net=conv, with which there is such a key}."""
+    """{key: the choices that have it, such as net=conv}."""
     makers = {}
     for group, names in groups(places).items():
         for name in names:
@@ -168,17 +170,17 @@ def _makers(places):
 
 
 def all_chosen(chosen, places=(CONF,)):
-    """{group: choice} with these `chosen`, what they choose of others, and conf/config.yaml's defaults."""
-    known, made = groups(places), {}
+    """{group: choice}: those `chosen`, those that they imply in other groups, and conf/config.yaml's defaults."""
+    known, implied = groups(places), {}
     chosen = {group: name for group, name in dict(chosen).items() if isinstance(name, str)}  # Hydra also takes lists
     for group, name in chosen.items():
         if name in known.get(group, ()):
-            made |= choice(group, name, places).chosen
-    return defaults() | made | chosen
+            implied |= choice(group, name, places).chosen
+    return defaults() | implied | chosen
 
 
 def keys(chosen, places=(CONF,)):
-    """The settings that a user may give with these {group: choice}, and the groups."""
+    """The settings that a user may set with these {group: choice}, and the groups."""
     names = [key for key, entry in common().items() if _is_set(key, entry)]
     known = groups(places)
     for group, name in all_chosen(chosen, places).items():

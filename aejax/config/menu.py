@@ -1,4 +1,4 @@
-"""What there is to choose and to set, read from conf/ as it is written, without Hydra: for help and hints."""
+"""The groups, choices and settings of conf/, read without Hydra, for help and hints."""
 
 import dataclasses
 import functools
@@ -18,7 +18,7 @@ _NO_MARKS = yaml.YAMLError, OSError, UnicodeDecodeError
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """One setting as a file writes it: its value and the comment beside it."""
+    """One setting as its file writes it: the value and the comment beside it."""
 
     value: str
     comment: str
@@ -34,28 +34,28 @@ class Choice:
 
 
 def folders(words):
-    """Where configurations lie: conf/, and what --config-dir among the words of a command line names."""
-    given = []
+    """The configuration folders: conf/, and those that --config-dir names among the words of a command line."""
+    paths = []
     for place, word in enumerate(words):
         name, _, value = word.partition("=")
         if name in ("--config-dir", "-cd"):
-            given += [value] if value else words[place + 1 : place + 2]
-    return (CONF, *(Path(folder).absolute() for folder in given))
+            paths += [value] if value else words[place + 1 : place + 2]
+    return (CONF, *(Path(folder).absolute() for folder in paths))
 
 
 def groups(places=(CONF,)):
     """{group: {choice: its file}} of the configuration folders `places`, without Hydra's own groups."""
-    found = {"sweep": {path.stem: path for path in sorted(SWEEPS.glob("*.yaml"))}}
+    files = {"sweep": {path.stem: path for path in sorted(SWEEPS.glob("*.yaml"))}}
     for place in places:
         for path in sorted(place.glob("[!.]*/**/*.yaml")):
             group = path.parent.relative_to(place).as_posix()
             if group.split("/")[0] != "hydra":
-                found.setdefault(group, {})[path.stem] = path
-    return {group: found[group] for group in sorted(found) if found[group]}
+                files.setdefault(group, {})[path.stem] = path
+    return {group: files[group] for group in sorted(files) if files[group]}
 
 
 def defaults():
-    """The choice of each group that conf/config.yaml makes, None for none."""
+    """{group: choice} of the defaults in conf/config.yaml; None where nothing is chosen."""
     lines = yaml.load((CONF / "config.yaml").read_text(encoding="utf-8"), LOADER)["defaults"]
     chosen = {}
     for line in (line for line in lines if isinstance(line, dict)):
@@ -64,14 +64,14 @@ def defaults():
 
 
 def common():
-    """The settings of conf/config.yaml, which no group has, {dotted name: Entry}."""
+    """The settings in conf/config.yaml itself, {dotted name: Entry}."""
     return {key: entry for key, entry in _read(CONF / "config.yaml").settings.items() if key.split(".")[0] != "hydra"}
 
 
 def choice(group, name, places=(CONF,), package=None):
-    """A Choice with all that it takes over from others of its group; raises KeyError where there is none."""
-    found = groups(places)
-    read = _read(found[group][name])
+    """A Choice, including what it inherits from other choices; raises KeyError if it does not exist."""
+    known = groups(places)
+    read = _read(known[group][name])
     package = package if package is not None else group.replace("/", ".") if read.package is None else read.package
     settings, chosen = {}, {}
     for line in read.defaults:
@@ -83,10 +83,10 @@ def choice(group, name, places=(CONF,), package=None):
                 chosen[key.removeprefix("override ").lstrip("/")] = value
                 continue
             key, _, inner = key.partition("@")
-            other, stem = (key.lstrip("/"), value) if value is not None else (group, key)
+            other_group, stem = (key.lstrip("/"), value) if value is not None else (group, key)
             within = ".".join(part for part in (package, inner) if part) if inner or value is None else None
-            if stem in found.get(other, ()):
-                base = choice(other, stem, places, within)
+            if stem in known.get(other_group, ()):
+                base = choice(other_group, stem, places, within)
                 _update(settings, base.settings)
                 chosen = base.chosen | chosen
     return Choice(read.title, settings, chosen)
@@ -94,9 +94,9 @@ def choice(group, name, places=(CONF,), package=None):
 
 def comments(chosen, places=(CONF,)):
     """{dotted name: comment} of the settings with these choices of groups."""
-    entries, found = common(), groups(places)
+    entries, known = common(), groups(places)
     for group, name in chosen.items():
-        if name in found.get(group, ()):
+        if name in known.get(group, ()):
             _update(entries, choice(group, name, places).settings)
     return {key: entry.comment for key, entry in entries.items() if entry.comment}
 
@@ -105,9 +105,9 @@ def _inside(package, settings):
     return {f"{package}.{key}" if package else key: entry for key, entry in settings.items()}
 
 
-def _update(settings, others):
-    """Takes the others in; where one of them has no comment, the earlier one stays."""
-    for key, entry in others.items():
+def _update(settings, newer):
+    """Adds `newer` settings; where one has no comment, the earlier comment is kept."""
+    for key, entry in newer.items():
         before = settings.get(key)
         settings[key] = entry if entry.comment or before is None else Entry(entry.value, before.comment)
 
@@ -125,7 +125,7 @@ def _read(path):
     try:
         text = path.read_text(encoding="utf-8")
         root = yaml.compose(text, LOADER)
-    except _NO_MARKS:  # Hydra will say what is wrong with it
+    except _NO_MARKS:  # Hydra will report what is wrong
         return _File("", None, [], {})
     lines = text.splitlines()
     head = [line for line in lines[: root.start_mark.line if root else None] if line.startswith("#")]
@@ -135,7 +135,7 @@ def _read(path):
     for name, key, value in _nodes(root):
         if name == "defaults":
             listed = yaml.load(text, LOADER)["defaults"] or []
-            listed = listed if "_self_" in listed else [*listed, "_self_"]  # as Hydra takes it
+            listed = listed if "_self_" in listed else [*listed, "_self_"]  # as Hydra reads it
         elif not name.startswith("defaults."):
             is_mapping = isinstance(value, yaml.MappingNode) and value.value
             written = "" if is_mapping else _written(text, value)
@@ -144,7 +144,7 @@ def _read(path):
 
 
 def _written(text, node):
-    """The value as one would give it on the command line."""
+    """The value as one would write it on the command line."""
     if isinstance(node, yaml.SequenceNode) and not node.flow_style:
         return f"[{', '.join(_written(text, entry) for entry in node.value)}]"
     if isinstance(node, yaml.ScalarNode) and node.style:
@@ -166,9 +166,9 @@ def _beside(lines, node):
         return ""
     comment = [begin[1].strip()]
     for line in lines[place + 1 :]:
-        if not (more := re.match(r"\s{12,}#\s*(.*)", line)):
+        if not (continued := re.match(r"\s{12,}#\s*(.*)", line)):
             break
-        comment.append(more[1].strip())
+        comment.append(continued[1].strip())
     return " ".join(comment)
 
 
@@ -178,7 +178,7 @@ def annotated(text, known, prefix=""):
     for name, key, value in _nodes(yaml.compose(text, LOADER)):
         comment = known.get(f"{prefix}{name}")
         place = key.end_mark.line
-        same = value.end_mark.line == place or value.start_mark.line > place  # a text of several lines has no room
+        same = value.end_mark.line == place or value.start_mark.line > place  # several lines of text leave no room
         if comment and same:
             lines[place] = f"{lines[place]:<32} # {comment}"
     return "".join(f"{line}\n" for line in lines)

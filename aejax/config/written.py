@@ -1,4 +1,4 @@
-"""The three files that Hydra leaves of a job, written as Hydra writes them, some ten times sooner."""
+"""The three files that Hydra writes for a job, with the same bytes, about ten times faster."""
 
 from pathlib import Path
 
@@ -15,24 +15,24 @@ from aejax.compat.omegaconf_compat import yaml_dumper
 
 
 class QuickDumper(Dumper):
-    """OmegaConf's dumper in C."""
+    """OmegaConf's dumper, implemented in C."""
 
     yaml_representers = yaml_dumper().yaml_representers
 
 
 def yaml_of(content):
-    """What OmegaConf.to_yaml gives of these plain containers, some ten times sooner."""
+    """The YAML of plain containers, as OmegaConf.to_yaml writes it, about ten times faster."""
     options = {"default_flow_style": False, "allow_unicode": True, "sort_keys": False}
     text = yaml.dump(content, Dumper=QuickDumper, **options)
     if text.isascii() and "\\" not in text and "'':" not in text:
         return text
-    return yaml.dump(content, Dumper=yaml_dumper(), **options)  # escapes and '' as a key C writes otherwise
+    return yaml.dump(content, Dumper=yaml_dumper(), **options)  # the C dumper writes escapes and the key '' differently
 
 
 def write_yaml(folder, composed):
-    """Leaves in `folder` the three files that Hydra leaves of a job: its own configuration, Hydra's, the overrides."""
-    own = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
-    hydra = {"hydra": own.pop("hydra")}
-    files = {"config.yaml": own, "hydra.yaml": hydra, "overrides.yaml": hydra["hydra"]["overrides"]["task"]}
+    """Writes the three files that Hydra writes for a job: its configuration, Hydra's own, and the overrides."""
+    settings = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
+    hydra = {"hydra": settings.pop("hydra")}
+    files = {"config.yaml": settings, "hydra.yaml": hydra, "overrides.yaml": hydra["hydra"]["overrides"]["task"]}
     for name, content in files.items():
-        write_whole(Path(folder) / name, yaml_of(content), lasting=False)  # Hydra's own are not
+        write_whole(Path(folder) / name, yaml_of(content), lasting=False)  # as Hydra's own

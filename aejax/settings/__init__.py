@@ -1,5 +1,5 @@
-"""Settings: a class declares its fields as leaves or as structure, and one check builds objects from a configuration.
+"""Settings: classes declare their fields as leaves or as structure, and one check builds objects from a configuration.
 
-In: a composed configuration, and classes with such fields. Out: objects whose every value was checked.
+In: a composed configuration, and classes with such fields. Out: objects with checked values.
 Imports: compat, base.
 """

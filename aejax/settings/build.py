@@ -1,4 +1,4 @@
-"""The one check that reads a configuration into objects, by the fields that their classes declare."""
+"""Builds objects from a configuration, checked against the fields that their classes declare."""
 
 import dataclasses
 import importlib
@@ -15,10 +15,10 @@ from aejax.base.nested import shown
 
 
 class Build:
-    """Makes objects out of a configuration, checking every value on the way.
+    """Builds objects from a configuration and checks every value.
 
-    `trusted` are the top-level modules that a `_target_` may name; None trusts all, which is right for what the
-    user typed and wrong for a configuration that came with somebody's run.
+    `trusted` are the top-level modules that a `_target_` may name. None trusts all, which is right for what the
+    user typed and wrong for a configuration that came with somebody else's run.
     """
 
     def __init__(self, config: DictConfig, trusted: tuple[str, ...] | None = None) -> None:
@@ -27,7 +27,7 @@ class Build:
         self.referred = set(re.findall(r"\$\{([\w.]+)\}", json.dumps(self.raw)))
 
     def component(self, node: Any, key: str, attributes: Sequence[str] = ()) -> Any:
-        """What the mapping `node`, which stands at `key`, describes; raises InputError.
+        """The object that the mapping `node` at `key` describes; raises InputError.
 
         Its class must have these `attributes`.
         """
@@ -36,20 +36,22 @@ class Build:
         if "_target_" not in node:
             raise InputError(f"{key}._target_: is missing; must name a dataclass")
         cls = self._class(node["_target_"], f"{key}._target_")
-        has = {name for base in cls.__mro__ for name in vars(base)} | {field.name for field in dataclasses.fields(cls)}
-        if not has.issuperset(attributes):
+        members = {name for base in cls.__mro__ for name in vars(base)} | {
+            field.name for field in dataclasses.fields(cls)
+        }
+        if not members.issuperset(attributes):
             needed = ", ".join(attributes)
             raise InputError(f"{key}._target_={node['_target_']}: must name a dataclass that has {needed}")
         return self.instance(cls, node, key)
 
     def components(self, node: Any, key: str, attributes: Sequence[str] = ()) -> dict[str, Any]:
-        """What a mapping of names to components describes; raises InputError."""
+        """{name: object} that the mapping `node` at `key` describes; raises InputError."""
         if not isinstance(node, dict):
             raise InputError(f"{key}={shown(node)}: must be a mapping of names to components")
         return {name: self.component(entry, f"{key}.{name}", attributes) for name, entry in node.items()}
 
     def instance(self, cls: type, node: dict[str, Any], key: str = "") -> Any:
-        """An instance of the dataclass `cls` with the fields in `node`; raises InputError."""
+        """An instance of the dataclass `cls` with the values in `node`; raises InputError."""
         prefix = f"{key}." if key else ""
         fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
         for name in node:
@@ -69,7 +71,7 @@ class Build:
         if setting is not None:
             try:
                 return setting.parse(value)
-            except (ValueError, OverflowError):  # also a whole number that no float holds
+            except (ValueError, OverflowError):  # OverflowError: a whole number too large for a float
                 raise InputError(f"{self._origin(key)}={shown(value)}: must be {setting.allowed}") from None
         if "part" in field.metadata:
             return self.component(value, key, field.metadata["part"])
@@ -78,7 +80,7 @@ class Build:
         return np.float32(value) if isinstance(value, float) else value  # a foreign class with plain fields
 
     def _origin(self, key: str) -> str:
-        """The key that the user would change: where `key` holds ${another}, that other."""
+        """The key that the user would change: if `key` holds ${other}, that is `other`."""
         node = self.raw
         for name in key.split("."):
             node = node[name] if isinstance(node, dict) and name in node else None
@@ -88,13 +90,15 @@ class Build:
     def _class(self, target: Any, key: str) -> Any:
         module, _, name = str(target).rpartition(".")
         if not all(word.isidentifier() for word in str(target).split(".")) or not module:
-            raise InputError(f"{key}={shown(target)}: must name a dataclass by its module, as aejax.models.noise.Clean")
+            raise InputError(
+                f"{key}={shown(target)}: must name a dataclass with its module, as aejax.models.noise.Clean"
+            )
         if self.trusted is not None and str(target).split(".")[0] not in self.trusted:
             raise InputError(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
         try:
-            found = getattr(importlib.import_module(module), name)
+            cls = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:
             raise InputError(f"{key}={target}: cannot be imported ({error})") from None
-        if not dataclasses.is_dataclass(found):
+        if not dataclasses.is_dataclass(cls):
             raise InputError(f"{key}={target}: must name a dataclass")
-        return found
+        return cls

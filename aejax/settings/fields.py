@@ -1,6 +1,6 @@
-"""The kinds of settings that a class may declare, and the one generic check that reads them.
+"""The kinds of settings that a class may declare, each with the check that reads its value.
 
-A class says with each field whether it is a number (a leaf) or structure (static), and within which bounds.
+Each field of a class is either a leaf (a number) or static structure, and has its bounds.
 """
 
 import dataclasses
@@ -17,7 +17,7 @@ Leaf = np.number | jax.Array  # a leaf: a scalar here, a tracer inside a program
 
 @dataclasses.dataclass(frozen=True)
 class Setting:
-    """How one value of the configuration is read: `parse` raises ValueError where it is not `allowed`."""
+    """How one value of the configuration is read: `parse` raises ValueError if it is not `allowed`."""
 
     parse: Callable[[Any], Any]
     allowed: str
@@ -27,10 +27,10 @@ def _field(leaf: bool, parse: Callable[[Any], Any], allowed: str) -> Any:
     return struct.field(pytree_node=leaf, metadata={"setting": Setting(parse, allowed)})
 
 
-def _interval(what: str, low: float, high: float, above: float | None, optional: bool) -> str:
+def _interval(noun: str, low: float, high: float, above: float | None, optional: bool) -> str:
     bounds = [f"above {above:g}"] if above is not None else [f"at least {low:g}"] if low > -math.inf else []
     bounds += [f"at most {high:,}" if isinstance(high, int) else f"at most {high:g}"] if high < math.inf else []
-    return " ".join([what, " and ".join(bounds)]).strip() + (" or null" if optional else "")
+    return " ".join([noun, " and ".join(bounds)]).strip() + (" or null" if optional else "")
 
 
 def _ranged(kind: Any, low: float, high: float, above: float | None, optional: bool) -> Callable[[Any], Any]:
@@ -49,7 +49,7 @@ def _ranged(kind: Any, low: float, high: float, above: float | None, optional: b
 def leaf_float(
     low: float = -math.inf, high: float = math.inf, *, above: float | None = None, optional: bool = False
 ) -> Any:
-    """A float that is a leaf: experiments that differ in it share a program. Bounds are inclusive, `above` is not."""
+    """A float that is a leaf: experiments that differ in it share a program. `above` is an exclusive bound."""
     ranged = _ranged((int, float), low, high, above, optional)
 
     def parse(value: Any) -> Any:
@@ -113,7 +113,7 @@ def static_choice(*options: str) -> Any:
 
 
 def static_choices(*options: str) -> Any:
-    """A list of some of these words, in their order; structure."""
+    """A list of some of these words, in the order given here; structure."""
 
     def parse(value: Any) -> Any:
         if not isinstance(value, (list, tuple)) or not value:
@@ -126,15 +126,15 @@ def static_choices(*options: str) -> Any:
 
 
 def static_formats(*options: str) -> Any:
-    """Some of these formats, a tuple that is structure: true means the first, false none, else a word or a list."""
+    """Some of these formats, as a tuple; true means the first, false none, else a word or a list; structure."""
 
     def parse(value: Any) -> Any:
         if isinstance(value, bool):
             return options[:1] if value else ()
-        given = [value] if isinstance(value, str) else value
-        if not isinstance(given, (list, tuple)) or any(entry not in options for entry in given):
+        formats = [value] if isinstance(value, str) else value
+        if not isinstance(formats, (list, tuple)) or any(entry not in options for entry in formats):
             raise ValueError
-        return tuple(option for option in options if option in given)
+        return tuple(option for option in options if option in formats)
 
     return _field(False, parse, f"true ({options[0]}), false, or a list of some of {', '.join(options)}")
 
@@ -177,7 +177,7 @@ def static_list(*, optional: bool = False) -> Any:
 
 
 def part(*attributes: str) -> Any:
-    """A component, whose `_target_` names its class, which must have these attributes."""
+    """A component; the class that its `_target_` names must have these attributes."""
     return struct.field(metadata={"part": attributes})
 
 

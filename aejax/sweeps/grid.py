@@ -9,14 +9,14 @@ from omegaconf import OmegaConf
 from aejax.base.errors import InputError
 from aejax.compat import hydra_compat
 
-MOST_JOBS = 10_000  # of one sweep
+MOST_JOBS = 10_000  # in a sweep
 
 
 def sweep(launcher, loader, config, words, batch, validate):
-    """The JobReturns of all jobs, a list for each `batch` of them; raises the exception of the first failed job.
+    """Launches all jobs, `batch` at a time; returns their JobReturns by batch, raises the first failed job's exception.
 
-    `words` are overrides, of which a later one replaces an earlier one of the same key. `validate` composes all jobs
-    before the first one begins, for a launcher that would find an error only when it comes to it.
+    A later one of the overrides `words` replaces an earlier one with the same key. `validate` composes all jobs before
+    the first one starts, for a launcher that would notice an error only when it reaches the job.
     """
     if batch is not None and (not isinstance(batch, int) or batch < 1) and batch != -1:
         raise InputError(f"hydra.sweeper.max_batch_size={batch}: must be a whole number at least 1 or null")
@@ -32,7 +32,7 @@ def sweep(launcher, loader, config, words, batch, validate):
 
 
 def combinations(overrides):
-    """The words of each job; raises InputError where there would be none, or more than MOST_JOBS."""
+    """The words of each job; raises InputError if there would be no job, or more than MOST_JOBS."""
     axes = {}
     for override in overrides:
         key = override.get_key_element()
@@ -48,12 +48,12 @@ def combinations(overrides):
         if not 0 < jobs <= MOST_JOBS:
             word = list(axes.values())[count - 1][1].input_line
             amount = "no job" if not jobs else f"more than {MOST_JOBS:,} jobs"
-            raise InputError(f"{word}: makes {amount}; must make 1 to {MOST_JOBS:,} in a sweep")
+            raise InputError(f"{word}: makes {amount}; a sweep has 1 to {MOST_JOBS:,}")
     return [list(words) for words in itertools.product(*(words for words, _ in axes.values()))]
 
 
 def write_command(config):
-    """Leaves multirun.yaml in the folder of the sweep: its configuration, and the overrides that it was asked for."""
+    """Writes multirun.yaml into the sweep's folder: its configuration, with the overrides of the command."""
     folder = Path(config.hydra.sweep.dir)
     folder.mkdir(parents=True, exist_ok=True)
     OmegaConf.save(config, folder / "multirun.yaml")

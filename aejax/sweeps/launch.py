@@ -1,4 +1,4 @@
-"""The sweep behind `-m`: every job composed and checked, grouped by structure, trained together, each its own run."""
+"""The sweep behind `-m`: composes and checks all jobs, groups them by structure, trains each group as one program."""
 
 import contextlib
 import gc
@@ -30,12 +30,12 @@ class Sweep:
         self.composition = Composition(hydra_context.config_loader, config)
         self.callbacks, self.task_function = hydra_context.callbacks, task_function
         self.command = config.hydra.overrides.task
-        # Every CPU core is a device. A sweep that goes on keeps its layout, also where there are fewer cores now.
-        with contextlib.suppress(RuntimeError):  # JAX is at work in this process already: its devices stay
+        # Every CPU core is a device. A resumed sweep keeps its layout, even with fewer cores now.
+        with contextlib.suppress(RuntimeError):  # JAX is initialized in this process: its devices stay
             jax.config.update("jax_num_cpu_devices", max(cores(), Ledger(self.folder).devices))
 
     def launch(self, job_overrides, initial_job_idx):
-        """A JobReturn for each job of a batch, the first of which has the number `initial_job_idx`."""
+        """Trains a batch of jobs, the first of which has the number `initial_job_idx`; returns a JobReturn for each."""
         setup_globals()
         started = time.perf_counter()
         with locked(self.folder), _rare_collections():
@@ -57,7 +57,7 @@ class Sweep:
         return [task.returned for task in tasks]
 
     def _read(self, ledger, job_overrides, initial_job_idx):
-        """The Tasks of a batch; raises InputError where the folder holds another sweep."""
+        """The Tasks of a batch; raises InputError if the folder holds another sweep."""
         try:
             tasks = read_all(self.composition, job_overrides, initial_job_idx)
         except NoSpace as error:
@@ -67,7 +67,7 @@ class Sweep:
         return tasks
 
     def _train(self, programs, first, tasks, ledger, report):
-        """Trains all programs, notes what comes of them, and gives every Task its run or its error."""
+        """Trains all programs, records their progress, and gives every Task its run or its error."""
         with self._going_on(first, report, lambda: _note(ledger, tasks)):
             _note(ledger, tasks)
             with report.running():
@@ -84,7 +84,7 @@ class Sweep:
             _note(ledger, tasks)
 
     def _train_program(self, tasks, layout, report):
-        """Trains the Tasks of one program; one that goes wrong has failed, and the others go on."""
+        """Trains the Tasks of one program; a Task that fails does not stop the others."""
         for task in tasks:
             task.write_settings()
         waiting = [task for task in tasks if task.finished is None]
@@ -92,9 +92,9 @@ class Sweep:
             self.callbacks.on_job_start(config=task.config, task_function=self.task_function)
         jobs, places = [task.job for task in tasks], [task.place for task in tasks]
         runs, error = execute(jobs, places, layout, Clock(time.perf_counter()), report)
-        if error is not None and is_full(error):  # the others would meet it, too
+        if error is not None and is_full(error):  # the other programs would meet it, too
             raise error
-        if error is not None and not isinstance(error, InputError | OSError):  # a defect
+        if error is not None and not isinstance(error, InputError | OSError):  # a bug
             traceback.print_exception(error)
         for task, run in zip(tasks, runs, strict=True):
             if run is not None:
@@ -106,7 +106,7 @@ class Sweep:
 
     @contextlib.contextmanager
     def _going_on(self, first, report, note):
-        """Says how a sweep that is interrupted, or whose disk is full, goes on; raises NoSpace for the latter."""
+        """Says how to resume the sweep after an interrupt or on a full disk; raises NoSpace for the latter."""
 
         def progress():
             return f"{sum(task.finished is not None for task in first.values())} of {len(first)} runs finished; "
@@ -125,9 +125,9 @@ class Sweep:
 
 @contextlib.contextmanager
 def _rare_collections():
-    """Inside, the garbage collector leaves alone what is there already, and begins more rarely.
+    """Within this context the garbage collector runs more rarely and ignores all objects that exist already.
 
-    To look through the libraries and the configurations of all jobs again and again takes a fifth of the composing.
+    Scanning the libraries and the configurations of all jobs repeatedly takes a fifth of the time of composing.
     """
     thresholds = gc.get_threshold()
     gc.freeze()
@@ -140,7 +140,7 @@ def _rare_collections():
 
 
 def _first_of_each_run(tasks):
-    """Of the Tasks that can be trained, the first with each run id: others are the same run again."""
+    """The first Task with each run id, among those that can be trained; the others repeat it."""
     first = {}
     for task in tasks:
         if task.job is not None:
@@ -149,13 +149,13 @@ def _first_of_each_run(tasks):
 
 
 def _announced(programs, tasks, first, ledger, damage):
-    """The report of a batch, which has said what will be trained."""
+    """The report of a batch, after it has announced what will be trained."""
     jobs = {task.number: task.job for task in first}
     report = SweepReport([(layout, sum(segments(jobs[numbers[0]].experiment))) for numbers, layout in programs])
     if damage:
         report.say(damage)
     if ledger.devices > len(jax.devices()):
-        report.say(f"begun on {ledger.devices} devices, goes on with {len(jax.devices())}: the last bits may differ")
+        report.say(f"started on {ledger.devices} devices, resumes on {len(jax.devices())}: the last bits may differ")
     report.data(list(jobs.values()))
     report.plan(sum(task.finished is not None for task in first))
     valid = sum(task.job is not None for task in tasks)
@@ -165,7 +165,7 @@ def _announced(programs, tasks, first, ledger, damage):
 
 
 def _note(ledger, tasks):
-    """Writes into sweep.json how far the tasks are."""
+    """Records the state of the tasks in sweep.json."""
     for task in tasks:
         run = task.finished
         ledger.note_job(
@@ -181,7 +181,7 @@ def _note(ledger, tasks):
 
 
 def _copy(source, task):
-    """Gives a Task the run, or the error, of the `source` with the same run id."""
+    """Gives a Task the run or the error of the `source`, which has the same run id."""
     task.error = source.error
     if not task.error:
         task.write_settings()

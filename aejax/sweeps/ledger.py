@@ -1,4 +1,4 @@
-"""The ledger of a sweep: what was asked for, which jobs share a program, in which layout, what has become of them."""
+"""The ledger of a sweep: the command, which jobs share a program, in which layout, and the state of each job."""
 
 import json
 from pathlib import Path
@@ -12,31 +12,31 @@ from aejax.runs.folder import LEDGER
 from aejax.training.lanes import Layout
 from aejax.training.plan import groups, layout_of
 
-MOST_DEVICES = 1024  # that a program is laid out on: CPU cores count as such
+MOST_DEVICES = 1024  # per program; CPU cores count as devices
 
 
 def _check(content):
-    """Raises ValueError, KeyError or TypeError where this is not what a Ledger writes."""
+    """Raises ValueError, KeyError or TypeError if this is not the content that a Ledger writes."""
     programs, listed = content["programs"], [job["number"] for job in content["jobs"]]
     planned = [number for program in programs for number in program["jobs"]]
     devices = [program["devices"] for program in programs]
     if not all(type(number) is int and number >= 0 for number in [*listed, *planned, *devices]):
-        raise ValueError("numbers of jobs and devices are whole")
+        raise ValueError("numbers of jobs and devices must be whole")
     if not all(
         count <= min(len(program["jobs"]), MOST_DEVICES) for count, program in zip(devices, programs, strict=True)
     ):
-        raise ValueError(f"a program has no more devices than jobs, and at most {MOST_DEVICES}")
+        raise ValueError(f"a program must have no more devices than jobs, and at most {MOST_DEVICES}")
     if len(set(listed)) < len(listed) or len(set(planned)) < len(planned):
-        raise ValueError("each job is named once")
+        raise ValueError("each job must be named once")
     if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
-        raise ValueError("a program has jobs, devices and a way")
+        raise ValueError("a program must have jobs, devices and a way to run")
     lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
-    if not all(isinstance(each, list) and all(isinstance(word, str) for word in each) for each in lists):
-        raise ValueError("overrides are lists of words")
+    if not all(isinstance(overrides, list) and all(isinstance(word, str) for word in overrides) for overrides in lists):
+        raise ValueError("overrides must be lists of words")
 
 
 def _launched(folder):
-    """The overrides that Hydra noted when it launched a sweep in `folder`, None where there are none to be read."""
+    """The overrides that Hydra recorded when it launched a sweep in `folder`; None if they cannot be read."""
     try:
         words = contents.mapping(folder / "multirun.yaml")["hydra"]["overrides"]["task"]
         return list(words) if all(isinstance(word, str) for word in words) else None
@@ -47,8 +47,8 @@ def _launched(folder):
 class Ledger:
     """sweep.json: the overrides of the command, its jobs with their ids and states, and the layout of each program.
 
-    The run folders are the truth about what is finished; the ledger tells what was asked for, what failed before it
-    had a folder, and how the lanes were laid out, which a sweep that goes on must keep to give the same bits.
+    The run folders decide what is finished. The ledger records the command, the jobs that failed before they had a
+    folder, and the layout of the lanes, which a resumed sweep must keep to give bitwise equal results.
     """
 
     def __init__(self, folder):
@@ -68,44 +68,46 @@ class Ledger:
 
     @property
     def devices(self):
-        """The most devices that a program was laid out on, 0 before there is one."""
+        """The largest number of devices of a program, 0 if there is none."""
         return max((devices for _, _, devices in self.programs), default=0)
 
     def set_aside(self):
-        """Gives a broken file another name; returns a line about it, None where all is well."""
+        """Renames a broken sweep.json; returns a line about it, or None if it is not broken."""
         if self.broken is None:
             return None
         name, self.broken = set_aside(self.broken).name, None
         return f"{self.path}: is damaged; renamed to {name}, finished runs are kept"
 
     def check_command(self, overrides):
-        """Raises InputError where the folder holds the sweep of other overrides."""
+        """Raises InputError if the folder holds a sweep with other overrides."""
         if self.overrides is None or self.overrides == overrides:
             return
-        there = [word for word in self.overrides if word not in overrides]
-        here = [word for word in overrides if word not in self.overrides]
-        told = f"there {' '.join(there) or 'nothing'}, here {' '.join(here) or 'nothing'}"
-        told = told if there or here else "in another order"
-        raise self._is_another(told)
+        recorded = [word for word in self.overrides if word not in overrides]
+        requested = [word for word in overrides if word not in self.overrides]
+        difference = f"recorded: {' '.join(recorded) or 'nothing'}; now: {' '.join(requested) or 'nothing'}"
+        difference = difference if recorded or requested else "the same overrides in another order"
+        raise self._other_sweep(difference)
 
     def check_job(self, number, overrides, run_id):
-        """Raises InputError where the job of this number was another."""
+        """Raises InputError if the job with this number was another one."""
         job = self.jobs.get(number)
         if job is None:
             return
         if job["overrides"] != overrides:
-            told = f"job {number} was {' '.join(job['overrides'])}, not {' '.join(overrides)}"
+            difference = f"job {number} was {' '.join(job['overrides'])}, not {' '.join(overrides)}"
         elif run_id and job["id"] and job["id"] != run_id:
-            told = f"job {number} had other defaults, or another version of aejax or of the data"
+            difference = f"job {number} had other defaults, or another version of aejax or of the data"
         else:
             return
-        raise self._is_another(told)
+        raise self._other_sweep(difference)
 
-    def _is_another(self, why):
-        return InputError(f"hydra.sweep.dir={self.path.parent}: holds another sweep ({why}); choose another folder")
+    def _other_sweep(self, difference):
+        return InputError(
+            f"hydra.sweep.dir={self.path.parent}: holds another sweep ({difference}); choose another folder"
+        )
 
     def plan(self, jobs):
-        """The programs for `jobs` {number: Job}: numbers and Layout of each; those that were laid out before first."""
+        """The programs for `jobs` {number: Job}, each as job numbers and Layout; those already recorded come first."""
         planned, rest = [], dict(jobs)
         for numbers, how, devices in self.programs:
             if all(number in rest for number in numbers):
@@ -118,13 +120,13 @@ class Ledger:
         return planned
 
     def note_plan(self, overrides, planned):
-        """Takes in the programs of a batch of jobs."""
+        """Adds the programs of a batch of jobs."""
         self.overrides = list(overrides)
         known = [numbers for numbers, _, _ in self.programs]
         self.programs += [(numbers, layout.how, layout.devices) for numbers, layout in planned if numbers not in known]
 
     def note_job(self, number, **fields):
-        """Takes in what is known of a job."""
+        """Updates the fields of a job."""
         self.jobs[number] = self.jobs.get(number, {"number": number}) | fields
 
     def write(self):

@@ -1,4 +1,4 @@
-"""A search: Optuna chooses the numbers of the next jobs from the results of those before, batch by batch."""
+"""A search: Optuna chooses the settings of each batch of jobs from the results of the batches before."""
 
 from flax import struct
 from hydra.core.utils import JobStatus
@@ -14,7 +14,7 @@ from aejax.sweeps.grid import write_command
 
 @struct.dataclass
 class Search:
-    """How many trials in all and at once, and what is better."""
+    """The number of trials in total and per batch, whether the objective is minimized, and the seed."""
 
     n_trials: int = static_int(1)
     n_jobs: int = static_int(1)
@@ -23,43 +23,43 @@ class Search:
 
 
 def search(launcher, config_loader, config, settings, words):
-    """The JobReturns, a list for each batch; `words` are overrides, of which those that vary span the space.
+    """Runs the search; returns a list of JobReturns per batch. Those of the overrides `words` that vary span the space.
 
-    A trial that fails or diverges counts for nothing and ends nothing. Tree-structured Parzen estimator (Bergstra et
-    al. 2011), seeded: the same command asks for the same trials.
+    A failed trial does not stop the search; neither does a diverged one. Tree-structured Parzen estimator (Bergstra et
+    al. 2011), seeded: the same command gives the same trials.
     """
-    asked = Build(OmegaConf.create()).instance(Search, settings, "hydra.sweeper")
+    options = Build(OmegaConf.create()).instance(Search, settings, "hydra.sweeper")
     try:
         import optuna
     except ImportError:
         raise InputError("hydra/sweeper=optuna: requires Optuna: pip install 'aejax[optuna]'") from None
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     overrides = hydra_compat.parsed(words, config_loader)
-    space = {each.get_key_element(): each for each in overrides}  # a later one wins
-    varied = {key: distribution(optuna, each) for key, each in space.items() if each.is_sweep_override()}
-    fixed = [f"{key}={each.get_value_element_as_str()}" for key, each in space.items() if key not in varied]
+    space = {override.get_key_element(): override for override in overrides}  # a later one wins
+    varied = {key: distribution(optuna, override) for key, override in space.items() if override.is_sweep_override()}
+    fixed = [f"{key}={override.get_value_element_as_str()}" for key, override in space.items() if key not in varied]
     if not varied:
-        raise InputError("hydra/sweeper=optuna: nothing varies; must be given a choice, a range or an interval")
+        raise InputError("hydra/sweeper=optuna: nothing varies; give a choice, a range or an interval")
     write_command(config)
-    sampler = optuna.samplers.TPESampler(seed=asked.seed)
-    study = optuna.create_study(sampler=sampler, direction=asked.direction)
+    sampler = optuna.samplers.TPESampler(seed=options.seed)
+    study = optuna.create_study(sampler=sampler, direction=options.direction)
     batches = []
-    for first in range(0, asked.n_trials, asked.n_jobs):
-        trials = [study.ask(varied) for _ in range(min(asked.n_jobs, asked.n_trials - first))]
+    for first in range(0, options.n_trials, options.n_jobs):
+        trials = [study.ask(varied) for _ in range(min(options.n_jobs, options.n_trials - first))]
         jobs = [[*fixed, *(f"{key}={value}" for key, value in trial.params.items())] for trial in trials]
         batches.append(launcher.launch(jobs, initial_job_idx=first))
         for trial, returned in zip(trials, batches[-1], strict=True):
             value = returned.return_value if returned.status is JobStatus.COMPLETED else None
             study.tell(trial, value, state=optuna.trial.TrialState.FAIL if value is None else None)
-    _tell(study, config.objective)
+    _summarize(study, config.objective)
     return batches
 
 
 def distribution(optuna, override):
-    """What Optuna draws an override from; raises InputError where it cannot.
+    """The Optuna distribution of an override; raises InputError if there is none.
 
-    Choices are drawn as they stand; a range is of whole numbers or of floats, in steps; an interval is of floats, or
-    of whole numbers as int(interval(1,9)); tag(log, ...) draws the logarithm evenly.
+    Choices are categorical; a range has whole numbers or floats, in steps; an interval has floats, or whole numbers
+    as int(interval(1,9)); tag(log, ...) draws uniformly on a log scale.
     """
     value, kinds = override.value(), optuna.distributions
     log = "log" in value.tags
@@ -74,18 +74,18 @@ def distribution(optuna, override):
         return kinds.CategoricalDistribution(list(override.sweep_string_iterator()))
     except (ValueError, IndexError) as error:
         reason = str(error).rstrip(".")
-        raise InputError(f"{override.input_line}: {reason}; must be a space that Optuna can draw from") from None
+        raise InputError(f"{override.input_line}: {reason}, so Optuna cannot draw from it") from None
 
 
-def _tell(study, objective):
+def _summarize(study, objective):
     done = [trial for trial in study.trials if trial.value is not None]
-    told = f"{len(study.trials)} trials"
+    summary = f"{len(study.trials)} trials"
     if len(done) < len(study.trials):
-        told += f", {len(study.trials) - len(done)} of them without a result"
+        summary += f", {len(study.trials) - len(done)} of them without a result"
     if done:
         best = study.best_trial
         words = " ".join(f"{key}={value}" for key, value in best.params.items())
-        told += f"; best {objective} {best.value:.4g} in run {best.number}: {words}"
-    Report().say(told)
+        summary += f"; best {objective} {best.value:.4g} in run {best.number}: {words}"
+    Report().say(summary)
     if not done:
-        raise JobFailed(told)
+        raise JobFailed(summary)

@@ -1,4 +1,4 @@
-"""The jobs of a sweep, each composed and checked before any of them trains."""
+"""The jobs of a sweep, all composed and checked before the first is trained."""
 
 import dataclasses
 import os
@@ -25,7 +25,7 @@ from aejax.settings.configuration import without_hydra
 
 @dataclasses.dataclass
 class Task:
-    """One job of the sweep: what Hydra wants to know of it, and what to train, or why it cannot be."""
+    """One job of a sweep: its JobReturn for Hydra, and the Job to train or the error that prevents it."""
 
     number: int
     returned: JobReturn
@@ -38,18 +38,18 @@ class Task:
 
     @property
     def overrides(self):
-        """What the job was composed with."""
+        """The overrides that the job was composed with."""
         return list(self.returned.overrides)
 
     @property
     def finished(self):
-        """The Run that its folder holds, None before it is finished."""
+        """The finished Run in its folder, None before it is finished."""
         if self.run is None and self.job is not None:
             self.run = Run.finished(self.folder, self.job.run_id)
         return self.run
 
     def end(self, run):
-        """Takes in the finished Run; one without the objective has failed to give it."""
+        """Sets the finished Run and its objective; a Run without the objective counts as failed."""
         self.run = run
         try:
             self.returned.return_value = run.score(self.job.objective, self.job.experiment.select)
@@ -63,14 +63,14 @@ class Task:
         self.returned.status, self.returned.return_value = JobStatus.FAILED, JobFailed(self.error)
 
     def write_settings(self):
-        """Leaves what Hydra leaves of a job, unless the run is finished and has it."""
+        """Writes the files that Hydra writes for a job, unless the run is finished and has them."""
         subfolder = self.config.hydra.output_subdir
         if subfolder and (self.finished is None or (subfolder == SETTINGS and not self.finished.has_settings)):
             write_yaml(self.folder / subfolder, self.config)
 
 
 def names_of(job_overrides):
-    """A readable name for each job from what varies: `vae noise=flip d=4 s=3`."""
+    """A readable name for each job from the overrides that vary, such as `vae noise=flip d=4 s=3`."""
     split = [dict(override.split("=", 1) for override in overrides if "=" in override) for overrides in job_overrides]
     counts = Counter(item for overrides in split for item in overrides.items())
     short = {"model": "", "latent_dim": "d=", "seed": "s="}
@@ -83,7 +83,7 @@ def names_of(job_overrides):
 
 
 def read_all(composition, job_overrides, initial_job_idx):
-    """A Task for each job; raises InputError where two of them, or the sweep and one, have the same folder."""
+    """A Task for each job; raises InputError if two jobs, or a job and the sweep, have the same folder."""
     names, shared = names_of(job_overrides), Shared()
     tasks = [
         _read(Task(initial_job_idx + place, hydra_compat.QuietReturn(overrides=list(overrides))), composition, shared)
@@ -97,7 +97,7 @@ def read_all(composition, job_overrides, initial_job_idx):
 
 
 def _read(task, composition, shared):
-    """The Task with its composed configuration, its job and its place, or with its error."""
+    """The Task with its configuration, its Job and its Place, or with its error."""
     try:
         task.config = composed = composition.job(task.overrides)
     except (HydraException, OmegaConfBaseException) as error:
@@ -117,9 +117,9 @@ def _read(task, composition, shared):
         try:
             config, hydra = task.returned.cfg, composed.hydra
             task.job, task.place = prepare(config, hydra, task.folder, "hydra.sweep.subdir", home, shared)
-        except (NotTrusted, NoSpace):  # of all jobs
+        except (NotTrusted, NoSpace):  # concerns all jobs
             raise
-        except (InputError, OSError) as error:  # a file of the data's, perhaps
+        except (InputError, OSError) as error:  # perhaps a data file
             task.error = str(error)
         except OmegaConfBaseException as error:
             task.error = str(explained(error, task.overrides))
@@ -127,14 +127,14 @@ def _read(task, composition, shared):
 
 
 def _check_folders(tasks, sweep):
-    """Raises InputError where a job would write over another, or over what belongs to the sweep."""
+    """Raises InputError if a job would overwrite another, or the sweep's own files."""
     owners = {os.path.realpath(sweep.dir): "the sweep itself"}
     for task in tasks:
         if task.folder is None:
             continue
         name = f"job {task.number} ({' '.join(task.overrides)})"
-        other = owners.setdefault(os.path.realpath(task.folder), name)
-        if other != name:
+        owner = owners.setdefault(os.path.realpath(task.folder), name)
+        if owner != name:
             subdir = OmegaConf.to_container(sweep, resolve=False)["subdir"]
-            must = "must give each job a folder of its own, as ${hydra.job.num} does"
-            raise InputError(f"hydra.sweep.subdir={subdir}: {other} and {name} have the folder {task.folder}; {must}")
+            advice = "give each job its own folder, for example with ${hydra.job.num}"
+            raise InputError(f"hydra.sweep.subdir={subdir}: {owner} and {name} have the folder {task.folder}; {advice}")

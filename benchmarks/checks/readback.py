@@ -98,7 +98,7 @@ def check_evaluation_of_a_lane_gives_what_the_run_reported():
     """aejax.evaluate of the narrow lanes of a sweep gives every number of metrics.json again (1e-4)."""
     runs = [copied(run, f"again{run.name}") for run in (sweep()[0], sweep()[2])]
     status, out, _ = command("aejax.evaluate", *runs, "groups=[reconstruction,code,separation]", "noise=own")
-    differing = out.count("stays as it is")
+    differing = out.count("recorded value is kept")
     return f"status {status}, {differing} numbers differ", status == 0 and differing == 0
 
 

@@ -90,7 +90,7 @@ def test_a_sweep_that_would_write_elsewhere_is_refused_with_the_path(foreign, re
     status, err = resume(foreign("seed=0,1", hydra=[word]))
     assert (status, err.count("\n")) == (2, 1)
     assert err.startswith(f"aejax: {word.partition('=')[0]}=/")
-    assert f": is outside of {here}/place/F; must be inside, or trusted with --trust" in err
+    assert f": is outside of {here}/place/F; keep it inside, or add --trust" in err
     assert not list((here / "place" / "F").glob("*/run.json"))
 
 
@@ -98,7 +98,7 @@ def test_a_sweep_that_would_write_elsewhere_is_refused_with_the_path(foreign, re
 def test_a_run_that_would_write_elsewhere_is_refused_with_the_path(foreign, resume, here, word):
     status, err = resume(foreign(hydra=[word.format(top=here)], mode="RUN"))
     assert (status, err.count("\n")) == (2, 1)
-    assert f"is outside of {here}/place/F; must be inside" in err
+    assert f"is outside of {here}/place/F; keep it inside" in err
     assert not (here / "place" / "F" / "run.json").exists()
 
 
@@ -126,7 +126,7 @@ def test_settings_that_name_a_place_or_a_class_need_trust(foreign, resume, here,
         folder = foreign(hydra=[word], mode=mode) if where else foreign(word, mode=mode)
         with pytest.raises(InputError, match=r"repeat its own command, or add --trust") as caught:
             command_of(folder)
-        assert f"takes in {word};" in str(caught.value)
+        assert f"uses {word};" in str(caught.value)
         assert word in command_of(folder, trust=True)[0]
         shutil.rmtree(folder)
 
@@ -152,7 +152,7 @@ def test_a_config_folder_needs_trust(foreign):
     content = yaml.safe_load(record.read_text())
     content["hydra"]["runtime"]["config_sources"] = [{"provider": "command-line", "path": "/evil", "schema": "file"}]
     record.write_text(yaml.safe_dump(content))
-    with pytest.raises(InputError, match="takes in /evil; repeat its own command"):
+    with pytest.raises(InputError, match="uses /evil; repeat its own command"):
         command_of(folder)
     assert command_of(folder, trust=True)[0][1:3] == ["--config-dir", "/evil"]
 
@@ -178,7 +178,7 @@ def test_a_link_out_of_the_folder_is_refused(foreign, resume, here, name, mode):
     path.symlink_to(os.path.relpath(target, path.parent))
     status, err = resume(folder)
     assert (status, err.count("\n")) == (2, 1)
-    assert f"{path}: is a link to {target}, outside of {folder}; must be inside, or trusted with --trust" in err
+    assert f"{path}: is a link to {target}, outside of {folder}; keep it inside, or add --trust" in err
 
 
 def test_links_within_the_folder_are_no_harm_and_neither_are_those_of_wandb(foreign, here):
@@ -218,7 +218,7 @@ def test_neither_the_network_nor_a_preparation_of_data_comes_with_a_folder(forei
     online = foreign("track=online", "track.entity=somebody", mode=mode)
     status, err = resume(online)
     assert (status, err.count("\n")) == (2, 1)
-    assert "track=online: sends to W&B's somebody/aejax" in err and "must be trusted with --trust" in err
+    assert "track=online: sends to W&B's somebody/aejax" in err and "add --trust to allow it" in err
     shutil.rmtree(online)
     for word in ("data.download=true", "data.manual_dir=place"):
         folder = foreign("data=mnist", "data.dir=place/X", word, mode=mode)
@@ -234,7 +234,7 @@ def test_settings_of_wandb_are_not_brought_in(foreign, here, monkeypatch):
     (folder / "wandb" / "settings").write_text("[default]\nx_files_dir=/elsewhere\n")
     command_of(folder)  # which is not begun in there
     monkeypatch.chdir(folder)  # where W&B reads them for any command
-    with pytest.raises(InputError, match=f"takes in {folder}/wandb/settings; repeat its own"):
+    with pytest.raises(InputError, match=f"uses {folder}/wandb/settings; repeat its own"):
         command_of(folder)
 
 
@@ -282,7 +282,7 @@ def test_what_python_and_aejax_are_made_of_is_found_wherever_they_stand():
 
 def test_a_place_that_hydra_would_resolve_twice_is_refused(foreign, resume):
     status, err = resume(foreign("seed=0,1", hydra=[r"hydra.sweep.subdir='\${oc.env:HOME}'"]))
-    assert status == 2 and "must be a place without ${, or trusted with --trust" in err
+    assert status == 2 and "has ${ in it; write the place out, or add --trust" in err
 
 
 def test_what_is_inside(tmp_path):
@@ -372,7 +372,7 @@ def test_a_record_is_written_through_no_link(run, here):
 def test_an_evaluation_of_a_folder_with_a_link_out_of_it_is_refused(run, here, capfd):
     (run / "figures").symlink_to("..")
     assert evaluated(run) == 2
-    assert capfd.readouterr().err.startswith(f"aejax: {run}/figures: is a link to {here}/place, outside of {run}; must")
+    assert capfd.readouterr().err.startswith(f"aejax: {run}/figures: is a link to {here}/place, outside of {run}; keep")
 
 
 def test_a_comparison_writes_its_index_into_the_named_folder_only(tmp_path, told):

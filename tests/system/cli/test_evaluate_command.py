@@ -44,7 +44,7 @@ def test_new_metrics_are_added_and_nothing_else_changes(again):
     before = {name: Run.read(place / name).metrics for name in ("a", "b")}
     status, out, err = evaluate(place / "a", place / "b", "groups=[clusters,nll,separation]", "samples=10", "noise=own")
     assert (status, err) == (0, "")
-    assert "stays as it is" not in out
+    assert "recorded value is kept" not in out
     for name in ("a", "b"):
         run = Run.read(place / name)
         new = {"nll", "likelihood/bits_per_dim", *(f"separation/{each}" for each in ("nmi", "ari", "cluster_accuracy"))}
@@ -85,7 +85,7 @@ def test_the_name_of_a_folder_that_cannot_be_is_that_of_none(finished, tmp_path,
     assert read().run.path == tmp_path / "a"
     path.write_text(re.sub("cwd: .*", f"cwd: {tmp_path}", path.read_text()))
     monkeypatch.setattr("os.chdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
-    with pytest.raises(InputError, match=r"a: was begun in .*, which cannot be entered \(Permission denied\)"):
+    with pytest.raises(InputError, match=r"a: was started in .*, which cannot be entered \(Permission denied\)"):
         read()
 
 
@@ -136,7 +136,7 @@ def test_nothing_is_added_to_a_run_that_does_not_give_its_own_numbers(again, spo
     status, out, err = evaluate(place / "a", place / "b", "groups=[clusters]", "noise=own")
     assert status == 1
     assert err.count("\n") == 1 and "format 1" not in err
-    assert f"({place / 'a'}): its parameters do not give the numbers that it reports, so nothing is added: " in err
+    assert f"({place / 'a'}): its parameters do not reproduce its metrics, so nothing is added: " in err
     assert told in err
     assert before == {path: path.read_bytes() for path in (place / "a").rglob("*") if path.is_file()}
     assert str(place / "a") not in out and "separation/nmi" in Run.read(place / "b").metrics  # the others are measured
@@ -279,23 +279,23 @@ def _break(name):
 @pytest.mark.parametrize(
     "broken, told",
     [
-        ("missing", "holds no params.safetensors; must be the whole folder of a run"),
+        ("missing", "holds no params.safetensors; name the complete folder of a run"),
         ("damaged", "params.safetensors: cannot be read"),
         ("unfinished", "its status is running; must be completed or diverged"),
-        ("older", "is of aejax 0.0.1; must be of"),
+        ("older", "was trained with aejax 0.0.1; evaluate it with that version"),
         ("evaluated_otherwise", "run.json: cannot be read (evaluation is [1, 2]; must be a mapping)"),
         ("newer", "its files are of format 99, not 3; train it again with this version"),
         ("other_shapes", "encoder.Dense_0.kernel is [35, 3]; must be [35, 12]"),
         ("fewer_codes", "codes.npz: z is [5, 2]; must be [27, 2]"),
-        ("no_codes", "holds no codes.npz; must be the whole folder of a run"),
+        ("no_codes", "holds no codes.npz; name the complete folder of a run"),
         ("other_data", "its data have changed"),
         ("foreign", "only classes of aejax are trusted here"),
         ("before_all", "run.json: cannot be read (format is -5; must be at least 1)"),
         ("no_source", "a: data._target_=aejax.training.checkpoint.Checkpoint: must name a class of aejax.datasets"),
         ("deep", "config.yaml: cannot be read (more than 60 mappings and lists are in one another)"),
-        ("deep_choices", "a: its .hydra cannot be read (hydra.yaml tells no choices)"),
+        ("deep_choices", "a: its .hydra cannot be read (hydra.yaml lists no choices)"),
         ("numbered_choices", "hydra.yaml: cannot be read (choices has the group 3; must be a text)"),
-        ("other_choices", "a: its .hydra cannot be read (hydra.yaml tells no choices)"),
+        ("other_choices", "a: its .hydra cannot be read (hydra.yaml lists no choices)"),
     ],
 )
 def test_a_run_that_cannot_be_evaluated_gets_one_line_and_stays_as_it_is(again, broken, told):

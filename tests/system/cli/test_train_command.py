@@ -90,7 +90,7 @@ WRONG = {
     "~model.solver._target_": "model.solver._target_: is missing; must name a dataclass",
     "~data._target_": "data._target_: is missing; must name a dataclass",
     "data=[]": "data._target_: is missing; must name a dataclass",
-    "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass by its module",
+    "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass with its module",
     "net._target_=aejax.models.noise.Clean": "net._target_=aejax.models.noise.Clean: must name a dataclass that",
     "data._target_=aejax.models.noise.Clean": "data._target_=aejax.models.noise.Clean: must have a method load",
     "model.terms=3": "model.terms=3: must be a mapping of names to components",
@@ -99,7 +99,7 @@ WRONG = {
     f"seed={'9' * 300}": f"seed={'9' * 300}: must be a whole number at least 0",
     f"latent_dim={'9' * 400}": f"latent_dim={'9' * 400}: must be a whole number at least 1",
     # two where one counts
-    "epochs=5 steps=4": "steps=4 epochs=5: give one of the two; epochs=null takes the steps",
+    "epochs=5 steps=4": "steps=4 epochs=5: give one of the two, or epochs=null to count steps",
     # what other programs call it
     "lr=0.1": "lr: no such key; did you mean optim.lr? --cfg job prints all of them",
     "~lr": "~lr: no such key; did you mean optim.lr? --cfg job prints all of them",

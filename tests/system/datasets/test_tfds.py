@@ -288,7 +288,7 @@ def test_a_confined_command_reads_no_set_of_the_folder_and_writes_only_to_the_us
     with confined(tmp_path / "F", tmp_path / "inner"):
         for name in ("F", "link"):
             refused(
-                f"data.dir={tmp_path}/{name}/vectors/1.0.0: came with {tmp_path}/F; must be", tmp_path / name, **words
+                f"data.dir={tmp_path}/{name}/vectors/1.0.0: came with {tmp_path}/F; use one", tmp_path / name, **words
             )
         for name, kept in (("beside", False), ("own", True)):
             assert len(load(tmp_path / name, **words).train.x) == 30

@@ -56,7 +56,7 @@ def test_the_record_says_that_the_data_were_a_programs(here):
     left = aejax.train(dataset, *words)
     settings = OmegaConf.load(here / "run" / ".hydra" / "config.yaml")
     assert "_target_" not in settings.data and settings.steps == 3
-    with pytest.raises(InputError, match="was trained on a Dataset of a program; only that program can go on with it"):
+    with pytest.raises(InputError, match="trained on a Dataset passed from Python; only that program can resume it"):
         command_of(here / "run")
     assert aejax.train(dataset, *words).record == left.record  # it was finished
 

@@ -52,5 +52,5 @@ def test_finished_runs_are_not_overwritten(both):
     files = {path: path.read_bytes() for path in both[1].rglob("*.json")}
     again = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweep.dir=apart", "optim.lr=0.0001"]
     done = sweep(both[1].parent, *WORDS, *again, status=2)
-    assert "apart: holds another sweep (there optim.lr=-1,0.0001,1e30, here optim.lr=0.0001)" in done.stderr
+    assert "apart: holds another sweep (recorded: optim.lr=-1,0.0001,1e30; now: optim.lr=0.0001)" in done.stderr
     assert {path: path.read_bytes() for path in files} == files

@@ -99,7 +99,7 @@ def test_other_overrides_for_a_sweep_are_refused_with_the_difference(command, ag
     changed = [word.replace("steps=40", "steps=50") for word in SWEEP]
     status, _, err = command("-m", *changed, "hydra.sweep.dir=s")
     assert (status, err.count("\n")) == (2, 1)
-    assert "hydra.sweep.dir=s: holds another sweep (there steps=40, here steps=50); choose another folder" in err
+    assert "hydra.sweep.dir=s: holds another sweep (recorded: steps=40; now: steps=50); choose another folder" in err
     status, _, err = command("-m", *reversed(SWEEP), "hydra.sweep.dir=s")
     assert status == 2 and "in another order" in err
     assert state_of(again) == before
@@ -183,7 +183,7 @@ def test_other_overrides_are_refused_without_a_ledger_too(command, again, conten
     changed = [word.replace("steps=40", "steps=50") for word in SWEEP]
     status, _, err = command("-m", *changed, "hydra.sweep.dir=s")
     assert (status, err.count("\n")) == (2, 1)
-    assert "holds another sweep (there steps=40, here steps=50)" in err
+    assert "holds another sweep (recorded: steps=40; now: steps=50)" in err
     assert state_of(again) == before
 
 
@@ -238,7 +238,7 @@ def test_the_command_of_a_folder_is_what_hydra_wrote(whole, tmp_path):
 def test_what_a_record_brings_along_is_trusted_only_where_it_is_told(command, again):
     path = again / "multirun.yaml"
     path.write_text(path.read_text().replace("- noise=flip", "- noise=flip\n    - +noise._target_=os.system"))
-    with pytest.raises(InputError, match=r"takes in \+noise\._target_=os\.system; repeat its own command"):
+    with pytest.raises(InputError, match=r"uses \+noise\._target_=os\.system; repeat its own command"):
         command_of(again)
     assert "+noise._target_=os.system" in command_of(again, trust=True)[0]
 

@@ -1,4 +1,4 @@
-"""hydra/sweeper=optuna: batches train together, the best is told, a trial without a result ends nothing."""
+"""hydra/sweeper=optuna: batches train together, the best is reported, a failed trial does not stop the search."""
 
 import subprocess
 import sys
@@ -54,7 +54,7 @@ def test_a_later_batch_may_draw_a_choice_that_is_new(command, monkeypatch):
     assert (status, out.count("was not trained")) == (1, 5)
 
 
-def test_the_search_finds_the_minimum_in_batches_and_survives_failures(tmp_path, capsys):
+def test_the_search_finds_the_minimum_in_batches_despite_failed_trials(tmp_path, capsys):
     batches = searched(tmp_path, "x=interval(-10,10)", "y=1", n_trials=200)
     assert [first for first, _ in batches] == list(range(0, 200, 8))
     assert {len(jobs) for _, jobs in batches} == {8}
@@ -65,20 +65,20 @@ def test_the_search_finds_the_minimum_in_batches_and_survives_failures(tmp_path,
     assert lost > 0
     best = min(x, key=lambda value: abs(value - 3))
     assert abs(best - 3) < 0.5
-    told = f"200 trials, {lost} of them without a result; best f {(best - 3) ** 2 + 1:.4g} in run {x.index(best)}"
-    assert capsys.readouterr().out == f"{told}: x={best}\n"
+    summary = f"200 trials, {lost} of them without a result; best f {(best - 3) ** 2 + 1:.4g} in run {x.index(best)}"
+    assert capsys.readouterr().out == f"{summary}: x={best}\n"
     near = sum(abs(value - 3) < 2 for value in x[100:])
     assert stats.binomtest(near, 100, 0.2, alternative="greater").pvalue < 1e-3  # 0.2 drawn blindly
 
 
-def test_the_same_search_asks_the_same_and_another_seed_does_not(tmp_path):
+def test_the_same_seed_gives_the_same_trials_and_another_does_not(tmp_path):
     words = ["x=interval(-1,1)", "y=1,2,3"]
     first = searched(tmp_path, *words)
     assert searched(tmp_path, *words) == first
     assert searched(tmp_path, *words, seed=1) != first
 
 
-def test_the_largest_is_found_where_that_is_asked_for(tmp_path, capsys):
+def test_maximize_finds_the_largest(tmp_path, capsys):
     searched(tmp_path, "x=range(0,8)", "y=0", direction="maximize")
     assert "best f 16 in run" in capsys.readouterr().out  # of (7 - 3)^2
 
@@ -88,14 +88,14 @@ def test_a_later_word_replaces_an_axis(tmp_path):
     assert all("x=2" in job and len(job) == 2 for _, jobs in batches for job in jobs)
 
 
-def test_a_search_without_any_result_says_so(tmp_path, capsys):
+def test_a_search_without_any_result_fails(tmp_path, capsys):
     with pytest.raises(JobFailed):
         searched(tmp_path, "x=9", "y=1,2", n_trials=3)
     assert "3 trials, 3 of them without a result" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("words", "changes", "told"),
+    ("words", "changes", "message"),
     [
         (["x=1", "y=1"], {}, "hydra/sweeper=optuna: nothing varies"),
         (["x=tag(log,interval(0,1))"], {}, "x=tag(log,interval(0,1)): `low > 0` must hold"),
@@ -105,14 +105,14 @@ def test_a_search_without_any_result_says_so(tmp_path, capsys):
         (["x=1,2"], {"sampler": "x"}, "hydra.sweeper.sampler: no such key"),
     ],
 )
-def test_a_search_that_makes_no_sense_is_refused(words, changes, told, tmp_path):
+def test_a_wrong_search_is_refused(words, changes, message, tmp_path):
     with pytest.raises(InputError) as caught:
         searched(tmp_path / "s", *words, **changes)
-    assert str(caught.value).startswith(told)
+    assert str(caught.value).startswith(message)
     assert not (tmp_path / "s").exists()
 
 
-def test_what_each_kind_of_axis_is_drawn_from():
+def test_the_distribution_of_each_kind_of_axis():
     kinds = optuna.distributions
     expected = {
         "x=a,b": kinds.CategoricalDistribution(["a", "b"]),
@@ -123,22 +123,22 @@ def test_what_each_kind_of_axis_is_drawn_from():
         "x=tag(log,interval(0.001,1))": kinds.FloatDistribution(0.001, 1, log=True),
         "x=int(interval(1,9))": kinds.IntDistribution(1, 9),
     }
-    for word, found in expected.items():
+    for word, drawn_from in expected.items():
         [override] = OverridesParser.create().parse_overrides([word])
-        assert distribution(optuna, override) == found, word
+        assert distribution(optuna, override) == drawn_from, word
 
 
 @pytest.mark.slow
 def test_a_search_on_letters(tmp_path):
     words = ["optim=sgd", "optim.clip=null", "optim.lr=0.0001,0.001,0.01,1e30,-1", "hydra/sweeper=optuna"]
-    told = sweep(tmp_path, *words, *QUICK, "hydra.sweeper.n_trials=9", "hydra.sweeper.n_jobs=3", "hydra.sweep.dir=s")
+    done = sweep(tmp_path, *words, *QUICK, "hydra.sweeper.n_trials=9", "hydra.sweeper.n_jobs=3", "hydra.sweep.dir=s")
     runs = {path.parent.name: Run.read(path.parent) for path in (tmp_path / "s").glob("*/run.json")}
     scores = {name: run.history[-1]["valid/mse"] for name, run in runs.items() if run.record["status"] == "completed"}
     best = min(scores, key=lambda name: (scores[name], int(name)))
-    assert told.stdout.splitlines()[-1].startswith("9 trials, ")
-    assert f"best valid/mse {scores[best]:.4g} in run {best}: optim.lr=" in told.stdout
-    assert told.stdout.count("-> 1 program of") == 3
-    assert "Error" not in told.stderr
+    assert done.stdout.splitlines()[-1].startswith("9 trials, ")
+    assert f"best valid/mse {scores[best]:.4g} in run {best}: optim.lr=" in done.stdout
+    assert done.stdout.count("-> 1 program of") == 3
+    assert "Error" not in done.stderr
     for run in runs.values():
         assert run.score("valid/mse") == scores.get(run.path.name)
     with pytest.raises(InputError, match="objective=recon/msee: no such metric; did you mean recon/mse"):
@@ -147,7 +147,7 @@ def test_a_search_on_letters(tmp_path):
 
 
 @pytest.mark.slow
-def test_trials_without_the_metric_have_failed(tmp_path):
+def test_trials_without_the_metric_fail(tmp_path):
     words = [
         "hydra/sweeper=optuna",
         "seed=1,2",
@@ -161,7 +161,7 @@ def test_trials_without_the_metric_have_failed(tmp_path):
     assert "failed, 2 jobs: objective=recon/msee: no such metric; did you mean recon/mse" in done.stdout
 
 
-def test_without_optuna_the_extra_is_named(tmp_path):
+def test_a_missing_optuna_names_the_extra(tmp_path):
     script = "import sys; sys.modules['optuna'] = None; from aejax.cli.train import main; main()"
     words = ["-m", "hydra/sweeper=optuna", "seed=1,2"]
     done = subprocess.run([sys.executable, "-c", script, *words], cwd=tmp_path, capture_output=True, text=True)
@@ -170,6 +170,6 @@ def test_without_optuna_the_extra_is_named(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_settings_of_the_search_are_the_ones_in_conf():
+def test_the_settings_of_the_search_are_those_in_conf():
     conf = OmegaConf.load(CONF / "hydra" / "sweeper" / "optuna.yaml")
     assert set(conf) - {"_target_", "params"} == SETTINGS.keys()

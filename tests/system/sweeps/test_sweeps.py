@@ -66,8 +66,8 @@ def test_an_override_replaces_an_axis_and_a_setting(tmp_path):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["-m", "++seed=7"], "++seed=7: the sweep varies seed itself; must be seed=..., which replaces its values"),
-        (["-m", "~seed"], "~seed: the sweep varies seed itself"),
+        (["-m", "++seed=7"], "++seed=7: the sweep already varies seed; write seed=... to replace its values"),
+        (["-m", "~seed"], "~seed: the sweep already varies seed"),
         ([], "+sweep: asks for more than one run; add -m"),
     ],
 )

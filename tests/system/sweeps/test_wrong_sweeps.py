@@ -29,14 +29,14 @@ def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):
 
 WRONG = {
     "net=conv net.tied=true seed=1,2": "net.tied: no such key; only with net=deep, net=linear, net=mlp; --cfg",
-    "seed=range(0)": "seed=range(0): makes no job; must make 1 to 10,000 in a sweep",
-    "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; must make 1 to 10,000 in a sweep",
+    "seed=range(0)": "seed=range(0): makes no job; a sweep has 1 to 10,000",
+    "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; a sweep has 1 to 10,000",
     "seed=range(101) latent_dim=range(1,101)": "latent_dim=range(1,101): makes more than 10,000 jobs",
     "hydra.sweep.dir='a\0b'": "hydra.sweep.dir: holds a null byte; must be the name of a folder",
     "hydra.sweep.dir=file": "hydra.sweep.dir=file: is a file; must be a folder",
     "hydra.sweep.dir=file/a": "hydra.sweep.dir=file/a: file is a file; must be a folder",
-    "epochs=1,2 steps=4": "steps=4 epochs=1,2: give one of the two; epochs=null takes the steps",
-    "+sweep=mnist_lr steps=4": "steps=4 epochs=10: give one of the two; epochs=null takes the steps",
+    "epochs=1,2 steps=4": "steps=4 epochs=1,2: give one of the two, or epochs=null to count steps",
+    "+sweep=mnist_lr steps=4": "steps=4 epochs=10: give one of the two, or epochs=null to count steps",
     "seed=1,2 hydra.launcher=2": "hydra.launcher=2: must be a mapping of settings with a _target_",
     "seed=1,2 hydra.launcher._target_=os.getcwd": "hydra.launcher._target_=os.getcwd: no such plugin; known: ",
     "seed=0,1 hydra.sweep.subdir=.": "hydra.sweep.subdir=.: the sweep itself and job 0 (seed=0) have the folder ",

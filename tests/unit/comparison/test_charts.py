@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from made import make_grid, make_run, make_sweep
 
-from aejax.cli.compare import Comparison, parser
+from aejax.cli.compare import Comparison, build_parser
 from aejax.comparison import charts, details, sections
 from aejax.comparison.intervals import mean_interval
 from aejax.comparison.points import points
@@ -50,7 +50,7 @@ def noisy(tmp_path):
 
 
 def test_the_heat_map_holds_every_train_and_test_noise(noisy):
-    found = Comparison.of(parser().parse_intermixed_args([str(noisy)]))
+    found = Comparison.of(build_parser().parse_intermixed_args([str(noisy)]))
     specs = [figure.spec for section in sections.of_runs(found.runs) for figure in section.figures]
     [cells] = [each["data"]["values"] for each in specs if "test noise" in each["description"]]
     values = {(cell["train"], cell["test"]): round(cell["mean"], 6) for cell in cells}
@@ -69,7 +69,7 @@ def test_the_heat_map_holds_every_train_and_test_noise(noisy):
 def test_training_curves_are_means_with_the_range_of_the_seeds(noisy):
     for seed, error in enumerate((1.0, 2.0, 6.0)):
         (noisy / f"none{seed}" / "history.csv").write_text(f"step,valid/mse\n10,{error}\n20,nan\n")
-    found = Comparison.of(parser().parse_intermixed_args([str(noisy), "noise=none"]))
+    found = Comparison.of(build_parser().parse_intermixed_args([str(noisy), "noise=none"]))
     content, *_ = report.payload(found, noisy)
     [spec] = [each["spec"] for each in content["charts"] if "training" in each["spec"]["description"]]
     [row] = spec["data"]["values"]
@@ -106,21 +106,23 @@ def test_codes_that_are_none_are_named(z, y, line, tmp_path):
     run = make_run(tmp_path / "run", {})
     np.savez(run.path / "codes.npz", z=z, **({} if y is None else {"y": y}))
     assert points(run.path, 10) == (None, line)
-    found = Comparison.of(parser().parse_intermixed_args([str(tmp_path)]))
+    found = Comparison.of(build_parser().parse_intermixed_args([str(tmp_path)]))
     assert f"codes.npz ({line}); its codes are not drawn" in html.unescape(report.page(found, tmp_path))
 
 
 def test_a_list_of_notes_is_empty_where_there_are_none(tmp_path):
     make_grid(tmp_path / "s", dims=(2, 4), seeds=3)
-    found = Comparison.of(parser().parse_intermixed_args([str(tmp_path / "s")]))
+    found = Comparison.of(build_parser().parse_intermixed_args([str(tmp_path / "s")]))
     assert found.notes == [] and '<ul class="notes" id="notes"></ul>' in report.page(found, tmp_path)
     (tmp_path / "s" / "0" / "metrics.json").write_text("{")
-    found = Comparison.of(parser().parse_intermixed_args([str(tmp_path / "s")]))
+    found = Comparison.of(build_parser().parse_intermixed_args([str(tmp_path / "s")]))
     assert '<ul class="notes" id="notes"><li>' in report.page(found, tmp_path)
 
 
 def test_a_color_means_one_thing(tmp_path):
-    found = Comparison.of(parser().parse_intermixed_args([str(make_grid(tmp_path / "s", models=("ae", "vae", "pca")))]))
+    found = Comparison.of(
+        build_parser().parse_intermixed_args([str(make_grid(tmp_path / "s", models=("ae", "vae", "pca")))])
+    )
     content, *_ = report.payload(found, tmp_path)
     of_models = {}
     for chart in content["charts"]:
@@ -143,7 +145,7 @@ def test_baselines_stand_beside_the_floors(tmp_path):
             metrics = {"recon/mse": 0.1 / dim + seed / 100, "separation/knn_accuracy": 0.8 + seed / 100}
             metrics |= {"baseline/pca_mse": 0.2, "baseline/untrained_knn_accuracy": 0.5 + dim / 100}
             runs[f"{seed}{dim}"] = metrics, {"seed": seed, "latent_dim": dim}
-    found = Comparison.of(parser().parse_intermixed_args([str(make_sweep(tmp_path / "s", runs))]))
+    found = Comparison.of(build_parser().parse_intermixed_args([str(make_sweep(tmp_path / "s", runs))]))
     content, *_ = report.payload(found, tmp_path)
     specs = {each["spec"]["description"]: each["spec"]["layer"] for each in content["charts"]}
     first = {name: layers[0]["data"]["values"] for name, layers in specs.items() if "data" in layers[0]}
@@ -160,7 +162,7 @@ def test_the_page_says_what_it_is_about(tmp_path):
     sizes = {"train": 54_000, "valid": 6000, "test": 10_000}
     make_run(tmp_path / "run", {"recon/mse": 0.1}, steps=844, record={"data": {"examples": sizes}})
     words = [str(tmp_path), "--report", "r.html"]
-    given = parser().parse_intermixed_args(words)
+    given = build_parser().parse_intermixed_args(words)
     given.argv = words
     page = report.page(Comparison.of(given), tmp_path)
     for text in (

@@ -1,4 +1,4 @@
-"""Makes the files in sweeps/ Hydra's group `sweep`: `-m +sweep=letters_noise`."""
+"""Registers the files in sweeps/ as Hydra's group `sweep`: `-m +sweep=letters_noise`."""
 
 from hydra.core.config_store import ConfigStore
 from omegaconf import OmegaConf

@@ -1,4 +1,4 @@
-"""hydra/sweeper=grid: all combinations; each job is composed once, by the launcher. Hydra imports it at every start."""
+"""hydra/sweeper=grid: all combinations, each composed once, by the launcher. Hydra imports this at every start."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ from hydra.plugins.sweeper import Sweeper
 
 
 class GridSweeper(Sweeper):
-    """Hands the jobs of a grid to the launcher, `max_batch_size` at a time; `params` are axes of the sweep's file."""
+    """Hands a grid of jobs to the launcher, `max_batch_size` at a time; `params` are the axes of the sweep's file."""
 
     def __init__(self, max_batch_size=None, params=None):
         self.max_batch_size, self.params = max_batch_size, params or {}

@@ -1,11 +1,11 @@
-"""hydra/sweeper=optuna: a search whose trials train in batches. Imports no Optuna, because Hydra imports it always."""
+"""hydra/sweeper=optuna: a search with trials in batches. Imports no Optuna: Hydra imports this at every start."""
 
 from hydra.core.plugins import Plugins
 from hydra.plugins.sweeper import Sweeper
 
 
 class OptunaSweeper(Sweeper):
-    """Asks Optuna for a batch of trials and hands it to the launcher, until there are enough."""
+    """Asks Optuna for batches of trials and hands them to the launcher, until there are enough."""
 
     def __init__(self, params, **settings):
         self.params, self.settings = params or {}, settings

@@ -1,4 +1,4 @@
-"""hydra/launcher=vmap: trains the jobs of a sweep together. Imports no jax, because Hydra imports it at every start."""
+"""hydra/launcher=vmap: trains the jobs of a sweep together. Imports no jax: Hydra imports this at every start."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ class VmapLauncher(Launcher):
             self.launch_batch = hydra_compat.basic_launcher()
             self.launch_batch.setup(hydra_context=hydra_context, task_function=task_function, config=config)
             return
-        with STOP.held():  # jaxlib's imports do not survive an exception
+        with STOP.held():  # an exception would break jaxlib's imports
             from aejax.sweeps.launch import Sweep
         self.launch_batch = Sweep(hydra_context, task_function, config)
 
