@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_before_anything_begins(command, tmp_path, monkeypat
     monkeypatch.setattr(destination.shutil, "disk_usage", lambda _: destination.shutil._ntuple_diskusage(10, 9, 1))
     status, _, err = command("hydra.run.dir=a/b")
     assert (status, err.count("\n")) == (2, 1)
-    assert "no space left, 0.0 MiB; must have 16 MiB" in err
+    assert "no space left, 0.0 MiB free; a run needs 16 MiB" in err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -111,7 +111,7 @@ def _use_cores(runs):
 
 
 def _read_all(folders, settings, trust):
-    """A Trained for each folder; raises InputError for the first that cannot be evaluated."""
+    """A SavedRun for each folder; raises InputError for the first that cannot be evaluated."""
     loaded = {}
     return [_read(folder, settings, trust, loaded) for folder in folders]
 
@@ -130,7 +130,7 @@ def _read(folder, settings, trust, loaded):
 def _trained(run, folder, settings, trust, loaded):
     from aejax.runs.folder import FINISHED
     from aejax.runs.job import Job
-    from aejax.runs.reproduction import Trained
+    from aejax.runs.reproduction import SavedRun
 
     record = run.record
     if record["status"] not in FINISHED:
@@ -172,7 +172,7 @@ def _trained(run, folder, settings, trust, loaded):
         os.chdir(here)
     if job.dataset.fingerprint != record.get("data", {}).get("fingerprint"):
         raise InputError(f"{folder}: its data have changed since it was trained")
-    return Trained(run, job, asked)
+    return SavedRun(run, job, asked)
 
 
 def _reproduced(trained):
@@ -195,19 +195,19 @@ def _evaluate_all(trained):
     from aejax.runs.reproduction import measured
 
     kept = {}
-    results = measured(trained, [each.asked.experiment for each in trained])
+    results = measured(trained, [each.requested.experiment for each in trained])
     for each, (metrics, z_NxZ, details) in zip(trained, results, strict=True):
-        experiment, useful = each.asked.experiment, None
+        experiment, useful = each.requested.experiment, None
         if "usefulness" in experiment.evaluate.groups and experiment.form.classes > 1:
-            useful = usefulness(experiment, each.params, each.asked.dataset.arrays(), kept)
+            useful = usefulness(experiment, each.params, each.requested.dataset.arrays(), kept)
         _add(each, metrics, z_NxZ, details, useful)
 
 
 def _add(each, metrics, z_NxZ, details, useful):
     """Adds metrics and findings to a run's files; what is there stays, and is told where it differs."""
-    from aejax.runs.record import found
+    from aejax.runs.record import recorded
 
-    new, evaluation = found(each.asked, metrics, z_NxZ, details)
+    new, evaluation = recorded(each.requested, metrics, z_NxZ, details)
     if useful is not None:
         evaluation["usefulness"] = useful
         for name, values in useful.items():
@@ -228,7 +228,7 @@ def _write(each, new, evaluation):
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
     merged |= {key: before.get(key, {}) | evaluation[key] for key in ("cross_data",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    again = {"at": now, "added": len(added), **each.asked.experiment.evaluate.described}
+    again = {"at": now, "added": len(added), **each.requested.experiment.evaluate.described}
     whole = {name: math.nan if value is None else value for name, value in whole.items()}
     run.write_again(whole, evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
     print(f"{each.name}: {len(added)} metrics added, {len(old)} were there")
@@ -244,7 +244,7 @@ def _across(trained):
     """The error of each run on the test examples of every data set among the runs, a matrix; added to the records."""
     import jax
 
-    from aejax.evaluation.passes import reconstructed
+    from aejax.evaluation.encoding import reconstructed
 
     sets = {dataset_key(each.job.dataset): each.job.dataset for each in trained}
     error = jax.jit(lambda experiment, params, x: ((reconstructed(experiment, params, x) - x) ** 2).mean())

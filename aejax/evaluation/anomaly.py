@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
+from aejax.evaluation.encoding import codes_of_stored, encode_decode
 from aejax.evaluation.likelihood import bound_of_each
-from aejax.evaluation.passes import codes_of_stored, passed
 from aejax.evaluation.protocol import ANOMALY_NEIGHBORS, ANOMALY_QUANTILE
 from aejax.metrics import detection
 from aejax.metrics.neighbors import nearest
@@ -36,7 +36,7 @@ def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
     thresholds = dict.fromkeys(tested, jnp.array(jnp.nan))
     if data.valid is not None:
         valid_NxP = experiment.form.scaled(data.valid)
-        there = passed(experiment, params, valid_NxP)
+        there = encode_decode(experiment, params, valid_NxP)
         normal = scores(valid_NxP, there["mean"], squared_error(valid_NxP, there["predicted"]))
         thresholds = {name: jnp.quantile(score, ANOMALY_QUANTILE) for name, score in normal.items()}
     metrics = {}

@@ -8,9 +8,9 @@ import functools
 import jax.numpy as jnp
 
 from aejax.evaluation.anomaly import anomalies
+from aejax.evaluation.encoding import encode_decode, labeled, noisy_copies, reconstructed, untrained
 from aejax.evaluation.generation import generation, interpolations
 from aejax.evaluation.likelihood import bounds, importance_weighted
-from aejax.evaluation.passes import labeled, noisy_copies, passed, reconstructed, untrained
 from aejax.evaluation.protocol import WORST
 from aejax.evaluation.robustness import robustness
 from aejax.evaluation.separation import baseline, clustering, label_efficiency, neighborhood, probed, separations
@@ -42,7 +42,7 @@ class Subject:
     def __init__(self, experiment, params, data):
         self.experiment, self.params, self.data = experiment, params, data
         self.form, self.clean = experiment.form, experiment.form.scaled(data.test)  # [N, P]
-        test = passed(experiment, params, self.clean)
+        test = encode_decode(experiment, params, self.clean)
         self.z, self.kl, self.predicted = test["mean"], test["kl"], test["predicted"]  # [N, Z], [N, Z] or None, [N, P]
         self.squared = squared_error(self.clean, self.predicted)  # [N]
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.passes import drawn, is_alone, picked
+from aejax.evaluation.encoding import drawn, is_alone, picked
 from aejax.evaluation.protocol import (
     EXACT,
     GENERATED,

@@ -6,7 +6,7 @@ from jax import lax
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.passes import negative_log
+from aejax.evaluation.encoding import negative_log
 from aejax.evaluation.protocol import ELBO_SAMPLES, SEED
 from aejax.metrics.reconstruction import bits_per_dimension
 from aejax.models import autoencoder

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from aejax.base.errors import InputError
-from aejax.evaluation.passes import is_alone, noisy_copies, passed, picked_rows
+from aejax.evaluation.encoding import encode_decode, is_alone, noisy_copies, picked_rows
 from aejax.evaluation.protocol import GRID, ROBUST_EXAMPLES, ROBUST_KNN
 from aejax.metrics.neighbors import knn_accuracy, nearest
 from aejax.metrics.reconstruction import reconstruction, squared_error
@@ -31,7 +31,7 @@ def robustness(experiment, params, data, known):
         def scores(level, noise=noise):
             noisy = noisy_copies(experiment.replace(noise=noise(level)), data)
             clean_MxP, input_MxP = noisy["clean"], noisy["input"]
-            there = passed(experiment, params, input_MxP)
+            there = encode_decode(experiment, params, input_MxP)
             own = reconstruction(clean_MxP, there["predicted"], binary)
             found = {"mse": own["mse"], "input_mse": _mse(clean_MxP, input_MxP)}
             if len(form.shape) == 3:

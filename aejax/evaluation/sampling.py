@@ -8,7 +8,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.evaluation.passes import codes_of_stored, picked
+from aejax.evaluation.encoding import codes_of_stored, picked
 from aejax.evaluation.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.models import autoencoder

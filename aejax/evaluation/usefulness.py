@@ -5,7 +5,7 @@ import time
 import jax
 import numpy as np
 
-from aejax.evaluation.passes import labeled
+from aejax.evaluation.encoding import labeled
 from aejax.metrics.probe import linear_probe
 from aejax.models.principal_components import principal_components
 

@@ -41,7 +41,7 @@ class Stream:
             self.stream = sys.stdout = open(os.devnull, "w")  # noqa: SIM115, also for Python's own flush at exit
 
 
-class Report:
+class ConsoleReport:
     """Shows how a training goes on: one bar where there is a terminal, plain lines where there is none."""
 
     def __init__(self, console=None):
@@ -139,7 +139,7 @@ class Report:
         self.say(f"{record['seconds']['total']:.1f} s; files in {run.path}")
 
 
-class SweepReport(Report):
+class SweepReport(ConsoleReport):
     """Shows how a sweep goes on: one bar over all its lanes where there is a terminal, else one line a program."""
 
     def __init__(self, programs, console=None):
@@ -184,7 +184,7 @@ class SweepReport(Report):
 
     @contextlib.contextmanager
     def training(self, steps, name, done=0):
-        """As Report's, for all lanes of a program."""
+        """As ConsoleReport's, for all lanes of a program."""
         if self._update:
             yield lambda step, loss, phase: self._update(
                 self.done + step * self.layout.count, f"step {step}/{steps}  {phase}mean loss {loss:.5g}", self.name

@@ -14,7 +14,7 @@ from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained
 from aejax.config.written import write_yaml
 from aejax.datasets.dataset import Dataset
 from aejax.runs import mirror
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 from aejax.runs.destination import Place
 from aejax.runs.execution import execute
 from aejax.runs.folder import Run
@@ -37,7 +37,7 @@ def train(dataset: Dataset, *overrides: str) -> Run:
     `data.validation`, `data.limit` and the other settings that all sources have in common hold here too. Raises
     InputError, with nothing left behind; W&B and JAX are afterwards as they were in this process.
     """
-    clock, report = Clock(time.perf_counter()), Report()
+    clock, report = Clock(time.perf_counter()), ConsoleReport()
     job, place, config = _prepared(dataset, overrides)
     config.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
     with _as_before(), locked(place.folder):

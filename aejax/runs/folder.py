@@ -50,7 +50,7 @@ class Run:
     @classmethod
     def finished(cls, path: Path | str, run_id: str) -> Self | None:
         """The whole and finished run with this id in `path`, None where there is none."""
-        run = cls.found(path)
+        run = cls.find(path)
         if run is None or run.record.get("id") != run_id or run.record.get("status") not in FINISHED:
             return None
         return None if run.damaged else run
@@ -73,7 +73,7 @@ class Run:
             return False
 
     @classmethod
-    def found(cls, path: Path | str) -> Self | None:
+    def find(cls, path: Path | str) -> Self | None:
         """The run in `path`, None where there is none that can be read."""
         try:
             return cls.read(path)
@@ -227,7 +227,7 @@ class Run:
         A run.json that cannot be read gets another name, and so does what is damaged of a finished run. Raises
         InputError, with nothing removed, where the run is finished and whole.
         """
-        found, broken = Run.found(self.path), []
+        found, broken = Run.find(self.path), []
         if found is None:
             broken = ["run.json"]
         elif found.record.get("status") in FINISHED:

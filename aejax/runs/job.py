@@ -26,7 +26,7 @@ from aejax.training.lanes import Lanes
 
 
 @struct.dataclass
-class Around:
+class JobSettings:
     """The settings of a job that are not its experiment's."""
 
     data: Any = part()  # with a load()
@@ -38,7 +38,7 @@ class Around:
 
 
 @struct.dataclass
-class Given:
+class InMemory:
     """The source of a Dataset that is there already."""
 
 
@@ -72,7 +72,7 @@ class Job:
         for name, value in dotted(settings):
             if isinstance(value, str) and "\0" in value:
                 raise InputError(f"{name}: holds a null byte; must be a text without one")
-        own = {kind: declared(kind) for kind in (Around, Experiment)}
+        own = {kind: declared(kind) for kind in (JobSettings, Experiment)}
         known = {name for names in own.values() for name in names}
         for name in settings:
             if name not in known:
@@ -82,7 +82,7 @@ class Job:
         common = {name: value for name, value in settings["data"].items() if name in declared(Splits)}
         source = {name: value for name, value in settings["data"].items() if name not in common}
         if dataset is not None:
-            settings["data"], source = common, {"_target_": f"{__name__}.Given"}
+            settings["data"], source = common, {"_target_": f"{__name__}.InMemory"}
         named = str(source.get("_target_"))
         is_own = named.startswith("aejax.") and not named.startswith("aejax.datasets.")  # not made for a configuration
         if dataset is None and build.trusted is not None and is_own:

@@ -107,7 +107,7 @@ class Lane:
     def leave(self, metrics, z_NxZ, details, params):
         """Writes what the evaluation gave: metrics {name: scalar}, codes, details, parameters; without masked units."""
         latent_dim = int(self.job.experiment.latent_dim)
-        metrics, self.run.record["evaluation"] = found(self.job, metrics, z_NxZ, details)
+        metrics, self.run.record["evaluation"] = recorded(self.job, metrics, z_NxZ, details)
         self.run.write_metrics(metrics)
         self.run.write_params(trim(params, latent_dim))
         test = self.job.dataset.test
@@ -130,7 +130,7 @@ class Lane:
         self.ended = True
 
 
-def found(job, metrics, z_NxZ, details):
+def recorded(job, metrics, z_NxZ, details):
     """What an evaluation gave as metrics.json and as run.json hold it; a metric that does not apply is nan."""
     latent_dim, dataset = int(job.experiment.latent_dim), job.dataset
     details = {name: each[:latent_dim] if name.startswith("unit_") else each for name, each in details.items()}

@@ -10,7 +10,7 @@ from aejax.base.nested import dotted
 from aejax.evaluation.evaluate import evaluate
 from aejax.models import autoencoder
 from aejax.runs.contents import ERROR
-from aejax.runs.record import found, versions
+from aejax.runs.record import recorded, versions
 from aejax.training.lanes import Layout, lane
 
 SMOOTH = ("recon/", "restore/", "elbo", "nll", "likelihood/", "code/")  # metrics that move as little as parameters do,
@@ -26,12 +26,12 @@ CODES, CODES_CLOSE = 1e-3, 1e-2  # of the codes' standard deviation
 NAMED = 6  # metrics in a line
 
 
-class Trained:
-    """A finished run, its Job with its own settings of evaluation, its parameters, and the Job that is `asked` for."""
+class SavedRun:
+    """A finished run, its Job with its own settings of evaluation, its parameters, and the Job that is `requested`."""
 
-    def __init__(self, run, job, asked):
+    def __init__(self, run, job, requested):
         """Raises InputError, OSError where a file of the run is damaged, or does not belong to its configuration."""
-        self.run, self.job, self.asked, self.params = run, job, asked, run.params
+        self.run, self.job, self.requested, self.params = run, job, requested, run.params
         shapes = jax.eval_shape(lambda: autoencoder.init(job.experiment, int(job.experiment.latent_dim)))
         _check(run.path / "params.safetensors", _shapes(self.params), _shapes(shapes))
         here = {"z": (len(job.dataset.test.x), int(job.experiment.latent_dim))}
@@ -56,7 +56,7 @@ def _check(path, there, expected):
 
 
 def measured(trained, experiments):
-    """(metrics, z_NxZ, details) of each Trained by its experiment; those of equal structure share a program."""
+    """(metrics, z_NxZ, details) of each SavedRun by its experiment; those of equal structure share a program."""
     groups, results, params = {}, [None] * len(trained), [each.params for each in trained]
     for place, (each, experiment) in enumerate(zip(trained, experiments, strict=True)):
         structure = jax.tree.structure((experiment, each.params))
@@ -72,7 +72,7 @@ def measured(trained, experiments):
 
 
 def differences(trained):
-    """What each Trained reports and its parameters do not give, in words, None where they give all of it."""
+    """What each SavedRun reports and its parameters do not give, in words, None where they give all of it."""
     return [
         _difference(each, *result)
         for each, result in zip(trained, measured(trained, [each.job.experiment for each in trained]), strict=True)
@@ -84,7 +84,7 @@ def _difference(each, metrics, z_NxZ, details):
     same = _is_same_machine(each.run.record)
     now = {
         name: value if math.isfinite(value) else None
-        for name, value in found(each.job, metrics, z_NxZ, details)[0].items()
+        for name, value in recorded(each.job, metrics, z_NxZ, details)[0].items()
     }
     told = [
         f"{name} is {reported[name]} there and {now[name]} now"

@@ -24,7 +24,7 @@ def untrained(experiment, params):
     return start | {"running": start["running"] | {"center": params["running"]["center"]}}
 
 
-def passed(experiment, params, x_NxP):
+def encode_decode(experiment, params, x_NxP):
     """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP, "kl": NxZ or None}."""
 
     def one(part_BxP, _):
