@@ -21,7 +21,7 @@ SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&
 
 @dataclasses.dataclass(frozen=True)
 class FolderState:
-    """What a folder held before a run: the `names` in it, and the folders `missing` on the way to it, innermost first."""
+    """A folder before a run: the `names` in it, and the folders `missing` on the way to it, innermost first."""
 
     missing: tuple[Path, ...] = ()
     names: tuple[str, ...] = ()
@@ -29,8 +29,8 @@ class FolderState:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a job leaves its run: its `folder`, the `initial` state of that, `home`, which is the folder of its sweep or its
-    own, and the name of its `sweep`.
+    """Where a job leaves its run: its `folder`; `home`, the folder of its sweep, or its own; the `initial` state of its
+    folder; the name of its `sweep`.
     """
 
     folder: Path
@@ -87,7 +87,7 @@ def _difference(run, settings):
 
 
 def check_space(path, setting):
-    """Raises NoSpace where the disk that holds the folder `path` has no space for a run; the line begins with `setting`."""
+    """Raises NoSpace where the disk that holds the folder `path` has no space for a run; names the `setting`."""
     free = shutil.disk_usage(path).free
     if free < SPACE:
         raise NoSpace(f"{setting}: no space left, {free / 2**20:.1f} MiB free; a run needs {SPACE / 2**20:.0f} MiB")
