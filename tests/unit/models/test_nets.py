@@ -148,7 +148,7 @@ def test_convolutions_train_in_lanes_of_either_kind():
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["data._target_=test_evaluate.Blobs"], r"net=conv: needs images, and data=blobs has vectors of 6 values"),
+        (["data._target_=blobs.Blobs"], r"net=conv: needs images, and data=blobs has vectors of 6 values"),
         (
             ["net.widths=[4,4,4,4]"],
             r"net\.widths=\[4, 4, 4, 4\]: too many strides, 7 x 5 pixels are 1 x 1 after 3 layers",

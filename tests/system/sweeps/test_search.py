@@ -4,12 +4,12 @@ import subprocess
 import sys
 
 import pytest
+from commands import QUICK, sweep
 from conftest import CONF
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from omegaconf import OmegaConf
 from scipy import stats
-from test_launcher import QUICK, sweep
 
 from aejax.base.errors import InputError, JobFailed
 from aejax.runs.folder import Run

@@ -263,7 +263,7 @@ def test_the_capacity_is_where_the_kl_settles():
         (["model=l1_ae", "model.weight=-0.1"], r"model\.weight=-0\.1: must be a number at least 0"),
         (["model=contractive_ae", "model.weight=-1"], r"model\.weight=-1: must be a number at least 0"),
         (["model=contractive_ae", "model.probes=0"], r"model\.probes=0: must be a whole number at least 1 and"),
-        (["model=conv_ae", "data._target_=test_evaluate.Blobs"], r"net=conv: needs images"),
+        (["model=conv_ae", "data._target_=blobs.Blobs"], r"net=conv: needs images"),
     ],
 )
 def test_models_that_cannot_be_are_refused(overrides, told):

@@ -1,7 +1,7 @@
 """Hydra's joblib launcher: jobs in processes of their own give the runs that the vmap launcher gives."""
 
 import pytest
-from test_launcher import QUICK, sweep
+from commands import QUICK, sweep
 
 from aejax.runs.folder import Run
 

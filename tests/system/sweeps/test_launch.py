@@ -1,14 +1,13 @@
 """Sweeps: few programs, each job its own whole run, equal to what it would be alone."""
 
 import os
-import subprocess
-import sys
 import warnings
 
 import jax
 import numpy as np
 import pytest
 import yaml
+from commands import QUICK, sweep
 from conftest import CONF, job
 from hydra import version
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
@@ -31,15 +30,6 @@ from aejax.sweeps.composition import Composition
 from aejax.sweeps.tasks import names_of
 from aejax.training.lanes import Lanes, Layout, cut_evenly, value_bytes
 from aejax.training.plan import groups, most_lanes
-
-QUICK = ["steps=20", "log_points=4", "net.widths=[5]", "figures=false", "track=off"]
-QUICK += ["evaluate.groups=[reconstruction]"]
-
-
-def sweep(folder, *words, status=0):
-    done = subprocess.run([sys.executable, "-m", "aejax", "-m", *words], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == status, done.stderr
-    return done
 
 
 def test_hydra_finds_the_launcher():

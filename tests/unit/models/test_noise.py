@@ -184,9 +184,9 @@ def test_the_parts_of_a_chain_are_chosen_on_the_command_line():
         (["noise=chain", "noise@noise.parts.b=flip", "data=emoji"], r"noise=flip: needs binary data, and data=emoji"),
         (["noise=chain", "noise.parts.b.level=-1"], r"noise\.parts\.b\.level=-1: must be a number at least 0"),
         (["noise=chain", "~noise.parts.a", "~noise.parts.b"], r"noise\.parts=\{\}: must name at least one noise"),
-        (["noise=occlusion", "data._target_=test_evaluate.Blobs"], r"noise=occlusion: needs images, and data=blobs"),
-        (["noise=downsample", "data._target_=test_evaluate.Blobs"], r"noise=downsample: needs images, and data=blobs"),
-        (["noise=shot", "data._target_=test_evaluate.Blobs"], r"noise=shot: needs pixels in \[0, 1\], and data=blobs"),
+        (["noise=occlusion", "data._target_=blobs.Blobs"], r"noise=occlusion: needs images, and data=blobs"),
+        (["noise=downsample", "data._target_=blobs.Blobs"], r"noise=downsample: needs images, and data=blobs"),
+        (["noise=shot", "data._target_=blobs.Blobs"], r"noise=shot: needs pixels in \[0, 1\], and data=blobs"),
         (["noise=downsample", "noise.level=0.5"], r"noise\.level=0\.5: must be a number at least 1 and at most 4,096"),
     ],
 )

@@ -50,7 +50,7 @@ def test_many_processes_prepare_and_cache_once(digits, tmp_path):
         f"print(load({str(tmp_path)!r}, manual_dir={str(digits[0])!r}).train.contents)"
     )
     words = [sys.executable, "-c", script]
-    where = {"cwd": Path(__file__).parents[1], "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    where = {"cwd": Path(__file__).parents[3], "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     started = [subprocess.Popen(words, **where) for _ in range(3)]
     ended = [(*each.communicate(timeout=180), each.returncode) for each in started]
     assert len(set(ended)) == 1, ended

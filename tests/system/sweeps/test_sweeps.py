@@ -6,10 +6,10 @@ import sys
 
 import hydra
 import pytest
+from commands import QUICK, sweep
 from conftest import CONF, job
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from test_launcher import QUICK, sweep
 
 from aejax.runs.folder import Run
 from aejax.training.plan import groups

@@ -5,7 +5,6 @@ import numpy as np
 import optax
 import pytest
 from conftest import evaluated, job, run, trained
-from flax import struct
 from scipy import stats
 from sklearn.metrics import silhouette_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -21,23 +20,7 @@ from aejax.models import autoencoder
 from aejax.models.noise import Masking
 from aejax.training.lanes import lane
 
-
-@struct.dataclass
-class Blobs:
-    """Three labeled blobs of vectors; each split has a shift of its own, so that mixing them up shows."""
-
-    def load(self):
-        rng = np.random.default_rng(1)
-
-        def split(count, shift):
-            y = rng.integers(0, 3, count).astype(np.int32)
-            centers = 2 * np.eye(3, 6)
-            return Split((centers[y] + rng.normal(size=(count, 6)) + shift).astype(np.float32), y)
-
-        return Dataset("blobs", "real", split(200, 0.0), split(80, 1.0), split(90, 0.3), ("a", "b", "c"))
-
-
-DATA = [f"data._target_={__name__}.Blobs", "net.widths=[8]", "steps=40", "log_points=2"]
+DATA = ["data._target_=blobs.Blobs", "net.widths=[8]", "steps=40", "log_points=2"]
 
 
 @pytest.fixture(scope="module")
