@@ -131,8 +131,8 @@ class ConsoleReport:
             self.say(line if restored is None else f"{line}; restored with at most one: {restored:.1%}")
         if metrics.get("anomaly/auroc") is not None:
             prefixes = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
-            areas = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in prefixes.items()]
-            self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in areas if value is not None))
+            aurocs = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in prefixes.items()]
+            self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in aurocs if value is not None))
         if not diverged:  # where it has, the code is not to blame
             for remark in record.get("evaluation", {}).get("remarks", ()):
                 self.say(remark)
@@ -192,12 +192,12 @@ class SweepReport(ConsoleReport):
             return
         started = time.perf_counter()
         yield lambda step, loss, phase: None
-        done_steps = f"steps {done} to {steps}" if done else f"{steps} steps"
+        span = f"steps {done} to {steps}" if done else f"{steps} steps"
         devices = _plural(self.layout.devices, "device")
-        self.say(f"{self.name} on {devices}: {done_steps} in {time.perf_counter() - started:.1f} s")
+        self.say(f"{self.name} on {devices}: {span} in {time.perf_counter() - started:.1f} s")
 
     def summary(self, folder, paths, failed, seconds):
-        """Prints counts, the best runs, the `failed` jobs (name, reason) by reason, and how to compare the runs."""
+        """Prints counts, the best runs, the `failed` (job, reason) by reason, and how to compare the runs."""
         runs = [Run.read(path) for path in paths]
         counts = Counter(run.record["status"] for run in runs) + Counter({"failed": len(failed)})
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
@@ -208,7 +208,7 @@ class SweepReport(ConsoleReport):
                 value, run = best(scored, key=lambda pair: pair[0])
                 self.say(f"best {name}: {value:.4g}, {run.record['name']} ({run.path})")
         for reason, count in Counter(reason for _, reason in failed).items():
-            first = next(words for words, other_reason in failed if other_reason == reason)
+            first = next(job for job, message in failed if message == reason)
             self.say(f"failed, {_plural(count, 'job')}: {reason} ({'first: ' if count > 1 else ''}{first})")
         self.say(f"to compare them: python -m aejax.compare {folder}")
 

@@ -242,5 +242,5 @@ def _json(path):
     return content
 
 
-def _damaged(path, why):
-    return InputError(f"{path}: cannot be read ({' '.join(str(why).split()) or type(why).__name__})")
+def _damaged(path, reason):
+    return InputError(f"{path}: cannot be read ({' '.join(str(reason).split()) or type(reason).__name__})")

@@ -86,20 +86,20 @@ def _difference(saved, metrics, z_NxZ, details):
         name: value if math.isfinite(value) else None
         for name, value in recorded(saved.job, metrics, z_NxZ, details)[0].items()
     }
-    lines = [
+    phrases = [
         f"{name} is {reported[name]} there and {now[name]} now"
         for name in sorted(now.keys() & reported.keys(), key=_place)
         if not name.startswith("baseline/untrained_")
         and not is_close(name, reported[name], now[name], same)  # baselines are the data's
     ]
-    lines, hidden = lines[:NAMED], len(lines) - NAMED
-    lines += [f"{hidden} more differ"] if hidden > 0 else []
+    phrases, hidden = phrases[:NAMED], len(phrases) - NAMED
+    phrases += [f"{hidden} more differ"] if hidden > 0 else []
     spread = float(np.nanstd(saved_NxZ)) if np.isfinite(saved_NxZ).any() else 0.0
     share = CODES if same else CODES_CLOSE
     if not np.allclose(z_NxZ, saved_NxZ, rtol=share, atol=max(share * spread, CLOSE[1]), equal_nan=True):
-        apart = np.abs(z_NxZ - saved_NxZ).max()
-        lines.append(f"codes are up to {apart:.4g} apart where their standard deviation is {spread:.4g}")
-    return "; ".join(lines) or None
+        distance = np.abs(z_NxZ - saved_NxZ).max()
+        phrases.append(f"codes are up to {distance:.4g} apart where their standard deviation is {spread:.4g}")
+    return "; ".join(phrases) or None
 
 
 def _place(name):
