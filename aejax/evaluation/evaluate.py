@@ -84,8 +84,8 @@ def _separation(subject):
     if subject.labeled is None:
         return {}, {}
     scores, confusion_CxC = separations(subject.experiment, subject.labeled)
-    start = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
-    metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, start))
+    untrained_codes = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
+    metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, untrained_codes))
     return metrics, {"confusion": confusion_CxC}
 
 

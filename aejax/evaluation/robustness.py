@@ -54,9 +54,9 @@ def robustness(experiment, params, data, known):
                 values["knn_accuracy"] = knn_accuracy(*known["train"], codes_KxZ, label_K, form.classes, ROBUST_KNN)
             return values
 
-        scores_L = lax.map(scores, jnp.array(levels, jnp.float32))
+        values_by_level = lax.map(scores, jnp.array(levels, jnp.float32))
         for place, level in enumerate(levels):
-            metrics |= {f"{kind}/{level:g}/{name}": value_L[place] for name, value_L in scores_L.items()}
+            metrics |= {f"{kind}/{level:g}/{name}": value[place] for name, value in values_by_level.items()}
     return metrics
 
 
