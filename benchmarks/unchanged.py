@@ -4,7 +4,7 @@ python -m benchmarks.unchanged record FILE.json    trains the matrix, and record
 python -m benchmarks.unchanged compare FILE.json   trains it again; prints what differs, exit status 1 if anything does
 
 Both need the same machine and the same versions of jax and jaxlib. Parameters, codes and histories are compared bit for
-bit, metrics as they are written. RENAMED names the metrics that have another name since.
+bit, metrics as they are written, those of an older record by their present names.
 """
 
 import argparse
@@ -19,6 +19,8 @@ from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import load_file
+
+from aejax.metrics.table import renamed
 
 MODELS = (
     "ae,linear_ae,deep_ae,conv_ae,sparse_ae,l1_ae,topk_ae,contractive_ae,stacked_ae,rbm_ae,vae,beta_vae,conv_vae,pca"
@@ -42,13 +44,6 @@ MATRIX = {  # sweeps by name
     "resumed": ["model=vae", "data=letters", "steps=20000", "latent_dim=2,3", "checkpoint.seconds=0", "log_points=20"],
     "anomaly": ["model=ae,vae", "data=digits", "task=anomaly", "data.normal=[0],[1]"],
     "select": ["model=ae", "data=digits", "select=best", "likelihood=learned", "optim=adam,adamw,sgd"],
-}
-RENAMED = {  # parts of metrics' names: old -> new
-    "floor/": "baseline/",
-    "/explained": "/r2",
-    "specificity/": "cross_data/",
-    "false_alarms": "fpr",
-    "found": "tpr",
 }
 
 
@@ -116,7 +111,7 @@ def _differences(run, before, after):
     if run not in before or run not in after:
         return [f"{run}: is only {'there now' if run in after else 'in the record'}"]
     old, new = before[run], after[run]
-    metrics = {_renamed(name): value for name, value in old["metrics"].items()}
+    metrics = {renamed(name) or name: value for name, value in old["metrics"].items()}
     lines = [
         f"{run}: {key} differs" for key in ("name", "status", "params", "codes", "history") if old[key] != new[key]
     ]
@@ -124,12 +119,6 @@ def _differences(run, before, after):
         if metrics.get(name, "absent") != new["metrics"].get(name, "absent"):
             lines.append(f"{run}: {name} {metrics.get(name, 'absent')} -> {new['metrics'].get(name, 'absent')}")
     return lines
-
-
-def _renamed(name):
-    for old, new in RENAMED.items():
-        name = name.replace(old, new)
-    return name
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import itertools
 
 import numpy as np
 
+from aejax.metrics.table import is_log
+
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
 CONFIG = {
     "background": None,
@@ -150,7 +152,7 @@ def by_code_size(rows, baselines, metric, colors):
     sizes = sorted({row["latent_dim"] for row in rows})
     x = quantitative("latent_dim", "latent_dim: code units", sizes if sizes[-1] >= 4 * sizes[0] else None)
     x["axis"] = {"values": sizes, "format": "d"}
-    y = quantitative("mean", f"{metric}, mean and 95 % interval", values if metric.endswith("/mse") else None)
+    y = quantitative("mean", f"{metric}, mean and 95 % interval", values if is_log(metric) else None)
     color = _scale(colors, rows)
     shared = {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": _dash(rows)}
     tips = [{"field": name} for name in ("series", "noise", "latent_dim", "told", "n")]

@@ -3,53 +3,27 @@
 A run has aspects; a metric depends on some of them, and values that differ in one of these are never compared.
 """
 
-import fnmatch
 import functools
 import json
 
+from aejax.metrics.table import METRICS, metric
+
 FAMILIES = {"bernoulli": "bernoulli", "gaussian": "gaussian", "linear": "gaussian", "learned": "gaussian"}
-SIZED = (  # what docs/evaluation.md calls not comparable across code sizes
-    "separation/silhouette", "separation/davies_bouldin", "separation/calinski_harabasz", "separation/fisher_ratio",
-    "code/active_units", "code/dead_units", "code/effective_dim", "generation/prior_mmd2",
-)  # fmt: skip
-DENSITIES = ("elbo", "nll", "likelihood/*")
-LABELED = ("separation/*", "usefulness/*", "robust/*/knn_accuracy", "baseline/untrained_*")
-DEPENDENTS = {  # {aspect: the metrics that depend on it}; an aspect that is not here decides all of them
-    "data": ("*", "!valid/*"),
-    "training and validation data": ("valid/*",),
-    "likelihood": DENSITIES,  # masses of binary pixels, densities of real ones, and Bernoulli's score of gray ones
-    "examples beside samples": (
-        "generation/*",
-    ),  # a Bernoulli's samples are 0 and 1, and so are draws of gray examples
-    "noise": ("restore/*",),  # the run's own
-    "latent_dim": SIZED,
-    "protocol.groups": (),
-    "protocol.noise": (),
-    "protocol.nll_samples": ("nll", "likelihood/bits_per_dim"),
-    "protocol.restored_examples": ("restore/*", "robust/*"),
-    "protocol.separation_copies": LABELED,
-    "protocol.separation_flip": LABELED,
-    "protocol.separation_std": LABELED,
-    "protocol.knn_neighbors": ("separation/knn*", "baseline/untrained_*"),
-    "protocol.silhouette_examples": SIZED[:4],
-    "protocol.kmeans_starts": ("separation/nmi", "separation/ari", "separation/cluster_accuracy"),
-    "protocol.trustworthiness_neighbors": ("separation/trustworthiness", "separation/continuity"),
-    "protocol.trustworthiness_examples": ("separation/trustworthiness", "separation/continuity"),
-    "protocol.elbo_samples": ("elbo", "likelihood/rate", "likelihood/distortion", "anomaly/elbo_*"),
-    "protocol.generated_samples": ("generation/*",),
-    "protocol.samples_compared": ("generation/*",),
-    "protocol.labels_of_a_class": ("usefulness/*",),
-    "protocol.label_draws": ("usefulness/*",),
-    "protocol.manifold_neighbors": ("generation/*",),
-    "protocol.manifold_pca_units": ("generation/pca_*",),
-    "protocol.two_sample_examples": ("generation/prior_*",),
-    "protocol.two_sample_permutations": ("generation/prior_p",),
-    "protocol.density_examples": ("generation/*",),
-    "protocol.interpolations": ("interpolation/*",),
-    "protocol.anomaly_quantile": ("anomaly/*",),
-    "protocol.anomaly_neighbors": ("anomaly/code_*",),
-    "protocol.robust_levels": ("robust/*",),
-}
+DATA, TRAINED_ON, SIZE = "data", "training and validation data", "latent_dim"
+
+
+def dependences(row):
+    """The aspects that a metric of aejax.metrics.table depends on."""
+    examples = () if TRAINED_ON in row.depends else (DATA,)
+    return frozenset((*examples, *row.depends, *(() if row.across_sizes else (SIZE,))))
+
+
+DEPENDENTS: dict[str, tuple[str, ...]] = {
+    aspect: () for aspect in ("protocol.groups", "protocol.noise")
+}  # say what is measured, not how
+for _row in METRICS:
+    for _aspect in dependences(_row):
+        DEPENDENTS[_aspect] = (*DEPENDENTS.get(_aspect, ()), _row.name)
 
 
 def aspects(entry):
@@ -89,18 +63,22 @@ def likelihood(entry):
 
 
 @functools.lru_cache(4096)
-def _depends(metric, aspect):
-    patterns = DEPENDENTS.get(aspect, ("*",))
-    named = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
-    return any(fnmatch.fnmatchcase(metric, pattern) for pattern in patterns) and not any(
-        fnmatch.fnmatchcase(metric, pattern) for pattern in named
-    )
+def _depends(name, aspect):
+    return aspect not in DEPENDENTS or aspect in _known(name)
 
 
 @functools.lru_cache(4096)
-def problem(aspects, metric):
+def _known(name):
+    """The known aspects that a metric depends on; one without a row, on what all those of its namespace depend on."""
+    row, space = metric(name), f"{name.partition('/')[0]}/"
+    kin = [dependences(row)] if row else [dependences(each) for each in METRICS if each.name.startswith(space)]
+    return frozenset.intersection(*kin) if kin else {DATA}
+
+
+@functools.lru_cache(4096)
+def problem(aspects, name):
     """What a metric of a run with these aspects measures; values may be compared where this is equal."""
-    return tuple(pair for pair in aspects if _depends(metric, pair[0]))
+    return tuple(pair for pair in aspects if _depends(name, pair[0]))
 
 
 def difference(problems):

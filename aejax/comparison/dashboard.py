@@ -8,6 +8,7 @@ from aejax.comparison import formats
 from aejax.comparison.fields import Entry
 from aejax.comparison.reading import flat
 from aejax.compat import wandb_compat
+from aejax.metrics.table import is_log
 from aejax.runs.contents import ERROR, SCORE
 
 TIMEOUT = 15  # seconds that the server has for an answer
@@ -63,7 +64,7 @@ def panels(found):
     scored = [name for name in (ERROR, SCORE, *found.metrics) if name in found.runs.metrics]
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key), key) for key in keys]
     columns += [
-        wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(name), name, log=name.endswith("mse"))
+        wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(name), name, log=is_log(name))
         for name in dict.fromkeys(scored)
     ]
     tradeoff = wr.ScatterPlot(

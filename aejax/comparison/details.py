@@ -20,7 +20,7 @@ POINTS = 300  # codes of a run that are drawn, fewer where there are more than R
 RUNS = 256
 WIDTH = 720  # pixels of a picture
 PICTURES = 3_500_000  # characters that all pictures may take; runs beyond are told to have theirs in their folder
-SHOWN = (ERROR, "recon/psnr", SCORE, "separation/silhouette", "restore/mse", "elbo")
+SHOWN = (ERROR, "recon/psnr", SCORE, "separation/silhouette", "restore/mse", "elbo", "anomaly/auroc")
 
 
 class Left(NamedTuple):

@@ -13,6 +13,7 @@ from aejax.base.errors import InputError, matches, near
 from aejax.comparison.comparability import aspects, difference, problem
 from aejax.comparison.fields import MAIN, OWN, Entry
 from aejax.comparison.reading import overridden
+from aejax.metrics.table import renamed
 from aejax.runs.folder import FINISHED
 
 ASIDE = ("hydra", "track", "lanes", "checkpoint", "figures", "evaluate", "objective", "experiment", "sweep", "seed")
@@ -128,6 +129,8 @@ class Runs:
         found: dict[str, None] = {}
         for pattern in patterns:
             names = fnmatch.filter(self.metrics, pattern)
+            if not names and renamed(pattern):
+                raise InputError(f"--metrics {pattern}: no such metric; it is now {renamed(pattern)}")
             if not names:
                 raise InputError(f"--metrics {pattern}: no run has it; {near(pattern, self.metrics)}")
             found |= dict.fromkeys(names)
@@ -181,6 +184,8 @@ def condition(word: str, known: Sequence[str]) -> tuple[str, Callable[[Any], boo
     if not found:
         raise InputError(f"{word}: is not a condition; must be key=value, or with one of {' '.join(SIGNS)}")
     key, sign, text = found.groups()
+    if key not in known and renamed(key):
+        raise InputError(f"{word}: no such metric; {key} is now {renamed(key)}")
     if key not in known:
         raise InputError(f"{word}: no such setting or metric; {_told(key, known, known)}")
     if sign in ("<", "<=", ">", ">="):

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 
 from aejax.comparison.comparability import difference
-from aejax.comparison.directions import better
 from aejax.comparison.frame import Runs
 from aejax.comparison.intervals import LEAST_PAIRS, LEVEL, holm, improvement, least_p, mean_interval, paired
 from aejax.comparison.labels import names
+from aejax.metrics.table import better
 
 CIRCUMSTANCES = ("data", "noise", "latent_dim")  # what models are compared under, where the question is not these
 MOST = 3000  # comparisons; more are no question that an answer with Holm's correction could be found to

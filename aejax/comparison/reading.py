@@ -23,11 +23,13 @@ from aejax.base.version import VERSION
 from aejax.comparison import fields
 from aejax.comparison.fields import Entry
 from aejax.comparison.plain import plain
+from aejax.metrics.table import renamed
 from aejax.runs import contents
 from aejax.runs.folder import FINISHED, LEDGER, SETTINGS, Run
 
 INDEX = ".compare.json"
-FORMAT = 3  # of the index; another is read anew
+FORMAT = 4  # of the index; another is read anew
+NAMED = 3  # the format of runs since which metrics have their present names
 # The files that an Entry comes from.
 READ = ("run.json", "metrics.json", "history.csv", f"{SETTINGS}/config.yaml", f"{SETTINGS}/hydra.yaml")
 REST = ("history.csv", "params.safetensors", "codes.npz")  # what alone tells that a folder was a run's
@@ -213,7 +215,8 @@ def _entry(run, sweep=None):
     except FAULTS as error:
         told.append(f".hydra cannot be read ({_first(error)})")
     try:
-        record = fields.of_record(Run.read(run.path).record)
+        run = Run.read(run.path)
+        record = fields.of_record(run.record)
     except FAULTS as error:
         there = os.path.exists(run.path / "run.json")
         entry.status = "damaged" if there else "half-deleted"
@@ -227,7 +230,7 @@ def _entry(run, sweep=None):
     entry = dataclasses.replace(entry, **record)
     if entry.status in FINISHED:
         try:
-            entry.metrics = fields.of_metrics(run.metrics)
+            entry.metrics = _present(fields.of_metrics(run.metrics), run)
         except FileNotFoundError:
             entry.status, entry.reason = "half-deleted", "no metrics.json"
         except FAULTS as error:
@@ -240,6 +243,11 @@ def _entry(run, sweep=None):
     if told and entry.status in FINISHED:
         entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
     return entry
+
+
+def _present(metrics, run):
+    """The metrics of a run by their present names, of which runs of an older format have others."""
+    return metrics if run.format >= NAMED else {renamed(name) or name: value for name, value in metrics.items()}
 
 
 def _validation(run, select):

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 
 from aejax.comparison import charts
-from aejax.comparison.directions import better
 from aejax.comparison.intervals import mean_interval
 from aejax.comparison.labels import names
 from aejax.comparison.reading import FAULTS
 from aejax.comparison.summary import SHORT
+from aejax.metrics.table import better
 from aejax.runs.contents import ERROR, SCORE
 from aejax.runs.folder import Run
 

@@ -4,15 +4,13 @@ import numpy as np
 import pandas as pd
 
 from aejax.base.errors import InputError, near
-from aejax.comparison.directions import better
 from aejax.comparison.fields import COUNT, COUNTS, HIGH, LOW
 from aejax.comparison.frame import Runs
 from aejax.comparison.intervals import interquartile, mean_interval
 from aejax.comparison.plain import plain, word
-from aejax.runs.contents import ERROR, SCORE
+from aejax.metrics.table import HEADLINES, METRICS, better, metric, renamed
 
-DEFAULT = (ERROR, SCORE)
-SHORT = {"baseline/mean_mse": "mean image", "baseline/pca_mse": "PCA"}  # what people call them
+SHORT = {row.name: row.label for row in METRICS if row.label}  # what people call the baselines
 BASELINES = tuple(SHORT)
 
 
@@ -20,7 +18,7 @@ def chosen_metrics(runs: Runs, asked=None):
     """The metrics of a table: those asked for, else the usual ones that there are."""
     if asked:
         return runs.metrics_of(asked)
-    return [name for name in DEFAULT if name in runs.metrics] or runs.metrics[:2]
+    return [name for name in HEADLINES if name in runs.metrics] or runs.metrics[:2]
 
 
 def summarize(runs: Runs, rows, metrics, iqm=False):
@@ -39,7 +37,8 @@ def summarize(runs: Runs, rows, metrics, iqm=False):
     table = frame.loc[~group.duplicated(), rows].set_axis(group[~group.duplicated()]).sort_index()
     done = runs.completed
     grouped = done.groupby(group.loc[done.index])
-    baselines = [name for name in BASELINES if name in runs.metrics and any(each.endswith("/mse") for each in metrics)]
+    shown = {baseline for row in map(metric, metrics) if row for baseline in row.beside}
+    baselines = [name for name in BASELINES if name in runs.metrics and name in shown]
     for name in metrics:
         values = grouped[name]
         count = values.count().reindex(table.index, fill_value=0)
@@ -99,6 +98,8 @@ def ordered(table, word):
     """The table sorted by a column, from the largest where the name begins with `-`; raises InputError."""
     name = word.removeprefix("-")
     name = {short: baseline for baseline, short in SHORT.items()}.get(name, name)
+    if name not in table and renamed(name):
+        raise InputError(f"--sort {word}: no such column; {name} is now {renamed(name)}")
     if name not in table:
         raise InputError(f"--sort {word}: no such column; {near(name, list(table))}")
     values = table[name].map(_ordered)

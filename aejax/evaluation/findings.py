@@ -1,43 +1,126 @@
 """What the record says beside the numbers: why a metric is null, and what one number cannot say. Host code."""
 
+import dataclasses
+import functools
+from typing import Any
+
 import numpy as np
 
 from aejax.evaluation.likelihood import stored_levels
-from aejax.evaluation.protocol import LABELS, NEIGHBORS
-from aejax.evaluation.separation import MAIN, NAMES, UNTRAINED
 from aejax.metrics.code import COLLAPSED_SHARE
 from aejax.metrics.separation import confused_pairs
+from aejax.metrics.table import METRICS, metric
 from aejax.models.noise import Clean
 
 PAIRS = 10  # of classes, the most confused
 BINS = 30  # of the histogram of anomaly scores
 MISTAKEN = 14  # false alarms that are listed, and misses
-FITTED = {"knn_accuracy": MAIN} | {f"knn{k}_accuracy": k for k in NEIGHBORS if k != MAIN}
+UNDEFINED = "it is not defined for these examples and codes"
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """What decides whether a metric is null: the run's experiment and data, its metrics and its codes."""
+
+    experiment: Any
+    dataset: Any
+    metrics: dict
+    z_NxZ: np.ndarray
+
+
+# The conditions that aejax.metrics.table names under `needs`: why one does not hold, None where it does.
+
+
+def _two_classes(split, word):
+    """The condition that the examples of a split are of more than one class."""
+
+    def reason(seen):
+        labels = getattr(seen.dataset, split).y if seen.dataset.label_names else ()
+        return f"the {word} examples are of one class" if len(np.unique(labels)) == 1 else None
+
+    return reason
+
+
+def _one_code(seen):
+    return "the codes are all the same" if (seen.z_NxZ == seen.z_NxZ[:1]).all() else None
+
+
+def _stored(seen):
+    experiment = seen.experiment
+    if stored_levels(experiment) is not None:
+        return None
+    kind = "density" if experiment.likelihood.is_density else "Bernoulli likelihood"
+    return f"a {kind} does not say how probable {experiment.form.kind} values are"
+
+
+def _hidden(seen):
+    is_near = np.isfinite(seen.metrics.get("generation/nearest_train", np.nan))
+    return "the likelihood's variance hides even exact copies" if is_near else None
+
+
+VOIDING = {  # a metric that was computed says nothing without these, whatever its value
+    "two training classes": _two_classes("train", "training"),
+    "two test classes": _two_classes("test", "test"),
+    "finite codes": lambda seen: None if np.isfinite(seen.z_NxZ).all() else "the codes are not finite",
+    "codes that differ": _one_code,
+}
+GIVEN = {  # what data and model decide before anything is measured; the metric is there as null
+    "labels": lambda seen: None if seen.dataset.label_names else "the data have no labels",
+    "a peak": lambda seen: (
+        "the data are real numbers, which have no peak" if seen.experiment.form.kind == "real" else None
+    ),
+    "a prior": lambda seen: None if seen.experiment.model.bottleneck.has_prior else "the model has no prior",
+    "samples of the prior": lambda seen: None if seen.experiment.sampler.is_prior else "samples are not the prior's",
+    "probabilities of stored values": _stored,
+    "training examples": lambda seen, least: (
+        f"there are fewer than {least} training examples" if len(seen.dataset.train.x) < least else None
+    ),
+    "labels a class": lambda seen, least: f"a class has fewer than {least} labels",
+}
+AFTERWARDS = {  # what explains that a metric which was computed is no number
+    "validation examples": lambda seen: "there are no validation examples" if seen.dataset.valid is None else None,
+    "visible copies": _hidden,
+    "finite samples": lambda seen: "the samples are not finite",
+}
 
 
 def absent(experiment, dataset, metrics, z_NxZ):
     """Why metrics that were asked for are null: {name: reason}; those that are a number are not in it."""
-    reasons = {}
-    for name in _asked(experiment):
-        if name not in metrics or not np.isfinite(metrics[name]):
-            reasons[name] = _reason(name, experiment, dataset)
-    of_codes = [name for name in metrics if name.startswith(("code/", "separation/", "usefulness/"))]
-    if not np.isfinite(z_NxZ).all():
-        reasons |= dict.fromkeys(of_codes, "the codes are not finite")
-    elif (z_NxZ == z_NxZ[:1]).all():
-        separating = [name for name in of_codes if not name.startswith("code/")]
-        reasons |= dict.fromkeys(separating, "the codes are all the same")
-    one = _one_class(dataset)
-    of_labels = [name for name in metrics if name.startswith(("separation/", "baseline/untrained_", "usefulness/"))]
-    reasons |= {name: one[_split_of(name)] for name in of_labels if _split_of(name) in one}
-    for name, value in metrics.items():
-        if not np.isfinite(value) and not reasons.get(name):
-            of_samples = name.startswith("generation/") and "/prior_" not in name
-            undefined = "the samples are not finite" if of_samples else "it is not defined for these examples and codes"
-            if name == "generation/copies" and np.isfinite(metrics["generation/nearest_train"]):
-                undefined = "the likelihood's variance hides even exact copies"
-            reasons[name] = "it is infinite" if np.isinf(value) else undefined
+    reasons, seen = {}, Seen(experiment, dataset, metrics, z_NxZ)
+    unmet = functools.cache(functools.partial(_unmet, seen))  # labels and codes are looked at once for all metrics
+    for name in dict.fromkeys([*asked(experiment), *metrics]):
+        reason = _reason(VOIDING, name, unmet) if name in metrics else None
+        if reason is None and (name not in metrics or not np.isfinite(metrics[name])):
+            infinite = "it is infinite" if name in metrics and np.isinf(metrics[name]) else None
+            reason = _reason(GIVEN, name, unmet) or infinite or _reason(AFTERWARDS, name, unmet) or UNDEFINED
+        if reason is not None:
+            reasons[name] = reason
     return reasons
+
+
+def asked(experiment):
+    """The metrics that the groups asked for have whatever the data and the model are, as null where they must be."""
+    groups = set(experiment.evaluate.groups) - ({"restoration"} if isinstance(experiment.noise, Clean) else set())
+    return [row.name for row in METRICS if row.group in groups and any(_split(need)[0] in GIVEN for need in row.needs)]
+
+
+def _reason(conditions, name, unmet):
+    """Why the first of these conditions that a metric needs does not hold, None where all do."""
+    row = metric(name)
+    needs = [need for need in (row.needs if row else ()) if _split(need)[0] in conditions]
+    return next((reason for need in needs if (reason := unmet(need)) is not None), None)
+
+
+def _unmet(seen, need):
+    """Why a condition does not hold, None where it does."""
+    kind, number = _split(need)
+    return (VOIDING | GIVEN | AFTERWARDS)[kind](seen, *number)
+
+
+def _split(need):
+    """`15 training examples` as ("training examples", [15]); a condition without a number as (it, [])."""
+    first, _, rest = need.partition(" ")
+    return (rest, [int(first)]) if first.isdigit() else (need, [])
 
 
 def told(details, dataset):
@@ -90,74 +173,6 @@ def remarks(experiment, metrics):
     if has_prior:
         return [told + "usual remedies, where they are wanted: model.free_bits, model.anneal, a smaller model.beta"]
     return [told + "usual remedies: a smaller optim.lr, a smaller weight of penalties, for top-k a larger model.boost"]
-
-
-def _asked(experiment):
-    """The names that the groups asked for would give whatever the data and the model are."""
-    groups = experiment.evaluate.groups
-    names = [f"separation/{name}" for group in NAMES if group in groups for name in NAMES[group]]
-    if "reconstruction" in groups:
-        names.append("recon/psnr")
-    if "restoration" in groups and not isinstance(experiment.noise, Clean):
-        names.append("restore/psnr")
-    if "separation" in groups:
-        names += [f"baseline/untrained_{name}" for name in UNTRAINED]
-    if "usefulness" in groups:
-        of_mean = [f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS]
-        names += [*of_mean, *(f"{name}_half_interval" for name in of_mean)]
-    if "elbo" in groups:
-        names += ["elbo", "likelihood/rate", "likelihood/distortion"]
-    if "nll" in groups:
-        names += ["nll", "likelihood/bits_per_dim"]
-    if "generation" in groups:
-        names += ["generation/prior_mmd2", "generation/prior_p"]
-    return names
-
-
-def _reason(name, experiment, dataset):
-    """Why a metric is missing for what the data or the model are, None where it is not for that."""
-    if name.endswith("/psnr"):
-        return "the data are real numbers, which have no peak" if experiment.form.kind == "real" else None
-    if name.startswith(("elbo", "nll", "likelihood/", "generation/")):
-        if not experiment.model.bottleneck.has_prior:
-            return "the model has no prior"
-        if name == "likelihood/bits_per_dim" and stored_levels(experiment) is None:
-            kind = "density" if experiment.likelihood.is_density else "Bernoulli likelihood"
-            return f"a {kind} does not say how probable {experiment.form.kind} values are"
-        if name.startswith("generation/") and not experiment.sampler.is_prior:
-            return "samples are not the prior's"
-        return None
-    if not dataset.label_names:
-        return "the data have no labels"
-    least = FITTED.get(_measured(name))
-    if least and len(dataset.train.x) < least:
-        return f"there are fewer than {least} training examples"
-    if not name.startswith("usefulness/"):
-        return None
-    return f"a class has fewer than {name.removesuffix('_half_interval').split('_')[-2]} labels"
-
-
-def _one_class(dataset):
-    """The splits whose examples are of one class only, and what is said of it."""
-    splits = {"train": "training", "test": "test"}
-    return {
-        name: f"the {word} examples are of one class"
-        for name, word in splits.items()
-        if dataset.label_names and len(np.unique(getattr(dataset, name).y)) == 1
-    }
-
-
-def _split_of(name):
-    """The split whose classes a metric depends on."""
-    name = _measured(name)
-    if name in FITTED or name.startswith("probe_accuracy"):
-        return "train"
-    return "test" if name in (*NAMES["separation"], *NAMES["clusters"]) else None
-
-
-def _measured(name):
-    """What a metric measures, whether of a trained net or of one that is not."""
-    return name.split("/")[-1].removeprefix("untrained_")
 
 
 def _histogram(score_N, normal_N):

@@ -6,6 +6,7 @@ The constants are no settings: changing one makes runs incomparable. They are wr
 from flax import struct
 
 from aejax.base.errors import InputError
+from aejax.metrics.table import GROUPS
 from aejax.models.noise import Downsample, Flip, Gaussian, Grayscale, Masking, Occlusion, SaltPepper, Shot, Speckle
 from aejax.settings.fields import static_choice, static_choices, static_int
 
@@ -68,26 +69,11 @@ PROTOCOL = {
     "anomaly_neighbors": ANOMALY_NEIGHBORS,
     "robust_levels": {kind: list(levels) for kind, (_, levels) in GRID.items()},
 }
-GROUPS = (
-    "reconstruction",
-    "restoration",
-    "baselines",
-    "code",
-    "separation",
-    "elbo",
-    "probe",
-    "clusters",
-    "neighborhood",
-    "nll",
-    "generation",
-    "usefulness",
-    "anomaly",
-)
 
 
 @struct.dataclass
 class Evaluation:
-    """What is measured of a run: `what` names groups of metrics, and `samples` importance-weighted samples make an nll.
+    """What is measured of a run: `groups` of metrics (aejax.metrics.table); `samples` importance samples make an nll.
 
     With `noise=grid` restoration is scored under every kind of noise in GRID, whatever the run was trained with.
     """

@@ -9,18 +9,13 @@ from scipy import stats
 from aejax.base.keys import Purpose, key_for
 from aejax.evaluation.encoding import picked, places
 from aejax.evaluation.protocol import LABEL_DRAWS, LABELS, NEIGHBORS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
-from aejax.metrics import clusters, separation
+from aejax.metrics import clusters, separation, table
 from aejax.metrics.neighbors import nearest, trustworthiness, vote
 from aejax.metrics.probe import linear_probe
 
 GEOMETRY = ("silhouette", "davies_bouldin", "calinski_harabasz", "fisher_ratio")
-NAMES = {  # of the metrics that need labels, by group
-    "separation": ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", *GEOMETRY),
-    "probe": ("probe_accuracy",),
-    "clusters": ("nmi", "ari", "cluster_accuracy"),
-}
 MAIN = 5  # neighbors of knn_accuracy
-UNTRAINED = ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette")
+UNTRAINED = tuple(row.name.removeprefix("baseline/untrained_") for row in table.UNTRAINED)
 
 
 def separations(experiment, known):

@@ -1,5 +1,5 @@
 """One run, from a composed configuration to its record: the job, the group that trains, the folder, W&B, the console.
 
 In: a composed configuration. Out: a run folder, read and written here alone.
-Imports: compat, base, settings, config, datasets, models, training, evaluation, figures.
+Imports: base, compat, settings, config, datasets, models, training, metrics, evaluation, figures.
 """

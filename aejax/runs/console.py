@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from aejax.runs.contents import ERROR, SCORE
+from aejax.metrics.table import HEADLINES, better
 from aejax.runs.folder import Run
 
 LINES = 10  # log lines of a training where there is no terminal
@@ -202,7 +202,8 @@ class SweepReport(ConsoleReport):
         counts = Counter(run.record["status"] for run in runs) + Counter({"failed": len(failed)})
         statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
         self.say(f"{statuses} in {seconds:.1f} s; runs in {folder}")
-        for name, best in ((ERROR, min), (SCORE, max)):
+        for name in HEADLINES:
+            best = max if better(name) > 0 else min
             scored = [(run.metrics[name], run) for run in runs if run.metrics.get(name) is not None]
             if scored:
                 value, run = best(scored, key=lambda pair: pair[0])

@@ -15,6 +15,7 @@ from aejax.config import hints
 from aejax.config.explain import composed
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.splits import Splits
+from aejax.metrics.table import renamed
 from aejax.runs.folder import FORMAT, PICTURES
 from aejax.runs.mirror import Track
 from aejax.settings.build import Build
@@ -91,6 +92,8 @@ class Job:
             build.instance(kind, {name: (settings | {"data": source})[name] for name in names if name in settings})
             for kind, names in keys.items()
         )
+        if now := renamed(job_settings.objective):
+            raise InputError(f"objective={job_settings.objective}: no such metric; it is now {now}")
         splits = build.instance(Splits, common, "data")
         key = json.dumps(settings["data"], sort_keys=True)
         if key not in loaded:

@@ -8,15 +8,13 @@ import numpy as np
 from aejax.base.errors import InputError
 from aejax.base.nested import dotted
 from aejax.evaluation.evaluate import evaluate
+from aejax.metrics.table import metric
 from aejax.models import autoencoder
 from aejax.runs.contents import ERROR
 from aejax.runs.record import recorded, versions
 from aejax.training.lanes import Layout, lane
 
-SMOOTH = ("recon/", "restore/", "elbo", "nll", "likelihood/", "code/")  # metrics that move as little as parameters do,
-SHARES = {"exact", "at_most_one_wrong", "sparsity", "correlation"}  # except shares of values near a threshold
-NEIGHBORS = ("separation/knn", "separation/silhouette", "baseline/untrained_")
-FLAGS = {"code/collapsed"}
+ORDER = ("recon/", "restore/", "elbo", "nll", "likelihood/", "code/")  # of metrics in a line, before all others
 ROUNDING = 5e-7  # of a reconstructed pixel in float32: how far the root of a squared error may be off
 # Relative and absolute differences that count as none. On the device and with the versions of the run:
 SAME_SMOOTH, SAME_SHARE = (1e-3, 1e-5), (5e-3, 5e-3)
@@ -103,8 +101,8 @@ def _difference(saved, metrics, z_NxZ, details):
 
 
 def _place(name):
-    """The sort key of a metric in a line: the squared error first, then in the order of SMOOTH, then by name."""
-    place = next((place for place, prefix in enumerate(SMOOTH) if name.startswith(prefix)), len(SMOOTH))
+    """The sort key of a metric in a line: the squared error first, then in that ORDER, then by name."""
+    place = next((place for place, prefix in enumerate(ORDER) if name.startswith(prefix)), len(ORDER))
     return name != ERROR, place, name
 
 
@@ -115,19 +113,19 @@ def _is_same_machine(record):
 
 def is_close(name, old, new, same):
     """Whether two evaluations of the same parameters may give these values, on the `same` device or another."""
-    if old is None or new is None or name in FLAGS:
+    row = metric(name)
+    agreement = row.agreement if row else "loose"
+    if old is None or new is None or agreement == "exact":
         return old == new
     if isinstance(old, int) and isinstance(new, int):
         return abs(old - new) <= 1  # a count of values near a threshold
-    kind = name.split("/")[-1]
-    if kind == "psnr":
+    if row and row.unit == "dB":
         old, new = (10 ** (-value / 10) for value in (old, new))
-    if kind in ("mse", "psnr") and min(old, new) >= 0:
+    if agreement == "root" and min(old, new) >= 0:
         relative = (SAME_SMOOTH if same else CLOSE)[0]
         return abs(math.sqrt(old) - math.sqrt(new)) <= relative * math.sqrt(old) + ROUNDING
-    if name.startswith(SMOOTH) and kind not in SHARES:
+    if agreement in ("smooth", "root"):  # moves as little as parameters do
         relative, absolute = SAME_SMOOTH if same else CLOSE
-    else:
-        steady = kind in SHARES or name.startswith(NEIGHBORS)
-        relative, absolute = SAME_SHARE if same and steady else CLOSE_SHARE
+    else:  # shares of what is at a threshold; all else, as what is iterated
+        relative, absolute = SAME_SHARE if same and agreement == "share" else CLOSE_SHARE
     return abs(old - new) <= relative * abs(old) + absolute

@@ -81,10 +81,10 @@ def check_a_foreign_index_changes_nothing():
 
 
 def check_every_metric_of_a_run_has_a_direction_or_is_neutral():
-    """Every metric of a run that is measured in full is better when larger or when smaller, or known to be neither."""
-    from aejax.comparison.directions import direction
+    """Every metric of a run that is measured in full has a row in the table, which says what is better."""
+    from aejax.metrics.table import metric
 
     folder = _sweep("model=vae", "noise=flip", "evaluate=full", "evaluate.samples=5", "seed=0,1")
     names = set().union(*(json.loads(path.read_text()) for path in folder.glob("*/metrics.json")))
-    unknown = sorted(name for name in names if direction(name) is None)
+    unknown = sorted(name for name in names if metric(name) is None)
     return f"{len(names)} metrics, {len(unknown)} unknown {unknown[:3]}", bool(names) and not unknown

@@ -4,16 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from conftest import evaluated, job, trained
 from made import make_sweep
 
 import aejax.compare
 from aejax.comparison import pairs, summary
 from aejax.comparison.comparability import DEPENDENTS, problem
-from aejax.comparison.directions import better, direction
-from aejax.evaluation import findings
-from aejax.evaluation.protocol import GROUPS, LABELS, PROTOCOL
-from aejax.evaluation.separation import NAMES
+from aejax.evaluation.protocol import PROTOCOL
+from aejax.metrics.table import better, metric
 
 MSE = "recon/mse"
 
@@ -145,36 +142,6 @@ def test_what_is_not_comparable_is_null_in_json_with_its_reason_told_once(tmp_pa
     assert told(tmp_path / "s", "--metrics", "elbo")[1].count("bernoulli of binary data against") == 1
 
 
-@pytest.mark.slow
-def test_every_metric_of_an_evaluation_has_a_direction_or_is_neutral():
-    common = ["steps=2", "net.widths=[4]", "evaluate=full", "evaluate.samples=2"]
-    jobs = [
-        job("model=vae", "likelihood=learned", "noise=flip", "evaluate.noise=grid", *common),
-        job("model=vae", "task=anomaly", "data.normal=[0,1,2,3,4]", *common[:2],
-            "evaluate.groups=[reconstruction,elbo,anomaly]"),
-    ]  # fmt: skip
-    names = {
-        "nll",
-        "valid/mse",
-        "cross_data/emoji_mse",
-        *(f"separation/{name}" for each in NAMES.values() for name in each),
-    }
-    names |= {f"usefulness/{of}_{what}" for of in ("codes", "pixels", "pca") for what in ("accuracy", "bytes")}
-    names |= {f"usefulness/probe_accuracy_{labels}_labels" for labels in LABELS}
-    for each in jobs:
-        metrics, _, _ = evaluated(trained(each)[0], each)
-        names |= {*metrics, *findings._asked(each.experiment)}
-    assert {name.partition("/")[0] for name in names} >= {
-        "robust",
-        "anomaly",
-        "generation",
-        "interpolation",
-        "baseline",
-    }
-    assert [name for name in sorted(names) if direction(name) is None] == []
-    assert {group for each in jobs for group in each.experiment.evaluate.groups} == set(GROUPS)
-
-
 def test_a_problem_is_the_same_for_equal_aspects():
     aspects = (("data", "letters"), ("likelihood", "bernoulli"), ("protocol.elbo_samples", "16"))
     assert problem(aspects, MSE) == (("data", "letters"),)
@@ -193,8 +160,8 @@ def test_metrics_are_better_when_larger_when_smaller_or_neither():
         "nearest_at_most_one_wrong",
     )
     neutral += [f"robust/flip/0.1/{name}" for name in baselines]
-    assert [direction(name) for name in neutral] == [0] * len(neutral)
-    assert direction("somebody/else") is None and better("somebody/else") == 0
+    assert [metric(name).better for name in neutral] == [0] * len(neutral)
+    assert metric("somebody/mse") is None and better("somebody/mse") == 0
     up = ["anomaly/auroc", "anomaly/elbo_average_precision", "anomaly/code_f1", "recon/r2", "recon/psnr", "elbo",
           "separation/knn1_accuracy", "separation/knn15_accuracy", "separation/cluster_accuracy",
           "usefulness/codes_accuracy", "usefulness/probe_accuracy_10_labels", "generation/coverage",

@@ -18,8 +18,8 @@ from scipy import stats
 import aejax.compare
 from aejax.base.errors import InputError
 from aejax.comparison import formats, labels, summary
-from aejax.comparison.directions import better
 from aejax.comparison.reading import read
+from aejax.metrics.table import better
 
 MSE, KNN = "recon/mse", "separation/knn_accuracy"
 
