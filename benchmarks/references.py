@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from aejax.datasets.form import Form
-from aejax.evaluation.passes import spread
+from aejax.evaluation.encoding import picked
 from aejax.evaluation.protocol import SCORED
 from aejax.metrics import clusters, separation
 from aejax.metrics.neighbors import knn_accuracy
@@ -30,7 +30,7 @@ def main():
         for units in (2, 10, 32):
             fit, z = ((x - mean) @ components[:units].T for x in (x_train, x_test))
             one, five = (float(each) for each in knn_accuracy(fit, y_train, z, y_test, 10, (1, 5)))
-            found = float(separation.silhouette(spread(z, SCORED), spread(y_test, SCORED), 10))
+            found = float(separation.silhouette(picked(z, SCORED), picked(y_test, SCORED), 10))
             print(f"{folder.name} d={units}: 1-NN {one:.4f}, 5-NN {five:.4f}, silhouette {found:.3f}", flush=True)
         x, y = jnp.concatenate([x_train, x_test]), jnp.concatenate([y_train, y_test])
         cluster, _ = clusters.k_means(jax.random.key(0), x, 10, 10)

@@ -45,7 +45,7 @@ from aejax.base.errors import InputError
 from aejax.cli.train import main
 from aejax.config.explain import CONF
 from aejax.evaluation.evaluate import evaluate
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 from aejax.runs.folder import Run
 from aejax.runs.group import run_group
 from aejax.runs.job import compose
@@ -171,7 +171,7 @@ def _segment(length):
 def run(folder, *overrides, report=None):
     """The Run that a job of these overrides leaves in `folder`; no pictures, no W&B unless asked for."""
     each = job("figures=false", "track=off", *overrides)
-    report = report or Report(Console(quiet=True))
+    report = report or ConsoleReport(Console(quiet=True))
     run_group([each], [Place(folder, folder)], layout_of([each]), Clock(time.perf_counter()), report)
     return Run.read(folder)
 

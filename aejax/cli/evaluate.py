@@ -130,7 +130,7 @@ def _read(folder, settings, trust, loaded):
 def _saved(run, folder, settings, trust, loaded):
     from aejax.runs.folder import FINISHED
     from aejax.runs.job import Job
-    from aejax.runs.reproduction import Trained
+    from aejax.runs.reproduction import SavedRun
 
     record = run.record
     if record["status"] not in FINISHED:
@@ -173,7 +173,7 @@ def _saved(run, folder, settings, trust, loaded):
         os.chdir(current_folder)
     if job.dataset.fingerprint != record.get("data", {}).get("fingerprint"):
         raise InputError(f"{folder}: its data have changed since it was trained")
-    return Trained(run, job, new_job)
+    return SavedRun(run, job, new_job)
 
 
 def _reproduced(saved_runs):
@@ -196,19 +196,19 @@ def _evaluate_all(saved_runs):
     from aejax.runs.reproduction import measured
 
     cache = {}
-    results = measured(saved_runs, [saved.asked.experiment for saved in saved_runs])
+    results = measured(saved_runs, [saved.requested.experiment for saved in saved_runs])
     for saved, (metrics, z_NxZ, details) in zip(saved_runs, results, strict=True):
-        experiment, useful = saved.asked.experiment, None
+        experiment, useful = saved.requested.experiment, None
         if "usefulness" in experiment.evaluate.groups and experiment.form.classes > 1:
-            useful = usefulness(experiment, saved.params, saved.asked.dataset.arrays(), cache)
+            useful = usefulness(experiment, saved.params, saved.requested.dataset.arrays(), cache)
         _add(saved, metrics, z_NxZ, details, useful)
 
 
 def _add(saved, metrics, z_NxZ, details, useful):
     """Adds metrics and details to a run's files; recorded metrics are kept, and reported where they differ."""
-    from aejax.runs.record import found
+    from aejax.runs.record import recorded
 
-    new, evaluation = found(saved.asked, metrics, z_NxZ, details)
+    new, evaluation = recorded(saved.requested, metrics, z_NxZ, details)
     if useful is not None:
         evaluation["usefulness"] = useful
         for name, values in useful.items():
@@ -231,7 +231,7 @@ def _write(saved, new, evaluation):
     merged = evaluation | before | {"absent": reasons | before.get("absent", {})}
     merged |= {key: before.get(key, {}) | evaluation[key] for key in ("cross_data",) if key in evaluation}
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    again = {"at": now, "added": len(added), **saved.asked.experiment.evaluate.described}
+    again = {"at": now, "added": len(added), **saved.requested.experiment.evaluate.described}
     whole = {name: math.nan if value is None else value for name, value in whole.items()}
     run.write_again(whole, evaluation=merged, evaluated_again=[*run.record.get("evaluated_again", []), again])
     print(f"{saved.name}: {len(added)} metrics added, {len(old)} were there")
@@ -247,7 +247,7 @@ def _across(saved_runs):
     """Prints the error of each run on the test examples of every run's data set, and records it."""
     import jax
 
-    from aejax.evaluation.passes import reconstructed
+    from aejax.evaluation.encoding import reconstructed
 
     sets = {dataset_key(saved.job.dataset): saved.job.dataset for saved in saved_runs}
     error = jax.jit(lambda experiment, params, x: ((reconstructed(experiment, params, x) - x) ** 2).mean())

@@ -115,13 +115,13 @@ def _checked_sweep(config):
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder; returns its objective, for a search."""
-    from aejax.runs.console import Report
+    from aejax.runs.console import ConsoleReport
     from aejax.runs.execution import execute
     from aejax.runs.preparation import Shared, prepare
     from aejax.runs.record import Clock, NotBegun
     from aejax.training.plan import layout_of
 
-    command, settings, report, clock = COMMAND.get(Command()), HydraConfig.get(), Report(), Clock(STARTED)
+    command, settings, report, clock = COMMAND.get(Command()), HydraConfig.get(), ConsoleReport(), Clock(STARTED)
     alone = settings.mode is RunMode.RUN  # not a job of a sweep, by Hydra's basic launcher or another
     folder = Path(settings.runtime.output_dir)
     try:
@@ -155,9 +155,9 @@ def _finished(job, place):
 
 def _ended(run, remark=None):
     """Prints a finished Run; returns its exit status."""
-    from aejax.runs.console import Report
+    from aejax.runs.console import ConsoleReport
 
-    report = Report()
+    report = ConsoleReport()
     if remark:
         report.say(remark)
     report.result(run)

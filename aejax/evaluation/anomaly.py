@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
+from aejax.evaluation.encoding import codes_of_stored, encode_decode
 from aejax.evaluation.likelihood import bound_of_each
-from aejax.evaluation.passes import codes_of_stored, passed
 from aejax.evaluation.protocol import ANOMALY_NEIGHBORS, ANOMALY_QUANTILE
 from aejax.metrics import detection
 from aejax.metrics.neighbors import nearest
@@ -13,11 +13,11 @@ from aejax.metrics.reconstruction import squared_error
 def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
     """How well three scores tell test examples of other labels from normal ones.
 
-    Gives {name: scalar}, the scores {name: [N]} and the thresholds {name: scalar}.
+    Returns metrics {name: scalar}, the scores {name: [N]} and the thresholds {name: scalar}.
 
-    The squared error of reconstruction; -ELBO, where there is one (`elbo_`); the mean distance to the nearest normal
-    training codes (`code_`). The threshold of F1 is a quantile of the same scores of normal validation examples; it is
-    nan without them. Comparable across code sizes.
+    The scores are the squared error of reconstruction; -ELBO, where there is one (`elbo_`); and the mean distance to
+    the nearest normal training codes (`code_`). The threshold of F1 is a quantile of the scores of normal validation
+    examples, nan without these. Comparable across code sizes.
     """
     positive_N = ~jnp.isin(data.y_test, jnp.array(experiment.form.normal))
     fit_MxZ = codes_of_stored(experiment, params, data.train)
@@ -27,17 +27,17 @@ def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
         return jnp.mean(jnp.sqrt(nearest(fit_MxZ, z, neighbors)[0]), axis=1)
 
     def scores(x, z, squared):
-        found = {"": squared, "code_": distance(z)}
+        by_name = {"": squared, "code_": distance(z)}
         if experiment.model.bottleneck.has_prior:
-            found["elbo_"] = -bound_of_each(experiment, params, x)
-        return found
+            by_name["elbo_"] = -bound_of_each(experiment, params, x)
+        return by_name
 
     tested = scores(clean_NxP, z_NxZ, squared_N)
     thresholds = dict.fromkeys(tested, jnp.array(jnp.nan))
     if data.valid is not None:
         valid_NxP = experiment.form.scaled(data.valid)
-        there = passed(experiment, params, valid_NxP)
-        normal = scores(valid_NxP, there["mean"], squared_error(valid_NxP, there["predicted"]))
+        valid = encode_decode(experiment, params, valid_NxP)
+        normal = scores(valid_NxP, valid["mean"], squared_error(valid_NxP, valid["predicted"]))
         thresholds = {name: jnp.quantile(score, ANOMALY_QUANTILE) for name, score in normal.items()}
     metrics = {}
     for name, score_N in tested.items():

@@ -8,9 +8,9 @@ import functools
 import jax.numpy as jnp
 
 from aejax.evaluation.anomaly import anomalies
+from aejax.evaluation.encoding import encode_decode, labeled, noisy_copies, reconstructed, untrained
 from aejax.evaluation.generation import generation, interpolations
 from aejax.evaluation.likelihood import bounds, importance_weighted
-from aejax.evaluation.passes import labeled, noisy_copies, passed, reconstructed, untrained
 from aejax.evaluation.protocol import WORST
 from aejax.evaluation.robustness import robustness
 from aejax.evaluation.separation import baseline, clustering, label_efficiency, neighborhood, probed, separations
@@ -23,32 +23,32 @@ from aejax.models.principal_components import principal_components
 def evaluate(experiment, params, data):
     """What `experiment.evaluate` asks for: metrics {name: scalar}, nan where undefined; z_NxZ; details {name: array}.
 
-    z_NxZ are the posterior means of the test split. Details are what one number cannot say.
+    z_NxZ are the posterior means of the test split. Details are what a scalar cannot hold.
     """
     subject = Subject(experiment, params, data)
     measures = [MEASURES[group] for group in experiment.evaluate.groups]
     measures += [_robustness] if experiment.evaluate.noise == "grid" else []
     metrics, details = _prefixed("likelihood", experiment.likelihood.learned(params["likelihood"])), {}
     for measure in measures:
-        scores, more = measure(subject)
+        scores, arrays = measure(subject)
         metrics |= scores
-        details |= more
+        details |= arrays
     return metrics, subject.z, details
 
 
 class Subject:
-    """A model with its data, and what several groups of metrics take from them, each computed once."""
+    """A model with its data, and what several groups of metrics need of them, computed once."""
 
     def __init__(self, experiment, params, data):
         self.experiment, self.params, self.data = experiment, params, data
         self.form, self.clean = experiment.form, experiment.form.scaled(data.test)  # [N, P]
-        test = passed(experiment, params, self.clean)
+        test = encode_decode(experiment, params, self.clean)
         self.z, self.kl, self.predicted = test["mean"], test["kl"], test["predicted"]  # [N, Z], [N, Z] or None, [N, P]
         self.squared = squared_error(self.clean, self.predicted)  # [N]
 
     @functools.cached_property
     def labeled(self):
-        """Codes with labels to fit on and to score, None where the data have no labels."""
+        """Labeled codes to fit on and to score, None where the data have no labels."""
         return labeled(self.experiment, self.params, self.data) if self.data.y_test is not None else None
 
 
@@ -84,13 +84,13 @@ def _separation(subject):
     if subject.labeled is None:
         return {}, {}
     scores, confusion_CxC = separations(subject.experiment, subject.labeled)
-    before = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
-    metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, before))
+    untrained_codes = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
+    metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, untrained_codes))
     return metrics, {"confusion": confusion_CxC}
 
 
 def _of_labeled(prefix, measure):
-    """The group that `measure`(experiment, labeled codes) makes, empty where there are no labels."""
+    """The group of metrics that `measure`(experiment, labeled codes) gives, empty without labels."""
 
     def group(subject):
         if subject.labeled is None:
@@ -108,7 +108,7 @@ def _neighborhood(subject):
 
 
 def _of_prior(measure):
-    """The group that `measure`(experiment, params, test examples) makes, empty where the model has no prior."""
+    """The group of metrics that `measure`(experiment, params, test examples) gives, empty without a prior."""
 
     def group(subject):
         return ({} if subject.kl is None else measure(subject.experiment, subject.params, subject.clean)), {}
@@ -151,7 +151,7 @@ MEASURES = {  # by the groups of evaluate.groups: Subject -> metrics, details
 
 
 def reconstructions(form, clean_NxP, predicted_NxP):
-    """How far reconstructions are from the clean examples, {name: scalar}; SSIM for images only."""
+    """Errors of reconstructions against the clean examples, {name: scalar}; SSIM for images only."""
     metrics = reconstruction(clean_NxP, predicted_NxP, form.kind == "binary")
     metrics["r2"] = r2(clean_NxP, predicted_NxP)
     if form.kind == "real":  # without a largest value there is no peak
@@ -162,7 +162,7 @@ def reconstructions(form, clean_NxP, predicted_NxP):
 
 
 def baselines(experiment, data):
-    """What any model should beat: the mean image, and PCA with as many components as the run has code units."""
+    """Errors that any model should beat, {name: scalar}: of the mean image, and of PCA with as many units."""
     test_NxP = experiment.form.scaled(data.test)
     rank = min(data.train.shape)
     mean_P, components_KxP = principal_components(data.train, experiment.form, rank)
@@ -176,7 +176,7 @@ def baselines(experiment, data):
 
 
 def code_use(experiment, z_NxZ, kl_NxZ, clean_NxP, predicted_NxP):
-    """Use of the code units by the test split, {name: scalar}."""
+    """How the test split uses the code units, {name: scalar}."""
     metrics = {
         "active_units": code.active_units(z_NxZ),
         "dead_units": code.dead_units(z_NxZ, experiment.latent_dim, kl_NxZ),

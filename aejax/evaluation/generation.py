@@ -1,4 +1,4 @@
-"""What a model draws, and what lies between its codes."""
+"""Metrics of the samples of a model, and of what lies between its codes."""
 
 import dataclasses
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.passes import drawn, is_alone, picked
+from aejax.evaluation.encoding import drawn, is_alone, picked
 from aejax.evaluation.protocol import (
     EXACT,
     GENERATED,
@@ -25,11 +25,11 @@ from aejax.models.principal_components import principal_components
 
 
 def generation(experiment, params, data):
-    """Samples against test and training examples, and posterior codes against the prior that they are from.
+    """Samples against test and training examples, and posterior codes against the prior, {name: scalar}.
 
-    Samples are drawn from the likelihood, and so are examples where a Bernoulli takes their pixels for probabilities: a
-    mean image is smoother than any example, and nearer to all of them. Glyphs alone are compared with mean images.
-    nan where samples are not finite.
+    Samples are drawn from the likelihood, and so are examples whose pixels a Bernoulli takes for probabilities: a mean
+    image is smoother than any example, and nearer to all of them. Only glyphs are compared with mean images. nan where
+    samples are not finite.
     """
     form, alone = _compared(experiment), is_alone(experiment, data)
     train_NxP, test_NxP = drawn(form, data.train), drawn(form, picked(data.test, GENERATED), 1)
@@ -65,7 +65,7 @@ def interpolations(experiment, params, z_NxZ):
 
 
 def _exact_copies(experiment, params, data):
-    """Training examples with the noise of a density around them, [K, P]; None where the likelihood is none."""
+    """Training examples with the noise of a density around them, [K, P]; None where the likelihood is not a density."""
     likelihood = experiment.likelihood
     if not likelihood.is_density:
         return None
@@ -90,7 +90,7 @@ def _samples(experiment, params, data, samples):
 
     def one(part_BxZ, at):
         logits_BxP = autoencoder.decode(experiment, params, part_BxZ)
-        own = params["likelihood"]
-        return likelihood.mean(logits_BxP), likelihood.draw(jax.random.fold_in(key, at), logits_BxP, own)
+        likelihood_params = params["likelihood"]
+        return likelihood.mean(logits_BxP), likelihood.draw(jax.random.fold_in(key, at), logits_BxP, likelihood_params)
 
     return mapped(one, z_SxZ)

@@ -1,4 +1,4 @@
-"""How probable a model holds test examples, in nats an example; the KL with weight 1 whatever a run trained with."""
+"""How probable test examples are to a model, in nats an example; the KL has weight 1, whatever a run trained with."""
 
 import jax
 import jax.numpy as jnp
@@ -6,20 +6,20 @@ from jax import lax
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.passes import negative_log
+from aejax.evaluation.encoding import negative_log
 from aejax.evaluation.protocol import ELBO_SAMPLES, SEED
 from aejax.metrics.reconstruction import bits_per_dimension
 from aejax.models import autoencoder
 
 
 def bounds(experiment, params, x_NxP):
-    """The evidence lower bound and its terms, {name: scalar}: elbo = -(rate + distortion)."""
-    distortion, rate = (jnp.mean(each) for each in _terms(experiment, params, x_NxP))
+    """The evidence lower bound and its terms in nats, {name: scalar}: elbo = -(rate + distortion)."""
+    distortion, rate = (jnp.mean(term_N) for term_N in _terms(experiment, params, x_NxP))
     return {"elbo": -(rate + distortion), "likelihood/rate": rate, "likelihood/distortion": distortion}
 
 
 def bound_of_each(experiment, params, x_NxP):
-    """The evidence lower bound of each example, [N]."""
+    """The evidence lower bound of each example in nats, [N]."""
     distortion_N, rate_N = _terms(experiment, params, x_NxP)
     return -(rate_N + distortion_N)
 
@@ -33,7 +33,7 @@ def _terms(experiment, params, x_NxP):
             return negative_log(experiment, params, part_BxP, outputs), jnp.sum(outputs.code.kl, axis=1)
 
         samples = lax.map(terms, jax.random.split(key_part, ELBO_SAMPLES))
-        return jax.tree.map(lambda each: jnp.mean(each, axis=0), samples)
+        return jax.tree.map(lambda term_SxB: jnp.mean(term_SxB, axis=0), samples)
 
     return mapped(one, x_NxP)
 
@@ -41,7 +41,7 @@ def _terms(experiment, params, x_NxP):
 def importance_weighted(experiment, params, x_NxP):
     """-log p(x) by importance sampling with the posterior, {name: scalar} (Burda et al. 2016, eq. 8).
 
-    An upper bound that falls toward the truth as `experiment.evaluate.samples` grows.
+    An upper bound that approaches the true value as `experiment.evaluate.samples` grows.
     """
     samples = experiment.evaluate.samples
 
@@ -63,7 +63,7 @@ def importance_weighted(experiment, params, x_NxP):
 
 
 def stored_levels(experiment):
-    """`levels` of bits_per_dimension, None where the likelihood does not say how probable the stored values are.
+    """`levels` of bits_per_dimension, None where the likelihood does not give the probability of the stored values.
 
     It does where it is a density over [0, 1] of bytes, 256, or the probability of binary pixels, 1.
     """

@@ -1,4 +1,4 @@
-"""Where the codes of samples come from: the model's prior, or a density that is fitted to its training codes."""
+"""Where the codes of samples come from: the prior of the model, or a density fitted to its training codes."""
 
 from typing import ClassVar
 
@@ -8,7 +8,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.evaluation.passes import codes_of_stored, picked
+from aejax.evaluation.encoding import codes_of_stored, picked
 from aejax.evaluation.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.models import autoencoder
@@ -31,7 +31,7 @@ class Sampler:
         return self
 
     def check(self, experiment):
-        """Raises InputError where the experiment cannot be sampled from in this way."""
+        """Raises InputError where this sampler cannot serve the experiment."""
 
     def codes(self, experiment, params, data, key, samples):
         """Codes [samples, Z]."""
@@ -101,7 +101,9 @@ class Mixture(Density):
     def check(self, experiment):
         examples = min(experiment.form.examples, DENSITY)
         if self.components > examples:
-            raise InputError(f"sampler.components={self.components}: must be at most the training examples, {examples}")
+            raise InputError(
+                f"sampler.components={self.components}: must be at most the number of training examples, {examples}"
+            )
 
     def drawn(self, z_NxZ, mask_Z, latent_dim, eps_SxZ, keys):
         log_weight_K, mean_KxZ, factor_KxZxZ = mixture(keys[0], z_NxZ, mask_Z, self.components)
@@ -124,12 +126,12 @@ def gaussian(z_NxZ, weight_N, mask_Z):
     """The weighted mean [Z] of codes and a lower triangular root [Z, Z] of their covariance, 1 for masked units.
 
     The root is Cholesky's, taken through the eigenvalues: units that are constant, copies of others or more than there
-    are examples leave some that are 0, or below it by rounding. None is less than REGULAR of the units' mean variance.
+    are examples leave some that are 0, or below it by rounding. None is below REGULAR of the units' mean variance.
     """
     total = jnp.sum(weight_N)
     mean_Z = weight_N @ z_NxZ / total
     centered_NxZ = z_NxZ - mean_Z[None, :]
-    # What rounding makes of equal codes is no variance: it is the scale of those that have none.
+    # Rounding makes some variance of equal codes: it is the scale of units that have none.
     rounding = jnp.finfo(jnp.float32).eps ** 2 * jnp.mean(z_NxZ**2, axis=0) + jnp.finfo(jnp.float32).tiny
     scale = jnp.sum((jnp.var(z_NxZ, axis=0) + rounding) * mask_Z) / jnp.sum(mask_Z)
     with jax.default_matmul_precision("highest"):
@@ -149,7 +151,7 @@ def mixture(key, z_NxZ, mask_Z, components):
     cluster_N = k_means(key, z_NxZ, components, STARTS)[0]
 
     def fitted(weight_NxK):
-        weight_NxK = weight_NxK + jnp.finfo(jnp.float32).eps  # so that an empty component is none too narrow
+        weight_NxK = weight_NxK + jnp.finfo(jnp.float32).eps  # so that an empty component is not too narrow
         mean_KxZ, factor_KxZxZ = jax.lax.map(lambda weight_N: gaussian(z_NxZ, weight_N, mask_Z), weight_NxK.T)
         return jnp.log(jnp.mean(weight_NxK, axis=0)), mean_KxZ, factor_KxZxZ
 

@@ -1,4 +1,4 @@
-"""Separation of the labels by the codes; `known` is what passes.labeled gives."""
+"""Separation of the labels by the codes; `known` is what encoding.labeled gives."""
 
 import math
 
@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from scipy import stats
 
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.passes import picked, places
+from aejax.evaluation.encoding import picked, places
 from aejax.evaluation.protocol import LABEL_DRAWS, LABELS, NEIGHBORS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
 from aejax.metrics import clusters, separation, table
 from aejax.metrics.neighbors import nearest, trustworthiness, vote

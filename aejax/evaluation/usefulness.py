@@ -1,11 +1,11 @@
-"""What codes are good for: the same linear probe on codes, on pixels and on PCA codes. Host code, for its stopwatch."""
+"""What codes are good for: the same linear probe on codes, pixels and PCA codes. Runs on the host, which times it."""
 
 import time
 
 import jax
 import numpy as np
 
-from aejax.evaluation.passes import labeled
+from aejax.evaluation.encoding import labeled
 from aejax.metrics.probe import linear_probe
 from aejax.models.principal_components import principal_components
 
@@ -15,11 +15,12 @@ PARTS = ("train", "valid", "score")
 def usefulness(experiment, params, data, kept):
     """{"codes" | "pixels" | "pca": {"accuracy", "seconds" to fit, "bytes" an example}} of one run.
 
-    PCA has as many units as the run's code. Fitted on the training examples, the penalty chosen on validation examples;
-    seconds are those of a second fit, without compiling. `kept` {…} holds what runs on the same data have in common.
+    PCA has as many units as the code of the run. Probes are fitted on the training examples, their penalty is chosen on
+    validation examples; seconds are those of a second fit, without compiling. `kept` holds what runs on the same data
+    share, by Form and what it is of.
     """
     form, units = experiment.form, int(experiment.latent_dim)
-    own = {"codes": _probed(_labeled(experiment, params, data, True), form.classes, 4 * units)}
+    result = {"codes": _probed(_labeled(experiment, params, data, True), form.classes, 4 * units)}
     if (form, "pixels") not in kept:
         kept[form, "pixels"] = _labeled(experiment, params, data, False)
         octets = form.pixels * (4 if form.kind == "real" else 1)
@@ -28,7 +29,7 @@ def usefulness(experiment, params, data, kept):
         mean_P, components_KxP = map(np.asarray, principal_components(data.train, form, min(units, *data.train.shape)))
         projected = {name: ((x - mean_P) @ components_KxP.T, y) for name, (x, y) in kept[form, "pixels"].items()}
         kept[form, units] = _probed(projected, form.classes, 4 * units)
-    return own | {"pixels": kept[form, "of pixels"], "pca": kept[form, units]}
+    return result | {"pixels": kept[form, "of pixels"], "pca": kept[form, units]}
 
 
 def _labeled(experiment, params, data, encoded):

@@ -5,7 +5,7 @@ import numpy as np
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.passes import noisy_copies
+from aejax.evaluation.encoding import noisy_copies
 from aejax.evaluation.protocol import SEED
 from aejax.metrics.neighbors import distances
 from aejax.models import autoencoder

@@ -1,4 +1,4 @@
-"""What a person at the terminal sees: progress, a short table, where the files are."""
+"""What is printed at the terminal: progress, a short table, where the files are."""
 
 import contextlib
 import os
@@ -17,7 +17,7 @@ LINES = 10  # log lines of a training where there is no terminal
 
 
 class Stream:
-    """An output that a closed pipe, a full disk or a narrow character set never turns into the end of a run."""
+    """An output whose closed pipe, full disk or narrow character set never ends a run."""
 
     def __init__(self, stream):
         self.stream = stream
@@ -41,32 +41,32 @@ class Stream:
             self.stream = sys.stdout = open(os.devnull, "w")  # noqa: SIM115, also for Python's own flush at exit
 
 
-class Report:
-    """Shows how a training goes on: one bar where there is a terminal, plain lines where there is none."""
+class ConsoleReport:
+    """Shows the progress of a training: one bar where there is a terminal, plain lines where there is none."""
 
     def __init__(self, console=None):
         self.console = console or Console(file=Stream(sys.stdout), highlight=False, soft_wrap=True)
 
     def data(self, jobs):
-        """One line for each data set of the jobs: how many examples of what, and as what they are taken."""
+        """Prints a line for each data set of the jobs: its examples, their shape and kind, and the likelihoods."""
         likelihoods, datasets = {}, {}
         for job in jobs:
             datasets[id(job.dataset)] = job.dataset
             name = type(job.experiment.likelihood).__name__.lower()
             likelihoods.setdefault(id(job.dataset), {})[name] = None
         for key, dataset in datasets.items():
-            told = dataset.described
-            sizes = ", ".join(f"{count:,} {name}" for name, count in told["examples"].items())
-            shape = "x".join(map(str, told["shape"]))
-            kind = told["kind"] + ", drawn at each step" * dataset.dynamic + ", standardized" * dataset.standardized
+            summary = dataset.described
+            sizes = ", ".join(f"{count:,} {name}" for name, count in summary["examples"].items())
+            shape = "x".join(map(str, summary["shape"]))
+            kind = summary["kind"] + ", drawn at each step" * dataset.dynamic + ", standardized" * dataset.standardized
             self.say(
-                f"data {told['name']}: {sizes} examples of {shape}, kind {kind}, "
+                f"data {summary['name']}: {sizes} examples of {shape}, kind {kind}, "
                 f"likelihood {' or '.join(likelihoods[key])}"
             )
 
     @contextlib.contextmanager
     def training(self, steps, name, done=0):
-        """A function (step, loss, phase) that shows how far a training has come; `done` steps were before."""
+        """A function (step, loss, phase) that shows the progress of a training that begins after `done` steps."""
         started = time.perf_counter()
 
         def rate(step):
@@ -92,23 +92,23 @@ class Report:
 
     @contextlib.contextmanager
     def _bar(self, name, total, done):
-        """A function (completed, told, name) that moves a bar."""
+        """A function (completed, status, name) that moves a bar."""
         columns = [TextColumn("{task.description}"), BarColumn(), TaskProgressColumn()]
-        columns += [TextColumn("{task.fields[told]}"), TimeRemainingColumn()]
+        columns += [TextColumn("{task.fields[status]}"), TimeRemainingColumn()]
         with Progress(*columns, console=self.console) as progress:
-            task = progress.add_task(name, total=total, completed=done, told="")
+            task = progress.add_task(name, total=total, completed=done, status="")
 
-            def update(completed, told, name=name):
-                progress.update(task, completed=completed, told=told, description=name)
+            def update(completed, status, name=name):
+                progress.update(task, completed=completed, status=status, description=name)
 
             yield update
 
     def say(self, text):
-        """One line."""
+        """Prints one line."""
         self.console.print(text, markup=False)
 
     def result(self, run):
-        """The table of a finished Run against the mean image and PCA, and where its files are."""
+        """Prints a finished Run beside the mean image and PCA, and where its files are."""
         record, metrics = run.record, run.metrics
         diverged = record["status"] == "diverged"
         if diverged:
@@ -126,21 +126,21 @@ class Report:
         table.add_row("mean image", _shown(metrics.get("baseline/mean_mse")))
         self.console.print(table)
         if "recon/exact" in metrics:
-            told = f"without a wrong pixel: {metrics['recon/exact']:.1%} of the examples"
+            line = f"without a wrong pixel: {metrics['recon/exact']:.1%} of the examples"
             restored = metrics.get("restore/at_most_one_wrong")
-            self.say(told if restored is None else f"{told}; restored with at most one: {restored:.1%}")
+            self.say(line if restored is None else f"{line}; restored with at most one: {restored:.1%}")
         if metrics.get("anomaly/auroc") is not None:
-            named = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
-            told = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in named.items()]
-            self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in told if value is not None))
-        if not diverged:  # else it is no fault of the code's
+            prefixes = {"reconstruction error": "", "-ELBO": "elbo_", "code distance": "code_"}
+            aurocs = [(name, metrics.get(f"anomaly/{prefix}auroc")) for name, prefix in prefixes.items()]
+            self.say("AUROC by " + ", ".join(f"{name} {value:.3f}" for name, value in aurocs if value is not None))
+        if not diverged:  # where it has, the code is not to blame
             for remark in record.get("evaluation", {}).get("remarks", ()):
                 self.say(remark)
         self.say(f"{record['seconds']['total']:.1f} s; files in {run.path}")
 
 
-class SweepReport(Report):
-    """Shows how a sweep goes on: one bar over all its lanes where there is a terminal, else one line a program."""
+class SweepReport(ConsoleReport):
+    """Shows the progress of a sweep: one bar over all its lanes where there is a terminal, else one line a program."""
 
     def __init__(self, programs, console=None):
         """`programs` are the Layout and the steps of each."""
@@ -149,7 +149,7 @@ class SweepReport(Report):
         self._update = None  # moves the bar, where there is one
 
     def plan(self, finished):
-        """What will be trained, and how many of the jobs were `finished` before."""
+        """Prints what will be trained, and how many of the jobs were `finished` before."""
         counts = [layout.count for layout, _ in self.programs]
         lanes = str(counts[0]) if len(set(counts)) == 1 else " + ".join(map(str, counts)) or "no"
         how = " or ".join(sorted({layout.how for layout, _ in self.programs}))
@@ -162,7 +162,7 @@ class SweepReport(Report):
 
     @contextlib.contextmanager
     def running(self):
-        """While this is open there is a bar, where there is a terminal."""
+        """The context in which a bar is shown, where there is a terminal."""
         if not self.console.is_terminal:
             yield
             return
@@ -171,7 +171,7 @@ class SweepReport(Report):
 
     @contextlib.contextmanager
     def group(self):
-        """While this is open the next program trains."""
+        """The context in which the next program trains."""
         layout, steps = self.programs[self.number]
         self.number, self.layout = self.number + 1, layout
         self.name = f"program {self.number}/{len(self.programs)}: {_plural(layout.count, 'lane')} by {layout.how}"
@@ -184,7 +184,7 @@ class SweepReport(Report):
 
     @contextlib.contextmanager
     def training(self, steps, name, done=0):
-        """As Report's, for all lanes of a program."""
+        """Like that of ConsoleReport, for all lanes of a program."""
         if self._update:
             yield lambda step, loss, phase: self._update(
                 self.done + step * self.layout.count, f"step {step}/{steps}  {phase}mean loss {loss:.5g}", self.name
@@ -192,24 +192,24 @@ class SweepReport(Report):
             return
         started = time.perf_counter()
         yield lambda step, loss, phase: None
-        told = f"steps {done} to {steps}" if done else f"{steps} steps"
+        span = f"steps {done} to {steps}" if done else f"{steps} steps"
         devices = _plural(self.layout.devices, "device")
-        self.say(f"{self.name} on {devices}: {told} in {time.perf_counter() - started:.1f} s")
+        self.say(f"{self.name} on {devices}: {span} in {time.perf_counter() - started:.1f} s")
 
-    def summary(self, folder, runs, failed, seconds):
-        """Counts, the best runs, every failure with its reason, and where to go on."""
-        read = [Run.read(path) for path in runs]
-        counts = Counter(run.record["status"] for run in read) + Counter({"failed": len(failed)})
-        told = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
-        self.say(f"{told} in {seconds:.1f} s; runs in {folder}")
+    def summary(self, folder, paths, failed, seconds):
+        """Prints counts, the best runs, the `failed` (job, reason) by reason, and how to compare the runs."""
+        runs = [Run.read(path) for path in paths]
+        counts = Counter(run.record["status"] for run in runs) + Counter({"failed": len(failed)})
+        statuses = ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+        self.say(f"{statuses} in {seconds:.1f} s; runs in {folder}")
         for name in HEADLINES:
             best = max if better(name) > 0 else min
-            scored = [(run.metrics[name], run) for run in read if run.metrics.get(name) is not None]
+            scored = [(run.metrics[name], run) for run in runs if run.metrics.get(name) is not None]
             if scored:
                 value, run = best(scored, key=lambda pair: pair[0])
                 self.say(f"best {name}: {value:.4g}, {run.record['name']} ({run.path})")
         for reason, count in Counter(reason for _, reason in failed).items():
-            first = next(words for words, each in failed if each == reason)
+            first = next(job for job, message in failed if message == reason)
             self.say(f"failed, {_plural(count, 'job')}: {reason} ({'first: ' if count > 1 else ''}{first})")
         self.say(f"to compare them: python -m aejax.compare {folder}")
 

@@ -1,6 +1,6 @@
-"""What the files of a run hold, and whether they do: one reader for each, which refuses what the others never see.
+"""What the files of a run hold: one reader for each, which checks all that it returns.
 
-A reader raises InputError with the file's name and what is wrong in it, and OSError where it cannot be opened.
+A reader raises InputError with the file's name and what is wrong with it, and OSError where it cannot be opened.
 """
 
 import csv
@@ -19,7 +19,7 @@ from aejax.base.errors import InputError
 from aejax.base.files import octets, regular
 from aejax.base.nested import LOADER
 
-FIELDS = {  # of run.json: the kinds that a field may be of, where it is there; `status` must be
+FIELDS = {  # of run.json: the kinds allowed for a field; only `status` is required
     "format": (int,),
     "id": (str, None),
     "name": (str,),
@@ -41,24 +41,24 @@ FIELDS = {  # of run.json: the kinds that a field may be of, where it is there; 
     "evaluated_again": (list,),
     "same_as": (str,),
 }
-INSIDE = {  # the same of what is in them; None: of all the values of a mapping
+INSIDE = {  # the same for the values inside of fields; None: for all the values of a mapping
     "versions": {None: (str, None)},
     "data": {"name": (str, None), "fingerprint": (str, None)},
     "protocol": {"groups": (list,), "noise": (str,), "nll_samples": (int,)},
     "seconds": {None: (float,)},
     "evaluation": {"absent": (dict,), "remarks": (list,), "worst": (dict,), "cross_data": (dict,)},
 }
-KINDS = {str: "a text", int: "a whole number", float: "a number", dict: "a mapping", list: "a list", None: "null"}
+KINDS = {str: "a string", int: "a whole number", float: "a number", dict: "a mapping", list: "a list", None: "null"}
 MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
 MOST_LEDGER = 2**28  # bytes of a sweep's sweep.json, and of what is read from it
-DEEPEST = 60  # mappings and lists in one another
-TOO_DEEP = f"more than {DEEPEST} mappings and lists are in one another"
-ERROR, SCORE = "recon/mse", "separation/knn_accuracy"  # the metrics that are looked at first
+DEEPEST = 60  # nested mappings and lists
+TOO_DEEP = f"more than {DEEPEST} mappings and lists are nested"
+ERROR, SCORE = "recon/mse", "separation/knn_accuracy"  # the metrics to look at first
 MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
 
 
 def record(path):
-    """run.json: a mapping of the FIELDS, and of others that nobody reads."""
+    """run.json: a mapping of FIELDS; others are ignored."""
     fields = _json(path)
     check(path, {"status": None} | fields, FIELDS)
     if fields.get("format", 1) < 1:
@@ -79,7 +79,7 @@ def record(path):
 
 
 def check(path, fields, kinds, above=""):
-    """Raises InputError where a field that is there is of none of its `kinds` {name: (type or None, ...)}."""
+    """Raises InputError where a present field is of none of its `kinds` {name: (type or None, ...)}."""
     for name in kinds.keys() & fields.keys():
         value = fields[name]
         if not any(value is None if kind is None else _is(value, kind) for kind in kinds[name]):
@@ -88,7 +88,7 @@ def check(path, fields, kinds, above=""):
 
 
 def _is(value, kind):
-    """Whether a value is of the kind; whole numbers are numbers, truth values are none."""
+    """Whether a value is of the kind; a whole number is a number too, a boolean is neither."""
     if kind in (int, float):
         return isinstance(value, (int, kind)) and not isinstance(value, bool)
     return isinstance(value, kind)
@@ -106,7 +106,7 @@ def metrics(path):
 def _is_finite(value):
     try:
         return math.isfinite(value)
-    except OverflowError:  # a whole number that no float can hold
+    except OverflowError:  # a whole number too large for a float
         return False
 
 
@@ -130,7 +130,7 @@ def history(path):
 
 
 def codes(path):
-    """codes.npz: z [N, latent_dim] float, index [N] whole numbers; y [N] labels and name [N] texts where there are."""
+    """codes.npz: z [N, latent_dim] float and index [N] integer; y [N], labels, and name [N], strings, where present."""
     with regular(path) as file:
         try:
             arrays = archive.from_npz(file)
@@ -160,7 +160,7 @@ def params(path):
         for module in modules:
             node = node.setdefault(module, {}) if isinstance(node, dict) else None
         if not isinstance(node, dict) or leaf in node or array.dtype.kind not in "fiu":
-            raise _damaged(path, f"{reprlib.repr(name)} is no parameter of a model")
+            raise _damaged(path, f"{reprlib.repr(name)} is not a parameter of a model")
         node[leaf] = array
     return tree
 
@@ -171,11 +171,11 @@ def mapping(path):
 
 
 def config(path):
-    """The same as OmegaConf reads it."""
+    """A YAML file as an OmegaConf configuration."""
     text = octets(path, MOST["yaml"])
     wrong = [name for name in _mapping(path, text) if not isinstance(name, str)]
     if wrong:
-        raise _damaged(path, f"has the key {reprlib.repr(wrong[0])}; must be a text")
+        raise _damaged(path, f"has the key {reprlib.repr(wrong[0])}; must be a string")
     try:
         return OmegaConf.create(text.decode())
     except (ValueError, TypeError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -183,13 +183,13 @@ def config(path):
 
 
 def choices(path):
-    """The choice of each group, from .hydra/hydra.yaml, of which only that part is parsed: it is long."""
+    """The choice of each group, from .hydra/hydra.yaml, which is long: only that part is parsed."""
     part = re.search(rb"^    choices:\n((?:      .*\n?)+)", octets(path, MOST["yaml"]), re.M)
     chosen = _mapping(path, part[1]) if part else {}
     check(path, chosen, dict.fromkeys(chosen, (str, None)))
     wrong = [group for group in chosen if not isinstance(group, str)]
     if wrong:
-        raise _damaged(path, f"choices has the group {reprlib.repr(wrong[0])}; must be a text")
+        raise _damaged(path, f"choices has the group {reprlib.repr(wrong[0])}; must be a string")
     return {group: choice for group, choice in chosen.items() if not group.startswith("hydra/")}
 
 
@@ -200,29 +200,31 @@ def _mapping(path, text):
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, dict):
-        raise _damaged(path, "is no mapping")
+        raise _damaged(path, "is not a mapping")
     return content
 
 
 def _check_nodes(text):
-    """Raises ValueError for YAML that its loader would break on: nested without end, or by aliases. None has tags."""
+    """Raises ValueError for YAML that could break its loader: nested too deeply, with aliases or with tags."""
     depth = 0
     for event in yaml.parse(text, LOADER):
         if isinstance(event, yaml.AliasEvent):
-            raise ValueError(f"line {event.start_mark.line + 1} has an alias; must have none")
+            raise ValueError(f"line {event.start_mark.line + 1} has an alias, which is not allowed")
         if getattr(event, "tag", None):
-            raise ValueError(f"line {event.start_mark.line + 1} has the tag {reprlib.repr(event.tag)}; must have none")
+            raise ValueError(
+                f"line {event.start_mark.line + 1} has the tag {reprlib.repr(event.tag)}, which is not allowed"
+            )
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEEPEST:
             raise ValueError(TOO_DEEP)
 
 
 def _check_depth(content):
-    """Raises ValueError where plain containers are nested too deeply to be written again."""
+    """Raises ValueError where plain containers are nested too deeply to be written back."""
     nodes = [content]
     for _ in range(DEEPEST):
-        inner = [each.values() if isinstance(each, dict) else each for each in nodes]
-        nodes = [each for values in inner for each in values if isinstance(each, dict | list)]
+        inner = [node.values() if isinstance(node, dict) else node for node in nodes]
+        nodes = [child for children in inner for child in children if isinstance(child, dict | list)]
         if not nodes:
             return
     raise ValueError(TOO_DEEP)
@@ -240,5 +242,5 @@ def _json(path):
     return content
 
 
-def _damaged(path, why):
-    return InputError(f"{path}: cannot be read ({' '.join(str(why).split()) or type(why).__name__})")
+def _damaged(path, reason):
+    return InputError(f"{path}: cannot be read ({' '.join(str(reason).split()) or type(reason).__name__})")

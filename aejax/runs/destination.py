@@ -20,8 +20,8 @@ SPACE = 16 * 2**20  # bytes that a run needs beside its parameters: pictures, W&
 
 
 @dataclasses.dataclass(frozen=True)
-class Before:
-    """What there was before a run: the folders `missing` for it, innermost first, and the names in its own."""
+class FolderState:
+    """A folder before a run: the `names` in it, and the folders `missing` on the way to it, innermost first."""
 
     missing: tuple[Path, ...] = ()
     names: tuple[str, ...] = ()
@@ -29,78 +29,78 @@ class Before:
 
 @dataclasses.dataclass(frozen=True)
 class Place:
-    """Where a job leaves its run: its `folder`; `home`, that of its sweep or its own; what there was `before`; the name
-    of its sweep.
+    """Where a job leaves its run: its `folder`; `home`, the folder of its sweep, or its own; the `initial` state of its
+    folder; the name of its `sweep`.
     """
 
     folder: Path
     home: Path
-    before: Before = Before()
+    initial: FolderState = FolderState()
     sweep: str | None = None
 
 
 def check_folder(path, run_id, settings, key="hydra.run.dir"):
-    """What there is Before the run with this id and these settings in `path`; leaves nothing behind.
+    """The FolderState of `path` before the run with this id and these settings; leaves nothing behind.
 
-    Raises InputError where no run can be written, or where there is one of another configuration; a finished one needs
-    no space.
+    Raises InputError where no run can be written, or where `path` holds a run of another configuration, and NoSpace
+    where the disk is full; a finished run needs no space.
     """
     if "\0" in str(path):
         raise InputError(f"{key}: holds a null byte; must be the name of a folder")
     path = Path(path).absolute()
-    told = f"{key}={path}"
+    setting = f"{key}={path}"
     try:
-        found = Run.found(path)
-        if found and found.record.get("id", run_id) != run_id:
-            raise InputError(f"{told}: holds another run ({_difference(found, settings)}); choose another folder")
-        names = tuple(each.name for each in path.iterdir()) if path.is_dir() else ()
-        if found and found.record.get("status") in FINISHED:
-            return Before((), names)
+        run = Run.find(path)
+        if run and run.record.get("id", run_id) != run_id:
+            raise InputError(f"{setting}: holds another run ({_difference(run, settings)}); choose another folder")
+        names = tuple(entry.name for entry in path.iterdir()) if path.is_dir() else ()
+        if run and run.record.get("status") in FINISHED:
+            return FolderState((), names)
         missing = [folder for folder in (path, *path.parents) if not folder.exists()]
-        made = []
+        created = []
         try:
             for folder in reversed(missing):
                 folder.mkdir()
-                made.append(folder)
+                created.append(folder)
             probe = path / f".probe.{os.getpid()}"
             probe.write_bytes(b"x")
             probe.unlink()
-            check_space(path, told)
+            check_space(path, setting)
         finally:
-            for folder in reversed(made):
+            for folder in reversed(created):
                 folder.rmdir()
     except OSError as error:
         kind = NoSpace if is_full(error) else InputError
-        raise kind(f"{told}: cannot be written ({error.strerror}); must be a folder that can") from None
-    return Before(tuple(missing), names)
+        raise kind(f"{setting}: cannot be written ({error.strerror}); choose a folder that can be written") from None
+    return FolderState(tuple(missing), names)
 
 
 def _difference(run, settings):
-    """In words, what a run differs in from one with these `settings`."""
+    """How the settings of a run differ from these `settings`, in words."""
     try:
-        there = OmegaConf.to_container(contents.config(run.path / SETTINGS / "config.yaml"), resolve=True)
+        saved = OmegaConf.to_container(contents.config(run.path / SETTINGS / "config.yaml"), resolve=True)
     except (OSError, ValueError, OmegaConfBaseException):
         return "its .hydra/config.yaml cannot be read"
-    differing = differences(decisive(there), decisive(settings))
-    words = [f"{key}: {there} there, {here} here" for key, (there, here) in differing.items()]
+    differing = differences(decisive(saved), decisive(settings))
+    words = [f"{key}: {old} there, {new} here" for key, (old, new) in differing.items()]
     return "; ".join(words) or "another version, other data, or its .hydra/config.yaml is newer"
 
 
-def check_space(path, told):
-    """Raises NoSpace where the disk that holds the folder `path` has no space for a run; `told` begins the line."""
+def check_space(path, setting):
+    """Raises NoSpace where the disk that holds the folder `path` has no space for a run; names the `setting`."""
     free = shutil.disk_usage(path).free
     if free < SPACE:
-        raise NoSpace(f"{told}: no space left, {free / 2**20:.1f} MiB; must have {SPACE / 2**20:.0f} MiB")
+        raise NoSpace(f"{setting}: no space left, {free / 2**20:.1f} MiB free; a run needs {SPACE / 2**20:.0f} MiB")
 
 
 def discard(place):
-    """Removes what a run that has not begun left in its Place, and nothing that was there before."""
-    for name in {SETTINGS, "wandb", "run.json", LOCK} - set(place.before.names):
+    """Removes what a run that could not begin left in its Place, and nothing that was there before it."""
+    for name in {SETTINGS, "wandb", "run.json", LOCK} - set(place.initial.names):
         path = place.folder / name
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    for folder in place.before.missing:
+    for folder in place.initial.missing:
         with contextlib.suppress(OSError):  # something else is in it by now
             folder.rmdir()

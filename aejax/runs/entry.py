@@ -1,4 +1,4 @@
-"""The Python entry: a Dataset and overrides, as they would stand on the command line -> a run."""
+"""The Python entry: a Dataset and overrides, as on the command line -> a run."""
 
 import contextlib
 import time
@@ -14,7 +14,7 @@ from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained
 from aejax.config.written import write_yaml
 from aejax.datasets.dataset import Dataset
 from aejax.runs import mirror
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 from aejax.runs.destination import Place
 from aejax.runs.execution import execute
 from aejax.runs.folder import Run
@@ -32,14 +32,14 @@ CACHE = (  # of compiled programs: what run_group sets in JAX
 
 
 def train(dataset: Dataset, *overrides: str) -> Run:
-    """Trains on a Dataset; gives the Run. Overrides are those of the command line, but for the choice of the data.
+    """Trains on a Dataset and returns the Run. Overrides are those of the command line, except the choice of the data.
 
-    `data.validation`, `data.limit` and the other settings that all sources have in common hold here too. Raises
-    InputError, with nothing left behind; W&B and JAX are afterwards as they were in this process.
+    `data.validation`, `data.limit` and the other settings that all sources share apply here too. Raises InputError,
+    with nothing left behind. Afterwards W&B and JAX are in this process as they were.
     """
-    clock, report = Clock(time.perf_counter()), Report()
+    clock, report = Clock(time.perf_counter()), ConsoleReport()
     job, place, config = _prepared(dataset, overrides)
-    config.data = job.settings["data"]  # nothing that says where they come from, as they come from a program
+    config.data = job.settings["data"]  # without a source: they come from a program
     with _as_before(), locked(place.folder):
         write_yaml(place.folder / config.hydra.output_subdir, config)
         report.data([job])
@@ -52,7 +52,7 @@ def train(dataset: Dataset, *overrides: str) -> Run:
 
 @contextlib.contextmanager
 def _as_before() -> Iterator[None]:
-    """The process is afterwards as it was: what W&B and JAX were told for the run is taken back."""
+    """A context after which the process is as before: what the run sets in W&B and JAX is undone."""
     before = {name: getattr(jax.config, name) for name in CACHE}
     try:
         with mirror.apart():
@@ -65,9 +65,9 @@ def _as_before() -> Iterator[None]:
 
 def _prepared(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, Place, DictConfig]:
     """The Job, its Place and its composed configuration, with Hydra's own state as it was before."""
-    given = [override for override in overrides if override.lstrip("+~").startswith("data=")]
-    if given:
-        raise InputError(f"{given[0]}: must not be given beside a Dataset")
+    data_overrides = [override for override in overrides if override.lstrip("+~").startswith("data=")]
+    if data_overrides:
+        raise InputError(f"{data_overrides[0]}: cannot be combined with a Dataset; leave it out")
     with hydra_compat.restored():
         try:
             with hydra_compat.initialized(CONF):

@@ -1,4 +1,4 @@
-"""Executing jobs of equal structure, a single one or a program of a sweep: the runs that come of it, or why not."""
+"""Executes jobs of equal structure, a single one or a program of a sweep: their runs, or why there are none."""
 
 from aejax.runs.destination import discard
 from aejax.runs.folder import Run
@@ -7,7 +7,7 @@ from aejax.runs.record import NotBegun
 
 
 def execute(jobs, places, layout, clock, report):
-    """Trains the jobs and leaves a Run of each in its Place: (the finished Runs, None for others; what went wrong).
+    """Trains the jobs and leaves a Run of each in its Place: (the finished Runs, None for others; the error or None).
 
     The folder of a run that cannot begin is left as it was. KeyboardInterrupt passes through, with a checkpoint left.
     """

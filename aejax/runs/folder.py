@@ -1,4 +1,4 @@
-"""The run folder: the only reader and writer of it. A killed process leaves every file whole or not there."""
+"""The run folder, read and written here alone. A killed process leaves every file whole or absent."""
 
 import csv
 import io
@@ -43,37 +43,37 @@ class Run:
         try:
             run.record = contents.record(run.path / "run.json")
         except OSError as error:
-            why = "no run.json" if isinstance(error, FileNotFoundError) else error
-            raise InputError(f"{path}: holds no run that can be read ({why})") from None
+            reason = "no run.json" if isinstance(error, FileNotFoundError) else error
+            raise InputError(f"{path}: holds no run that can be read ({reason})") from None
         return run
 
     @classmethod
     def finished(cls, path: Path | str, run_id: str) -> Self | None:
         """The whole and finished run with this id in `path`, None where there is none."""
-        run = cls.found(path)
+        run = cls.find(path)
         if run is None or run.record.get("id") != run_id or run.record.get("status") not in FINISHED:
             return None
         return None if run.damaged else run
 
     @property
     def damaged(self) -> list[str]:
-        """The names of the files of a finished run that are not there or cannot be read."""
+        """The names of the files of a finished run that are missing or cannot be read."""
         return [name for name in FILES[1:] if not self._is_whole(name)]
 
     def _is_whole(self, name: str) -> bool:
         try:
             regular(self.path / name).close()
             if name == "params.safetensors":
-                with safe_open(self.path / name, "np"):  # reads its head, which knows how long the file must be
+                with safe_open(self.path / name, "np"):  # reads the header, which gives the length of the file
                     return True
-            if name == "codes.npz":  # whose list of contents stands at its end
+            if name == "codes.npz":  # whose directory is at its end
                 return zipfile.is_zipfile(self.path / name)
             return bool(self.metrics if name == "metrics.json" else self.history)
         except (OSError, ValueError, SafetensorError):
             return False
 
     @classmethod
-    def found(cls, path: Path | str) -> Self | None:
+    def find(cls, path: Path | str) -> Self | None:
         """The run in `path`, None where there is none that can be read."""
         try:
             return cls.read(path)
@@ -98,7 +98,7 @@ class Run:
     def score(self, name: str, select: str = "last") -> float | None:
         """The metric `name`, else that of the history where the parameters were kept; None if not finite or diverged.
 
-        Raises InputError where there is neither.
+        Raises InputError where neither has it.
         """
         kept = self.kept(select)
         known = self.metrics | {key: value for key, value in kept.items() if key != "step"}
@@ -115,7 +115,7 @@ class Run:
         self._write("metrics.json", _metrics_text(metrics))
 
     def write_again(self, metrics: Mapping[str, float], **fields: Any) -> None:
-        """Writes metrics.json and adds fields to run.json; neither where one cannot be put into words."""
+        """Writes metrics.json and adds fields to run.json; writes neither where one of them cannot be serialized."""
         record = self.record | fields
         texts = {"metrics.json": _metrics_text(metrics), "run.json": _record_text(record)}
         for name, text in texts.items():
@@ -131,7 +131,7 @@ class Run:
         """The row of the history at which the parameters were kept, by the experiment's `select`."""
         rows = self.history
         if not rows or (select == "best" and "valid/mse" not in rows[0]):
-            raise InputError(f"{self.path / 'history.csv'}: tells no step whose parameters were kept")
+            raise InputError(f"{self.path / 'history.csv'}: has no step whose parameters were kept")
         if select == "best":
             return min(rows, key=lambda row: (math.isnan(row["valid/mse"]), row["valid/mse"]))
         return rows[-1]
@@ -150,14 +150,14 @@ class Run:
         return contents.params(self.path / "params.safetensors")
 
     def write_params(self, params: Any) -> None:
-        """Writes params.safetensors; names are module.layer.leaf. Raises OSError where it reads back as another."""
+        """Writes params.safetensors; names are module.layer.leaf. Raises OSError where it reads back differently."""
         arrays = flat(params)
         self._write("params.safetensors", archive.tensors(arrays))
         self._compare("params.safetensors", arrays, flat(self.params))
 
     @property
     def codes(self) -> dict[str, np.ndarray]:
-        """codes.npz: z [N, latent_dim], index [N] in the source; where there are labels, files, y [N], name [N]."""
+        """codes.npz: z [N, latent_dim], index [N] in the source, y [N] where there are labels, name [N] where files."""
         return contents.codes(self.path / "codes.npz")
 
     def write_codes(
@@ -167,7 +167,7 @@ class Run:
         index_N: np.ndarray | None = None,
         name_N: np.ndarray | None = None,
     ) -> None:
-        """Writes codes.npz; None: no labels, the source's rows in their order, no names. Raises OSError as above."""
+        """Writes codes.npz; without `index_N` rows are those of the source in order. Raises OSError as write_params."""
         index_N = np.arange(len(z_NxZ)) if index_N is None else index_N
         arrays = {"z": z_NxZ, "index": index_N, "y": y_N, "name": name_N}
         arrays = {name: array for name, array in arrays.items() if array is not None}
@@ -175,14 +175,14 @@ class Run:
         self._compare("codes.npz", arrays, self.codes)
 
     def _compare(self, name: str, written: Any, read: Any) -> None:
-        """Raises OSError where what was `read` back is not what was to be `written`."""
+        """Raises OSError where the arrays `read` back are not those `written`."""
         differing = archive.differing(written, read)
         if differing:
-            more = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
-            raise OSError(f"{self.path / name}: does not read back as it was written ({differing[0]}{more})")
+            rest = f" and {len(differing) - 1} more" if len(differing) > 1 else ""
+            raise OSError(f"{self.path / name}: does not read back as it was written ({differing[0]}{rest})")
 
     def write_figure(self, name: str, picture: bytes) -> None:
-        """Writes the bytes of a picture as figures/<name>; the name's ending is its format."""
+        """Writes the bytes of a picture as figures/<name>, whose suffix is its format."""
         self._write(f"figures/{name}", picture)
 
     @property
@@ -205,48 +205,48 @@ class Run:
 
     @property
     def has_settings(self) -> bool:
-        """Whether what Hydra leaves of a job is there and can be read."""
+        """Whether the files that Hydra leaves of a job can be read."""
         try:
-            words = octets(self.path / SETTINGS / "overrides.yaml", contents.MOST["yaml"]).decode()
-            return bool(self.settings and self.choices and words)
+            overrides = octets(self.path / SETTINGS / "overrides.yaml", contents.MOST["yaml"]).decode()
+            return bool(self.settings and self.choices and overrides)
         except (OSError, ValueError):
             return False
 
     def copy(self, path: Path | str) -> Self:
-        """A Run in `path` with the files of this finished one; its record says whose they are."""
-        other = type(self)(path)
-        for name in (*FILES[1:], *(f"figures/{each.name}" for each in self.figures)):
+        """A Run in `path` with the files of this finished one; its record names the original."""
+        copied = type(self)(path)
+        for name in (*FILES[1:], *(f"figures/{picture.name}" for picture in self.figures)):
             if (self.path / name).exists():
-                other._write(name, (self.path / name).read_bytes())
-        other.note(**self.record, same_as=str(self.path))
-        return other
+                copied._write(name, (self.path / name).read_bytes())
+        copied.note(**self.record, same_as=str(self.path))
+        return copied
 
     def clear(self) -> list[str]:
-        """Removes what an unfinished run left here; returns lines to tell.
+        """Removes what an unfinished run left here; returns lines to print.
 
-        A run.json that cannot be read gets another name, and so does what is damaged of a finished run. Raises
+        A run.json that cannot be read is renamed, and so are the damaged files of a finished run. Raises
         InputError, with nothing removed, where the run is finished and whole.
         """
-        found, broken = Run.found(self.path), []
-        if found is None:
+        run, broken = Run.find(self.path), []
+        if run is None:
             broken = ["run.json"]
-        elif found.record.get("status") in FINISHED:
-            broken = found.damaged
+        elif run.record.get("status") in FINISHED:
+            broken = run.damaged
             if not broken:
                 raise InputError(f"{self.path}: holds a finished run; choose another folder")
         paths = [self.path / name for name in broken if (self.path / name).exists()]
-        told = [f"{path}: is damaged; renamed to {set_aside(path).name}, the run is trained again" for path in paths]
+        lines = [f"{path}: is damaged; renamed to {set_aside(path).name}, the run is trained again" for path in paths]
         remove_parts(self.path)
         remove_parts(self.path / "figures")
         for name in FILES:
             (self.path / name).unlink(missing_ok=True)
         for picture in self.figures:
             picture.unlink()
-        return told
+        return lines
 
 
 def _record_text(record: dict[str, Any]) -> bytes:
-    """The bytes of run.json; half a pair of surrogates, which somebody's may hold, stays the escape that it was."""
+    """The bytes of run.json; a lone surrogate stays the escape that it was."""
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 
 

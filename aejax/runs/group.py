@@ -14,7 +14,7 @@ from aejax.runs.pictures import pictures
 from aejax.runs.record import Lane, NotBegun
 from aejax.runs.segments import save, train
 from aejax.training.checkpoint import Checkpoint, Progress
-from aejax.training.lanes import lane
+from aejax.training.lanes import lane as one_lane
 
 SMALLER = (
     "latent_dim, net.widths, batch_size, data.limit, evaluate.groups, or in a sweep lanes.max"  # takes less memory
@@ -24,23 +24,23 @@ SMALLER = (
 def run_group(jobs, places, layout, clock, report):
     """Trains jobs of equal structure and leaves a record of each in its place; returns the Runs.
 
-    Goes on where an earlier process was cut off: finished runs are left as they are, the training begins at its
-    checkpoint. Raises NotBegun, with nothing trained, KeyboardInterrupt, with a checkpoint left, and InputError where
-    the device has too little memory for it.
+    Continues where an earlier process was cut off: finished runs stay as they are, the training begins at its
+    checkpoint. Raises NotBegun, with nothing trained; KeyboardInterrupt, with a checkpoint left; and InputError where
+    the device has too little memory.
     """
     programs.keep_compiled_programs()
     lanes = [Lane.of(job, place) for job, place in zip(jobs, places, strict=True)]
-    if not all(each.ended for each in lanes):
+    if not all(lane.ended for lane in lanes):
         with ThreadPoolExecutor(1) as beside:  # W&B starts while the training compiles
             begun = beside.submit(_begin, lanes, layout)
             with _ended(lanes, begun, clock):
                 _train_and_leave(lanes, layout, begun, beside, clock, report)
-    return [each.run for each in lanes]
+    return [lane.run for lane in lanes]
 
 
 def _train_and_leave(lanes, layout, begun, beside, clock, report):
     """Compiles, trains, evaluates, records."""
-    jobs, home = [each.job for each in lanes], lanes[0].place.home
+    jobs, home = [lane.job for lane in lanes], lanes[0].place.home
     ids = tuple(job.run_id for job in jobs)
     checkpoint = Checkpoint(home / f"checkpoint-{ids[0]}", ids, jobs[0].checkpoint.seconds)
     inputs = programs.Inputs.of(jobs, layout)
@@ -70,17 +70,17 @@ def _train_and_leave(lanes, layout, begun, beside, clock, report):
 
 
 def _begin(lanes, layout):
-    """Begins the lanes until somebody stops; returns lines to tell."""
+    """Begins the lanes until a signal stops it; returns lines to print."""
     lines = []
     try:
         home = lanes[0].place.home
         home.mkdir(parents=True, exist_ok=True)
         check_space(home, str(home))
-        for each in lanes:
+        for lane in lanes:
             if STOP.is_set():
                 break
-            if not each.ended:
-                lines += each.begin(layout)
+            if not lane.ended:
+                lines += lane.begin(layout)
     except (InputError, OSError) as error:
         raise NotBegun(str(error)) from error
     return lines
@@ -88,31 +88,31 @@ def _begin(lanes, layout):
 
 @contextlib.contextmanager
 def _ended(lanes, begun, clock):
-    """Gives every lane its end where an exception ends the group; `begun` is the promise that they have begun."""
+    """Ends every lane where an exception ends the group; `begun` is the Future of their beginning."""
     try:
         yield
-    except NotBegun:  # there is nothing to end but the W&B runs of those before
-        for each in lanes:
-            each.mirror.finish(failed=True)
+    except NotBegun:  # there is nothing to end but the W&B runs of the lanes before it
+        for lane in lanes:
+            lane.mirror.finish(failed=True)
         raise
     except KeyboardInterrupt:
-        with contextlib.suppress(NotBegun):  # on the other thread lanes may still begin
+        with contextlib.suppress(NotBegun):  # lanes may still be beginning in the other thread
             begun.result()
-        for each in lanes:
-            each.end("interrupted", clock)
+        for lane in lanes:
+            lane.end("interrupted", clock)
         raise
     except Exception as error:
         lack = lack_of_memory(error, SMALLER)
-        for each in lanes:
-            with contextlib.suppress(OSError):  # a full disk may be the error that is being told
-                each.end("failed", clock, error=lack or f"{type(error).__name__}: {error}")
+        for lane in lanes:
+            with contextlib.suppress(OSError):  # a full disk may be the error that is reported
+                lane.end("failed", clock, error=lack or f"{type(error).__name__}: {error}")
         if lack:
             raise InputError(lack) from None
         raise
 
 
 def _progress(checkpoint, state, report):
-    """How far an earlier process has come, or the beginning."""
+    """The Progress of an earlier process, else that of the beginning."""
     try:
         kept = checkpoint.load(state)
     except InputError as error:
@@ -122,23 +122,23 @@ def _progress(checkpoint, state, report):
 
 
 def _finish(lanes, evaluation, picture, inputs, state, clock):
-    """Evaluates all lanes and leaves the record of each that has not ended before."""
+    """Evaluates all lanes and leaves the record of each that has not ended yet."""
     with clock.measure("evaluate"):
         metrics, z, details = jax.device_get(evaluation(inputs.experiments, state.chosen, inputs.data))
         chosen, alive = jax.device_get((state.chosen, state.alive))
-    for index, each in enumerate(lanes):
+    for index, lane in enumerate(lanes):
         if STOP.is_set():
             raise KeyboardInterrupt
-        if each.ended:
+        if lane.ended:
             continue
-        each.leave(lane(metrics, index), z[index], lane(details, index), lane(chosen, index))
-        if each.job.figures:
+        lane.leave(one_lane(metrics, index), z[index], one_lane(details, index), one_lane(chosen, index))
+        if lane.job.figures:
             with clock.measure("figures"):
-                for name, content in pictures(each, picture, lane(chosen, index), inputs.data):
-                    each.run.write_figure(name, content)
+                for name, content in pictures(lane, picture, one_lane(chosen, index), inputs.data):
+                    lane.run.write_figure(name, content)
         with clock.measure("track"):
-            each.mirror.log_results(each.run, each.job.dataset.label_names)
-        if each.mirror.lost:  # the others would wait for the same server
-            for other in lanes[index + 1 :]:
-                other.mirror.lost = each.mirror.lost
-        each.end("completed" if alive[index] else "diverged", clock)
+            lane.mirror.log_results(lane.run, lane.job.dataset.label_names)
+        if lane.mirror.lost:  # the lanes that follow would wait for the same server
+            for later in lanes[index + 1 :]:
+                later.mirror.lost = lane.mirror.lost
+        lane.end("completed" if alive[index] else "diverged", clock)

@@ -1,4 +1,4 @@
-"""From a composed configuration to a job: an experiment, its data, and what to leave of it."""
+"""From a composed configuration to a job: an experiment, its data, and what to record of it."""
 
 import dataclasses
 import json
@@ -27,8 +27,8 @@ from aejax.training.lanes import Lanes
 
 
 @struct.dataclass
-class Around:
-    """The settings of a job that are not its experiment's."""
+class JobSettings:
+    """The settings of a job beside those of its experiment."""
 
     data: Any = part()  # with a load()
     track: Track = part("mode", "start")
@@ -39,13 +39,13 @@ class Around:
 
 
 @struct.dataclass
-class Given:
-    """The source of a Dataset that is there already."""
+class InMemory:
+    """The source of a Dataset that a program hands over."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Job:
-    """What one configuration asks for: an experiment on a data set, and what to leave."""
+    """What one configuration asks for: an experiment on a data set, and what to record."""
 
     settings: dict
     choices: dict
@@ -63,18 +63,18 @@ class Job:
     def read(cls, config, choices, loaded=None, dataset=None, trusted=None):
         """The job of a composed configuration and Hydra's choices of groups for it.
 
-        A `dataset` that is given takes the place of the configuration's source. `loaded` {settings as text: Dataset}
-        keeps what the jobs of a sweep have in common; `trusted` are the modules that the configuration may name, None
-        for all, unless the process is confined. Raises InputError, before anything is compiled.
+        A `dataset` takes the place of the configuration's source. `loaded` {settings as text: Dataset} keeps the data
+        that the jobs of a sweep share; `trusted` are the modules that the configuration may name, None for all, unless
+        the process is confined. Raises InputError, before anything is compiled.
         """
         loaded = {} if loaded is None else loaded
         build, settings = Build(config, OWN if is_confined() else trusted), plain(config)
         settings.pop("hydra", None)
         for name, value in dotted(settings):
             if isinstance(value, str) and "\0" in value:
-                raise InputError(f"{name}: holds a null byte; must be a text without one")
-        own = {kind: declared(kind) for kind in (Around, Experiment)}
-        known = {name for names in own.values() for name in names}
+                raise InputError(f"{name}: holds a null byte, which is not allowed")
+        keys = {kind: declared(kind) for kind in (JobSettings, Experiment)}
+        known = {name for names in keys.values() for name in names}
         for name in settings:
             if name not in known:
                 raise InputError(f"{name}: no such key; {hints.of_key(name, choices) or near(name, known)}")
@@ -83,21 +83,21 @@ class Job:
         common = {name: value for name, value in settings["data"].items() if name in declared(Splits)}
         source = {name: value for name, value in settings["data"].items() if name not in common}
         if dataset is not None:
-            settings["data"], source = common, {"_target_": f"{__name__}.Given"}
-        named = str(source.get("_target_"))
-        is_own = named.startswith("aejax.") and not named.startswith("aejax.datasets.")  # not made for a configuration
-        if dataset is None and build.trusted is not None and is_own:
-            raise InputError(f"data._target_={named}: must name a class of aejax.datasets")
-        around, experiment = (
+            settings["data"], source = common, {"_target_": f"{__name__}.InMemory"}
+        target = str(source.get("_target_"))
+        is_internal = target.startswith("aejax.") and not target.startswith("aejax.datasets.")  # not for configurations
+        if dataset is None and build.trusted is not None and is_internal:
+            raise InputError(f"data._target_={target}: must name a class of aejax.datasets")
+        job_settings, experiment = (
             build.instance(kind, {name: (settings | {"data": source})[name] for name in names if name in settings})
-            for kind, names in own.items()
+            for kind, names in keys.items()
         )
-        if now := renamed(around.objective):
-            raise InputError(f"objective={around.objective}: no such metric; it is now {now}")
+        if now := renamed(job_settings.objective):
+            raise InputError(f"objective={job_settings.objective}: no such metric; it is now {now}")
         splits = build.instance(Splits, common, "data")
         key = json.dumps(settings["data"], sort_keys=True)
         if key not in loaded:
-            loaded[key] = splits(_loaded(around.data) if dataset is None else dataset)
+            loaded[key] = splits(_loaded(job_settings.data) if dataset is None else dataset)
             for line in loaded[key].warnings:
                 print(f"aejax: data {loaded[key].name}: {line}", file=sys.stderr)
         dataset = loaded[key]
@@ -107,19 +107,21 @@ class Job:
         model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
         noise = "" if noise == "none" else f" noise={noise}"
         name = f"{model} {data}{noise} d={experiment.latent_dim} s={experiment.seed}"
-        rest = {field: getattr(around, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")}
+        rest = {
+            field: getattr(job_settings, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")
+        }
         return cls(settings, chosen, experiment, dataset, run_id=identity, name=name, **rest)
 
 
 def compose(overrides, loaded=None):
-    """The Job of these overrides, where Hydra knows the folder of configurations; raises InputError."""
+    """The Job of these overrides, where Hydra has been initialized with conf/; raises InputError."""
     config = composed(overrides)
     return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
 
 
 def _loaded(source):
     if not hasattr(source, "load"):
-        raise InputError(f"data._target_={type(source).__module__}.{type(source).__name__}: must have a method load")
+        raise InputError(f"data._target_={type(source).__module__}.{type(source).__name__}: must have a load method")
     dataset = source.load()
     if not isinstance(dataset, Dataset):
         raise InputError(f"data: {type(source).__name__}.load() must return an aejax.datasets.dataset.Dataset")

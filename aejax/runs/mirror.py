@@ -33,11 +33,11 @@ class Track:
 
     @property
     def patience(self):
-        """Seconds to wait at the end of a run; offline no server is slow, but the machine may be busy."""
+        """Seconds to wait at the end of a run: offline for a busy machine, not for a slow server."""
         return self.finish_timeout if self.mode == "online" else OFFLINE_PATIENCE
 
     def check(self):
-        """Raises NotTrusted where a command that is confined would send something."""
+        """Raises NotTrusted where a confined command would send something."""
         if self.mode == "online":
             check_trusted(f"track=online: sends to W&B's {self.entity or 'default entity'}/{self.project}")
 
@@ -84,16 +84,18 @@ class Track:
             )
         except wandb.Error as error:
             reason = str(error).strip().splitlines()[0].rstrip(".")
-            raise InputError(f"track={self.mode}: {reason}; must be offline or off without the server") from None
-        wandb_compat.ignore_log_failures()  # a log that a full disk does not take is no news
+            raise InputError(
+                f"track={self.mode}: {reason}; without the server choose track=offline or track=off"
+            ) from None
+        wandb_compat.ignore_log_failures()  # a log that does not fit on a full disk needs no message
         return Mirror(run, self)
 
 
 @contextlib.contextmanager
 def apart():
-    """What a run inside leaves of W&B in this process is gone afterwards: its variables, its service, its log level.
+    """A context that undoes what a run changes of W&B in this process: its variables, its service, its log level.
 
-    A W&B that the process had before stays as it is; what was lost has its own thread, and is not waited for.
+    A W&B that the process used before stays as it is; a service that does not end in time is not waited for.
     """
     before, level = dict(os.environ), wandb_compat.log_level()
     try:
@@ -112,14 +114,14 @@ def apart():
 
 
 class Mirror:
-    """One W&B run, or nothing at all where `run` is None; no failure of W&B's is one of the run's.
+    """One W&B run, or none where `run` is None; a failure of W&B never fails the run itself.
 
-    `lost` says why the mirror is not whole, None while it is.
+    `lost` says why the mirror is incomplete, None while it is complete.
     """
 
     def __init__(self, run: Any, track: Track | None):
         self.run, self.track, self.lost = run, track, None
-        self.patience = track.patience if track else 0.0  # seconds that are left to wait
+        self.patience = track.patience if track else 0.0  # seconds left to wait
 
     @property
     def run_id(self):
@@ -127,7 +129,7 @@ class Mirror:
         return None if self.run is None else self.run.id
 
     def log(self, row):
-        """Mirrors one row of the history; returns at once, whatever the server does."""
+        """Mirrors one row of the history, without waiting for the server."""
         if self.run is None or self.lost:
             return
         try:
@@ -136,7 +138,7 @@ class Mirror:
             self.lost = _reason(error)
 
     def log_results(self, finished, label_names):
-        """Mirrors what a finished Run left: summary, pictures, codes, and the parameters where they are asked for."""
+        """Mirrors a finished Run: summary, pictures, codes, and the parameters where `artifact` is set."""
         self._within_the_timeout(lambda: self._log_results(finished, label_names))
 
     def finish(self, failed=False):
@@ -194,7 +196,7 @@ def _reason(error):
 
 
 def _code_table(codes, label_names):
-    """Columns and rows: index in the source, label, one column a code unit, and the file's name where there is one."""
+    """Columns and rows: index in the source, label, a column a code unit, and the file name where there is one."""
     z_NxZ, names = codes["z"][:TABLE_ROWS], codes.get("name")
     labels = [label_names[label] for label in codes["y"]] if "y" in codes else [""] * len(codes["z"])
     columns = ["index", "label", *(f"z{unit}" for unit in range(z_NxZ.shape[1]))]

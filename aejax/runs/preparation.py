@@ -1,4 +1,4 @@
-"""What comes before a training: a composed configuration becomes a Job with its Place, and nothing is made yet."""
+"""Before a training: a composed configuration becomes a Job with its Place, and nothing is written yet."""
 
 import dataclasses
 from pathlib import Path
@@ -14,7 +14,7 @@ from aejax.training.plan import check_memory
 
 @dataclasses.dataclass
 class Shared:
-    """What jobs have in common, read and checked once: data sets by their settings, errors of memory by structure."""
+    """What jobs share, read and checked once: data sets by their settings, memory errors by structure."""
 
     datasets: dict = dataclasses.field(default_factory=dict)
     memory: dict = dataclasses.field(default_factory=dict)
@@ -33,9 +33,9 @@ class Shared:
 
 
 def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
-    """The Job of `config` and its Place in `folder`, which the setting `key` names.
+    """The Job of `config` and its Place in `folder`, which is set by `key`.
 
-    `hydra` is Hydra's part of the composed configuration; `home` the folder of the sweep that the job belongs to; a
+    `hydra` is Hydra's part of the composed configuration; `home`, the folder of the sweep that the job belongs to; a
     `dataset` takes the place of the configuration's source. Raises InputError or OSError, with nothing left behind.
     """
     shared, folder = shared or Shared(), Path(folder)
@@ -43,5 +43,5 @@ def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
     job = Job.read(config, hydra.runtime.choices, shared.datasets, dataset)
     job.track.check()
     shared.check_memory(job)
-    before = check_folder(folder, job.run_id, job.settings, key)
-    return job, Place(folder, folder, before) if home is None else Place(folder, home, before, home.name)
+    initial = check_folder(folder, job.run_id, job.settings, key)
+    return job, Place(folder, folder, initial) if home is None else Place(folder, home, initial, home.name)

@@ -1,4 +1,4 @@
-"""The compiled programs of a group: what trains its lanes, what measures them, what computes its pictures."""
+"""The compiled programs of a group: they train its lanes, evaluate them, and compute their pictures."""
 
 import dataclasses
 import functools
@@ -28,7 +28,7 @@ def keep_compiled_programs():
         folder = Path(platformdirs.user_cache_dir("aejax", appauthor=False))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-        except OSError:  # no home to write to: then every run compiles
+        except OSError:  # no home to write to: every run compiles
             return
         jax.config.update("jax_compilation_cache_dir", str(folder))
     for name, value in SOONEST.items():
@@ -47,7 +47,7 @@ class Inputs:
 
     @classmethod
     def of(cls, jobs, layout):
-        """Those of jobs of equal structure, on the devices."""
+        """The Inputs of jobs of equal structure, on the devices."""
         first = jobs[0]
         return cls(
             layout.stack([job.experiment for job in jobs]),
@@ -80,12 +80,13 @@ class Training:
             program = functools.partial(_piece, length=length)
             pieces[length] = layout.compiled(program, 3, *stacks, inputs.data, *flags, donate=(1,))
         if jobs[0].experiment.form.streamed:
-            stream.shuffling(len(jobs[0].dataset.train.x))  # compiled here, not in the midst of training
+            stream.shuffling(len(jobs[0].dataset.train.x))  # compiled here, not during the training
         return cls(inputs, pieces), state
 
     def segment(self, number, state, batches):
-        """The State after a segment, and its metrics {name: [L]}; the earlier State is given up. Both are promised:
-        the device may still be at work on them. `batches` gives those of each piece.
+        """The State after a segment, and its metrics {name: [L]}; the earlier State is donated.
+
+        Both are promises: the device may still be computing them. `batches` yields those of each piece.
         """
         plan, parts = self.inputs.plan[number], []
         for start, length in plan:
@@ -100,9 +101,7 @@ def _piece(experiment, state, batches, data, start, ends, length):
 
 
 def joined(parts):
-    """What the pieces (length, metrics) of a segment gave, as if it had been one: means over its steps, and what is
-    last.
-    """
+    """The metrics of a segment from its pieces (length, metrics): means over steps of train/*, else the last value."""
     if len(parts) == 1:
         return parts[0][1]
     steps, last = sum(length for length, _ in parts), parts[-1][1]
@@ -111,9 +110,9 @@ def joined(parts):
 
 
 def measuring(jobs, layout, inputs, params):
-    """The program that evaluates all lanes, one after another, and the one for what pictures of one lane show.
+    """The program that evaluates all lanes, one after another, and the one that computes the pictures of one lane.
 
-    `params` are shapes of the stacked parameters; the second is None where no job asks for pictures.
+    `params` are shapes of the stacked parameters; the second program is None where no job asks for pictures.
     """
     evaluation = layout.compiled(evaluate, 2, inputs.experiments, params, inputs.data, how="map")
     if not any(job.figures for job in jobs):
@@ -127,7 +126,7 @@ def measuring(jobs, layout, inputs, params):
 
 
 def shapes(tree, lanes=None, sharded=False):
-    """What a program must know of the arrays of a tree, of so many `lanes` where it is a stack."""
+    """The shapes of the arrays of a tree, with so many `lanes` where it is a stack, and their sharding if `sharded`."""
 
     def shape(leaf):
         wide = leaf.shape if lanes is None else (lanes, *leaf.shape[1:])

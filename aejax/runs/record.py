@@ -1,4 +1,4 @@
-"""What a lane leaves behind: its run folder and its W&B run, from the beginning to the end."""
+"""The record of a lane, from its beginning to its end: its run folder and its W&B run."""
 
 import contextlib
 import dataclasses
@@ -42,7 +42,7 @@ class Clock:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
     def add(self, name, seconds):
-        """Adds the seconds of an earlier process."""
+        """Adds the seconds that an earlier process took for `name`."""
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
         self.started -= seconds
 
@@ -74,14 +74,14 @@ class Lane:
         return cls(job, place, run or Run(place.folder), ended=run is not None)
 
     def begin(self, layout):
-        """Leaves the first word in run.json and begins the W&B run; returns lines to tell.
+        """Writes the first run.json and begins the W&B run; returns lines to print.
 
-        Raises InputError, OSError where that fails.
+        Raises InputError or OSError where that fails.
         """
         job = self.job
-        told = job.settings | {"choices": job.choices}  # by which W&B can group
-        self.mirror = job.track.start(self.place.home, job.run_id, job.name, told, self.place.sweep)
-        told = self.run.clear()
+        config = job.settings | {"choices": job.choices}  # by which W&B can group
+        self.mirror = job.track.start(self.place.home, job.run_id, job.name, config, self.place.sweep)
+        lines = self.run.clear()
         self.run.note(
             format=FORMAT,
             id=job.run_id,
@@ -97,7 +97,7 @@ class Lane:
             wandb_id=self.mirror.run_id,
             started=_now(),
         )
-        return told
+        return lines
 
     def log(self, row):
         """Adds a row to the history, and mirrors it."""
@@ -105,9 +105,9 @@ class Lane:
         self.mirror.log(row)
 
     def leave(self, metrics, z_NxZ, details, params):
-        """Writes what the evaluation gave: metrics {name: scalar}, codes, details, parameters; without masked units."""
+        """Writes the metrics {name: scalar}, codes, details and parameters of the evaluation, without masked units."""
         latent_dim = int(self.job.experiment.latent_dim)
-        metrics, self.run.record["evaluation"] = found(self.job, metrics, z_NxZ, details)
+        metrics, self.run.record["evaluation"] = recorded(self.job, metrics, z_NxZ, details)
         self.run.write_metrics(metrics)
         self.run.write_params(trim(params, latent_dim))
         test = self.job.dataset.test
@@ -115,7 +115,7 @@ class Lane:
         self.run.record["parameters"] = sum(array.size for array in flat(autoencoder.trained(self.run.params)).values())
 
     def end(self, status, clock, **fields):
-        """Leaves the history, and in run.json how the run ended; a run ends once, and one that has not begun never."""
+        """Writes the history, and in run.json how the run ended; only once, and only where the run has begun."""
         if self.ended or not self.run.record:
             return
         try:
@@ -130,22 +130,25 @@ class Lane:
         self.ended = True
 
 
-def found(job, metrics, z_NxZ, details):
-    """What an evaluation gave as metrics.json and as run.json hold it; a metric that does not apply is nan."""
+def recorded(job, metrics, z_NxZ, details):
+    """The metrics {name: number} and the fields of an evaluation as metrics.json and run.json hold them.
+
+    A metric that does not apply is nan.
+    """
     latent_dim, dataset = int(job.experiment.latent_dim), job.dataset
-    details = {name: each[:latent_dim] if name.startswith("unit_") else each for name, each in details.items()}
+    details = {name: array[:latent_dim] if name.startswith("unit_") else array for name, array in details.items()}
     reasons = findings.absent(job.experiment, dataset, metrics, z_NxZ)
     numbers = {name: tidy(value) for name, value in metrics.items()} | dict.fromkeys(reasons, math.nan)
     remarks = findings.remarks(job.experiment, numbers)
-    told = {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | findings.told(details, dataset)
-    return dict(sorted(numbers.items())), told
+    fields = {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | findings.told(details, dataset)
+    return dict(sorted(numbers.items())), fields
 
 
 @functools.cache
 def versions():
-    """The versions that decide a result, by the name of what has them."""
-    told = {module.__name__: module.__version__ for module in (jax, flax, optax, np)}
-    return {"aejax": VERSION} | told | {"python": platform.python_version()}
+    """The versions that decide a result, by the name of the package."""
+    libraries = {module.__name__: module.__version__ for module in (jax, flax, optax, np)}
+    return {"aejax": VERSION} | libraries | {"python": platform.python_version()}
 
 
 def tidy(value):

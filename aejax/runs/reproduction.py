@@ -1,4 +1,4 @@
-"""Finished runs read back from their folders, and whether their files give the numbers that they report."""
+"""Finished runs read back from their folders, and whether their parameters reproduce the numbers that they report."""
 
 import math
 
@@ -11,33 +11,33 @@ from aejax.evaluation.evaluate import evaluate
 from aejax.metrics.table import metric
 from aejax.models import autoencoder
 from aejax.runs.contents import ERROR
-from aejax.runs.record import found, versions
+from aejax.runs.record import recorded, versions
 from aejax.training.lanes import Layout, lane
 
 ORDER = ("recon/", "restore/", "elbo", "nll", "likelihood/", "code/")  # of metrics in a line, before all others
-ROUNDING = 5e-7  # of a reconstructed pixel in float32: what the root of a squared error may be off by
-# Relative and absolute differences that are no others. On the device and with the versions of the run:
+ROUNDING = 5e-7  # of a reconstructed pixel in float32: how far the root of a squared error may be off
+# Relative and absolute differences that count as none. On the device and with the versions of the run:
 SAME_SMOOTH, SAME_SHARE = (1e-3, 1e-5), (5e-3, 5e-3)
-# Elsewhere, where products may be rounded to 10 bits; and always of what is iterated, as clusters and probes:
+# Elsewhere, where products may be rounded to 10 bits, and always for what is iterated, such as clusters and probes:
 CLOSE, CLOSE_SHARE = (1e-2, 1e-5), (5e-2, 5e-2)
 CODES, CODES_CLOSE = 1e-3, 1e-2  # of the codes' standard deviation
-NAMED = 6  # metrics in a line
+NAMED = 6  # metrics that a line names
 
 
-class Trained:
-    """A finished run, its Job with its own settings of evaluation, its parameters, and the Job that is `asked` for."""
+class SavedRun:
+    """A finished run, its parameters, its Job, and that with the `requested` settings of evaluation."""
 
-    def __init__(self, run, job, asked):
-        """Raises InputError, OSError where a file of the run is damaged, or does not belong to its configuration."""
-        self.run, self.job, self.asked, self.params = run, job, asked, run.params
+    def __init__(self, run, job, requested):
+        """Raises InputError or OSError where a file of the run is damaged or does not fit its configuration."""
+        self.run, self.job, self.requested, self.params = run, job, requested, run.params
         shapes = jax.eval_shape(lambda: autoencoder.init(job.experiment, int(job.experiment.latent_dim)))
         _check(run.path / "params.safetensors", _shapes(self.params), _shapes(shapes))
-        here = {"z": (len(job.dataset.test.x), int(job.experiment.latent_dim))}
-        _check(run.path / "codes.npz", {"z": run.codes["z"].shape}, here)
+        expected = {"z": (len(job.dataset.test.x), int(job.experiment.latent_dim))}
+        _check(run.path / "codes.npz", {"z": run.codes["z"].shape}, expected)
 
     @property
     def name(self):
-        """Its name and where it is."""
+        """The name of the run and its folder."""
         name = " ".join(self.run.record.get("name", "").split())
         return f"{name.encode('utf-8', 'backslashreplace').decode()} ({self.run.path})"
 
@@ -46,62 +46,62 @@ def _shapes(tree):
     return {name: tuple(leaf.shape) for name, leaf in dotted(tree)}
 
 
-def _check(path, there, expected):
-    for name in sorted(there.keys() | expected.keys()):
-        if there.get(name) != expected.get(name):
-            told = [list(shapes[name]) if name in shapes else "nothing" for shapes in (there, expected)]
-            raise InputError(f"{path}: {name} is {told[0]}; must be {told[1]}, by the run's configuration and data")
+def _check(path, actual, expected):
+    for name in sorted(actual.keys() | expected.keys()):
+        if actual.get(name) != expected.get(name):
+            shown = [list(shapes[name]) if name in shapes else "nothing" for shapes in (actual, expected)]
+            raise InputError(f"{path}: {name} is {shown[0]}; must be {shown[1]}, by the run's configuration and data")
 
 
-def measured(trained, experiments):
-    """(metrics, z_NxZ, details) of each Trained by its experiment; those of equal structure share a program."""
-    groups, results, params = {}, [None] * len(trained), [each.params for each in trained]
-    for place, (each, experiment) in enumerate(zip(trained, experiments, strict=True)):
-        structure = jax.tree.structure((experiment, each.params))
+def measured(runs, experiments):
+    """(metrics, z_NxZ, details) of each SavedRun by its experiment; those of equal structure share a program."""
+    groups, results, params = {}, [None] * len(runs), [run.params for run in runs]
+    for place, (run, experiment) in enumerate(zip(runs, experiments, strict=True)):
+        structure = jax.tree.structure((experiment, run.params))
         groups.setdefault((structure, int(experiment.latent_dim)), []).append(place)
     for places in groups.values():
         layout = Layout(len(places), "map")
         stacks = [layout.stack([trees[place] for place in places]) for trees in (experiments, params)]
-        data = layout.share(trained[places[0]].job.dataset.arrays())
+        data = layout.share(runs[places[0]].job.dataset.arrays())
         metrics, z, details = jax.device_get(layout.compiled(evaluate, 2, *stacks, data)(*stacks, data))
         for index, place in enumerate(places):
             results[place] = lane(metrics, index), z[index], lane(details, index)
     return results
 
 
-def differences(trained):
-    """What each Trained reports and its parameters do not give, in words, None where they give all of it."""
+def differences(runs):
+    """For each SavedRun the numbers that its parameters do not reproduce, in words; None where they reproduce all."""
     return [
-        _difference(each, *result)
-        for each, result in zip(trained, measured(trained, [each.job.experiment for each in trained]), strict=True)
+        _difference(run, *result)
+        for run, result in zip(runs, measured(runs, [run.job.experiment for run in runs]), strict=True)
     ]
 
 
-def _difference(each, metrics, z_NxZ, details):
-    there, reported = each.run.codes["z"], each.run.metrics
-    same = _is_same_machine(each.run.record)
+def _difference(saved, metrics, z_NxZ, details):
+    saved_NxZ, reported = saved.run.codes["z"], saved.run.metrics
+    same = _is_same_machine(saved.run.record)
     now = {
         name: value if math.isfinite(value) else None
-        for name, value in found(each.job, metrics, z_NxZ, details)[0].items()
+        for name, value in recorded(saved.job, metrics, z_NxZ, details)[0].items()
     }
-    told = [
+    phrases = [
         f"{name} is {reported[name]} there and {now[name]} now"
         for name in sorted(now.keys() & reported.keys(), key=_place)
         if not name.startswith("baseline/untrained_")
         and not is_close(name, reported[name], now[name], same)  # baselines are the data's
     ]
-    told, more = told[:NAMED], len(told) - NAMED
-    told += [f"{more} more differ"] if more > 0 else []
-    spread = float(np.nanstd(there)) if np.isfinite(there).any() else 0.0
+    phrases, hidden = phrases[:NAMED], len(phrases) - NAMED
+    phrases += [f"{hidden} more differ"] if hidden > 0 else []
+    spread = float(np.nanstd(saved_NxZ)) if np.isfinite(saved_NxZ).any() else 0.0
     share = CODES if same else CODES_CLOSE
-    if not np.allclose(z_NxZ, there, rtol=share, atol=max(share * spread, CLOSE[1]), equal_nan=True):
-        apart = np.abs(z_NxZ - there).max()
-        told.append(f"codes are up to {apart:.4g} apart where their standard deviation is {spread:.4g}")
-    return "; ".join(told) or None
+    if not np.allclose(z_NxZ, saved_NxZ, rtol=share, atol=max(share * spread, CLOSE[1]), equal_nan=True):
+        distance = np.abs(z_NxZ - saved_NxZ).max()
+        phrases.append(f"codes are up to {distance:.4g} apart where their standard deviation is {spread:.4g}")
+    return "; ".join(phrases) or None
 
 
 def _place(name):
-    """Where a metric stands in a line: the squared error first, then in that ORDER, then by name."""
+    """The sort key of a metric in a line: the squared error first, then in that ORDER, then by name."""
     place = next((place for place, prefix in enumerate(ORDER) if name.startswith(prefix)), len(ORDER))
     return name != ERROR, place, name
 
@@ -118,7 +118,7 @@ def is_close(name, old, new, same):
     if old is None or new is None or agreement == "exact":
         return old == new
     if isinstance(old, int) and isinstance(new, int):
-        return abs(old - new) <= 1  # a count, of what is at a threshold
+        return abs(old - new) <= 1  # a count of values near a threshold
     if row and row.unit == "dB":
         old, new = (10 ** (-value / 10) for value in (old, new))
     if agreement == "root" and min(old, new) >= 0:

@@ -14,9 +14,9 @@ from aejax.training.stream import batches
 
 
 def train(lanes, layout, programs, progress, checkpoint, report):
-    """Trains from `progress` on to the end and gives the Progress there; every lane's history is filled on the way.
+    """Trains from `progress` to the end and returns the Progress there; fills the history of every lane on the way.
 
-    Raises KeyboardInterrupt where a signal has come, with a checkpoint left.
+    Raises KeyboardInterrupt after a signal, with a checkpoint left.
     """
     plan, lengths = programs.inputs.plan, programs.inputs.lengths
     state, started = progress.state, time.perf_counter()
@@ -47,7 +47,7 @@ def train(lanes, layout, programs, progress, checkpoint, report):
 
 
 def save(checkpoint, progress, report):
-    """Writes a checkpoint; where it cannot be written the training, which is worth more, goes on without."""
+    """Writes a checkpoint; where that fails the training, which is worth more, goes on without it."""
     try:
         checkpoint.save(progress)
     except OSError as error:
@@ -55,7 +55,7 @@ def save(checkpoint, progress, report):
 
 
 class History:
-    """What the segments gave: `points` {name: [L]} are fetched and logged, `pending` is still on the device."""
+    """The metrics of the segments: `points` {name: [L]} are fetched and logged, `pending` is still on the device."""
 
     def __init__(self, lanes, lengths, points, show):
         self.lanes, self.show, self.ends = lanes, show, list(itertools.accumulate(lengths))
@@ -65,11 +65,11 @@ class History:
 
     @property
     def is_alive(self):
-        """Whether any lane still learns, as far as is known."""
+        """Whether any lane was still learning at the last point."""
         return not self.points or self.points[-1]["alive"].any()
 
     def fetch(self):
-        """Takes in what is pending, and shows it; what comes after the end of all lanes is nothing."""
+        """Fetches and shows the pending metrics; drops them where no lane learns any more."""
         if self.pending is None or not self.is_alive:
             return
         self._add(jax.device_get(self.pending))
@@ -84,7 +84,7 @@ class History:
         self.show(self.ends[len(self.points) - 1], float(np.mean(point["train/loss"])), phase)
 
     def _add(self, point):
-        """A row for each lane that was alive before: one that was not has stopped, as it would alone."""
+        """Logs a row for each lane that was alive before: one that was not has stopped, as it would alone."""
         before = self.points[-1]["alive"] if self.points else np.ones(len(self.lanes), bool)
         self.points.append(point)
         step = self.ends[len(self.points) - 1]

@@ -6,7 +6,7 @@ from omegaconf import OmegaConf
 
 from aejax.base.errors import InputError, JobFailed
 from aejax.compat import hydra_compat
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 from aejax.settings.build import Build
 from aejax.settings.fields import static_choice, static_int
 from aejax.sweeps.grid import write_command
@@ -86,6 +86,6 @@ def _summarize(study, objective):
         best = study.best_trial
         words = " ".join(f"{key}={value}" for key, value in best.params.items())
         summary += f"; best {objective} {best.value:.4g} in run {best.number}: {words}"
-    Report().say(summary)
+    ConsoleReport().say(summary)
     if not done:
         raise JobFailed(summary)

@@ -292,9 +292,9 @@ def _break(name):
         ("foreign", "only classes of aejax are trusted here"),
         ("before_all", "run.json: cannot be read (format is -5; must be at least 1)"),
         ("no_source", "a: data._target_=aejax.training.checkpoint.Checkpoint: must name a class of aejax.datasets"),
-        ("deep", "config.yaml: cannot be read (more than 60 mappings and lists are in one another)"),
+        ("deep", "config.yaml: cannot be read (more than 60 mappings and lists are nested)"),
         ("deep_choices", "a: its .hydra cannot be read (hydra.yaml lists no choices)"),
-        ("numbered_choices", "hydra.yaml: cannot be read (choices has the group 3; must be a text)"),
+        ("numbered_choices", "hydra.yaml: cannot be read (choices has the group 3; must be a string)"),
         ("other_choices", "a: its .hydra cannot be read (hydra.yaml lists no choices)"),
     ],
 )

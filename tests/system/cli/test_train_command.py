@@ -84,7 +84,7 @@ WRONG = {
     "steps==3": "Error parsing override 'steps==3'",
     "data='a\0b'": "embedded null byte (in: data='a\0b')",
     "hydra.run.dir='a\0b'": "hydra.run.dir: holds a null byte; must be the name of a folder",
-    "data=arrays data.path='a\0b'": "data.path: holds a null byte; must be a text without one",
+    "data=arrays data.path='a\0b'": "data.path: holds a null byte, which is not allowed",
     # parts without a class, or with one that is something else
     "~model._target_": "model._target_: is missing; must name a dataclass",
     "~model.solver._target_": "model.solver._target_: is missing; must name a dataclass",
@@ -92,7 +92,7 @@ WRONG = {
     "data=[]": "data._target_: is missing; must name a dataclass",
     "checkpoint._target_=../..": "checkpoint._target_=../..: must name a dataclass with its module",
     "net._target_=aejax.models.noise.Clean": "net._target_=aejax.models.noise.Clean: must name a dataclass that",
-    "data._target_=aejax.models.noise.Clean": "data._target_=aejax.models.noise.Clean: must have a method load",
+    "data._target_=aejax.models.noise.Clean": "data._target_=aejax.models.noise.Clean: must have a load method",
     "model.terms=3": "model.terms=3: must be a mapping of names to components",
     # whole numbers that no float holds
     f"optim.lr={'9' * 300}": f"optim.lr={'9' * 300}: must be a number above 0",
@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_before_anything_begins(command, tmp_path, monkeypat
     monkeypatch.setattr(destination.shutil, "disk_usage", lambda _: destination.shutil._ntuple_diskusage(10, 9, 1))
     status, _, err = command("hydra.run.dir=a/b")
     assert (status, err.count("\n")) == (2, 1)
-    assert "no space left, 0.0 MiB; must have 16 MiB" in err
+    assert "no space left, 0.0 MiB free; a run needs 16 MiB" in err
     assert list(tmp_path.iterdir()) == []
 
 

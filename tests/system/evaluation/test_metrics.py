@@ -9,8 +9,8 @@ from scipy import stats
 from sklearn import metrics as sklearn_metrics
 from sklearn.neighbors import KNeighborsClassifier
 
+from aejax.evaluation.encoding import noisy_copies
 from aejax.evaluation.evaluate import evaluate
-from aejax.evaluation.passes import noisy_copies
 from aejax.evaluation.protocol import COPIES, COPY_FLIP, SEED
 from aejax.metrics import code, reconstruction
 from aejax.metrics.reconstruction import PROBABILITY_FLOOR

@@ -10,7 +10,7 @@ from conftest import evaluated, job, trained
 from flax import struct
 
 from aejax.datasets.dataset import Dataset, Split
-from aejax.evaluation import findings, passes, sampling, separation
+from aejax.evaluation import encoding, findings, sampling, separation
 from aejax.evaluation.generation import generation
 from aejax.evaluation.sampling import Sampler
 from aejax.metrics.generation import novelty
@@ -77,7 +77,7 @@ class Reconstructions(Sampler):
     """Codes of test examples instead of samples."""
 
     def codes(self, experiment, params, data, key, samples):
-        return passes.codes(experiment, params, experiment.form.scaled(data.test)[:samples])
+        return encoding.codes(experiment, params, experiment.form.scaled(data.test)[:samples])
 
 
 DIGITS = ["data=digits", "model=vae", "latent_dim=8", "net.widths=[64]", "steps=400", "log_points=1", "optim.lr=0.003"]
@@ -132,11 +132,11 @@ def test_draws_of_a_likelihood_have_its_moments():
 @pytest.mark.parametrize("order", ["sorted", "in turn"])
 def test_the_rows_that_are_picked_are_of_all_classes(order):
     y = np.repeat(np.arange(10), 1000) if order == "sorted" else np.tile(np.arange(10), 1000)
-    counts = np.bincount(passes.picked(y, 2000), minlength=10)
+    counts = np.bincount(encoding.picked(y, 2000), minlength=10)
     assert counts.sum() == 2000 and counts.min() > 150
-    few = passes.picked(y, 101)
+    few = encoding.picked(y, 101)
     assert (few[1:] != few[:-1]).mean() > 0.8  # so that lines between them lead from class to class
-    assert passes.picked(y, 10_000) is y
+    assert encoding.picked(y, 10_000) is y
 
 
 @struct.dataclass
@@ -159,7 +159,7 @@ def test_without_validation_a_tenth_of_each_class_is_chosen_on(order):
     words = [f"data._target_={__name__}.Sorted", f"+data.order={order}", "data.validation=0", "net.widths=[4]"]
     each = job(*words, "steps=2", "log_points=1")
     params, data = lane(trained(each)[0].params, 0), each.dataset.arrays()
-    known = jax.device_get(jax.jit(passes.labeled)(each.experiment, params, data))
+    known = jax.device_get(jax.jit(encoding.labeled)(each.experiment, params, data))
     assert np.bincount(known["valid"][1]).tolist() == [30, 9, 3]
     assert np.bincount(known["train"][1]).tolist() == [270, 81, 27]
     z = np.asarray(jax.jit(autoencoder.encode)(each.experiment, params, each.dataset.train.x).mean)

@@ -37,7 +37,7 @@ def test_a_data_set_of_ones_own_is_trained_on(here, capsys):
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["data=emoji"], "data=emoji: must not be given beside a Dataset"),
+        (["data=emoji"], "data=emoji: cannot be combined with a Dataset"),
         (["latent_dim=0"], "latent_dim=0: must be a whole number"),
         (["modl=vae"], "modl: no such key; did you mean model"),
         (["data.validation=99"], "data.validation=99: takes 99 of"),

@@ -11,12 +11,12 @@ from rich.console import Console
 from aejax.base import archive
 from aejax.datasets.cache import kept
 from aejax.datasets.dataset import Dataset, Split
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 from aejax.runs.folder import FORMAT, Run
 from aejax.runs.group import run_group
 from aejax.runs.mirror import _code_table
 from aejax.runs.record import Clock, Place
-from aejax.runs.reproduction import Trained, measured
+from aejax.runs.reproduction import SavedRun, measured
 from aejax.training.checkpoint import Checkpoint, Progress
 from aejax.training.lanes import Layout
 
@@ -37,7 +37,7 @@ def group(folder, *words, units=(2, 4)):
     """The jobs, and the runs in `folder`, of one program whose lanes have so many code units."""
     jobs = [job(*QUICK, *words, f"latent_dim={count}") for count in units]
     places = [Place(folder / str(count), folder) for count in units]
-    report = Report(Console(quiet=True))
+    report = ConsoleReport(Console(quiet=True))
     return jobs, run_group(jobs, places, Layout(len(jobs), "vmap"), Clock(time.perf_counter()), report)
 
 
@@ -45,7 +45,7 @@ def reads_back(folder, *words):
     """Asserts that parameters from disk give metrics.json and codes.npz, for a narrow lane and the widest."""
     for each, left in zip(*group(folder, "steps=8", "net.widths=[5]", *words), strict=True):
         assert left.record["format"] == FORMAT
-        metrics, z_NxZ, _ = measured([Trained(left, each, each)], [each.experiment])[0]
+        metrics, z_NxZ, _ = measured([SavedRun(left, each, each)], [each.experiment])[0]
         np.testing.assert_allclose(left.codes["z"], z_NxZ, rtol=1e-5, atol=1e-5)
         assert left.metrics["recon/mse"] > 0
         for name, value in left.metrics.items():

@@ -15,7 +15,7 @@ from aejax.base.errors import InputError
 from aejax.base.files import check_free, locked, set_aside
 from aejax.base.interrupts import STOP
 from aejax.datasets.cache import alone
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 from aejax.runs.folder import Run
 from aejax.training.checkpoint import Checkpoint, Progress
 
@@ -26,7 +26,7 @@ class Killed(BaseException):
     """Ends a training as SIGKILL does: nothing is left but what was left before."""
 
 
-class Watch(Report):
+class Watch(ConsoleReport):
     """Tells at which step a training began, and kills it once it has come to another."""
 
     def __init__(self, kill_at=None):

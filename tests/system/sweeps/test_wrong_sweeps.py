@@ -66,5 +66,7 @@ def test_a_fuller_disk_ends_no_other_program_half(command, tmp_path, monkeypatch
     monkeypatch.setattr("aejax.runs.destination.shutil.disk_usage", filled)
     status, _, err = command("-m", "model=ae,vae", "seed=0,1", *QUICK, "hydra.sweep.dir=s")
     assert (status, err.count("\n")) == (1, 1)
-    assert err.startswith("aejax: no space left on the disk (s: no space left, 0.0 MiB; must have 16 MiB); 2 of 4 runs")
+    assert err.startswith(
+        "aejax: no space left on the disk (s: no space left, 0.0 MiB free; a run needs 16 MiB); 2 of 4 runs"
+    )
     assert sorted(path.name for path in (tmp_path / "s").glob("[0-9]")) == ["0", "1"]

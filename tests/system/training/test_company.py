@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 from scipy import stats
 
 from aejax.base.errors import InputError
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 from aejax.runs.group import run_group
 from aejax.runs.job import Job
 from aejax.runs.record import Clock, Place
@@ -145,7 +145,7 @@ def test_a_group_traces_its_training_once(tmp_path, monkeypatch):
     monkeypatch.setattr(step, "segment", counted)
     jobs = variants("letters", "vae", "mlp", "flip")
     places = [Place(tmp_path / str(number), tmp_path) for number in range(2)]
-    runs = run_group(jobs, places, layout_of(jobs), Clock(0.0), Report())
+    runs = run_group(jobs, places, layout_of(jobs), Clock(0.0), ConsoleReport())
     assert [each.record["status"] for each in runs] == ["completed"] * 2
     assert traces == [2]
 

@@ -160,14 +160,17 @@ DAMAGES = [  # file, what is in it, what is told
         ("run.json", text, told)
         for text, told in [
             ("[]", "holds []; must hold a mapping"),
-            ("{}", "status is None; must be a text"),
-            ('{"status": 3}', "status is 3; must be a text"),
+            ("{}", "status is None; must be a string"),
+            ('{"status": 3}', "status is 3; must be a string"),
             ('{"status": "completed", "evaluation": [1]}', "evaluation is [1]; must be a mapping"),
             ('{"status": "completed", "evaluation": {"absent": 3}}', "evaluation.absent is 3; must be a mapping"),
-            ('{"status": "completed", "evaluation": {"absent": {"a": 3}}}', "evaluation.absent.a is 3; must be a text"),
+            (
+                '{"status": "completed", "evaluation": {"absent": {"a": 3}}}',
+                "evaluation.absent.a is 3; must be a string",
+            ),
             ('{"status": "completed", "evaluated_again": [3]}', "evaluated_again is 3; must be a mapping"),
             ('{"status": "completed", "versions": "1"}', "versions is '1'; must be a mapping"),
-            ('{"status": "completed", "data": {"fingerprint": 1}}', "data.fingerprint is 1; must be a text or null"),
+            ('{"status": "completed", "data": {"fingerprint": 1}}', "data.fingerprint is 1; must be a string or null"),
             ('{"status": "completed", "format": true}', "format is True; must be a whole number"),
             ('{"status": "completed", "parameters": 1.5}', "parameters is 1.5; must be a whole number or null"),
             ("[" * 10**5, "recursion"),
@@ -193,7 +196,7 @@ DAMAGES = [  # file, what is in it, what is told
     ("codes.npz", written(z=BASE, index=np.arange(6), y=BASE), "y is float32[6, 4]"),
     ("codes.npz", lambda path: path.write_bytes(zipped(header((3 * 2**30, 1))).getvalue()), "announces 12,884,901,888"),
     ("params.safetensors", b"x" * 40, "deserializing"),
-    *(("params.safetensors", archive.tensors(arrays), "is no parameter of a model") for arrays in NO_PARAMS),
+    *(("params.safetensors", archive.tensors(arrays), "is not a parameter of a model") for arrays in NO_PARAMS),
 ]  # fmt: skip
 
 

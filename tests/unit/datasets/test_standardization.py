@@ -12,7 +12,7 @@ from aejax.base.errors import InputError
 from aejax.cli.train import main
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.standardization import scale_warning, standardization
-from aejax.runs.console import Report
+from aejax.runs.console import ConsoleReport
 
 pytestmark = pytest.mark.usefixtures("here")
 RNG = np.random.default_rng(0)
@@ -79,7 +79,7 @@ def test_an_offset_alone_is_told():
 
 def first_line(*jobs):
     out = io.StringIO()
-    Report(Console(file=out, soft_wrap=True)).data(jobs)
+    ConsoleReport(Console(file=out, soft_wrap=True)).data(jobs)
     return out.getvalue()
 
 

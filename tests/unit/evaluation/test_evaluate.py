@@ -12,7 +12,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for
 from aejax.datasets.dataset import Dataset, Split
-from aejax.evaluation.passes import noisy_copies
+from aejax.evaluation.encoding import noisy_copies
 from aejax.evaluation.robustness import robustness
 from aejax.figures.codes import code_grid, moved_apart
 from aejax.figures.examples import examples

@@ -70,7 +70,7 @@ def test_yaml_that_grows_or_is_too_deep_is_refused_at_once(tmp_path, text):
 
 def test_a_setting_with_a_number_for_a_name_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("a: 1\n3: 4\n")
-    with pytest.raises(InputError, match=r"config\.yaml: cannot be read \(has the key 3; must be a text\)"):
+    with pytest.raises(InputError, match=r"config\.yaml: cannot be read \(has the key 3; must be a string\)"):
         contents.config(tmp_path / "config.yaml")
 
 

@@ -1,4 +1,4 @@
-"""What a model makes of examples, part by part: the one place where evaluation meets the model."""
+"""Codes and reconstructions of examples, chunk by chunk: the one place where evaluation meets the model."""
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +14,9 @@ from aejax.models.noise import Flip, Gaussian
 
 
 def untrained(experiment, params):
-    """The parameters that the net of trained ones had before its first step; those of principal components are random.
+    """The parameters that a trained net had before its first step; those of principal components are random.
 
-    What is no weight, the mean example of a net that is centered, stays.
+    The mean example of a centered net, which is not a weight, stays.
     """
     start = autoencoder.init(experiment, code_width(params))
     if "center" not in params["running"]:
@@ -24,7 +24,7 @@ def untrained(experiment, params):
     return start | {"running": start["running"] | {"center": params["running"]["center"]}}
 
 
-def passed(experiment, params, x_NxP):
+def encode_decode(experiment, params, x_NxP):
     """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP, "kl": NxZ or None}."""
 
     def one(part_BxP, _):
@@ -46,7 +46,7 @@ def codes(experiment, params, x_NxP):
 
 
 def codes_of_stored(experiment, params, stored_NxP):
-    """Posterior means of examples as they are stored, [N, Z]; pixels that are stored as probabilities are drawn."""
+    """Posterior means of stored examples, [N, Z]; pixels that are stored as probabilities are drawn."""
 
     def encoded(part_BxP, at):
         return autoencoder.encode(experiment, params, _drawn(experiment.form, part_BxP, at)).mean
@@ -68,7 +68,7 @@ def negative_log(experiment, params, x_NxP, outputs):
 
 
 def noisy_copies(experiment, data):
-    """Test examples under the run's own noise: {"clean": [M, P], "input": [M, P]}, copies of an example N apart."""
+    """Test examples under the run's noise: {"clean": [M, P], "input": [M, P]}, copies of one example N rows apart."""
     clean_NxP = experiment.form.scaled(data.test)
     clean_MxP = jnp.tile(clean_NxP, (max(1, RESTORED // clean_NxP.shape[0]), 1))
     key = key_for(SEED, Purpose.RESTORE)
@@ -76,16 +76,16 @@ def noisy_copies(experiment, data):
 
 
 def picked(x_NxP, most):
-    """At most so many examples, those whose rows have the smallest hashes, in the order of these.
+    """At most `most` examples, those whose rows have the smallest hashes, in the order of the hashes.
 
-    So files that are sorted by class, or in which classes take turns, give all classes their share.
+    So each class has its share, even of files that are sorted by class or in which classes take turns.
     """
     examples = x_NxP.shape[0]
     return x_NxP if examples <= most else x_NxP[picked_rows(examples, most)]
 
 
 def picked_rows(examples, most, seed=SEED):
-    """The rows of at most so many of the examples, a numpy array in the order of their hashes."""
+    """The rows of at most `most` of the examples, a numpy array in the order of their hashes."""
     return np.argsort(hashed(np.arange(examples), seed), kind="stable")[:most]
 
 
@@ -106,8 +106,8 @@ def labeled(experiment, params, data, encoded=True):
     """Codes and labels (z, y) to fit on (`train`), to choose on (`valid`) and to `score`, and pixels `x` of the scored.
 
     Where every example is alone in its class (`alone`), these are noisy copies, the same for every run. Without
-    validation labels a tenth of each class of the codes to fit on is chosen on. Without `encoded` pixels stand for
-    codes.
+    validation labels, a tenth of each class of the codes to fit on is set aside to choose on. Without `encoded`, pixels
+    take the place of codes.
     """
     if is_alone(experiment, data):
         purposes = {"train": Purpose.COPIES_FIT, "valid": Purpose.COPIES_VALID, "score": Purpose.COPIES_SCORE}
@@ -132,7 +132,7 @@ def labeled(experiment, params, data, encoded=True):
 
 
 def _tenth(y_N, classes):
-    """The rows of a tenth of the examples, of each class its share, and those of the others in their order."""
+    """The rows of a tenth of the examples, of each class its share, and the remaining rows in order."""
     place_N, size_C = places(y_N, classes)
     order_N = jnp.argsort((place_N + 0.5) / size_C[y_N], stable=True)
     tenth = max(1, y_N.shape[0] // 10)
