@@ -31,31 +31,31 @@ def kept(places, make):
     `warnings` of what is told.
     """
     for place in places:
-        found = _read(place)
-        if found is not None:
-            return found
-    splits, told = make()
+        cached = _read(place)
+        if cached is not None:
+            return cached
+    splits, about = make()
     splits = {name: Split(split.x, split.y, split.contents, None, prints_of(split.x)) for name, split in splits.items()}
     errors = []
     for place in places:
         try:
-            _write(place, splits, told)
-            return _read(place) or (splits, told)
+            _write(place, splits, about)
+            return _read(place) or (splits, about)
         except OSError as error:
             errors.append(f"{place}: {error.strerror}")
-    warnings = [*told.get("warnings", []), f"the decoded arrays are not kept ({'; '.join(errors)})"]
-    return splits, told | {"warnings": warnings}
+    warnings = [*about.get("warnings", []), f"the decoded arrays are not kept ({'; '.join(errors)})"]
+    return splits, about | {"warnings": warnings}
 
 
 def _read(place):
     try:
-        told = json.loads((place / "about.json").read_text())
-        splits, labeled = {}, told.pop("labeled")
-        for name, digest in told.pop("digests").items():
+        about = json.loads((place / "about.json").read_text())
+        splits, labeled = {}, about.pop("labeled")
+        for name, digest in about.pop("digests").items():
             x, prints = (_mapped(place / f"{name}.{part}.npy") for part in ("x", "prints"))
             y = _mapped(place / f"{name}.y.npy") if name in labeled else None
             splits[name] = Split(x, None if y is None else np.array(y), digest, None, np.array(prints))
-        return splits, told
+        return splits, about
     except UNREADABLE:
         return None
 
@@ -64,13 +64,13 @@ def _mapped(path):
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _write(place, splits, told):
+def _write(place, splits, about):
     """Writes all of it under another name first; who comes second to the name finds the same there."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    for left in place.parent.glob(".part.*"):
+    for leftover in place.parent.glob(".part.*"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE:
-                shutil.rmtree(left)
+            if time.time() - leftover.stat().st_mtime > STALE:
+                shutil.rmtree(leftover)
     part = Path(tempfile.mkdtemp(prefix=".part.", dir=place.parent))
     try:
         digests = {}
@@ -80,7 +80,7 @@ def _write(place, splits, told):
                 if array is not None:
                     _synced(part / f"{name}.{letter}.npy", lambda file, array=array: np.save(file, array))
         labeled = [name for name, split in splits.items() if split.y is not None]
-        text = json.dumps(told | {"digests": digests, "labeled": labeled}).encode()
+        text = json.dumps(about | {"digests": digests, "labeled": labeled}).encode()
         _synced(part / "about.json", lambda file: file.write(text))
         part.chmod(0o755)
         if place.exists() and _read(place) is None:  # else another process has been quicker, and others read it

@@ -83,14 +83,14 @@ class Dataset:
             self._refuse("no training examples", "Dataset(train=…)")
         if self.kind not in (*KINDS, None):
             self._refuse(f"kind {self.kind!r}", f"one of {', '.join(KINDS)}")
-        made = {}  # so that splits which are the same array stay so
-        for name, given in self.splits.items():
-            if id(given) not in made:
-                made[id(given)] = self._split(name, given)
-            object.__setattr__(self, name, made[id(given)])
+        converted = {}  # so that splits which are the same array stay so
+        for name, split in self.splits.items():
+            if id(split) not in converted:
+                converted[id(split)] = self._split(name, split)
+            object.__setattr__(self, name, converted[id(split)])
         if self.kind is None:
             object.__setattr__(self, "kind", kind_of(self.train.x))
-            self._tell_of_fractions()
+            self._warn_of_fractions()
         self._name_labels()
         for name, split in self.splits.items():
             self._check(name, split)
@@ -105,21 +105,21 @@ class Dataset:
         named = {name: getattr(self, name) for name in ("train", "valid", "test")}
         return {name: split for name, split in named.items() if split is not None}
 
-    def _refuse(self, what: str, allowed: str) -> NoReturn:
-        raise InputError(f"data {self.name}: {what}; must be {allowed}")
+    def _refuse(self, problem: str, allowed: str) -> NoReturn:
+        raise InputError(f"data {self.name}: {problem}; must be {allowed}")
 
-    def _split(self, name: str, given: Any) -> Split:
-        if not isinstance(given, Split):
-            x, y = given if isinstance(given, tuple) else (given, None)
-            given = Split(x, y)
-        if not isinstance(given.x, np.ndarray):
-            self._refuse(f"{name} of {type(given.x).__name__}", "a numpy array")
-        x = stored(given.x, self.kind)
+    def _split(self, name: str, split: Any) -> Split:
+        if not isinstance(split, Split):
+            x, y = split if isinstance(split, tuple) else (split, None)
+            split = Split(x, y)
+        if not isinstance(split.x, np.ndarray):
+            self._refuse(f"{name} of {type(split.x).__name__}", "a numpy array")
+        x = stored(split.x, self.kind)
         if x is None:
-            self._refuse(f"{name} of {given.x.dtype}", f"numbers that fit the kind {self.kind or 'of data'}")
-        return given if x is given.x else dataclasses.replace(given, x=x)
+            self._refuse(f"{name} of {split.x.dtype}", f"numbers that fit the kind {self.kind or 'of data'}")
+        return split if x is split.x else dataclasses.replace(split, x=x)
 
-    def _tell_of_fractions(self) -> None:
+    def _warn_of_fractions(self) -> None:
         """Adds a warning where images that may be meant as pixels were taken as real numbers."""
         x = self.train.x
         pixels = {1: "gray", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
@@ -134,11 +134,11 @@ class Dataset:
             return
         values = np.unique(np.concatenate(labels))
         object.__setattr__(self, "label_names", tuple(str(value) for value in values.tolist()))
-        made = {}
+        relabeled = {}
         for name, split in self.splits.items():
-            if id(split) not in made:
-                made[id(split)] = dataclasses.replace(split, y=np.searchsorted(values, split.y).astype(np.int32))
-            object.__setattr__(self, name, made[id(split)])
+            if id(split) not in relabeled:
+                relabeled[id(split)] = dataclasses.replace(split, y=np.searchsorted(values, split.y).astype(np.int32))
+            object.__setattr__(self, name, relabeled[id(split)])
 
     def _check(self, name: str, split: Split) -> None:
         x, y = split.x, split.y
@@ -187,8 +187,8 @@ class Dataset:
         left = self.budget - sum(size for key, size in sizes.items() if key != id(self.train.x))
         kept = left // 2 // self.train.x[0].nbytes
         if kept < 2:
-            told = f"data.device_bytes={self.budget}: leaves no room for training examples beside the others"
-            raise InputError(f"{told}; must be more, or data.validation and data.test less")
+            problem = f"data.device_bytes={self.budget}: leaves no room for training examples beside the others"
+            raise InputError(f"{problem}; must be more, or data.validation and data.test less")
         return np.linspace(0, len(self.train.x) - 1, min(kept, len(self.train.x))).astype(int)
 
     @functools.cached_property
@@ -202,22 +202,22 @@ class Dataset:
     @functools.cached_property
     def test_fingerprint(self) -> str:
         """16 hex digits that change when any test example or label does, whatever a model is trained on."""
-        told = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        text = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def described(self) -> dict[str, Any]:
         """What the record says of the data."""
         form = self.form
         sizes = {"train": form.examples, "valid": form.valid, "test": len(self.test.x)}
-        told: dict[str, Any] = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
-        told |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
-        told |= {"note": self.note, "license": self.license}
-        told |= {"standardized": True} if self.standardized else {}
+        summary: dict[str, Any] = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
+        summary |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
+        summary |= {"note": self.note, "license": self.license}
+        summary |= {"standardized": True} if self.standardized else {}
         if self._kept is not None:
-            told |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
-        told |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
-        return told | ({"warnings": list(self.warnings)} if self.warnings else {})
+            summary |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
+        summary |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
+        return summary | ({"warnings": list(self.warnings)} if self.warnings else {})
 
     def arrays(self, mean: bool = False) -> Arrays:
         """The data on the device, as Arrays; a split that is another split's array is there once.
@@ -237,8 +237,8 @@ class Dataset:
         train, y = self.train.x, self.train.y
         if self._kept is not None:
             train, y = train[self._kept], None if y is None else y[self._kept]
-        x = [place(each, flatten=True) for each in (train, valid, self.test.x)]
-        y = [place(each) for each in (y, self.test.y, None if self.valid is None else self.valid.y)]
+        x = [place(examples, flatten=True) for examples in (train, valid, self.test.x)]
+        y = [place(labels) for labels in (y, self.test.y, None if self.valid is None else self.valid.y)]
         whole = [place(self._mean())] if mean and self._kept is not None else []
         return Arrays(*[*x, *y, *whole])
 

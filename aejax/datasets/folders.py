@@ -27,12 +27,12 @@ class Folder:
         path, kinds = Path(path).expanduser(), ", ".join(endings)
         if not path.is_dir():
             raise InputError(f"{key}={path}: is not a folder; must be one with files of {kinds}")
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in endings and each.is_file())
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
         if not files:
             raise InputError(
                 f"{key}={path}: holds no file of {kinds}; must hold some, labeled ones in a folder a class"
             )
-        classes = [each.relative_to(path).parts[0] if each.parent != path else None for each in files]
+        classes = [file.relative_to(path).parts[0] if file.parent != path else None for file in files]
         names = sorted({name for name in classes if name is not None})
         if not names:
             return cls(path, tuple(files), None, ())
@@ -50,9 +50,9 @@ class Folder:
     def key(self, *settings):
         """16 hex digits of the state of all files and of what is asked of them."""
         digest = hashlib.sha256(repr((str(self.path.absolute()), settings)).encode())
-        for each in self.files:
-            state = each.stat()
-            digest.update(repr((str(each), state.st_size, state.st_mtime_ns)).encode())
+        for file in self.files:
+            state = file.stat()
+            digest.update(repr((str(file), state.st_size, state.st_mtime_ns)).encode())
         return digest.hexdigest()[:16]
 
 
@@ -71,15 +71,15 @@ def read_all(files, read):
             return None
 
     with ThreadPoolExecutor() as pool:
-        made = list(pool.map(attempt, files))
-    return made, [path for path, each in zip(files, made, strict=True) if each is None]
+        results = list(pool.map(attempt, files))
+    return results, [path for path, result in zip(files, results, strict=True) if result is None]
 
 
-def refuse_broken(folder, broken, what, key="data.path"):
+def refuse_broken(folder, broken, noun, key="data.path"):
     """Raises InputError with the names of some broken files and the number of all."""
     named = ", ".join(str(path.relative_to(folder.path)) for path in broken[:SHOWN])
-    more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    rest = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     raise InputError(
-        f"{key}={folder.path}: {len(broken)} of {len(folder.files)} {what} cannot be read ({named}{more}); "
+        f"{key}={folder.path}: {len(broken)} of {len(folder.files)} {noun} cannot be read ({named}{rest}); "
         "must be whole, or left out with data.skip_broken=true"
     )

@@ -52,8 +52,8 @@ def gathered(builder_class, name, root, manual_dir, download):
 
 def _checked(path, info):
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != info.checksum:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != info.checksum:
         raise InputError(
             f"{path}: is not the file that tensorflow-datasets registers; its sha256 must be {info.checksum}"
         )

@@ -17,7 +17,7 @@ MOST_PIXELS = 2 * 89_478_485  # of an encoded image; beyond, Pillow takes it for
 
 
 @contextlib.contextmanager
-def opened(source, told):
+def opened(source, prefix):
     """The Pillow image of a path or a file; raises InputError, which begins with `told`, where it is too large.
 
     Nothing is decoded yet.
@@ -26,7 +26,7 @@ def opened(source, told):
         image = Image.open(source)
     except Image.DecompressionBombError as error:
         number = int(re.search(r"\d+", str(error))[0])
-        raise InputError(f"{told}: an image of {number:,} pixels; must be at most {MOST_PIXELS:,}") from None
+        raise InputError(f"{prefix}: an image of {number:,} pixels; must be at most {MOST_PIXELS:,}") from None
     with image:
         yield image
 

@@ -79,11 +79,11 @@ class Splits:
             raise InputError(
                 f"data.normal={list(self.normal or ())}: must be among data.classes={list(self.classes or ())}"
             )
-        made: dict[int, Part] = {}  # splits that are the same stay the same
+        part_by_split: dict[int, Part] = {}  # splits that are the same stay the same
         for stream, split in enumerate(dataset.splits.values()):
             rows = np.arange(len(split.x)) if labels is None else np.flatnonzero(np.isin(split.y, labels))
-            made.setdefault(id(split), Part(split, rows, stream))
-        parts = {name: made[id(split)] for name, split in dataset.splits.items()}
+            part_by_split.setdefault(id(split), Part(split, rows, stream))
+        parts = {name: part_by_split[id(split)] for name, split in dataset.splits.items()}
         if self.validation == 0:
             parts.pop("valid", None)
         elif normal is not None and "valid" in parts:
@@ -143,15 +143,15 @@ class Splits:
 
     def _labels(self, dataset: Dataset, key: str) -> list[int] | None:
         """The numbers of the labels that the setting `key` lists, None where it lists none."""
-        given = getattr(self, key)
-        if given is None:
+        entries = getattr(self, key)
+        if entries is None:
             return None
         numbers = {name: label for label, name in enumerate(dataset.label_names)}
         labels = []
-        for entry in given:
+        for entry in entries:
             label = entry if isinstance(entry, int) else numbers.get(entry, -1)
             if not 0 <= label < len(numbers):
-                raise InputError(f"data.{key}={list(given)}: no label {entry}; {near(entry, numbers)}")
+                raise InputError(f"data.{key}={list(entries)}: no label {entry}; {near(entry, numbers)}")
             labels.append(label)
         return labels
 
@@ -246,10 +246,10 @@ def drawn(x: np.ndarray, rows: np.ndarray, stream: int) -> np.ndarray:
     """Bernoulli draws of uint8 intensities at `rows`, 0 or 1: those of an example are the same in any company."""
     parts = []
     for start, part in zip(range(0, len(x), DRAWN), in_parts(x, DRAWN), strict=True):
-        own = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + DRAWN)] - start
-        if len(own):
+        chunk_rows = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + DRAWN)] - start
+        if len(chunk_rows):
             draws = np.random.Generator(np.random.Philox(key=[stream, start])).integers(0, 255, part.shape, np.uint8)
-            parts.append((draws[own] < part[own]).view(np.uint8))
+            parts.append((draws[chunk_rows] < part[chunk_rows]).view(np.uint8))
     return np.concatenate(parts)
 
 
@@ -262,18 +262,20 @@ def duplicates(parts: dict[str, Part]) -> list[str]:
     all_N = np.sort(np.concatenate([prints[id(part.whole)][part.rows] for part in set(parts.values())]))
     if not (all_N[1:] == all_N[:-1]).any():
         return []
-    told = {"test": "test", "valid": "validation", "train": "training"}
+    roles = {"test": "test", "valid": "validation", "train": "training"}
     lines = []
-    for name, other in itertools.combinations([name for name in told if name in parts], 2):
-        part, among = parts[name], parts[other]
+    for first, second in itertools.combinations([name for name in roles if name in parts], 2):
+        part, among = parts[first], parts[second]
         if part is among:
             continue
-        here, there = prints[id(part.whole)][part.rows], prints[id(among.whole)][among.rows]
-        common = np.intersect1d(here, there) if np.isin(here, there).any() else here[:0]
-        same = {among.whole.x[row].tobytes() for row in among.rows[np.isin(there, common)]}
-        count = sum(part.whole.x[row].tobytes() in same for row in part.rows[np.isin(here, common)])
+        part_prints, among_prints = prints[id(part.whole)][part.rows], prints[id(among.whole)][among.rows]
+        common = (
+            np.intersect1d(part_prints, among_prints) if np.isin(part_prints, among_prints).any() else part_prints[:0]
+        )
+        same = {among.whole.x[row].tobytes() for row in among.rows[np.isin(among_prints, common)]}
+        count = sum(part.whole.x[row].tobytes() in same for row in part.rows[np.isin(part_prints, common)])
         if count:
-            lines.append(f"{count:,} of {len(part.rows):,} {told[name]} examples are {told[other]} examples too")
+            lines.append(f"{count:,} of {len(part.rows):,} {roles[first]} examples are {roles[second]} examples too")
     return lines
 
 

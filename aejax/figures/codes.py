@@ -123,12 +123,12 @@ def _name_classes(figure, axes, at_Nx2, labels, label_names, colors):
     figure.set_figwidth(5 + columns * (0.35 + 0.055 * max(map(len, names))))
     outline = [withStroke(linewidth=2, foreground="white")]
     texts = [
-        axes.text(*np.median(at_Nx2[labels == label], axis=0), each, ha="center", va="center", path_effects=outline)
-        for label, each in zip(listed, names, strict=True)
+        axes.text(*np.median(at_Nx2[labels == label], axis=0), name, ha="center", va="center", path_effects=outline)
+        for label, name in zip(listed, names, strict=True)
     ]
     figure.draw_without_rendering()  # which gives the texts their places
     boxes = [text.get_window_extent() for text in texts]
-    if any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2)):
+    if any(first.overlaps(second) for first, second in itertools.combinations(boxes, 2)):
         for text in texts:
             text.remove()
 

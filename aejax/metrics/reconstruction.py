@@ -66,7 +66,7 @@ def ssim(clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple[int, ...])
         with jax.default_matmul_precision("highest"):
             return jnp.einsum("ih,nhwc,jw->nijc", down, image_NxHxWxC, across)
 
-    a, b = (each.reshape(-1, height, width, channels) for each in (clean_NxP, predicted_NxP))
+    a, b = (pixels_NxP.reshape(-1, height, width, channels) for pixels_NxP in (clean_NxP, predicted_NxP))
     mean_a, mean_b = local(a), local(b)
     variance_a, variance_b = local(a**2) - mean_a**2, local(b**2) - mean_b**2
     covariance = local(a * b) - mean_a * mean_b

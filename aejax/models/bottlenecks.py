@@ -32,12 +32,12 @@ def trim(params: dict[str, Any], latent_dim: int) -> dict[str, Any]:
         name: {"kernel": head["kernel"][:, :latent_dim], "bias": head["bias"][:latent_dim]}
         for name, head in params["to_code"].items()
     }
-    from_code, running = dict(params["from_code"]), dict(params["running"])
+    from_code, statistics = dict(params["from_code"]), dict(params["running"])
     if "kernel" in from_code:  # it is not where the weights are tied
         from_code["kernel"] = from_code["kernel"][:latent_dim]
-    if "bottleneck" in running:
-        running["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in running["bottleneck"].items()}
-    return dict(params, to_code=heads, from_code=from_code, running=running)
+    if "bottleneck" in statistics:
+        statistics["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in statistics["bottleneck"].items()}
+    return dict(params, to_code=heads, from_code=from_code, running=statistics)
 
 
 class ToCode(nn.Module):
@@ -86,7 +86,7 @@ class Code:
     """What a bottleneck makes of an example: z_BxZ goes on to the decoder, mean_BxZ is what evaluation uses.
 
     mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None where the
-    bottleneck has no prior. `running` is what it carries to the next step of a training. log_ratio_BxZ is
+    bottleneck has no prior. `statistics` is what it carries to the next step of a training. log_ratio_BxZ is
     log p(z) - log q(z | x) of each unit of a posterior sample z, None without a sample.
     """
 
@@ -94,15 +94,15 @@ class Code:
     mean: jax.Array
     mask: jax.Array
     kl: jax.Array | None = None
-    running: dict[str, jax.Array] | None = None
+    statistics: dict[str, jax.Array] | None = None
     log_ratio: jax.Array | None = None
 
 
 @struct.dataclass
 class Bottleneck:
-    """The base of all kinds: `bottleneck(heads, mask_Z, key, running)` gives the Code of `heads` {name: BxZ}.
+    """The base of all kinds: `bottleneck(heads, mask_Z, key, statistics)` gives the Code of `heads` {name: BxZ}.
 
-    Without a key z is the posterior mean. `running` {name: Z} is given in a training step and nowhere else.
+    Without a key z is the posterior mean. `statistics` {name: Z} is given in a training step and nowhere else.
     """
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation asks for a mean
@@ -128,10 +128,10 @@ class Plain(Bottleneck):
         heads: dict[str, jax.Array],
         mask_Z: jax.Array,
         key: jax.Array | None = None,
-        running: dict[str, jax.Array] | None = None,
+        statistics: dict[str, jax.Array] | None = None,
     ) -> Code:
         z_BxZ = getattr(jax.nn, self.activation)(heads["mean"]) * mask_Z[None, :]
-        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, statistics=statistics)
 
 
 @struct.dataclass
@@ -157,18 +157,18 @@ class TopK(Bottleneck):
         heads: dict[str, jax.Array],
         mask_Z: jax.Array,
         key: jax.Array | None = None,
-        running: dict[str, jax.Array] | None = None,
+        statistics: dict[str, jax.Array] | None = None,
     ) -> Code:
         h_BxZ = score_BxZ = heads["mean"]
-        if running is not None:
+        if statistics is not None:
             deviation = jnp.sqrt(jnp.mean(h_BxZ**2) * mask_Z.shape[0] / jnp.sum(mask_Z))
-            score_BxZ = h_BxZ + (self.boost * deviation * running["idle"])[None, :]
+            score_BxZ = h_BxZ + (self.boost * deviation * statistics["idle"])[None, :]
         score_BxZ = jax.lax.stop_gradient(jnp.where(mask_Z[None, :] > 0, score_BxZ, -jnp.inf))
         passed_BxZ = among_largest(score_BxZ, self.k)
-        if running is not None:
-            running = {"idle": jnp.where(passed_BxZ.any(axis=0), 0.0, running["idle"] + 1) * mask_Z}
+        if statistics is not None:
+            statistics = {"idle": jnp.where(passed_BxZ.any(axis=0), 0.0, statistics["idle"] + 1) * mask_Z}
         z_BxZ = jnp.where(passed_BxZ, h_BxZ, 0.0)
-        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, statistics=statistics)
 
 
 def among_largest(score_BxZ: jax.Array, k: Leaf) -> jax.Array:
@@ -210,7 +210,7 @@ class Gaussian(Bottleneck):
         heads: dict[str, jax.Array],
         mask_Z: jax.Array,
         key: jax.Array | None = None,
-        running: dict[str, jax.Array] | None = None,
+        statistics: dict[str, jax.Array] | None = None,
     ) -> Code:
         mean_BxZ, log_variance_BxZ = heads["mean"], heads["log_variance"]
         z_BxZ, log_ratio_BxZ = mean_BxZ, None
@@ -220,7 +220,7 @@ class Gaussian(Bottleneck):
             z_BxZ = mean_BxZ + jnp.exp(0.5 * log_variance_BxZ) * eps_BxZ * mask_Z[None, :]
             log_ratio_BxZ = 0.5 * (eps_BxZ**2 + log_variance_BxZ - z_BxZ**2) * mask_Z[None, :]
         kl_BxZ = gaussian_kl(mean_BxZ, log_variance_BxZ) * mask_Z[None, :]
-        return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, running=running, log_ratio=log_ratio_BxZ)
+        return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, statistics=statistics, log_ratio=log_ratio_BxZ)
 
     def prior(self, key: jax.Array, samples: int, mask_Z: jax.Array) -> jax.Array:
         """Codes drawn from the prior, [samples, Z]."""

@@ -205,8 +205,8 @@ class Chain(Noise):
     def check(self, experiment: Any) -> None:
         if not self.parts:
             raise InputError("noise.parts={}: must name at least one noise, or noise=none")
-        for each in self.parts.values():
-            each.check(experiment)
+        for noise in self.parts.values():
+            noise.check(experiment)
 
     def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         for place, name in enumerate(sorted(self.parts)):  # jax sorts the names of a dict anyway
@@ -245,5 +245,5 @@ def _needs_images(name: str, experiment: Any) -> None:
 def _refused(name: str, needed: str, experiment: Any) -> InputError:
     form = experiment.form
     size = " x ".join(map(str, form.shape))
-    told = f"noise={name}: needs {needed}, and data={form.name} is {form.kind}, {size}"
-    return InputError(f"{told}; must be another noise")
+    problem = f"noise={name}: needs {needed}, and data={form.name} is {form.kind}, {size}"
+    return InputError(f"{problem}; must be another noise")

@@ -94,5 +94,5 @@ def run_id(settings, fingerprint, version):
 
 def decisive(settings):
     """The settings that decide a run's result; where the data lie does not, the fingerprint tells what they are."""
-    own = {key: value for key, value in settings.items() if key not in BESIDE}
-    return own | {"data": {key: value for key, value in settings["data"].items() if key not in PLACES}}
+    kept = {key: value for key, value in settings.items() if key not in BESIDE}
+    return kept | {"data": {key: value for key, value in settings["data"].items() if key not in PLACES}}

@@ -68,7 +68,9 @@ class Layout:
             -(-self.count // self.devices) * self.devices,
             NamedSharding(self._mesh, PartitionSpec("lanes")),
         )
-        return jax.tree.map(lambda own: jax.ShapeDtypeStruct((count, *own.shape), own.dtype, sharding=sharding), shapes)
+        return jax.tree.map(
+            lambda shape: jax.ShapeDtypeStruct((count, *shape.shape), shape.dtype, sharding=sharding), shapes
+        )
 
     def share(self, tree):
         """A tree that all lanes read, on every device once."""
@@ -82,12 +84,12 @@ class Layout:
         vectorized = jax.vmap if (how or self.how) == "vmap" else _mapped
 
         def program(*arguments):
-            lanes = vectorized(lambda *own: function(*own, *arguments[stacked:]))
+            lanes = vectorized(lambda *lane_arguments: function(*lane_arguments, *arguments[stacked:]))
             return lanes(*arguments[:stacked])
 
-        own, shared = PartitionSpec("lanes"), PartitionSpec()
-        specs = tuple(own if place < stacked else shared for place in range(len(arguments)))
-        spread = jax.shard_map(program, mesh=self._mesh, in_specs=specs, out_specs=own, check_vma=False)
+        per_lane, shared = PartitionSpec("lanes"), PartitionSpec()
+        specs = tuple(per_lane if place < stacked else shared for place in range(len(arguments)))
+        spread = jax.shard_map(program, mesh=self._mesh, in_specs=specs, out_specs=per_lane, check_vma=False)
         return jax.jit(spread, donate_argnums=donate).lower(*arguments).compile()
 
 

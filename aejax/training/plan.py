@@ -52,8 +52,8 @@ def most_lanes(jobs):
     kept = 2 * tree_bytes((params, params, optim))  # the State before a segment and after it
     x_BxP = jax.ShapeDtypeStruct((experiment.batch_size, experiment.form.pixels), np.float32)
 
-    def loss(own, running, *seen):
-        return objective(experiment, own | {"running": running}, *seen)[0]
+    def loss(trained, statistics, *batch):
+        return objective(experiment, trained | {"running": statistics}, *batch)[0]
 
     step = jax.make_jaxpr(jax.grad(loss))(autoencoder.trained(params), params["running"], x_BxP, x_BxP, np.int32(0))
     computed = value_bytes(step.jaxpr)
@@ -95,10 +95,10 @@ def check_memory(job):
     on_cpu = jax.default_backend() == "cpu"
     free = memory() if on_cpu else memory() // len(jax.devices())
     if sum(needs.values()) > free:
-        told = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
+        breakdown = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
         must = SMALLER[max(needs, key=needs.get)]
         raise InputError(
-            f"takes {size(sum(needs.values()))} of memory at the least ({told}), and there are {size(free)}; "
+            f"takes {size(sum(needs.values()))} of memory at the least ({breakdown}), and there are {size(free)}; "
             f"must be less: {must}"
         )
 

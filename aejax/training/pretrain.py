@@ -19,7 +19,7 @@ from aejax.settings.fields import Leaf, leaf_float, static_float, static_int
 
 
 @struct.dataclass
-class Together:
+class NoPretraining:
     """No pretraining: all layers learn together from the first step."""
 
     def check(self, experiment):
@@ -43,8 +43,8 @@ class Layerwise:
         """Raises InputError where the layers cannot learn one by one."""
         net, kind = experiment.net, type(self).__name__.lower()
         if not isinstance(net, Mlp):
-            told = type(net).__name__.lower()
-            raise InputError(f"pretrain={kind}: needs fully connected layers, as net=mlp; net={told} has others")
+            name = type(net).__name__.lower()
+            raise InputError(f"pretrain={kind}: needs fully connected layers, as net=mlp; net={name} has others")
         if not net.widths:
             raise InputError(f"pretrain={kind}: needs hidden layers, and net.widths=[] has none")
         if net.center:
@@ -91,7 +91,7 @@ def is_trained(experiment, params, place):
     names = layer_names(experiment.net, place)
 
     def trains(path, _):
-        module, *inner = (each.key for each in path)
+        module, *inner = (entry.key for entry in path)
         return module in names and names[module] in (None, *inner[:1])
 
     return jax.tree.map_with_path(trains, params)
@@ -122,11 +122,13 @@ class Greedy(Layerwise):
             return jnp.mean(experiment.likelihood.negative_log(clean_BxP, logits_BxP, params["likelihood"]))
         h_BxH = hidden(experiment, params, place, clean_BxP)
         key = jax.random.fold_in(key_for(experiment.seed, Purpose.PRETRAIN, at), place)
-        seen_BxH = h_BxH * jax.random.bernoulli(key, 1 - self.corruption, h_BxH.shape)
+        corrupted_BxH = h_BxH * jax.random.bernoulli(key, 1 - self.corruption, h_BxH.shape)
         if place < len(net.widths):
-            logits_BxH = _down(experiment, params, place, _up(experiment, params, place, seen_BxH))
+            logits_BxH = _down(experiment, params, place, _up(experiment, params, place, corrupted_BxH))
         else:
-            logits_BxH = autoencoder.from_code(experiment, params, autoencoder.to_code(experiment, params, seen_BxH).z)
+            logits_BxH = autoencoder.from_code(
+                experiment, params, autoencoder.to_code(experiment, params, corrupted_BxH).z
+            )
         return jnp.mean(jnp.sum((_activation(experiment)(logits_BxH) - h_BxH) ** 2, axis=1))
 
 

@@ -23,7 +23,7 @@ DIRECTIONS = 64  # along which second derivatives are taken at a time
 class State:
     """What the next step needs.
 
-    `params` are what autoencoder.init makes, what is running among them. `order` [N] is the order of the examples in
+    `params` are what autoencoder.init makes, with the running statistics. `order` [N] is the order of the examples in
     the current epoch, None for full batches and streamed ones. A lane that has met a loss or a parameter that is not
     finite is no longer `alive`: its parameters stay the last finite ones. `best` holds the parameters with the smallest
     validation error so far, `best_mse`, where the experiment selects by it.
@@ -59,11 +59,11 @@ def init(experiment, data, width):
         center_P = mean_example(data.train, form) if data.mean is None else form.scaled(data.mean)
         params = params | {"running": params["running"] | {"center": center_P}}
     params = experiment.model.solver.start(params, data.train, experiment.form)
-    given = experiment.batch_size == experiment.form.examples or experiment.form.streamed
+    unshuffled = experiment.batch_size == experiment.form.examples or experiment.form.streamed
     return State(
         params=params,
         optim=experiment.optim.transformation(experiment.steps).init(autoencoder.trained(params)),
-        order=None if given else jnp.arange(experiment.form.examples),
+        order=None if unshuffled else jnp.arange(experiment.form.examples),
         alive=jnp.array(True),
         best=params if experiment.select == "best" else None,
         best_mse=jnp.array(jnp.inf),
@@ -78,8 +78,8 @@ def segment(experiment, state, data, start, length, batches=None, ends=True):
     after the last, nan where this piece of a segment does not end it.
     """
 
-    def one(state, given):
-        return step(experiment, state, data, *given)
+    def one(state, step_inputs):
+        return step(experiment, state, data, *step_inputs)
 
     if length:
         state, rows = lax.scan(one, state, (start + jnp.arange(length), batches))
@@ -147,16 +147,16 @@ def step(experiment, state, data, at, stored_BxP=None):
 def _descend(experiment, state, loss, steps, trained=None):
     """The State after one step of a descent of so many `steps`; the loss and its terms before it.
 
-    `loss(params)` gives it with (its terms, what is running now); `trained` is a tree of what moves, None for all.
+    `loss(params)` gives it with (its terms, the running statistics); `trained` is a tree of what moves, None for all.
     """
-    before, running = autoencoder.trained(state.params), {"running": state.params["running"]}
-    with_aux = jax.value_and_grad(lambda params: loss(params | running), has_aux=True)
-    (total, (terms, moved)), gradient = with_aux(before)
+    before, statistics = autoencoder.trained(state.params), {"running": state.params["running"]}
+    with_aux = jax.value_and_grad(lambda params: loss(params | statistics), has_aux=True)
+    (total, (terms, updated)), gradient = with_aux(before)
     updates, optim = experiment.optim.transformation(steps).update(gradient, state.optim, before)
     if trained is not None:  # weight decay moves what has no gradient
         moves = autoencoder.trained(trained)
         updates = jax.tree.map(lambda update, moves: update if moves else 0 * update, updates, moves)
-    params = optax.apply_updates(before, updates) | {"running": moved}
+    params = optax.apply_updates(before, updates) | {"running": updated}
     alive = state.alive & jnp.isfinite(total) & _all_finite(params)
     params = _where(alive, params, state.params)
     return state.replace(params=params, optim=optim, alive=alive), _training_metrics(total, terms)

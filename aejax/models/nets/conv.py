@@ -96,9 +96,9 @@ class Transposed(nn.Module):
     def __call__(self, maps):
         (height, width, channels), stride, taps = self.shape, self.net.stride, taps_of(self.kernel, self.net.stride)
         examples, *sides, _ = maps.shape
-        more = taps - 1
-        rows, columns = places = [side + more for side in sides]
-        maps = jnp.pad(maps, ((0, 0), (more, more), (more, more), (0, 0)))
+        extra = taps - 1
+        rows, columns = places = [side + extra for side in sides]
+        maps = jnp.pad(maps, ((0, 0), (extra, extra), (extra, extra), (0, 0)))
 
         def block(tall, first_row, wide, first_column):
             """These pixels of each block, through the taps from these on: [B, rows, columns, tall, wide, C]."""
@@ -106,13 +106,13 @@ class Transposed(nn.Module):
             shifts = [(row, column) for row in range(first_row, taps) for column in range(first_column, taps)]
             if shifts:
                 seen = jnp.concatenate([_shifted(maps, places, *shift) for shift in shifts], axis=3)
-                made = self.net.dense(features)(seen)
+                values = self.net.dense(features)(seen)
             else:  # a kernel smaller than the stride does not reach them
                 bias = self.param(f"bias_{first_row}_{first_column}", nn.initializers.zeros, (features,))
-                made = jnp.broadcast_to(bias, (examples, rows, columns, features))
-            return made.reshape(examples, rows, columns, tall, wide, channels)
+                values = jnp.broadcast_to(bias, (examples, rows, columns, features))
+            return values.reshape(examples, rows, columns, tall, wide, channels)
 
-        whole = self.kernel - more * stride  # pixels of a stride that the last tap reaches
+        whole = self.kernel - extra * stride  # pixels of a stride that the last tap reaches
         parts = [(whole, 0), (stride - whole, 1)] if whole < stride else [(stride, 0)]
         blocks = jnp.concatenate(
             [jnp.concatenate([block(*row, *column) for column in parts], axis=4) for row in parts], axis=3
@@ -167,11 +167,11 @@ class Conv(Net):
 
     def shapes(self, shape):
         """The shapes (H, W, C) of the maps that the encoder goes through, that of the image first."""
-        found = [shape]
+        shapes = [shape]
         for width in self.widths:
-            height, breadth, _ = found[-1]
-            found.append((-(-height // self.stride), -(-breadth // self.stride), width))
-        return found
+            height, breadth, _ = shapes[-1]
+            shapes.append((-(-height // self.stride), -(-breadth // self.stride), width))
+        return shapes
 
     def encoder(self, shape):
         return ConvEncoder(self, shape)
