@@ -55,7 +55,7 @@ class Part:
 
 @struct.dataclass
 class Splits:
-    """The settings that all sources have in common; conf/config.yaml explains them."""
+    """The settings that all sources share; conf/config.yaml explains them."""
 
     validation: float = static_float(0)
     test: float = static_float(0)
@@ -79,7 +79,7 @@ class Splits:
             raise InputError(
                 f"data.normal={list(self.normal or ())}: must be among data.classes={list(self.classes or ())}"
             )
-        part_by_split: dict[int, Part] = {}  # splits that are the same stay the same
+        part_by_split: dict[int, Part] = {}  # the same array stays one Part
         for stream, split in enumerate(dataset.splits.values()):
             rows = np.arange(len(split.x)) if labels is None else np.flatnonzero(np.isin(split.y, labels))
             part_by_split.setdefault(id(split), Part(split, rows, stream))
@@ -98,11 +98,13 @@ class Splits:
                     raise InputError(f"data.{key}={share}: leaves fewer than two training examples")
         whole = parts["train"]
         if self.limit is not None and self.limit < len(whole.rows):
-            parts["train"], _ = whole.cut(self.limit, self.split_seed)  # a test or validation on the same stays whole
+            parts["train"], _ = whole.cut(
+                self.limit, self.split_seed
+            )  # a test or validation split of the same examples stays whole
         parts["test"] = self._limited_test(dataset, parts)
         for name, part in parts.items():
             if not len(part.rows):
-                raise InputError(f"data.classes={list(self.classes or ())}: leave no {name} examples")
+                raise InputError(f"data.classes={list(self.classes or ())}: leaves no {name} examples")
         copied = [part for part in set(parts.values()) if len(part.rows) < len(part.whole.x)]
         needed = sum(len(part.rows) * part.whole.x[0].nbytes for part in copied)
         check_memory(needed, f"data {dataset.name}: {sum(len(part.rows) for part in copied):,} examples", "fewer, by "
@@ -190,7 +192,7 @@ class Splits:
             y = y[part.rows]
             y = y if labels is None else (y[:, None] == np.array(labels)).argmax(axis=1).astype(np.int32)
         digest = None
-        if whole.digest is not None:  # what has been made of it tells as much as what came out
+        if whole.digest is not None:  # the recipe identifies the result as well as its bytes would
             recipe = repr((whole.digest, self.binarize, training, labels, part.stream)).encode()
             digest = hashlib.sha256(recipe + part.rows.tobytes()).hexdigest()
         names = None if whole.names is None else whole.names[part.rows]
@@ -198,7 +200,7 @@ class Splits:
 
 
 def _applied(preprocess: Callable, splits: dict[int, Split], parts: dict[str, Part]) -> dict[int, Split]:
-    """The splits, by what is the same one, after what `preprocess` makes of the training examples."""
+    """The splits {id of Part: Split} after the function that `preprocess` makes from the training examples."""
     apply = preprocess(splits[id(parts["train"])].x)
     fitted = {"digest": None, "groups": None, "prints": None}  # of what the examples were before
     return {key: dataclasses.replace(split, x=apply(split.x), **fitted) for key, split in splits.items()}
@@ -243,7 +245,7 @@ def _share(order: np.ndarray, y: np.ndarray | None, taken: int) -> np.ndarray:
 
 
 def drawn(x: np.ndarray, rows: np.ndarray, stream: int) -> np.ndarray:
-    """Bernoulli draws of uint8 intensities at `rows`, 0 or 1: those of an example are the same in any company."""
+    """Bernoulli draws of uint8 intensities at `rows`, 0 or 1; an example's draws do not depend on the other rows."""
     parts = []
     for start, part in zip(range(0, len(x), DRAWN), in_parts(x, DRAWN), strict=True):
         chunk_rows = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + DRAWN)] - start
@@ -254,7 +256,7 @@ def drawn(x: np.ndarray, rows: np.ndarray, stream: int) -> np.ndarray:
 
 
 def duplicates(parts: dict[str, Part]) -> list[str]:
-    """A line for each two splits that have examples in common, though they are not the same by intent."""
+    """A line for each pair of different splits that have examples in common."""
     prints = {}
     for part in parts.values():
         if id(part.whole) not in prints:

@@ -1,4 +1,4 @@
-"""The code space, seen on a plane."""
+"""The code space, projected on a plane."""
 
 import dataclasses
 import itertools

@@ -1,4 +1,4 @@
-"""What the evaluation of a run found that is better seen: test noises, anomaly scores."""
+"""Pictures of a run's evaluation: test noises, anomaly scores."""
 
 import math
 
@@ -23,7 +23,7 @@ SCORES = {"error": "squared error", "elbo": "-ELBO, nats", "code": "distance to 
 
 
 def robustness(metrics, title):
-    """The error of what a run restores over the level of each test noise, and of what else could be done."""
+    """The error of what a run restores over the level of each test noise, beside its alternatives."""
     cells = [name.split("/") for name in metrics if name.startswith("robust/")]
     kinds = list(dict.fromkeys(kind for _, kind, _, _ in cells))
     rows = math.ceil(len(kinds) / COLUMNS)
@@ -47,9 +47,9 @@ def robustness(metrics, title):
 
 
 def anomaly_scores(scores, metrics, name):
-    """Histograms of the anomaly scores of normal and of other test examples; `found` is the record's.
+    """Histograms of the anomaly scores of normal and of other test examples; `scores` are the record's.
 
-    A line is the threshold above which an example is called anomalous, where there is one.
+    A line marks the threshold above which an example is called anomalous, if there is one.
     """
     figure = Figure((WIDTH, 2.8), layout="constrained")
     titled(figure, f"Anomaly scores of test examples, {name}")

@@ -1,4 +1,4 @@
-"""What the pictures of a run show, computed on the device."""
+"""The examples that the pictures of a run show, computed on the device."""
 
 import jax.numpy as jnp
 import numpy as np

@@ -1,4 +1,4 @@
-"""What a model draws against what there is: fidelity, coverage, novelty, and its codes against their prior."""
+"""Drawn examples against real ones: fidelity, coverage, novelty; and codes against their prior."""
 
 import functools
 

@@ -1,5 +1,5 @@
-"""Nearest neighbors by Euclidean distance, exact, and what is said with them; no more than ROWS x M distances at a
-time are held."""
+"""Nearest neighbors by Euclidean distance, exact, and measures based on them; at most ROWS x M distances are held at
+a time."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 ROWS = 64  # examples whose distances to all others are held at a time
-SPARE = 8  # neighbors found beyond those asked for, until their distances are computed without cancellation
+SPARE = 8  # neighbors searched beyond those requested, until their distances are computed without cancellation
 
 
 def distances(a_BxZ: jax.Array, b_NxZ: jax.Array) -> jax.Array:
@@ -57,7 +57,7 @@ def nearest(fit_MxZ: jax.Array, z_NxZ: jax.Array, neighbors: int) -> tuple[jax.A
 
 
 def in_chunks(function: Callable[[jax.Array], Any], x_NxZ: jax.Array, rows: int = ROWS) -> Any:
-    """`function` of `rows` examples at a time, its results [N, ...] put together; zeros fill the last chunk up."""
+    """`function` of `rows` examples at a time, its results [N, ...] concatenated; zeros pad the last chunk."""
     examples = x_NxZ.shape[0]
     rows = min(rows, examples)
     chunks = -(-examples // rows)
@@ -88,10 +88,10 @@ def knn_accuracy(
 
 @functools.partial(jax.jit, static_argnames="neighbors")
 def trustworthiness(x_NxP: jax.Array, z_NxZ: jax.Array, neighbors: int) -> jax.Array:
-    """How far the neighbors in z_NxZ are neighbors in x_NxP, 0 to 1; needs 2N > 3K + 1.
+    """How much the neighbors in z_NxZ are neighbors in x_NxP, 0 to 1; needs 2N > 3K + 1.
 
     1 less the ranks in x beyond K of those that are among the K nearest in z (Venna & Kaski 2001, eq. 1). With the two
-    exchanged it is their continuity (eq. 2). Comparable across code sizes; falls with the number of examples.
+    swapped it is their continuity (eq. 2). Comparable across code sizes; falls with the number of examples.
     """
     examples = x_NxP.shape[0]
     x_NxP, z_NxZ = (points - jnp.mean(points, axis=0)[None, :] for points in (x_NxP, z_NxZ))

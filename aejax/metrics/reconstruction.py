@@ -1,4 +1,4 @@
-"""How far reconstructions are from what they should be."""
+"""How far reconstructions are from their targets."""
 
 import functools
 import math
@@ -34,7 +34,7 @@ def psnr(mse: jax.Array) -> jax.Array:
 
 @jax.jit
 def r2(clean_NxP: jax.Array, predicted_NxP: jax.Array) -> jax.Array:
-    """Share of the variance of all pixels that is explained, 1 at best; nan where the examples are all alike.
+    """Share of the variance of all pixels that is explained, 1 at best; nan if all examples are equal.
 
     1 less the squared error over that of the mean of these examples: R^2 with pixels weighted by their variance, as
     scikit-learn's r2_score(multioutput="variance_weighted").

@@ -1,4 +1,4 @@
-"""How well codes tell labels apart. No measure here knows which model made the codes.
+"""How well codes separate labels. No measure here depends on the model that made the codes.
 
 Every one takes z_NxZ and labels y_N from 0 to `classes` - 1, some of which may have no example; it is nan where fewer
 than two have any. Distances are Euclidean and in the codes' own units.
@@ -83,7 +83,7 @@ def fisher_ratio(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     mean_CxZ = _means(z_NxZ, member_NxC, size_C)
     apart_NxZ = z_NxZ - mean_CxZ[y_N]
     std_Z = jnp.std(apart_NxZ, axis=0)
-    live_Z = std_Z > ZERO * largest_Z  # not the rounding error of a constant
+    live_Z = std_Z > ZERO * largest_Z  # more than the rounding error of a constant
     # In units of each unit's own scatter, and by singular values: eigenvalues of a scatter matrix are known to a
     # millionth of the largest only, so that directions with a thousandth of the spread would be lost.
     scale_Z = jnp.where(live_Z, 1 / jnp.where(live_Z, std_Z, 1), 0)

@@ -1,4 +1,4 @@
-"""A model is a composition: encoder, bottleneck, decoder, terms of the objective, and how the parameters are found."""
+"""A model is a composition: encoder, bottleneck, decoder, terms of the objective, and a solver."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ from aejax.settings.fields import part, parts
 
 @struct.dataclass
 class Autoencoder:
-    """The parts of a model that are not the nets: any autoencoder is a choice of these.
+    """The parts of a model besides the nets: every autoencoder is a choice of these.
 
     `terms` {name: term} are added to the reconstruction term, each with its own weight.
     """
@@ -23,7 +23,7 @@ class Autoencoder:
     solver: Any = part("closed_form", "start")
 
     def check(self, experiment):
-        """Raises InputError where a part does not fit the rest of the experiment."""
+        """Raises InputError if a part does not fit the rest of the experiment."""
         for component in (self.bottleneck, *self.terms.values(), self.solver):
             component.check(experiment)
 
@@ -111,12 +111,12 @@ def from_code(experiment, params, z_BxZ):
 
 
 def code_weights(experiment, params):
-    """The decoder's weights of each code unit, [Z, H]; the encoder's, transposed, where weights are tied."""
+    """The decoder's weights of each code unit, [Z, H]: with tied weights the encoder's, transposed."""
     return params["to_code"]["mean"]["kernel"].T if experiment.net.tied else params["from_code"]["kernel"]
 
 
 def decoder_layers(net, params):
-    """The parameters of the decoder's layers; where weights are tied, with the encoder's, transposed."""
+    """The parameters of the decoder's layers: with tied weights the encoder's kernels, transposed."""
     layers = params["decoder"]
     if not net.tied:
         return layers

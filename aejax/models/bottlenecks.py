@@ -27,13 +27,13 @@ def code_width(params: Any) -> int:
 
 
 def trim(params: dict[str, Any], latent_dim: int) -> dict[str, Any]:
-    """The parameters without the masked units: what a run of its own would have."""
+    """The parameters without the masked units, as the run alone would have them."""
     heads = {
         name: {"kernel": head["kernel"][:, :latent_dim], "bias": head["bias"][:latent_dim]}
         for name, head in params["to_code"].items()
     }
     from_code, statistics = dict(params["from_code"]), dict(params["running"])
-    if "kernel" in from_code:  # it is not where the weights are tied
+    if "kernel" in from_code:  # absent with tied weights
         from_code["kernel"] = from_code["kernel"][:latent_dim]
     if "bottleneck" in statistics:
         statistics["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in statistics["bottleneck"].items()}
@@ -41,7 +41,7 @@ def trim(params: dict[str, Any], latent_dim: int) -> dict[str, Any]:
 
 
 class ToCode(nn.Module):
-    """h_BxH -> {head: BxZ}: one linear layer for each quantity that a kind of code is made from."""
+    """h_BxH -> {head: BxZ}: one linear layer for each head of the bottleneck."""
 
     heads: tuple[str, ...]
 
@@ -51,7 +51,7 @@ class ToCode(nn.Module):
 
 
 class UnitLayer(nn.Module):
-    """h_BxH -> BxZ, each unit's weights drawn for itself."""
+    """h_BxH -> BxZ, each unit's weights drawn independently of the width."""
 
     @nn.compact
     def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array) -> jax.Array:
@@ -66,7 +66,7 @@ class UnitLayer(nn.Module):
 
 
 class FromCode(nn.Module):
-    """z_BxZ -> h_BxH, the first layer of the decoder, scaled by the units that a lane really has."""
+    """z_BxZ -> h_BxH, the first layer of the decoder, scaled by the number of unmasked units."""
 
     features: int
 
@@ -86,7 +86,7 @@ class Code:
     """What a bottleneck makes of an example: z_BxZ goes on to the decoder, mean_BxZ is what evaluation uses.
 
     mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None where the
-    bottleneck has no prior. `statistics` is what it carries to the next step of a training. log_ratio_BxZ is
+    bottleneck has no prior. `statistics` go to the next step of a training. log_ratio_BxZ is
     log p(z) - log q(z | x) of each unit of a posterior sample z, None without a sample.
     """
 
@@ -105,15 +105,17 @@ class Bottleneck:
     Without a key z is the posterior mean. `statistics` {name: Z} is given in a training step and nowhere else.
     """
 
-    heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation asks for a mean
+    heads: ClassVar[tuple[str, ...]] = (
+        "mean",
+    )  # the linear layers that the code is made from; evaluation needs a mean
     has_prior: ClassVar[bool] = False
     sampling = False  # no ClassVar, because a kind may have it as a field
 
     def check(self, experiment: Any) -> None:
-        """Raises InputError where the kind does not fit the rest of the experiment."""
+        """Raises InputError if the kind does not fit the rest of the experiment."""
 
     def start(self, width: int) -> dict[str, jax.Array]:
-        """What is carried from step to step beside the parameters, {name: Z}, before the first."""
+        """The statistics before the first step, {name: Z}: what training carries along beside the parameters."""
         return {}
 
 
@@ -139,7 +141,7 @@ class TopK(Bottleneck):
     """The k largest of the encoder's outputs, the others 0 (Makhzani & Frey 2014, section 2).
 
     In training an output counts for more by `boost` standard deviations for each step that its unit has not been among
-    the largest for any example, so that a dead unit comes back; its value stays what it is.
+    the largest for any example, so that a dead unit comes back; its value does not change.
     """
 
     k: Leaf = leaf_int(1, 2**16)
@@ -175,7 +177,7 @@ def among_largest(score_BxZ: jax.Array, k: Leaf) -> jax.Array:
     """True for the k largest scores of each row, of equal ones the first; k may be a tracer."""
     order_BxZ = _in_order(score_BxZ)
 
-    def with_bit(place: jax.Array, least_Bx1: jax.Array) -> jax.Array:  # a seventh of the time that sorting takes
+    def with_bit(place: jax.Array, least_Bx1: jax.Array) -> jax.Array:  # takes a seventh of the time of sorting
         higher_Bx1 = least_Bx1 | (jnp.uint32(1) << (31 - place).astype(jnp.uint32))
         return jnp.where(jnp.sum(order_BxZ >= higher_Bx1, axis=1, keepdims=True) >= k, higher_Bx1, least_Bx1)
 
@@ -186,7 +188,7 @@ def among_largest(score_BxZ: jax.Array, k: Leaf) -> jax.Array:
 
 
 def _in_order(x: jax.Array) -> jax.Array:
-    """float32 as uint32 in the same order: of the bits of IEEE 754 the sign turned round, all of them if negative."""
+    """float32 as uint32 in the same order: of the IEEE 754 bits the sign is flipped, or all of them if negative."""
     bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0.0, x), jnp.uint32)  # -0 is 0
     sign = jnp.uint32(1 << 31)
     return jnp.where(bits & sign, ~bits, bits | sign)
@@ -196,8 +198,8 @@ def _in_order(x: jax.Array) -> jax.Array:
 class Gaussian(Bottleneck):
     """A diagonal Gaussian posterior with the prior N(0, I) (Kingma & Welling 2014, section 3 and appendix B).
 
-    With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation, which
-    samples for the ELBO, does not ask.
+    With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation samples for
+    the ELBO in either case.
     """
 
     sampling: bool = static_bool()

@@ -1,4 +1,4 @@
-"""Likelihoods: how pixels are distributed around what the decoder says; per example, in nats."""
+"""Likelihoods: how pixels are distributed given the decoder's output; per example, in nats."""
 
 import math
 from typing import ClassVar
@@ -15,7 +15,7 @@ EDGE = 1 / 256  # of a mean in [0, 1], so that its logit is finite
 
 @struct.dataclass
 class Likelihood:
-    """How pixels are distributed around what the decoder says; the base of the kinds."""
+    """How pixels are distributed given the decoder's output; the base of the kinds."""
 
     is_density: ClassVar[bool] = True  # of real values; otherwise a probability of 0 and 1
 
@@ -24,14 +24,14 @@ class Likelihood:
         return self
 
     def check(self, experiment):
-        """Raises InputError where the kind makes no sense on the experiment's data."""
+        """Raises InputError if the kind does not fit the experiment's data."""
 
     def mean(self, logits):
         """The mean of each pixel, any shape."""
         raise NotImplementedError
 
     def logits(self, mean):
-        """The finite logits whose mean this is, or comes closest to it; any shape."""
+        """The finite logits whose mean is this one, or closest to it; any shape."""
         raise NotImplementedError
 
     def start(self, form):
@@ -47,7 +47,7 @@ class Likelihood:
         raise NotImplementedError
 
     def learned(self, params):
-        """What its own parameters say, {name: scalar}."""
+        """The quantities that its own parameters encode, {name: scalar}."""
         return {}
 
 
@@ -79,7 +79,7 @@ class Bernoulli(Likelihood):
 
 @struct.dataclass
 class Gaussian(Likelihood):
-    """Independent pixels N(mean, variance) (Kingma & Welling 2014, C.2, with a variance that is stated).
+    """Independent pixels N(mean, variance) (Kingma & Welling 2014, C.2, with a fixed variance).
 
     `output` is the non-linearity of the mean: sigmoid keeps it in [0, 1], identity leaves it free, and auto is
     sigmoid except for real data.

@@ -14,10 +14,10 @@ from aejax.settings.fields import Leaf, leaf_float, static_int
 
 @struct.dataclass
 class Context:
-    """What a term may look at: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
+    """What a term may use: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
 
-    `progress` is the share of the steps after pretraining that is over, 0 to 1; `key` is for what a term draws, None in
-    evaluation.
+    `progress` is the share of the steps after pretraining that are done, 0 to 1; `key` is for the term's random draws,
+    None in evaluation.
     """
 
     experiment: Any
@@ -38,13 +38,13 @@ class Term:
     weight: Leaf = leaf_float(0)
 
     def check(self, experiment: Any) -> None:
-        """Raises InputError where the term does not fit the rest of the experiment."""
+        """Raises InputError if the term does not fit the rest of the experiment."""
 
     def __call__(self, context: Context) -> jax.Array:
         raise NotImplementedError
 
     def contribution(self, context: Context, mean: jax.Array) -> jax.Array:
-        """What the objective gets, a scalar."""
+        """What the term adds to the objective, a scalar."""
         return self.weight * mean
 
 
@@ -70,7 +70,9 @@ class KL(Term):
 
     def check(self, experiment: Any) -> None:
         if not experiment.model.bottleneck.has_prior:
-            raise InputError("model.terms.kl: needs a bottleneck with a prior, as aejax.models.bottlenecks.Gaussian")
+            raise InputError(
+                "model.terms.kl: needs a bottleneck with a prior, such as aejax.models.bottlenecks.Gaussian"
+            )
 
     def __call__(self, context: Context) -> jax.Array:
         kl_BxZ = context.outputs.code.kl
@@ -94,7 +96,7 @@ class L1(Term):
     """The sum of the code units' absolute values, each times the length of its weights in the decoder.
 
     It is the L1 norm of a code whose decoder has rows of length 1 (Conerly et al. 2024), so that smaller codes and
-    larger weights do not escape it. A decoder with hidden layers can still let later layers do so.
+    larger weights do not evade it. A decoder with hidden layers can still do so in its later layers.
     """
 
     def __call__(self, context: Context) -> jax.Array:
@@ -113,7 +115,7 @@ class ActivationKL(Term):
         activation = getattr(experiment.model.bottleneck, "activation", None)
         if activation != "sigmoid":
             raise InputError(
-                f"model.bottleneck.activation={activation}: must be sigmoid where units have a target rate"
+                f"model.bottleneck.activation={activation}: must be sigmoid, because units have a target rate"
             )
 
     def __call__(self, context: Context) -> jax.Array:
@@ -130,8 +132,8 @@ TINY = 1e-6
 class Contraction(Term):
     """The squared Frobenius norm of the encoder's Jacobian at x, the code's mean by pixels (Rifai et al. 2011, eq. 5).
 
-    It is exact, at the cost of a backward pass a unit, or with `probes` the mean over so many random directions, which
-    has the same expectation (Hutchinson 1990). Nets are as in evaluation: nothing drops out, norms use what they know.
+    It is exact, at the cost of one backward pass per unit, or with `probes` the mean over so many random directions,
+    which has the same expectation (Hutchinson 1990). Nets are as in evaluation: no dropout, running statistics.
     """
 
     probes: int | None = static_int(1, optional=True)
@@ -152,7 +154,7 @@ class Contraction(Term):
         return scale * jnp.sum(jax.lax.map(squared, directions_DxZ, batch_size=DIRECTIONS), axis=0)
 
 
-DIRECTIONS = 8  # that are pulled back at a time
+DIRECTIONS = 8  # of the Jacobian that are computed at a time
 
 
 def _ramp(progress: jax.Array, share: Leaf) -> jax.Array:

@@ -33,7 +33,7 @@ class ArrayFiles:
 
 
 def _splits(key, path, key_labels, labels):
-    """The (x, y) by split that a file holds."""
+    """The splits {name: (x, y)} that a file holds; raises InputError where they cannot be examples and labels."""
     setting, arrays = f"{key}={path}", _arrays(key, path)
     splits = {}
     for split in ("train", "valid", "test"):
@@ -43,7 +43,7 @@ def _splits(key, path, key_labels, labels):
         if split == "train" and x is None:
             if len(arrays) != 1:
                 raise InputError(
-                    f"{setting}: holds {', '.join(arrays) or 'nothing'}; must hold x, or x_train, or one array only"
+                    f"{setting}: holds {', '.join(arrays) or 'nothing'}; must hold x, x_train, or a single array"
                 )
             x = next(iter(arrays.values()))
         if split == "train" and labels is not None:
@@ -64,7 +64,7 @@ def _splits(key, path, key_labels, labels):
                 raise InputError(f"{setting}: labels of {y.dtype}; must be whole numbers or texts")
             if y.shape != x.shape[:1]:
                 raise InputError(
-                    f"{setting}: {list(y.shape)} labels of {list(x.shape[:1])} {split} examples; must be as many"
+                    f"{setting}: {list(y.shape)} labels of {list(x.shape[:1])} {split} examples; must be one each"
                 )
         if x.ndim > 4 or (x.ndim == 4 and x.shape[3] not in (1, 3)):
             x = x.reshape(len(x), -1)

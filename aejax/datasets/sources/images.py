@@ -16,7 +16,7 @@ from aejax.datasets.folders import Folder, read_all, refuse_broken
 from aejax.datasets.pixels import GRAY, large_allowed, opened, pixels
 from aejax.settings.fields import static_bool, static_choice, static_ints, static_str
 
-KEPT = 2  # raise it where what is told of decoded images changes
+KEPT = 2  # raise it when what is kept about decoded images changes
 MOST_PIXELS = 2**24  # of an example, 4096 x 4096; one layer of 64 units takes 4 GiB for them
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -69,8 +69,7 @@ class Images:
                 if len(sizes) > 1:
                     common = ", ".join(f"{count} of {h} x {w}" for (w, h), count in sizes.most_common(3))
                     raise InputError(
-                        f"{key}={folder.path}: images of {len(sizes)} sizes ({common}); "
-                        "must have data.size=[height,width]"
+                        f"{key}={folder.path}: images of {len(sizes)} sizes ({common}); set data.size=[height,width]"
                     )
             self._check_size(f"{key}={folder.path}", headers[name], 1 if kind == "gray" else 3)
             images, broken = read_all(folder.files, lambda path: self._pixels(path, kind))
@@ -87,7 +86,7 @@ class Images:
         return splits, {"kind": kind, "warnings": warnings, "places": places}
 
     def _check_size(self, setting, headers, channels):
-        """Raises InputError where one example, or all of them, will be too large."""
+        """Raises InputError if one example, or all of them together, will be too large."""
         sizes = [header[1] for header in headers if header]
         pixels = math.prod(self.size or max(sizes, default=(0, 0)))
         if pixels > MOST_PIXELS:

@@ -47,7 +47,7 @@ class Table:
             if name not in table.column_names:
                 raise InputError(f"data.columns={columns}: no column {name}; {near(name, table.column_names)}")
         if not columns:
-            raise InputError(f"{setting}: has no columns but the label")
+            raise InputError(f"{setting}: has no columns besides the label")
         return columns
 
     def _split(self, setting, table, columns):
@@ -79,7 +79,7 @@ class Table:
                 if value is not None and not _is_number(value):
                     raise InputError(
                         f"{setting}: row {row}, column {name}: {value!r} is not a number; "
-                        f"labels go by data.label={name}, columns are chosen by data.columns=[…]"
+                        f"name a column of labels by data.label={name}, or choose columns by data.columns=[…]"
                     )
             raise InputError(f"{setting}: column {name} is of {column.type}; must be numbers")
         values_N = column.cast(pa.float64()).to_numpy(zero_copy_only=False).copy()
@@ -88,7 +88,7 @@ class Table:
             row = 1 + int(absent_N.argmax())
             raise InputError(
                 f"{setting}: row {row}, column {name}: is missing, as {absent_N.sum()} are; "
-                "must be there, or data.missing=mean or zero"
+                "fill them with data.missing=mean or zero"
             )
         with np.errstate(over="ignore"):
             values_N = values_N.astype(np.float32)
@@ -112,7 +112,7 @@ def _read(key, path):
     setting = f"{key}={path}"
     readers = {".csv": pyarrow.csv.read_csv, ".parquet": pyarrow.parquet.read_table}
     if not path.is_file() or path.suffix.lower() not in readers:
-        raise InputError(f"{setting}: must be a .csv or .parquet file that is there")
+        raise InputError(f"{setting}: must be an existing .csv or .parquet file")
     try:
         check_memory(_float32_bytes(path), f"{setting}: as float32", "of fewer rows or columns")
         table = readers[path.suffix.lower()](path)

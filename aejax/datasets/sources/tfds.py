@@ -30,7 +30,7 @@ CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datase
 NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?(:[\d*]+(\.[\d*]+)*)?")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PART = 1000  # examples read at a time, so that memory holds the arrays once
-DECODING = 1  # raise it where the same files are decoded to other arrays
+DECODING = 1  # raise it when the same files are decoded to different arrays
 
 
 @struct.dataclass
@@ -50,7 +50,9 @@ class Tfds:
     def load(self):
         """The Dataset: images [N, H, W, 1 or 3] or vectors [N, features]."""
         if not NAME.fullmatch(self.name):
-            raise InputError(f"data.name={self.name}: must be a set's name, as mnist, emnist/letters or cifar10:3.0.2")
+            raise InputError(
+                f"data.name={self.name}: must be a set's name, such as mnist, emnist/letters or cifar10:3.0.2"
+            )
         root, default_root = root_of(self.dir), root_of(None)
         folder = prepared_folder(root, self.name)
         if folder is None:
@@ -75,7 +77,7 @@ class Tfds:
         return None if self.manual_dir is None else Path(self.manual_dir).expanduser()
 
     def _key(self, folder):
-        """Of the prepared files and of what is asked of them."""
+        """16 hex digits that change when a prepared file or a setting changes."""
         settings = (self.split, self.test_split, self.feature, self.label) + (self.kind,) * (self.kind != "auto")
         digest = hashlib.sha256(repr((DECODING, *settings)).encode())
         for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
@@ -84,7 +86,7 @@ class Tfds:
         return digest.hexdigest()[:16]
 
     def _prepared(self, root):
-        """The folder of the prepared set, prepared first where that was asked for."""
+        """The folder of the prepared set, which is prepared first if the settings ask for it."""
         tfds = _library()
         base = re.split("[/:]", self.name)[0]
         try:
@@ -108,7 +110,9 @@ class Tfds:
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"data.dir={root}: cannot be made ({error.strerror}); must be a folder that can") from None
+            raise InputError(
+                f"data.dir={root}: cannot be made ({error.strerror}); must be a folder that can be made"
+            ) from None
         with alone(root):
             if prepared_folder(root, self.name) is None:  # nobody else has prepared it meanwhile
                 if files:
@@ -131,7 +135,7 @@ class Tfds:
             raise InputError(f"data.name={self.name}: {error}; must be the registered files") from None
 
     def _decoded(self, folder):
-        """The splits, and what goes with them, of the prepared set in `folder`."""
+        """The splits {name: Split} of the prepared set in `folder`, and a dict about them."""
         try:
             form = tfds_compat.file_format(folder)
         except ValueError:
@@ -155,7 +159,7 @@ class Tfds:
                 problem = (
                     f"data.kind={self.kind}: must be auto, gray or rgb, because {self.feature} is an encoded image; "
                 )
-                raise InputError(problem + "data.binarize and data.standardize make others of it")
+                raise InputError(problem + "for other kinds use data.binarize or data.standardize")
         splits, kind = {}, None if self.kind == "auto" else self.kind
         for key, name, which in (("train", self.split, "split"), ("test", self.test_split, "test_split")):
             if name is None:
@@ -178,24 +182,24 @@ class Tfds:
         return dataset.splits, {"kind": dataset.kind, "label_names": dataset.label_names, "license": license}
 
     def _source(self, builder, name, which, decoders):
-        """The examples of a split, or of the part of it that slices as train[:10%] name."""
+        """The examples of a split, or of a part of it such as train[:10%]."""
         try:
             if builder.info.splits[name].num_examples > 0:
                 return builder.as_data_source(split=name, decoders=decoders)
             problem = "has no examples"
         except ValueError as error:  # tensorflow-datasets explains in the last line
             problem = str(error).splitlines()[-1].rstrip(".")
-        raise InputError(f"data.{which}={name}: {problem}; must be a split or a part of one, as train[:10%]")
+        raise InputError(f"data.{which}={name}: {problem}; must be a split or a part of one, such as train[:10%]")
 
     def _read(self, source, split, read):
-        """The values [N, ...] of the feature, each as `read` gives it, and the labels [N]; a part at a time."""
+        """The values [N, ...] of the feature, each as `read` returns it, and the labels [N]; a part at a time."""
         x, labels = None, []
         for start in range(0, len(source), PART):
             for record in source.__getitems__(range(start, min(start + PART, len(source)))):
                 value = read(record[self.feature])
                 if x is None:
                     subject = f"data.name={self.name}: {len(source):,} examples of {list(value.shape)}"
-                    check_memory(len(source) * value.nbytes, subject, "fewer, as data.split=train[:10%]")
+                    check_memory(len(source) * value.nbytes, subject, "fewer, such as data.split=train[:10%]")
                     x = np.empty((len(source), *value.shape), value.dtype)
                 if value.shape != x.shape[1:]:
                     sizes = " and ".join(" x ".join(map(str, shape[:2])) for shape in (x.shape[1:], value.shape))
@@ -204,17 +208,17 @@ class Tfds:
                 labels.append(0 if self.label is None else record[self.label])
         if len(labels) != len(source):
             count = f"{len(labels)} of {len(source)} examples"
-            raise InputError(f"data.name={self.name}: {split} has {count}; must be whole")
+            raise InputError(f"data.name={self.name}: {split} has {count}; must have all of them")
         return x, None if self.label is None else np.array(labels, np.int32)
 
 
 def root_of(folder):
-    """Where sets are prepared: the folder that is given, TFDS_DATA_DIR, or the one that tensorflow-datasets takes."""
+    """The folder of prepared sets: `folder`, TFDS_DATA_DIR, or the default of tensorflow-datasets."""
     return Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def prepared_folder(root, name):
-    """The newest prepared version of a set, None where there is none."""
+    """The folder of the newest prepared version of a set, None without one."""
     name, _, version = name.partition(":")
     folders = [
         folder
@@ -225,7 +229,7 @@ def prepared_folder(root, name):
 
 
 def check_features(folder):
-    """Raises InputError where the features of a prepared set name a class that is not tensorflow-datasets' own."""
+    """Raises InputError if the features of a prepared set name a class from outside tensorflow-datasets."""
     path = folder / "features.json"
     try:
         classes = tfds_compat.feature_classes(folder)
@@ -233,7 +237,7 @@ def check_features(folder):
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); must be prepared again") from None
     for name in classes:
         if not re.fullmatch(re.escape(CLASSES) + r"\w+\.\w+", name):
-            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, the others' code is not run")
+            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, other code is not run")
 
 
 def _library():

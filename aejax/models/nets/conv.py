@@ -22,7 +22,7 @@ class ConvEncoder(nn.Module):
         maps = x_BxP.reshape(-1, *self.shape)
         for width in self.net.widths:
             after = Convolution(self.net, width, self.net.kernel)(maps)
-            if self.net.residual:  # past it, a linear map of each stride x stride pixels
+            if self.net.residual:  # the shortcut is a linear map of each stride x stride pixels
                 after += Convolution(self.net, width, self.net.stride)(maps)
             maps = self.net.activated(after, training)
         return maps.reshape(maps.shape[0], -1)
@@ -128,7 +128,7 @@ def taps_of(kernel, stride):
 
 
 def padding_before(side, kernel, stride):
-    """The pixels that "SAME" padding adds before a side of so many."""
+    """The pixels that "SAME" padding adds before a side of `side` pixels."""
     return max(0, (-(-side // stride) - 1) * stride + kernel - side) // 2
 
 
@@ -142,7 +142,7 @@ class Conv(Net):
     """Strided convolutions with these numbers of channels from the data toward the code, mirrored in the decoder.
 
     Each layer divides height and width by the stride, rounding up, so that any size will do. A kernel smaller than the
-    stride passes over pixels, and what the decoder draws there is a bias.
+    stride skips pixels, which the decoder fills with a bias.
     """
 
     widths: tuple[int, ...] = static_ints(1, 2**16)
@@ -154,10 +154,10 @@ class Conv(Net):
         if len(form.shape) != 3:
             raise InputError(
                 f"net=conv: needs images, and data={form.name} has vectors of {form.pixels} values; "
-                "must be another net, such as mlp"
+                "choose another net, such as mlp"
             )
         if not self.widths:
-            raise InputError("net.widths=[]: must name at least one layer of convolutions, or net=linear")
+            raise InputError("net.widths=[]: must name at least one layer of convolutions; without any, use net=linear")
         for layers, (height, width, _) in enumerate(self.shapes(form.shape)[:-1]):
             if self.stride > 1 and height == width == 1:
                 raise InputError(

@@ -49,7 +49,7 @@ def _layer(net, active_BxH, h_BxH, width):
 class Mlp(Net):
     """Fully connected layers of these widths from the data toward the code, mirrored in the decoder.
 
-    Without widths it is the linear net: the code is a linear map of the data, and back. With `tied` the decoder's
+    Without widths it is the linear net: linear maps from data to code and back. With `tied` the decoder's
     weights are the encoder's, transposed, those next to the code included; its biases are its own.
     """
 
