@@ -120,7 +120,7 @@ class Dataset:
         return split if x is split.x else dataclasses.replace(split, x=x)
 
     def _warn_of_fractions(self) -> None:
-        """Adds a warning where images that may be meant as pixels were taken as real numbers."""
+        """Adds a warning if images that may be meant as pixels were taken as real numbers."""
         x = self.train.x
         pixels = {1: "gray", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
         if self.kind == "real" and pixels and all((part >= 0).all() and (part <= 1).all() for part in in_parts(x)):

@@ -37,7 +37,7 @@ class Part:
 
     @property
     def x(self) -> np.ndarray:
-        """The examples as stored, without a copy where they are all there are."""
+        """The examples as stored, without a copy if they are the whole split."""
         return self.whole.x if len(self.rows) == len(self.whole.x) else self.whole.x[self.rows]
 
     def of(self, labels: Sequence[int]) -> Self:
@@ -69,7 +69,7 @@ class Splits:
     standardize: bool = static_bool()
 
     def __call__(self, dataset: Dataset) -> Dataset:
-        """The Dataset with the splits that a job is to use; raises InputError where they cannot be made."""
+        """The Dataset with the splits that a job is to use; raises InputError if they cannot be made."""
         if self.standardize and self.binarize != "none":
             raise InputError(f"data.standardize=true: must be false, because data.binarize={self.binarize}")
         if self.binarize != "none" and dataset.kind != "gray":
@@ -98,9 +98,7 @@ class Splits:
                     raise InputError(f"data.{key}={share}: leaves fewer than two training examples")
         whole = parts["train"]
         if self.limit is not None and self.limit < len(whole.rows):
-            parts["train"], _ = whole.cut(
-                self.limit, self.split_seed
-            )  # a test or validation split of the same examples stays whole
+            parts["train"], _ = whole.cut(self.limit, self.split_seed)  # others of the same examples stay whole
         parts["test"] = self._limited_test(dataset, parts)
         for name, part in parts.items():
             if not len(part.rows):
@@ -144,7 +142,7 @@ class Splits:
         return test.cut(self.test_limit, self.split_seed)[0]
 
     def _labels(self, dataset: Dataset, key: str) -> list[int] | None:
-        """The numbers of the labels that the setting `key` lists, None where it lists none."""
+        """The numbers of the labels that the setting `key` lists, None if it is null."""
         entries = getattr(self, key)
         if entries is None:
             return None
@@ -169,7 +167,7 @@ class Splits:
         return numbers
 
     def _taken(self, key: str, share: float, examples: int) -> int:
-        """How many of so many training examples are taken out."""
+        """How many of so many training `examples` the setting takes out; raises InputError if too many or none."""
         if share >= 1 and share != int(share):
             raise InputError(f"data.{key}={share}: must be a share below 1 or a whole number of examples")
         taken = int(share) if share >= 1 else round(share * examples)
@@ -220,7 +218,7 @@ def hashed(rows_N: np.ndarray, seed: int) -> np.ndarray:
 
 
 def lowest(rows_N: np.ndarray, split: Split, taken: int, seed: int) -> np.ndarray:
-    """The `taken` rows with the smallest hashes, in rising order; the same share of each class where there are labels.
+    """The `taken` rows with the smallest hashes, in ascending order; with labels the same share of each class.
 
     What the shares leave over goes to the classes with the largest remainders. Groups are hashed instead of rows, and
     taken whole, so that it may be some rows more.
@@ -282,7 +280,7 @@ def duplicates(parts: dict[str, Part]) -> list[str]:
 
 
 def prints_of(x: np.ndarray) -> np.ndarray:
-    """A number for each example, uint64, equal where examples are equal and rarely elsewhere."""
+    """A number for each example, uint64, equal for equal examples and rarely for others."""
     width = x[0].nbytes
     factors = hashed(np.arange(-(-width // 8)), 0) | np.uint64(1)
     prints = []

@@ -23,7 +23,7 @@ SCORES = {"error": "squared error", "elbo": "-ELBO, nats", "code": "distance to 
 
 
 def robustness(metrics, title):
-    """The error of what a run restores over the level of each test noise, beside its alternatives."""
+    """A run's restoration error over the level of each test noise, beside its alternatives."""
     cells = [name.split("/") for name in metrics if name.startswith("robust/")]
     kinds = list(dict.fromkeys(kind for _, kind, _, _ in cells))
     rows = math.ceil(len(kinds) / COLUMNS)
@@ -96,7 +96,7 @@ def mistaken(job, scores, unit):
 
 
 def _mistaken_shares(metrics, kind):
-    """The shares of anomalies that are missed and of normal examples that are false alarms, nan where unknown."""
+    """The shares of anomalies that are missed and of normal examples that are false alarms, nan if unknown."""
     prefix = "" if kind == "error" else f"{kind}_"
     detected, alarms = (metrics.get(f"anomaly/{prefix}{name}") for name in ("tpr", "fpr"))
     return math.nan if detected is None else 1 - detected, math.nan if alarms is None else alarms

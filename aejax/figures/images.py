@@ -23,7 +23,7 @@ def as_images(form, pixels_NxP):
 
 
 def ink(form, image):
-    """An image as RGBA on a transparent background: black ink where binary, else what is not black."""
+    """An image as RGBA on a transparent background: black ink if binary, else all that is not black."""
     if form.kind == "binary":
         return np.concatenate([np.zeros((*image.shape[:2], 3)), image], axis=2)
     opaque = np.minimum(1.6 * image.max(axis=2, keepdims=True), 1)

@@ -129,7 +129,7 @@ def novelty(
 
 @functools.partial(jax.jit, static_argnames="binary")
 def glyphs(train_NxP: jax.Array, drawn_SxP: jax.Array, binary: bool = False) -> dict[str, jax.Array]:
-    """What drawn examples are where the training set is a handful of glyphs, shares of them, {name: scalar}.
+    """Shares of drawn examples that copy or extend a training set of a few glyphs, {name: scalar}.
 
     `copies`: nearer to a training glyph than half of the smallest distance between two of them, so that it is that
     glyph and no other. `valid_new`: no copy, but in the ball that reaches from some training glyph to its third

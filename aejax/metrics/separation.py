@@ -96,7 +96,7 @@ def fisher_ratio(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames="classes")
 def confusion(predicted_N: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
-    """How many examples of class i are taken for class j, [C, C]."""
+    """The number of examples of class i that are predicted as class j, [C, C]."""
     one_hot = functools.partial(jax.nn.one_hot, num_classes=classes)
     return one_hot(y_N).T @ one_hot(predicted_N)
 

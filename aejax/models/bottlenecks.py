@@ -83,9 +83,9 @@ class FromCode(nn.Module):
 
 @struct.dataclass
 class Code:
-    """What a bottleneck makes of an example: z_BxZ goes on to the decoder, mean_BxZ is what evaluation uses.
+    """The output of a bottleneck: z_BxZ goes to the decoder, evaluation uses mean_BxZ.
 
-    mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None where the
+    mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None if the
     bottleneck has no prior. `statistics` go to the next step of a training. log_ratio_BxZ is
     log p(z) - log q(z | x) of each unit of a posterior sample z, None without a sample.
     """
@@ -102,12 +102,10 @@ class Code:
 class Bottleneck:
     """The base of all kinds: `bottleneck(heads, mask_Z, key, statistics)` gives the Code of `heads` {name: BxZ}.
 
-    Without a key z is the posterior mean. `statistics` {name: Z} is given in a training step and nowhere else.
+    Without a key z is the posterior mean. `statistics` {name: Z} are passed in a training step only.
     """
 
-    heads: ClassVar[tuple[str, ...]] = (
-        "mean",
-    )  # the linear layers that the code is made from; evaluation needs a mean
+    heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation needs a mean
     has_prior: ClassVar[bool] = False
     sampling = False  # no ClassVar, because a kind may have it as a field
 

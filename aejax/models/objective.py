@@ -158,7 +158,7 @@ DIRECTIONS = 8  # of the Jacobian that are computed at a time
 
 
 def _ramp(progress: jax.Array, share: Leaf) -> jax.Array:
-    """Rises from 0 to 1 while `progress` does from 0 to `share`; 1 throughout where the share is 0."""
+    """Rises from 0 to 1 while `progress` rises from 0 to `share`; 1 throughout if the share is 0."""
     return jnp.where(share > 0, jnp.minimum(1.0, progress / jnp.where(share > 0, share, 1.0)), 1.0)
 
 

@@ -41,7 +41,7 @@ def layout_of(jobs):
 
 
 def most_lanes(jobs):
-    """How many of these jobs of equal structure a program takes: `lanes.max`, or what half of the memory holds.
+    """How many of these jobs of equal structure a program takes: `lanes.max`, or as many as half of the memory holds.
 
     Every value that a step computes is counted, though a compiled program keeps few of them at a time.
     """

@@ -40,7 +40,7 @@ class Layerwise:
     share: float = static_float(above=0, high=0.99)
 
     def check(self, experiment):
-        """Raises InputError where the layers cannot learn one by one."""
+        """Raises InputError if the layers cannot learn one by one."""
         net, kind = experiment.net, type(self).__name__.lower()
         if not isinstance(net, Mlp):
             name = type(net).__name__.lower()

@@ -145,7 +145,7 @@ def step(experiment, state, data, at, stored_BxP=None):
 
 
 def _descend(experiment, state, loss, steps, trained=None):
-    """The State after one step of a descent of so many `steps`; the loss and its terms before it.
+    """The State after one step of a descent of `steps` steps; the loss and its terms before it.
 
     `loss(params)` gives it with (its terms, running statistics); `trained` is a tree of what is updated, None for all.
     """

@@ -33,7 +33,7 @@ class ArrayFiles:
 
 
 def _splits(key, path, key_labels, labels):
-    """The splits {name: (x, y)} that a file holds; raises InputError where they cannot be examples and labels."""
+    """The splits {name: (x, y)} that a file holds; raises InputError if they cannot be examples and labels."""
     setting, arrays = f"{key}={path}", _arrays(key, path)
     splits = {}
     for split in ("train", "valid", "test"):

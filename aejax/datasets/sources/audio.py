@@ -59,7 +59,7 @@ class Audio:
         return {"train": Split(x, labels)}, {"groups": groups.tolist(), "warnings": warnings}
 
     def _windows(self, librosa, soundfile, path):
-        """The windows of a file, uint8 [N, bands, frames, 1]; what does not fill one at the end is left out."""
+        """The windows of a file, uint8 [N, bands, frames, 1]; an incomplete one at the end is left out."""
         try:
             header = soundfile.info(path)
             check_memory(4 * header.frames * header.channels, f"{path}: as float32", "shorter")

@@ -68,7 +68,7 @@ class Table:
         return Split(x_NxP, np.array(labels.to_pylist()))
 
     def _numbers(self, setting, name, column):
-        """A column as float32, nan where a value is missing and may be."""
+        """A column as float32, nan for a missing value; raises InputError for what is not a finite number."""
         if not (
             pa.types.is_integer(column.type)
             or pa.types.is_floating(column.type)
@@ -100,7 +100,7 @@ class Table:
         return values_N
 
     def _filler(self, train_NxP):
-        """A function of examples that fills what is missing, by zero or the mean of the training examples."""
+        """A function of examples that fills missing values with zero or the mean of the training examples."""
         present_NxP = ~np.isnan(train_NxP)
         sum_P = np.where(present_NxP, train_NxP, 0).sum(axis=0, dtype=np.float64)
         fill_P = sum_P / np.maximum(present_NxP.sum(axis=0), 1) if self.missing == "mean" else np.zeros_like(sum_P)
