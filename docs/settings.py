@@ -14,7 +14,7 @@ import yaml
 
 from aejax.config import hints, menu
 from aejax.datasets.splits import Splits
-from aejax.runs.job import Around
+from aejax.runs.job import JobSettings
 from aejax.training.experiment import BESIDE, Experiment
 
 PAGE = Path(__file__).parent / "reference" / "settings.md"
@@ -136,7 +136,7 @@ def field_of(name, entries):
     """The dataclass field that reads a setting: its own, or the one that refers to it as ${name}."""
     parent, _, last = name.rpartition(".")
     if not parent:
-        owners = (Experiment, Around)
+        owners = (Experiment, JobSettings)
     elif f"{parent}._target_" in entries:
         owners = (class_of(entries[f"{parent}._target_"].value),)
     else:

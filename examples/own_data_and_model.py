@@ -22,8 +22,8 @@ import matplotlib.pyplot as plt
 class Decorrelation(Term):
     """The squared covariances between code units, a scalar (Cogswell et al. 2016, eq. 2)."""
 
-    def __call__(self, seen):
-        z_BxZ = seen.outputs.code.z
+    def __call__(self, context):
+        z_BxZ = context.outputs.code.z
         centered_BxZ = z_BxZ - jnp.mean(z_BxZ, axis=0)[None, :]
         covariance_ZxZ = centered_BxZ.T @ centered_BxZ / z_BxZ.shape[0]
         return (jnp.sum(covariance_ZxZ**2) - jnp.sum(jnp.diagonal(covariance_ZxZ) ** 2)) / 2

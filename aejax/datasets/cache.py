@@ -1,4 +1,4 @@
-"""Decoded arrays, kept on disk and memory-mapped, so that a second start reads nothing twice."""
+"""Decoded arrays, kept on disk and memory-mapped, so that a second start decodes nothing again."""
 
 import contextlib
 import json
@@ -16,46 +16,46 @@ from aejax.datasets.dataset import Split
 from aejax.datasets.splits import prints_of
 
 UNREADABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, EOFError)  # or not whole
-STALE = 3600  # seconds after which a folder that was never finished is somebody's who was killed
+STALE = 3600  # seconds after which an unfinished folder is taken for that of a process that was killed
 
 
 def own_folder():
-    """Where what is decoded from a user's own files is kept."""
+    """The folder in which arrays decoded from a user's own files are kept."""
     return Path(platformdirs.user_cache_dir("aejax", appauthor=False)) / "data"
 
 
 def kept(places, make):
-    """The splits {name: Split} and what else `make()` tells of them, from the first of the folders that holds them.
+    """The splits {name: Split} and a dict `about` them, from the first of the folders `places` that holds them.
 
-    Otherwise they are made and kept in the first folder that takes them; where none does, a line says so among the
-    `warnings` of what is told.
+    Otherwise `make()` makes both, and they are kept in the first folder that can be written; if none can, a line among
+    `about["warnings"]` says so.
     """
     for place in places:
-        found = _read(place)
-        if found is not None:
-            return found
-    splits, told = make()
+        cached = _read(place)
+        if cached is not None:
+            return cached
+    splits, about = make()
     splits = {name: Split(split.x, split.y, split.contents, None, prints_of(split.x)) for name, split in splits.items()}
     errors = []
     for place in places:
         try:
-            _write(place, splits, told)
-            return _read(place) or (splits, told)
+            _write(place, splits, about)
+            return _read(place) or (splits, about)
         except OSError as error:
             errors.append(f"{place}: {error.strerror}")
-    warnings = [*told.get("warnings", []), f"the decoded arrays are not kept ({'; '.join(errors)})"]
-    return splits, told | {"warnings": warnings}
+    warnings = [*about.get("warnings", []), f"the decoded arrays are not kept ({'; '.join(errors)})"]
+    return splits, about | {"warnings": warnings}
 
 
 def _read(place):
     try:
-        told = json.loads((place / "about.json").read_text())
-        splits, labeled = {}, told.pop("labeled")
-        for name, digest in told.pop("digests").items():
+        about = json.loads((place / "about.json").read_text())
+        splits, labeled = {}, about.pop("labeled")
+        for name, digest in about.pop("digests").items():
             x, prints = (_mapped(place / f"{name}.{part}.npy") for part in ("x", "prints"))
             y = _mapped(place / f"{name}.y.npy") if name in labeled else None
             splits[name] = Split(x, None if y is None else np.array(y), digest, None, np.array(prints))
-        return splits, told
+        return splits, about
     except UNREADABLE:
         return None
 
@@ -64,13 +64,13 @@ def _mapped(path):
     return np.load(path, mmap_mode="r", allow_pickle=False)
 
 
-def _write(place, splits, told):
-    """Writes all of it under another name first; who comes second to the name finds the same there."""
+def _write(place, splits, about):
+    """Writes everything under another name, then renames it; a process that comes second finds the same content."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    for left in place.parent.glob(".part.*"):
+    for leftover in place.parent.glob(".part.*"):
         with contextlib.suppress(OSError):
-            if time.time() - left.stat().st_mtime > STALE:
-                shutil.rmtree(left)
+            if time.time() - leftover.stat().st_mtime > STALE:
+                shutil.rmtree(leftover)
     part = Path(tempfile.mkdtemp(prefix=".part.", dir=place.parent))
     try:
         digests = {}
@@ -80,10 +80,10 @@ def _write(place, splits, told):
                 if array is not None:
                     _synced(part / f"{name}.{letter}.npy", lambda file, array=array: np.save(file, array))
         labeled = [name for name, split in splits.items() if split.y is not None]
-        text = json.dumps(told | {"digests": digests, "labeled": labeled}).encode()
+        text = json.dumps(about | {"digests": digests, "labeled": labeled}).encode()
         _synced(part / "about.json", lambda file: file.write(text))
         part.chmod(0o755)
-        if place.exists() and _read(place) is None:  # else another process has been quicker, and others read it
+        if place.exists() and _read(place) is None:  # else another process was quicker, and its files may be in use
             shutil.rmtree(place, ignore_errors=True)
         with contextlib.suppress(FileExistsError, OSError):
             os.rename(part, place)
@@ -100,9 +100,9 @@ def _synced(path, write):
 
 @contextlib.contextmanager
 def alone(folder):
-    """Holds `folder` so that one process prepares and the others wait; the hold dies with its owner.
+    """Locks `folder` so that one process prepares while the others wait; the lock ends with its process.
 
-    Where the folder takes no file there is nothing to hold. Raises InputError where the lock file is a link.
+    A folder that cannot be written is not locked. Raises InputError if the lock file is a link.
     """
     try:
         hold = acquired(folder / ".aejax.lock")

@@ -1,4 +1,4 @@
-"""A Dataset: arrays, and what the record must say about them."""
+"""A Dataset: arrays, and what a run's record says about them."""
 
 import dataclasses
 import functools
@@ -18,9 +18,9 @@ from aejax.datasets.storage import KINDS, in_parts, kind_of, stored
 class Split:
     """Examples `x` [N, *shape] (uint8, or float32 for real data) and labels `y` [N] int32 or None.
 
-    `digest` stands for the contents in the fingerprint, where they are known to be those of a file that was digested
+    `digest` stands for the contents in the fingerprint, if they come from a file that was digested
     before, and `prints` [N] are numbers that are equal where examples are (`splits.prints_of`); None computes them.
-    Examples of one number in `groups` [N] never come into two splits. `rows` [N] are the examples' places in the split
+    Examples with the same number in `groups` [N] stay in one split. `rows` [N] are the examples' places in the split
     of the source that they come from, None where they are all of it in its order, and `names` [N] their files' names.
     """
 
@@ -39,7 +39,7 @@ class Split:
 
     @functools.cached_property
     def contents(self) -> str:
-        """The digest of what is in it."""
+        """The SHA-256 of the arrays, or the `digest` that stands for it."""
         if self.digest is not None:
             return self.digest
         digest = hashlib.sha256()
@@ -55,9 +55,9 @@ class Dataset:
     """Up to three splits of one kind and shape, each a Split, or the arrays x or (x, y) of one.
 
     Test and validation examples that are not given are taken out of the training examples later (`Splits`). `kind` is
-    binary (stored as 0 and 1), gray or rgb (0 to 255), or real (float32); None tells it by the arrays. `label_names`
+    binary (stored as 0 and 1), gray or rgb (0 to 255), or real (float32); None infers it from the arrays. `label_names`
     [classes] go with the labels; without names labels may be any values, and their names are these. `note` is what a
-    reader of the numbers must know, `license` where the data come from, `warnings` what the user should be told.
+    reader of the numbers must know, `license` the origin of the data, `warnings` are lines for the user.
     `preprocess` of the training examples, once the splits are made, gives a function that all examples then go through;
     until then real values may be missing (nan). `standardized` says that the values have gone through
     `standardization`. `budget` is how many bytes of it a device is to hold.
@@ -80,47 +80,47 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.train is None:
-            self._refuse("no training examples", "Dataset(train=…)")
+            self._refuse("no training examples", "give Dataset(train=…)")
         if self.kind not in (*KINDS, None):
-            self._refuse(f"kind {self.kind!r}", f"one of {', '.join(KINDS)}")
-        made = {}  # so that splits which are the same array stay so
-        for name, given in self.splits.items():
-            if id(given) not in made:
-                made[id(given)] = self._split(name, given)
-            object.__setattr__(self, name, made[id(given)])
+            self._refuse(f"kind {self.kind!r}", f"must be one of {', '.join(KINDS)}")
+        converted = {}  # so that splits which are the same array stay so
+        for name, split in self.splits.items():
+            if id(split) not in converted:
+                converted[id(split)] = self._split(name, split)
+            object.__setattr__(self, name, converted[id(split)])
         if self.kind is None:
             object.__setattr__(self, "kind", kind_of(self.train.x))
-            self._tell_of_fractions()
+            self._warn_of_fractions()
         self._name_labels()
         for name, split in self.splits.items():
             self._check(name, split)
         if len(self.train.x) < 2:
-            self._refuse("one example only", "two and more")
+            self._refuse("one example only", "must be at least two")
         if all((part == self.train.x[:1]).all() for part in in_parts(self.train.x)):
-            self._refuse("training examples that are all the same", "of more than one value")
+            self._refuse("training examples that are all the same", "must hold more than one value")
 
     @property
     def splits(self) -> dict[str, Any]:
-        """The splits that there are, by name."""
+        """The splits that are not None, by name."""
         named = {name: getattr(self, name) for name in ("train", "valid", "test")}
         return {name: split for name, split in named.items() if split is not None}
 
-    def _refuse(self, what: str, allowed: str) -> NoReturn:
-        raise InputError(f"data {self.name}: {what}; must be {allowed}")
+    def _refuse(self, problem: str, remedy: str) -> NoReturn:
+        raise InputError(f"data {self.name}: {problem}; {remedy}")
 
-    def _split(self, name: str, given: Any) -> Split:
-        if not isinstance(given, Split):
-            x, y = given if isinstance(given, tuple) else (given, None)
-            given = Split(x, y)
-        if not isinstance(given.x, np.ndarray):
-            self._refuse(f"{name} of {type(given.x).__name__}", "a numpy array")
-        x = stored(given.x, self.kind)
+    def _split(self, name: str, split: Any) -> Split:
+        if not isinstance(split, Split):
+            x, y = split if isinstance(split, tuple) else (split, None)
+            split = Split(x, y)
+        if not isinstance(split.x, np.ndarray):
+            self._refuse(f"{name} of {type(split.x).__name__}", "must be a numpy array")
+        x = stored(split.x, self.kind)
         if x is None:
-            self._refuse(f"{name} of {given.x.dtype}", f"numbers that fit the kind {self.kind or 'of data'}")
-        return given if x is given.x else dataclasses.replace(given, x=x)
+            self._refuse(f"{name} of {split.x.dtype}", f"must be numbers that fit the kind {self.kind or 'of data'}")
+        return split if x is split.x else dataclasses.replace(split, x=x)
 
-    def _tell_of_fractions(self) -> None:
-        """Adds a warning where images that may be meant as pixels were taken as real numbers."""
+    def _warn_of_fractions(self) -> None:
+        """Adds a warning if images that may be meant as pixels were taken as real numbers."""
         x = self.train.x
         pixels = {1: "gray", 3: "rgb"}.get(x.shape[3]) if x.ndim == 4 else None
         if self.kind == "real" and pixels and all((part >= 0).all() and (part <= 1).all() for part in in_parts(x)):
@@ -134,39 +134,41 @@ class Dataset:
             return
         values = np.unique(np.concatenate(labels))
         object.__setattr__(self, "label_names", tuple(str(value) for value in values.tolist()))
-        made = {}
+        relabeled = {}
         for name, split in self.splits.items():
-            if id(split) not in made:
-                made[id(split)] = dataclasses.replace(split, y=np.searchsorted(values, split.y).astype(np.int32))
-            object.__setattr__(self, name, made[id(split)])
+            if id(split) not in relabeled:
+                relabeled[id(split)] = dataclasses.replace(split, y=np.searchsorted(values, split.y).astype(np.int32))
+            object.__setattr__(self, name, relabeled[id(split)])
 
     def _check(self, name: str, split: Split) -> None:
         x, y = split.x, split.y
         dtype = np.float32 if self.kind == "real" else np.uint8
         if x.dtype != dtype:
-            self._refuse(f"{name} of {x.dtype}", f"a numpy array of {np.dtype(dtype)}")
+            self._refuse(f"{name} of {x.dtype}", f"must be a numpy array of {np.dtype(dtype)}")
         if x.ndim not in (2, 4) or 0 in x.shape or x.shape[1:] != self.train.x.shape[1:]:
             self._refuse(
                 f"{name} of shape {list(x.shape)}, training examples of shape {list(self.train.x.shape)}",
-                "[N, features] or [N, height, width, channels], the same in all splits",
+                "must be [N, features] or [N, height, width, channels], the same in all splits",
             )
         if x.ndim == 4 and x.shape[3] != (3 if self.kind == "rgb" else 1) and self.kind != "real":
             self._refuse(
-                f"{name} with {x.shape[3]} channels", f"{3 if self.kind == 'rgb' else 1} where it is {self.kind}"
+                f"{name} with {x.shape[3]} channels", f"must be {3 if self.kind == 'rgb' else 1} for kind {self.kind}"
             )
         if self.kind == "real" and self.preprocess is None and not all(np.isfinite(part).all() for part in in_parts(x)):
-            self._refuse(f"{name} with nan or inf", "finite")
+            self._refuse(f"{name} with nan or inf", "must be finite")
         if self.kind == "binary" and not self.dynamic and x.max() > 1:
-            self._refuse(f"{name} with values up to {x.max()}", "0 and 1 where the kind is binary")
+            self._refuse(f"{name} with values up to {x.max()}", "must be 0 or 1 for kind binary")
         if (y is None) != (not self.label_names):
-            self._refuse("labels without label_names, or the other way round", "both or neither, in every split")
+            self._refuse(
+                "labels without label_names, or label_names without labels", "give both or neither, in every split"
+            )
         if y is not None and (
             not isinstance(y, np.ndarray) or y.dtype != np.int32 or y.shape != x.shape[:1] or y.min() < 0
             or y.max() >= len(self.label_names)
         ):  # fmt: skip
             shape = list(np.shape(y))
             self._refuse(
-                f"labels of {name} of shape {shape}", f"int32 [{len(x)}] from 0 to {len(self.label_names) - 1}"
+                f"labels of {name} of shape {shape}", f"must be int32 [{len(x)}] from 0 to {len(self.label_names) - 1}"
             )
 
     @functools.cached_property
@@ -174,21 +176,21 @@ class Dataset:
         """The Form of this data set."""
         shape, examples, valid = self.train.x.shape[1:], len(self.train.x), len(self.valid.x) if self.valid else 0
         classes = len(self.label_names)
-        assert self.kind is not None, "__post_init__ tells it"
+        assert self.kind is not None, "__post_init__ sets it"
         sizes, ways = (examples, valid, classes), (self.dynamic, self.normal, self._kept is not None)
         return Form(self.name, self.kind, shape, *sizes, self.fingerprint, *ways)
 
     @functools.cached_property
     def _kept(self) -> np.ndarray | None:
-        """The training examples, evenly spread, that evaluation looks at where the device cannot hold all of them."""
+        """Evenly spread rows of training examples, which evaluation uses if the device cannot hold all; else None."""
         sizes = {id(split.x): split.x.nbytes for split in self.splits.values()}
         if sum(sizes.values()) <= self.budget:
             return None
         left = self.budget - sum(size for key, size in sizes.items() if key != id(self.train.x))
         kept = left // 2 // self.train.x[0].nbytes
         if kept < 2:
-            told = f"data.device_bytes={self.budget}: leaves no room for training examples beside the others"
-            raise InputError(f"{told}; must be more, or data.validation and data.test less")
+            problem = f"data.device_bytes={self.budget}: leaves no room for training examples beside the other splits"
+            raise InputError(f"{problem}; raise it, or lower data.validation and data.test")
         return np.linspace(0, len(self.train.x) - 1, min(kept, len(self.train.x))).astype(int)
 
     @functools.cached_property
@@ -202,27 +204,27 @@ class Dataset:
     @functools.cached_property
     def test_fingerprint(self) -> str:
         """16 hex digits that change when any test example or label does, whatever a model is trained on."""
-        told = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
-        return hashlib.sha256(told.encode()).hexdigest()[:16]
+        text = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def described(self) -> dict[str, Any]:
-        """What the record says of the data."""
+        """The entry `data` of a run's record."""
         form = self.form
         sizes = {"train": form.examples, "valid": form.valid, "test": len(self.test.x)}
-        told: dict[str, Any] = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
-        told |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
-        told |= {"note": self.note, "license": self.license}
-        told |= {"standardized": True} if self.standardized else {}
+        summary: dict[str, Any] = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
+        summary |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
+        summary |= {"note": self.note, "license": self.license}
+        summary |= {"standardized": True} if self.standardized else {}
         if self._kept is not None:
-            told |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
-        told |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
-        return told | ({"warnings": list(self.warnings)} if self.warnings else {})
+            summary |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
+        summary |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
+        return summary | ({"warnings": list(self.warnings)} if self.warnings else {})
 
     def arrays(self, mean: bool = False) -> Arrays:
-        """The data on the device, as Arrays; a split that is another split's array is there once.
+        """The data on the device, as Arrays; an array that several splits share is placed once.
 
-        Of streamed training examples those are there that evaluation looks at, and their `mean` if that is wanted.
+        Of streamed training examples it holds those that evaluation uses, and with `mean` the mean of all.
         """
         placed = {}
 
@@ -237,8 +239,8 @@ class Dataset:
         train, y = self.train.x, self.train.y
         if self._kept is not None:
             train, y = train[self._kept], None if y is None else y[self._kept]
-        x = [place(each, flatten=True) for each in (train, valid, self.test.x)]
-        y = [place(each) for each in (y, self.test.y, None if self.valid is None else self.valid.y)]
+        x = [place(examples, flatten=True) for examples in (train, valid, self.test.x)]
+        y = [place(labels) for labels in (y, self.test.y, None if self.valid is None else self.valid.y)]
         whole = [place(self._mean())] if mean and self._kept is not None else []
         return Arrays(*[*x, *y, *whole])
 

@@ -1,4 +1,4 @@
-"""Folders of a user's files: what is there, with class folders as labels."""
+"""Folders of a user's files, with class folders as labels."""
 
 import dataclasses
 import hashlib
@@ -23,22 +23,22 @@ class Folder:
 
     @classmethod
     def read(cls, path, endings, key="data.path"):
-        """What there is; raises InputError where there is nothing, or labels for some of the files only."""
+        """The Folder at `path`; raises InputError if it holds no such file, or class folders for some files only."""
         path, kinds = Path(path).expanduser(), ", ".join(endings)
         if not path.is_dir():
             raise InputError(f"{key}={path}: is not a folder; must be one with files of {kinds}")
-        files = sorted(each for each in path.rglob("*") if each.suffix.lower() in endings and each.is_file())
+        files = sorted(file for file in path.rglob("*") if file.suffix.lower() in endings and file.is_file())
         if not files:
             raise InputError(
-                f"{key}={path}: holds no file of {kinds}; must hold some, labeled ones in a folder a class"
+                f"{key}={path}: holds no file of {kinds}; must hold some, in one folder per class if they are labeled"
             )
-        classes = [each.relative_to(path).parts[0] if each.parent != path else None for each in files]
+        classes = [file.relative_to(path).parts[0] if file.parent != path else None for file in files]
         names = sorted({name for name in classes if name is not None})
         if not names:
             return cls(path, tuple(files), None, ())
         if None in classes:
             raise InputError(
-                f"{key}={path}: {files[classes.index(None)].name} is in no class folder; must be all or none"
+                f"{key}={path}: {files[classes.index(None)].name} is in no class folder; all must be, or none"
             )
         numbers = {name: label for label, name in enumerate(names)}
         return cls(path, tuple(files), np.array([numbers[name] for name in classes], np.int32), tuple(names))
@@ -48,18 +48,18 @@ class Folder:
         return np.array([self.files[place].relative_to(self.path).as_posix() for place in places])
 
     def key(self, *settings):
-        """16 hex digits of the state of all files and of what is asked of them."""
+        """16 hex digits that change when a file or one of these `settings` changes."""
         digest = hashlib.sha256(repr((str(self.path.absolute()), settings)).encode())
-        for each in self.files:
-            state = each.stat()
-            digest.update(repr((str(each), state.st_size, state.st_mtime_ns)).encode())
+        for file in self.files:
+            state = file.stat()
+            digest.update(repr((str(file), state.st_size, state.st_mtime_ns)).encode())
         return digest.hexdigest()[:16]
 
 
 def read_all(files, read):
-    """What `read` gives for each file, on as many threads as there are cores, and the files that it cannot read.
+    """What `read` returns for each file, None for one that it cannot read, and a list of those; on a thread per core.
 
-    Raises InputError where `read` does: of a file that is whole, and yet cannot be used.
+    Passes on the InputError of `read`, for a file that is intact but cannot be used.
     """
 
     def attempt(path):
@@ -71,15 +71,15 @@ def read_all(files, read):
             return None
 
     with ThreadPoolExecutor() as pool:
-        made = list(pool.map(attempt, files))
-    return made, [path for path, each in zip(files, made, strict=True) if each is None]
+        results = list(pool.map(attempt, files))
+    return results, [path for path, result in zip(files, results, strict=True) if result is None]
 
 
-def refuse_broken(folder, broken, what, key="data.path"):
-    """Raises InputError with the names of some broken files and the number of all."""
+def refuse_broken(folder, broken, noun, key="data.path"):
+    """Raises InputError that names some of the broken files and counts all; `noun` is images or files."""
     named = ", ".join(str(path.relative_to(folder.path)) for path in broken[:SHOWN])
-    more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+    rest = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
     raise InputError(
-        f"{key}={folder.path}: {len(broken)} of {len(folder.files)} {what} cannot be read ({named}{more}); "
-        "must be whole, or left out with data.skip_broken=true"
+        f"{key}={folder.path}: {len(broken)} of {len(folder.files)} {noun} cannot be read ({named}{rest}); "
+        "repair them, or leave them out with data.skip_broken=true"
     )

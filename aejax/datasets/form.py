@@ -47,7 +47,7 @@ class Form:
         return x.astype(jnp.float32) * scale
 
     def drawn(self, key: jax.Array, x: Any) -> Any:
-        """Stored training examples as `scaled`, and where `dynamic` a Bernoulli draw of each pixel; any shape."""
+        """Stored training examples as `scaled`, or, if `dynamic`, a Bernoulli draw of each pixel; any shape."""
         scaled = self.scaled(x)
         return jax.random.bernoulli(key, scaled).astype(jnp.float32) if self.dynamic else scaled
 

@@ -25,10 +25,10 @@ KNOWN = IDX + CIFAR
 
 
 def gathered(builder_class, name, root, manual_dir, download):
-    """The original files {name: path}, each with the registered checksum: where the user has them, else downloaded.
+    """The original files {name: path}, each with the registered checksum, the user's or downloaded ones.
 
-    They are looked for in `manual_dir`/NAME and in `manual_dir`, and go to a folder of their set's own, because several
-    sets name their files alike. Raises InputError where one is missing, another one, or out of reach.
+    The user's are looked for in `manual_dir`/NAME and in `manual_dir`; downloads go to a folder per set, because
+    several sets name their files alike. Raises InputError if a file is missing, different, or out of reach.
     """
     infos = {Path(info.filename).name: (url, info) for url, info in tfds_compat.registered_files(builder_class).items()}
     if manual_dir is not None:
@@ -37,7 +37,7 @@ def gathered(builder_class, name, root, manual_dir, download):
         missing = [file for file in infos if not (folder / file).is_file()]
         if missing:
             raise InputError(
-                f"data.manual_dir={manual_dir}: {', '.join(missing)} of {name} not there; must hold its original files"
+                f"data.manual_dir={manual_dir}: {', '.join(missing)} of {name} missing; must hold its original files"
             )
         for file, (_, info) in infos.items():
             _checked(folder / file, info)
@@ -52,27 +52,27 @@ def gathered(builder_class, name, root, manual_dir, download):
 
 def _checked(path, info):
     with open(path, "rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if found != info.checksum:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != info.checksum:
         raise InputError(
             f"{path}: is not the file that tensorflow-datasets registers; its sha256 must be {info.checksum}"
         )
 
 
 def reach(url):
-    """Opens a url; raises InputError within TIMEOUT where nothing answers."""
+    """Opens a url; raises InputError if nothing answers within TIMEOUT seconds."""
     try:
         return urllib.request.urlopen(url, timeout=TIMEOUT)
     except (OSError, ValueError) as error:  # URLError is an OSError
         reason = getattr(error, "reason", error)
         raise InputError(
             f"data.download=true: {url} cannot be reached ({reason}); check the network, "
-            "or data.manual_dir with the files"
+            "or give data.manual_dir a folder with the files"
         ) from None
 
 
 def _download(url, path, info):
-    """A file with the registered checksum at `path`; where that fails, nothing is left of it."""
+    """Downloads a file with the registered checksum to `path`; leaves nothing behind if that fails."""
     missing = [folder for folder in path.parents if not folder.exists()]
     part = path.with_name(f".{os.getpid()}.{path.name}")
     try:
@@ -98,7 +98,7 @@ def prepare(builder_class, name, root, files):
     with tfds_compat.unregistered():
 
         class Prepared(builder_class):
-            """The registered set, but for how its files are read."""
+            """The registered set, with its files read without TensorFlow."""
 
             def _split_generators(self, manager):
                 if name in IDX:
@@ -112,7 +112,7 @@ def prepare(builder_class, name, root, files):
 
     Prepared.name = name
     builder = Prepared(data_dir=str(root), file_format="array_record")
-    with contextlib.redirect_stdout(io.StringIO()):  # tensorflow-datasets tells its progress there
+    with contextlib.redirect_stdout(io.StringIO()):  # tensorflow-datasets prints its progress
         builder.download_and_prepare()
 
 

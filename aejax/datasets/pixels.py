@@ -17,8 +17,8 @@ MOST_PIXELS = 2 * 89_478_485  # of an encoded image; beyond, Pillow takes it for
 
 
 @contextlib.contextmanager
-def opened(source, told):
-    """The Pillow image of a path or a file; raises InputError, which begins with `told`, where it is too large.
+def opened(source, prefix):
+    """The Pillow image of a path or a file; raises InputError, which begins with `prefix`, if it is too large.
 
     Nothing is decoded yet.
     """
@@ -26,14 +26,14 @@ def opened(source, told):
         image = Image.open(source)
     except Image.DecompressionBombError as error:
         number = int(re.search(r"\d+", str(error))[0])
-        raise InputError(f"{told}: an image of {number:,} pixels; must be at most {MOST_PIXELS:,}") from None
+        raise InputError(f"{prefix}: an image of {number:,} pixels; must be at most {MOST_PIXELS:,}") from None
     with image:
         yield image
 
 
 @contextlib.contextmanager
 def large_allowed():
-    """Images of half as many pixels as are refused are no reason to warn."""
+    """Silences Pillow's warning of images with more than half of MOST_PIXELS."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         yield
@@ -54,7 +54,7 @@ def decoded(octets, kind):
 def pixels(image, kind):
     """A Pillow image as uint8 [H, W, 1] for the kind gray, [H, W, 3] for rgb; transparency lies on black."""
     mode = {"gray": "L", "rgb": "RGB"}[kind]
-    if image.mode == mode and not image.info.get("transparency"):  # most are so
+    if image.mode == mode and not image.info.get("transparency"):  # as most are
         return np.asarray(image).reshape(image.height, image.width, -1)
     if image.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
         image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))

@@ -37,7 +37,7 @@ class Part:
 
     @property
     def x(self) -> np.ndarray:
-        """The examples as stored, without a copy where they are all there are."""
+        """The examples as stored, without a copy if they are the whole split."""
         return self.whole.x if len(self.rows) == len(self.whole.x) else self.whole.x[self.rows]
 
     def of(self, labels: Sequence[int]) -> Self:
@@ -55,7 +55,7 @@ class Part:
 
 @struct.dataclass
 class Splits:
-    """The settings that all sources have in common; conf/config.yaml explains them."""
+    """The settings that all sources share; conf/config.yaml explains them."""
 
     validation: float = static_float(0)
     test: float = static_float(0)
@@ -69,7 +69,7 @@ class Splits:
     standardize: bool = static_bool()
 
     def __call__(self, dataset: Dataset) -> Dataset:
-        """The Dataset with the splits that a job is to use; raises InputError where they cannot be made."""
+        """The Dataset with the splits that a job is to use; raises InputError if they cannot be made."""
         if self.standardize and self.binarize != "none":
             raise InputError(f"data.standardize=true: must be false, because data.binarize={self.binarize}")
         if self.binarize != "none" and dataset.kind != "gray":
@@ -79,11 +79,11 @@ class Splits:
             raise InputError(
                 f"data.normal={list(self.normal or ())}: must be among data.classes={list(self.classes or ())}"
             )
-        made: dict[int, Part] = {}  # splits that are the same stay the same
+        part_by_split: dict[int, Part] = {}  # the same array stays one Part
         for stream, split in enumerate(dataset.splits.values()):
             rows = np.arange(len(split.x)) if labels is None else np.flatnonzero(np.isin(split.y, labels))
-            made.setdefault(id(split), Part(split, rows, stream))
-        parts = {name: made[id(split)] for name, split in dataset.splits.items()}
+            part_by_split.setdefault(id(split), Part(split, rows, stream))
+        parts = {name: part_by_split[id(split)] for name, split in dataset.splits.items()}
         if self.validation == 0:
             parts.pop("valid", None)
         elif normal is not None and "valid" in parts:
@@ -98,11 +98,11 @@ class Splits:
                     raise InputError(f"data.{key}={share}: leaves fewer than two training examples")
         whole = parts["train"]
         if self.limit is not None and self.limit < len(whole.rows):
-            parts["train"], _ = whole.cut(self.limit, self.split_seed)  # a test or validation on the same stays whole
+            parts["train"], _ = whole.cut(self.limit, self.split_seed)  # others of the same examples stay whole
         parts["test"] = self._limited_test(dataset, parts)
         for name, part in parts.items():
             if not len(part.rows):
-                raise InputError(f"data.classes={list(self.classes or ())}: leave no {name} examples")
+                raise InputError(f"data.classes={list(self.classes or ())}: leaves no {name} examples")
         copied = [part for part in set(parts.values()) if len(part.rows) < len(part.whole.x)]
         needed = sum(len(part.rows) * part.whole.x[0].nbytes for part in copied)
         check_memory(needed, f"data {dataset.name}: {sum(len(part.rows) for part in copied):,} examples", "fewer, by "
@@ -142,16 +142,16 @@ class Splits:
         return test.cut(self.test_limit, self.split_seed)[0]
 
     def _labels(self, dataset: Dataset, key: str) -> list[int] | None:
-        """The numbers of the labels that the setting `key` lists, None where it lists none."""
-        given = getattr(self, key)
-        if given is None:
+        """The numbers of the labels that the setting `key` lists, None if it is null."""
+        entries = getattr(self, key)
+        if entries is None:
             return None
         numbers = {name: label for label, name in enumerate(dataset.label_names)}
         labels = []
-        for entry in given:
+        for entry in entries:
             label = entry if isinstance(entry, int) else numbers.get(entry, -1)
             if not 0 <= label < len(numbers):
-                raise InputError(f"data.{key}={list(given)}: no label {entry}; {near(entry, numbers)}")
+                raise InputError(f"data.{key}={list(entries)}: no label {entry}; {near(entry, numbers)}")
             labels.append(label)
         return labels
 
@@ -167,7 +167,7 @@ class Splits:
         return numbers
 
     def _taken(self, key: str, share: float, examples: int) -> int:
-        """How many of so many training examples are taken out."""
+        """How many of so many training `examples` the setting takes out; raises InputError if too many or none."""
         if share >= 1 and share != int(share):
             raise InputError(f"data.{key}={share}: must be a share below 1 or a whole number of examples")
         taken = int(share) if share >= 1 else round(share * examples)
@@ -190,7 +190,7 @@ class Splits:
             y = y[part.rows]
             y = y if labels is None else (y[:, None] == np.array(labels)).argmax(axis=1).astype(np.int32)
         digest = None
-        if whole.digest is not None:  # what has been made of it tells as much as what came out
+        if whole.digest is not None:  # the recipe identifies the result as well as its bytes would
             recipe = repr((whole.digest, self.binarize, training, labels, part.stream)).encode()
             digest = hashlib.sha256(recipe + part.rows.tobytes()).hexdigest()
         names = None if whole.names is None else whole.names[part.rows]
@@ -198,7 +198,7 @@ class Splits:
 
 
 def _applied(preprocess: Callable, splits: dict[int, Split], parts: dict[str, Part]) -> dict[int, Split]:
-    """The splits, by what is the same one, after what `preprocess` makes of the training examples."""
+    """The splits {id of Part: Split} after the function that `preprocess` makes from the training examples."""
     apply = preprocess(splits[id(parts["train"])].x)
     fitted = {"digest": None, "groups": None, "prints": None}  # of what the examples were before
     return {key: dataclasses.replace(split, x=apply(split.x), **fitted) for key, split in splits.items()}
@@ -218,7 +218,7 @@ def hashed(rows_N: np.ndarray, seed: int) -> np.ndarray:
 
 
 def lowest(rows_N: np.ndarray, split: Split, taken: int, seed: int) -> np.ndarray:
-    """The `taken` rows with the smallest hashes, in rising order; the same share of each class where there are labels.
+    """The `taken` rows with the smallest hashes, in ascending order; with labels the same share of each class.
 
     What the shares leave over goes to the classes with the largest remainders. Groups are hashed instead of rows, and
     taken whole, so that it may be some rows more.
@@ -243,18 +243,18 @@ def _share(order: np.ndarray, y: np.ndarray | None, taken: int) -> np.ndarray:
 
 
 def drawn(x: np.ndarray, rows: np.ndarray, stream: int) -> np.ndarray:
-    """Bernoulli draws of uint8 intensities at `rows`, 0 or 1: those of an example are the same in any company."""
+    """Bernoulli draws of uint8 intensities at `rows`, 0 or 1; an example's draws do not depend on the other rows."""
     parts = []
     for start, part in zip(range(0, len(x), DRAWN), in_parts(x, DRAWN), strict=True):
-        own = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + DRAWN)] - start
-        if len(own):
+        chunk_rows = rows[np.searchsorted(rows, start) : np.searchsorted(rows, start + DRAWN)] - start
+        if len(chunk_rows):
             draws = np.random.Generator(np.random.Philox(key=[stream, start])).integers(0, 255, part.shape, np.uint8)
-            parts.append((draws[own] < part[own]).view(np.uint8))
+            parts.append((draws[chunk_rows] < part[chunk_rows]).view(np.uint8))
     return np.concatenate(parts)
 
 
 def duplicates(parts: dict[str, Part]) -> list[str]:
-    """A line for each two splits that have examples in common, though they are not the same by intent."""
+    """A line for each pair of different splits that have examples in common."""
     prints = {}
     for part in parts.values():
         if id(part.whole) not in prints:
@@ -262,23 +262,25 @@ def duplicates(parts: dict[str, Part]) -> list[str]:
     all_N = np.sort(np.concatenate([prints[id(part.whole)][part.rows] for part in set(parts.values())]))
     if not (all_N[1:] == all_N[:-1]).any():
         return []
-    told = {"test": "test", "valid": "validation", "train": "training"}
+    roles = {"test": "test", "valid": "validation", "train": "training"}
     lines = []
-    for name, other in itertools.combinations([name for name in told if name in parts], 2):
-        part, among = parts[name], parts[other]
+    for first, second in itertools.combinations([name for name in roles if name in parts], 2):
+        part, among = parts[first], parts[second]
         if part is among:
             continue
-        here, there = prints[id(part.whole)][part.rows], prints[id(among.whole)][among.rows]
-        common = np.intersect1d(here, there) if np.isin(here, there).any() else here[:0]
-        same = {among.whole.x[row].tobytes() for row in among.rows[np.isin(there, common)]}
-        count = sum(part.whole.x[row].tobytes() in same for row in part.rows[np.isin(here, common)])
+        part_prints, among_prints = prints[id(part.whole)][part.rows], prints[id(among.whole)][among.rows]
+        common = (
+            np.intersect1d(part_prints, among_prints) if np.isin(part_prints, among_prints).any() else part_prints[:0]
+        )
+        same = {among.whole.x[row].tobytes() for row in among.rows[np.isin(among_prints, common)]}
+        count = sum(part.whole.x[row].tobytes() in same for row in part.rows[np.isin(part_prints, common)])
         if count:
-            lines.append(f"{count:,} of {len(part.rows):,} {told[name]} examples are {told[other]} examples too")
+            lines.append(f"{count:,} of {len(part.rows):,} {roles[first]} examples are {roles[second]} examples too")
     return lines
 
 
 def prints_of(x: np.ndarray) -> np.ndarray:
-    """A number for each example, uint64, equal where examples are equal and rarely elsewhere."""
+    """A number for each example, uint64, equal for equal examples and rarely for others."""
     width = x[0].nbytes
     factors = hashed(np.arange(-(-width // 8)), 0) | np.uint64(1)
     prints = []

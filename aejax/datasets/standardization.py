@@ -1,4 +1,4 @@
-"""Values of unit scale: mean and standard deviation of training examples, and a warning where data are far from it."""
+"""Values of unit scale: mean and standard deviation of training examples, and a warning if data are far from it."""
 
 import numpy as np
 
@@ -30,7 +30,7 @@ def standardization(train_x):
 
 
 def scale_warning(train_x):
-    """One line where real training examples are far from unit scale, None where they are not."""
+    """One line if real training examples are far from unit scale, else None."""
     mean, std = _moments(train_x, None)
     if SPREAD[0] <= std <= SPREAD[1] and abs(mean) <= OFFSET:
         return None

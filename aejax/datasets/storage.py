@@ -1,4 +1,4 @@
-"""How examples lie in memory: uint8 or float32, images with their channels last; and a part of them at a time."""
+"""How examples are stored in memory: uint8 or float32, images with channels last; and a part of them at a time."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ KINDS = ("binary", "gray", "rgb", "real")
 
 
 def stored(x, kind=None):
-    """An array as a Dataset stores it, without a copy where it already is so; None where it cannot be.
+    """An array as a Dataset stores it, without a copy if it already fits; None if it cannot.
 
     Truth values become 0 and 1, images of one channel [N, H, W] get it as an axis, numbers become float32; but with
     a `kind` of images, whole numbers become uint8, and fractions in [0, 1] their nearest 255th.
@@ -37,5 +37,5 @@ def kind_of(x):
 
 
 def in_parts(x, rows=4096):
-    """Parts of an array, so that what is computed of it takes little memory."""
+    """Parts of an array, so that a computation on it takes little memory."""
     return (x[start : start + rows] for start in range(0, len(x), rows))

@@ -1,4 +1,4 @@
-"""The code space, seen on a plane."""
+"""The code space, projected on a plane."""
 
 import dataclasses
 import itertools
@@ -123,12 +123,12 @@ def _name_classes(figure, axes, at_Nx2, labels, label_names, colors):
     figure.set_figwidth(5 + columns * (0.35 + 0.055 * max(map(len, names))))
     outline = [withStroke(linewidth=2, foreground="white")]
     texts = [
-        axes.text(*np.median(at_Nx2[labels == label], axis=0), each, ha="center", va="center", path_effects=outline)
-        for label, each in zip(listed, names, strict=True)
+        axes.text(*np.median(at_Nx2[labels == label], axis=0), name, ha="center", va="center", path_effects=outline)
+        for label, name in zip(listed, names, strict=True)
     ]
     figure.draw_without_rendering()  # which gives the texts their places
     boxes = [text.get_window_extent() for text in texts]
-    if any(one.overlaps(other) for one, other in itertools.combinations(boxes, 2)):
+    if any(first.overlaps(second) for first, second in itertools.combinations(boxes, 2)):
         for text in texts:
             text.remove()
 
@@ -151,7 +151,7 @@ def _glyphs(axes, form, at_Nx2, low, high, images):
 
 
 def moved_apart(at_Nx2, size):
-    """Places near at_Nx2, in [0, 1], where boxes of `size` [2] overlap less: the least overlaps are resolved first."""
+    """Places near at_Nx2, in [0, 1], at which boxes of `size` [2] overlap less; the smallest overlaps go first."""
     at_Nx2 = at_Nx2.copy()
     for _ in range(200):
         away = at_Nx2[:, None] - at_Nx2[None]
@@ -166,7 +166,7 @@ def moved_apart(at_Nx2, size):
 
 
 def decoded_grid(form, grid, images, title):
-    """What the decoder makes of a regular grid over the code space; of a line where there is one unit only."""
+    """What the decoder makes of a regular grid over the code space; of a line for a single unit."""
     rows = 1 if grid.origin.size == 1 else grid.side
     cells = images.reshape(grid.side, grid.side, *images.shape[1:])[:rows]
     mosaic = mosaic_of(cells, gap=8 if form.kind == "binary" else 2, background=paper(form))

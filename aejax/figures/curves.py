@@ -1,4 +1,4 @@
-"""How a training went."""
+"""Training curves."""
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,7 +8,7 @@ from aejax.figures.style import WIDTH, titled
 
 
 def curves(rows, metrics, title):
-    """Objective and its terms, and the validation error, where there is one, against the baselines, over the steps."""
+    """Objective and terms, and the validation error, if there is one, beside the baselines, over the steps."""
     figure = Figure((WIDTH, 2.9), layout="constrained")
     titled(figure, title)
     left, right = figure.subplots(1, 2)

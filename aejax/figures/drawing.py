@@ -1,4 +1,4 @@
-"""Pictures of one run, drawn from what its record holds and from `examples`."""
+"""Pictures of one run, drawn from its record and from `examples`."""
 
 import io
 

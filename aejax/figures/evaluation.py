@@ -1,4 +1,4 @@
-"""What the evaluation of a run found that is better seen: test noises, anomaly scores."""
+"""Pictures of a run's evaluation: test noises, anomaly scores."""
 
 import math
 
@@ -23,7 +23,7 @@ SCORES = {"error": "squared error", "elbo": "-ELBO, nats", "code": "distance to 
 
 
 def robustness(metrics, title):
-    """The error of what a run restores over the level of each test noise, and of what else could be done."""
+    """A run's restoration error over the level of each test noise, beside its alternatives."""
     cells = [name.split("/") for name in metrics if name.startswith("robust/")]
     kinds = list(dict.fromkeys(kind for _, kind, _, _ in cells))
     rows = math.ceil(len(kinds) / COLUMNS)
@@ -31,7 +31,7 @@ def robustness(metrics, title):
     titled(figure, title)
     grid = figure.subplots(rows, min(COLUMNS, len(kinds)), squeeze=False)
     for axes, kind in zip(grid.flat, kinds, strict=False):
-        levels = sorted({level for _, each, level, _ in cells if each == kind}, key=float)
+        levels = sorted({level for _, cell_kind, level, _ in cells if cell_kind == kind}, key=float)
         for name, (label, color, line) in RIVALS.items():
             values = [metrics.get(f"robust/{kind}/{level}/{name}") for level in levels]
             if None not in values:
@@ -46,15 +46,15 @@ def robustness(metrics, title):
     return figure
 
 
-def anomaly_scores(found, metrics, name):
-    """Histograms of the anomaly scores of normal and of other test examples; `found` is the record's.
+def anomaly_scores(scores, metrics, name):
+    """Histograms of the anomaly scores of normal and of other test examples; `scores` are the record's.
 
-    A line is the threshold above which an example is called anomalous, where there is one.
+    A line marks the threshold above which an example is called anomalous, if there is one.
     """
     figure = Figure((WIDTH, 2.8), layout="constrained")
     titled(figure, f"Anomaly scores of test examples, {name}")
-    panels = figure.subplots(1, len(found), squeeze=False)[0]
-    for axes, (kind, score) in zip(panels, found.items(), strict=True):
+    panels = figure.subplots(1, len(scores), squeeze=False)[0]
+    for axes, (kind, score) in zip(panels, scores.items(), strict=True):
         edges = np.array(score["edges"])
         for group, color in (("normal", "C0"), ("anomalous", "C3")):
             density = np.array(score[group]) / max(1, sum(score[group])) / np.diff(edges)
@@ -69,18 +69,18 @@ def anomaly_scores(found, metrics, name):
     return figure
 
 
-def mistaken(job, found, unit):
+def mistaken(job, scores, unit):
     """Pictures of the normal test examples that score highest, and of the anomalies that score lowest, by each score.
 
     (name, figure) one by one; captions are scores, and of an anomaly its label.
     """
     form, test, names = job.experiment.form, job.dataset.test, job.dataset.label_names
-    for key, what in (
+    for key, heading in (
         ("false_alarms", "Normal test examples with the highest"),
         ("misses", "Anomalies with the lowest"),
     ):
         rows, captions, thresholds = {}, {}, []
-        for kind, score in found.items():
+        for kind, score in scores.items():
             row, index = f"by {ROWS[kind]}", score[f"worst_{key}"]
             rows[row] = np.asarray(unit(form.scaled(test.x[index].reshape(len(index), -1))))
             values = [_shown(value) for value in score[f"worst_{key}_score"]]
@@ -88,7 +88,7 @@ def mistaken(job, found, unit):
             captions[row] = [label + value for label, value in zip(labels, values, strict=True)]
             thresholds.append(f"{ROWS[kind]} {_shown(score['threshold'])}")
         side = "above is a false alarm" if key == "false_alarms" else "below is missed"
-        title = f"{what} scores, {job.name}\nthresholds, {side}: {', '.join(thresholds)}"
+        title = f"{heading} scores, {job.name}\nthresholds, {side}: {', '.join(thresholds)}"
         if len(form.shape) == 1:
             yield key, stacked(rows, title, captions)
         else:
@@ -96,10 +96,10 @@ def mistaken(job, found, unit):
 
 
 def _mistaken_shares(metrics, kind):
-    """The shares of anomalies that are missed and of normal examples that are false alarms, nan where unknown."""
+    """The shares of anomalies that are missed and of normal examples that are false alarms, nan if unknown."""
     prefix = "" if kind == "error" else f"{kind}_"
-    found, alarms = (metrics.get(f"anomaly/{prefix}{name}") for name in ("tpr", "fpr"))
-    return math.nan if found is None else 1 - found, math.nan if alarms is None else alarms
+    detected, alarms = (metrics.get(f"anomaly/{prefix}{name}") for name in ("tpr", "fpr"))
+    return math.nan if detected is None else 1 - detected, math.nan if alarms is None else alarms
 
 
 def _shown(value):

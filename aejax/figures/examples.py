@@ -1,4 +1,4 @@
-"""What the pictures of a run show, computed on the device."""
+"""The examples that the pictures of a run show, computed on the device."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -40,7 +40,7 @@ def examples(experiment, params, data, grid_GxZ, rows_N):
 
 
 def features(experiment, params, clean_NxP):
-    """What two standard deviations of a code unit add to the mean code's image, [F, P]: 0.5 where it changes nothing.
+    """What two standard deviations of a code unit add to the mean code's image, [F, P], with 0.5 for no change.
 
     Of the units that vary most among these examples, the first first, each scaled to reach 0 or 1.
     """
@@ -55,7 +55,7 @@ def features(experiment, params, clean_NxP):
 
 
 def picked(examples, most, y_N=None):
-    """The rows, int32, of at most `most` of so many examples: evenly spread, and of each class in y_N its share.
+    """The rows, int32, of at most `most` of so many `examples`: evenly spread, with each class in y_N by its share.
 
     Every class comes at least once where there are as many places. Classes alternate.
     """

@@ -13,7 +13,7 @@ def unit_scale(form, clean_NxP):
     if form.kind != "real":
         return lambda x_NxP: x_NxP
     low_C, high_C = np.percentile(clean_NxP.reshape(-1, form.channels), [0.5, 99.5], axis=0)
-    low_P, range_P = (np.tile(each_C, form.pixels // form.channels) for each_C in (low_C, high_C - low_C))
+    low_P, range_P = (np.tile(value_C, form.pixels // form.channels) for value_C in (low_C, high_C - low_C))
     return lambda x_NxP: (x_NxP - low_P) / np.maximum(range_P, 1e-9)
 
 
@@ -23,7 +23,7 @@ def as_images(form, pixels_NxP):
 
 
 def ink(form, image):
-    """An image as RGBA on a transparent background: black ink where binary, else what is not black."""
+    """An image as RGBA on a transparent background: black ink if binary, else all that is not black."""
     if form.kind == "binary":
         return np.concatenate([np.zeros((*image.shape[:2], 3)), image], axis=2)
     opaque = np.minimum(1.6 * image.max(axis=2, keepdims=True), 1)
@@ -89,8 +89,8 @@ def strips(form, rows, title, captions=None, measure=""):
             mosaic = mosaic_of(strip[None], gap=8 if form.kind == "binary" else 2, background=paper(form))
             show(axes, form, mosaic)
             axes.tick_params(length=0, pad=2)
-            told = f"{name}\n{measure}" if name in captions and measure else name
-            axes.set_yticks([0.5 * mosaic.shape[0]], [told], fontsize=7)
+            label = f"{name}\n{measure}" if name in captions and measure else name
+            axes.set_yticks([0.5 * mosaic.shape[0]], [label], fontsize=7)
             centers = mosaic.shape[1] / len(strip) * (np.arange(len(strip)) + 0.5)
             axes.set_xticks(centers if name in captions else [], captions[name][part] if name in captions else [])
             axes.tick_params(axis="x", labelsize=5.5, pad=0.5)

@@ -1,4 +1,4 @@
-"""Clusters of codes, and how far they agree with labels."""
+"""Clusters of codes, and how well they agree with labels."""
 
 import functools
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the code is used for: how many units, how evenly, at which rate."""
+"""How the code is used: how many units, how evenly, at which rate."""
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ def active_units(mean_NxZ: jax.Array) -> jax.Array:
 
 
 def live_units(mean_NxZ: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
-    """Whether each unit says anything, [Z] bool.
+    """Whether each unit carries information, [Z] bool.
 
     With a KL to the prior: more than 0.01 nats of it in the mean. Without one, where a code has no scale of its own:
     a variance above 0.0001 of the largest unit's.
@@ -32,19 +32,19 @@ def live_units(mean_NxZ: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Arra
 
 
 def dead_units(mean_NxZ: jax.Array, latent_dim: int | jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
-    """The number of units, of the `latent_dim` that there are, that are not live. Not comparable across code sizes."""
+    """The number of the `latent_dim` units that are not live. Not comparable across code sizes."""
     return latent_dim - jnp.sum(live_units(mean_NxZ, kl_NxZ))
 
 
 def collapsed(explained: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
-    """1 where the code says nothing, 0 where it says something: the verdict on a run. Comparable across code sizes.
+    """1 if the code carries no information, 0 if it does: the verdict on a run. Comparable across code sizes.
 
-    With a KL to the prior it says nothing where that, summed over units, is below 0.1 nats (posterior collapse, Bowman
+    With a KL to the prior it carries none if that, summed over units, is below 0.1 nats (posterior collapse, Bowman
     et al. 2016, section 3): a code that carries more, which an untrained decoder cannot use, has not collapsed. Without
-    a KL it says nothing where less than 1 % of the variance of the pixels is `explained`.
+    a KL it carries none if less than 1 % of the variance of the pixels is `explained`.
     """
     enough = explained >= COLLAPSED_SHARE if kl_NxZ is None else jnp.mean(jnp.sum(kl_NxZ, axis=1)) >= COLLAPSED_NATS
-    return jnp.logical_not(enough).astype(jnp.int32)  # nan, too, says nothing
+    return jnp.logical_not(enough).astype(jnp.int32)  # nan counts as collapsed, too
 
 
 @jax.jit
@@ -71,6 +71,6 @@ def correlation(mean_NxZ: jax.Array) -> jax.Array:
 
 
 def sparsity(mean_NxZ: jax.Array, latent_dim: int | jax.Array) -> jax.Array:
-    """Share of code entries that are 0, of the `latent_dim` units that there are."""
+    """Share of code entries that are 0, over `latent_dim` units."""
     used_N = jnp.sum(jnp.abs(mean_NxZ) > ZERO, axis=1)
     return 1 - jnp.mean(used_N) / latent_dim

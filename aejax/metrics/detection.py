@@ -1,4 +1,4 @@
-"""How well a score tells positives, here anomalies, from the rest: larger scores mean more anomalous.
+"""How well a score separates positives, here anomalies, from the rest: larger scores mean more anomalous.
 
 Each takes score_N and positive_N (bool). All are comparable across code sizes; nan without positives or without
 negatives.
@@ -15,7 +15,7 @@ def auroc(score_N: jax.Array, positive_N: jax.Array) -> jax.Array:
     below_N, to_N = (jnp.searchsorted(ordered_N, score_N, side=side) for side in ("left", "right"))
     rank_N = 0.5 * (below_N + to_N + 1).astype(jnp.float32)  # from 1, the mean of those that tie
     positives, negatives = jnp.sum(positive_N), jnp.sum(~positive_N)
-    # Mean ranks rather than their sum, which would leave what a float32 counts exactly.
+    # Mean ranks rather than their sum, which would exceed the whole numbers that float32 holds exactly.
     return (jnp.sum(jnp.where(positive_N, rank_N, 0.0)) / positives - 0.5 * (positives + 1)) / negatives
 
 

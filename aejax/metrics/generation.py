@@ -1,4 +1,4 @@
-"""What a model draws against what there is: fidelity, coverage, novelty, and its codes against their prior."""
+"""Drawn examples against real ones: fidelity, coverage, novelty; and codes against their prior."""
 
 import functools
 
@@ -20,7 +20,9 @@ def manifolds(real_NxP: jax.Array, drawn_MxP: jax.Array, neighbors: int) -> dict
     is in, over k; coverage: real balls with a drawn example in (Naeem et al. 2020, eq. 5 and 6). 0 to 1, but density
     may be more. Comparable across code sizes in pixels; needs more examples in either set than k.
     """
-    real_radius_N, drawn_radius_M = (nearest(each, each, neighbors + 1)[0][:, -1] for each in (real_NxP, drawn_MxP))
+    real_radius_N, drawn_radius_M = (
+        nearest(points, points, neighbors + 1)[0][:, -1] for points in (real_NxP, drawn_MxP)
+    )
     center_P = jnp.mean(real_NxP, axis=0)[None, :]
     real_NxP, drawn_MxP = real_NxP - center_P, drawn_MxP - center_P
 
@@ -72,12 +74,12 @@ def two_samples(key: jax.Array, a_NxZ: jax.Array, b_MxZ: jax.Array, permutations
         n, m = examples
         return within_a / (n * (n - 1)) + within_b / (m * (m - 1)) - 2 * between / (n * m)
 
-    own = (jnp.arange(total) < examples[0]).astype(jnp.float32)
-    found = mmd(own)
+    of_first = (jnp.arange(total) < examples[0]).astype(jnp.float32)
+    distance = mmd(of_first)
     keys = jax.random.split(key, permutations)
-    others = lax.map(lambda key: mmd(jax.random.permutation(key, own)), keys)
-    p = (1 + jnp.sum(others >= found)) / (1 + permutations)
-    return found, jnp.where(jnp.isfinite(found), p, jnp.nan)
+    permuted = lax.map(lambda key: mmd(jax.random.permutation(key, of_first)), keys)
+    p = (1 + jnp.sum(permuted >= distance)) / (1 + permutations)
+    return distance, jnp.where(jnp.isfinite(distance), p, jnp.nan)
 
 
 @jax.jit
@@ -90,10 +92,10 @@ def interpolation(path_LxTxP: jax.Array) -> dict[str, jax.Array]:
     """
     step_LxT = jnp.sqrt(jnp.sum(jnp.diff(path_LxTxP, axis=1) ** 2, axis=2))
     ends_L = jnp.sqrt(jnp.sum((path_LxTxP[:, -1] - path_LxTxP[:, 0]) ** 2, axis=1))
-    there_L = ends_L != 0  # nan makes the means nan
+    moving_L = ends_L != 0  # nan makes the means nan
 
     def mean(value_L: jax.Array) -> jax.Array:
-        return jnp.sum(jnp.where(there_L, value_L, 0)) / jnp.sum(there_L)
+        return jnp.sum(jnp.where(moving_L, value_L, 0)) / jnp.sum(moving_L)
 
     return {
         "length": mean(jnp.sum(step_LxT, axis=1) / ends_L),
@@ -116,7 +118,7 @@ def novelty(
     training examples with the noise of drawn ones, would not count as copies.
     """
     pixels = train_NxP.shape[1]
-    drawn_S, test_M = (nearest(train_NxP, each, 1)[0][:, 0] / pixels for each in (drawn_SxP, test_MxP))
+    drawn_S, test_M = (nearest(train_NxP, queries, 1)[0][:, 0] / pixels for queries in (drawn_SxP, test_MxP))
     threshold = jnp.quantile(test_M, rank)
     copies = jnp.mean(drawn_S < threshold)
     if exact_KxP is not None:
@@ -127,7 +129,7 @@ def novelty(
 
 @functools.partial(jax.jit, static_argnames="binary")
 def glyphs(train_NxP: jax.Array, drawn_SxP: jax.Array, binary: bool = False) -> dict[str, jax.Array]:
-    """What drawn examples are where the training set is a handful of glyphs, shares of them, {name: scalar}.
+    """Shares of drawn examples that copy or extend a training set of a few glyphs, {name: scalar}.
 
     `copies`: nearer to a training glyph than half of the smallest distance between two of them, so that it is that
     glyph and no other. `valid_new`: no copy, but in the ball that reaches from some training glyph to its third

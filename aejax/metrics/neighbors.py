@@ -1,5 +1,5 @@
-"""Nearest neighbors by Euclidean distance, exact, and what is said with them; no more than ROWS x M distances at a
-time are held."""
+"""Nearest neighbors by Euclidean distance, exact, and measures based on them; at most ROWS x M distances are held at
+a time."""
 
 import functools
 import math
@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 ROWS = 64  # examples whose distances to all others are held at a time
-SPARE = 8  # neighbors found beyond those asked for, until their distances are computed without cancellation
+SPARE = 8  # neighbors searched beyond those requested, until their distances are computed without cancellation
 
 
 def distances(a_BxZ: jax.Array, b_NxZ: jax.Array) -> jax.Array:
@@ -32,8 +32,8 @@ def nearest(fit_MxZ: jax.Array, z_NxZ: jax.Array, neighbors: int) -> tuple[jax.A
     count = fit_MxZ.shape[0]
     center_Z = jnp.mean(fit_MxZ, axis=0)[None, :]  # small numbers keep the distances accurate
     fit_MxZ, z_NxZ = fit_MxZ - center_Z, z_NxZ - center_Z
-    found = min(count, neighbors + SPARE)
-    groups = max(-(-count // math.isqrt(count // found)), found)
+    candidates = min(count, neighbors + SPARE)
+    groups = max(-(-count // math.isqrt(count // candidates)), candidates)
     missing = groups * -(-count // groups) - count
     squares_M = jnp.pad(jnp.sum(fit_MxZ**2, axis=1), (0, missing), constant_values=jnp.inf)
     wide_QxM = jnp.concatenate([-2 * jnp.pad(fit_MxZ, ((0, missing), (0, 0))).T, squares_M[None, :]])
@@ -44,10 +44,10 @@ def nearest(fit_MxZ: jax.Array, z_NxZ: jax.Array, neighbors: int) -> tuple[jax.A
         with jax.default_matmul_precision("highest"):  # squared distances, less that of z to the center
             score_BxM = jnp.concatenate([z_BxZ, jnp.ones((rows, 1))], axis=1) @ wide_QxM
         score_BxSxG = score_BxM.reshape(rows, members, groups)
-        group_BxK = lax.top_k(-jnp.min(score_BxSxG, axis=1), found)[1]
+        group_BxK = lax.top_k(-jnp.min(score_BxSxG, axis=1), candidates)[1]
         place_BxSxK = group_BxK[:, None, :] + groups * jnp.arange(members)[None, :, None]
-        place_BxC = place_BxSxK.reshape(rows, members * found)
-        chosen_BxK = lax.top_k(-jnp.take_along_axis(score_BxM, place_BxC, axis=1), found)[1]
+        place_BxC = place_BxSxK.reshape(rows, members * candidates)
+        chosen_BxK = lax.top_k(-jnp.take_along_axis(score_BxM, place_BxC, axis=1), candidates)[1]
         index_BxK = jnp.sort(jnp.take_along_axis(place_BxC, chosen_BxK, axis=1), axis=1)
         squared_BxK = jnp.sum((fit_MxZ[index_BxK] - z_BxZ[:, None, :]) ** 2, axis=2)
         negative_BxK, order_BxK = lax.top_k(-squared_BxK, neighbors)
@@ -57,13 +57,13 @@ def nearest(fit_MxZ: jax.Array, z_NxZ: jax.Array, neighbors: int) -> tuple[jax.A
 
 
 def in_chunks(function: Callable[[jax.Array], Any], x_NxZ: jax.Array, rows: int = ROWS) -> Any:
-    """`function` of `rows` examples at a time, its results [N, ...] put together; zeros fill the last chunk up."""
+    """`function` of `rows` examples at a time, its results [N, ...] concatenated; zeros pad the last chunk."""
     examples = x_NxZ.shape[0]
     rows = min(rows, examples)
     chunks = -(-examples // rows)
     padded = jnp.pad(x_NxZ, ((0, chunks * rows - examples), *[(0, 0)] * (x_NxZ.ndim - 1)))
     results = lax.map(function, padded.reshape(chunks, rows, *x_NxZ.shape[1:]))
-    return jax.tree.map(lambda each: each.reshape(chunks * rows, *each.shape[2:])[:examples], results)
+    return jax.tree.map(lambda leaf: leaf.reshape(chunks * rows, *leaf.shape[2:])[:examples], results)
 
 
 def vote(label_NxK: jax.Array, classes: int) -> jax.Array:
@@ -82,25 +82,27 @@ def knn_accuracy(
     """
     several = neighbors if isinstance(neighbors, tuple) else (neighbors,)
     label_NxK = y_M[nearest(fit_MxZ, z_NxZ, max(several))[1]]
-    shares = tuple(jnp.mean(vote(label_NxK[:, :each], classes) == y_N) for each in several)
+    shares = tuple(jnp.mean(vote(label_NxK[:, :count], classes) == y_N) for count in several)
     return shares if isinstance(neighbors, tuple) else shares[0]
 
 
 @functools.partial(jax.jit, static_argnames="neighbors")
 def trustworthiness(x_NxP: jax.Array, z_NxZ: jax.Array, neighbors: int) -> jax.Array:
-    """How far the neighbors in z_NxZ are neighbors in x_NxP, 0 to 1; needs 2N > 3K + 1.
+    """How much the neighbors in z_NxZ are neighbors in x_NxP, 0 to 1; needs 2N > 3K + 1.
 
     1 less the ranks in x beyond K of those that are among the K nearest in z (Venna & Kaski 2001, eq. 1). With the two
-    exchanged it is their continuity (eq. 2). Comparable across code sizes; falls with the number of examples.
+    swapped it is their continuity (eq. 2). Comparable across code sizes; falls with the number of examples.
     """
     examples = x_NxP.shape[0]
-    x_NxP, z_NxZ = (each - jnp.mean(each, axis=0)[None, :] for each in (x_NxP, z_NxZ))
+    x_NxP, z_NxZ = (points - jnp.mean(points, axis=0)[None, :] for points in (x_NxP, z_NxZ))
     number_N = jnp.arange(examples)
 
     def beyond(chunk: jax.Array) -> jax.Array:
         number_B = chunk[:, 0].astype(jnp.int32)
-        own_BxN = number_B[:, None] == number_N[None, :]
-        in_z_BxN, in_x_BxN = (jnp.where(own_BxN, jnp.inf, distances(each[number_B], each)) for each in (z_NxZ, x_NxP))
+        itself_BxN = number_B[:, None] == number_N[None, :]
+        in_z_BxN, in_x_BxN = (
+            jnp.where(itself_BxN, jnp.inf, distances(points[number_B], points)) for points in (z_NxZ, x_NxP)
+        )
         near_BxK = lax.top_k(-in_z_BxN, neighbors)[1]
         theirs_BxK = jnp.take_along_axis(in_x_BxN, near_BxK, axis=1)
 

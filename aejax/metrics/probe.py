@@ -72,7 +72,7 @@ def regression(x_QxN: jax.Array, y_N: jax.Array, start_CxQ: jax.Array, penalty: 
 
 def _cross_entropy(weights_CxQ: jax.Array, x_QxN: jax.Array, y_N: jax.Array) -> jax.Array:
     logits_CxN = weights_CxQ @ x_QxN
-    own_CxN = jnp.arange(weights_CxQ.shape[0])[:, None] == y_N[None, :]
+    true_CxN = jnp.arange(weights_CxQ.shape[0])[:, None] == y_N[None, :]
     largest_N = lax.stop_gradient(jnp.max(logits_CxN, axis=0))
     total_N = jnp.log(jnp.sum(jnp.exp(logits_CxN - largest_N[None, :]), axis=0)) + largest_N
-    return total_N - jnp.sum(jnp.where(own_CxN, logits_CxN, 0), axis=0)
+    return total_N - jnp.sum(jnp.where(true_CxN, logits_CxN, 0), axis=0)

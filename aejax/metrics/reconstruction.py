@@ -1,4 +1,4 @@
-"""How far reconstructions are from what they should be."""
+"""How far reconstructions are from their targets."""
 
 import functools
 import math
@@ -34,7 +34,7 @@ def psnr(mse: jax.Array) -> jax.Array:
 
 @jax.jit
 def r2(clean_NxP: jax.Array, predicted_NxP: jax.Array) -> jax.Array:
-    """Share of the variance of all pixels that is explained, 1 at best; nan where the examples are all alike.
+    """Share of the variance of all pixels that is explained, 1 at best; nan if all examples are equal.
 
     1 less the squared error over that of the mean of these examples: R^2 with pixels weighted by their variance, as
     scikit-learn's r2_score(multioutput="variance_weighted").
@@ -66,7 +66,7 @@ def ssim(clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple[int, ...])
         with jax.default_matmul_precision("highest"):
             return jnp.einsum("ih,nhwc,jw->nijc", down, image_NxHxWxC, across)
 
-    a, b = (each.reshape(-1, height, width, channels) for each in (clean_NxP, predicted_NxP))
+    a, b = (pixels_NxP.reshape(-1, height, width, channels) for pixels_NxP in (clean_NxP, predicted_NxP))
     mean_a, mean_b = local(a), local(b)
     variance_a, variance_b = local(a**2) - mean_a**2, local(b**2) - mean_b**2
     covariance = local(a * b) - mean_a * mean_b

@@ -1,4 +1,4 @@
-"""How well codes tell labels apart. No measure here knows which model made the codes.
+"""How well codes separate labels. No measure here depends on the model that made the codes.
 
 Every one takes z_NxZ and labels y_N from 0 to `classes` - 1, some of which may have no example; it is nan where fewer
 than two have any. Distances are Euclidean and in the codes' own units.
@@ -29,10 +29,10 @@ def silhouette(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     def coefficients(chunk_BxZ: jax.Array) -> jax.Array:
         z_BxZ, y_B = chunk_BxZ[:, :-1], chunk_BxZ[:, -1].astype(jnp.int32)
         total_BxC = jnp.sqrt(distances(z_BxZ, z_NxZ)) @ member_NxC
-        own_BxC = y_B[:, None] == label_C[None, :]
-        within_B = jnp.sum(jnp.where(own_BxC, total_BxC, 0), axis=1) / jnp.maximum(size_C[y_B] - 1, 1)
+        same_BxC = y_B[:, None] == label_C[None, :]
+        within_B = jnp.sum(jnp.where(same_BxC, total_BxC, 0), axis=1) / jnp.maximum(size_C[y_B] - 1, 1)
         mean_BxC = total_BxC / jnp.maximum(size_C, 1)[None, :]
-        between_B = jnp.min(jnp.where(own_BxC | (size_C == 0)[None, :], jnp.inf, mean_BxC), axis=1)
+        between_B = jnp.min(jnp.where(same_BxC | (size_C == 0)[None, :], jnp.inf, mean_BxC), axis=1)
         largest_B = jnp.maximum(jnp.maximum(between_B, within_B), jnp.finfo(jnp.float32).tiny)
         return jnp.where(size_C[y_B] > 1, (between_B - within_B) / largest_B, 0.0)
 
@@ -51,10 +51,10 @@ def davies_bouldin(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     apart_N = jnp.sqrt(jnp.sum((z_NxZ - mean_CxZ[y_N]) ** 2, axis=1))
     spread_C = (apart_N @ member_NxC) / jnp.maximum(size_C, 1)
     between_CxC = jnp.sqrt(jnp.sum((mean_CxZ[:, None, :] - mean_CxZ[None, :, :]) ** 2, axis=2))
-    there_C = size_C > 0
-    pairs_CxC = there_C[:, None] & there_C[None, :] & ~jnp.eye(classes, dtype=bool)
+    present_C = size_C > 0
+    pairs_CxC = present_C[:, None] & present_C[None, :] & ~jnp.eye(classes, dtype=bool)
     ratio_CxC = jnp.where(pairs_CxC, (spread_C[:, None] + spread_C[None, :]) / between_CxC, 0.0)
-    return _if_two(size_C, jnp.sum(jnp.max(ratio_CxC, axis=1)) / jnp.sum(there_C))
+    return _if_two(size_C, jnp.sum(jnp.max(ratio_CxC, axis=1)) / jnp.sum(present_C))
 
 
 @functools.partial(jax.jit, static_argnames="classes")
@@ -67,8 +67,8 @@ def calinski_harabasz(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Arr
     mean_CxZ = _means(z_NxZ, member_NxC, size_C)
     between = jnp.sum(size_C[:, None] * mean_CxZ**2)
     within = jnp.sum((z_NxZ - mean_CxZ[y_N]) ** 2)
-    there = jnp.sum(size_C > 0)
-    return _if_two(size_C, between * (z_NxZ.shape[0] - there) / (within * (there - 1)))
+    present = jnp.sum(size_C > 0)
+    return _if_two(size_C, between * (z_NxZ.shape[0] - present) / (within * (present - 1)))
 
 
 @functools.partial(jax.jit, static_argnames="classes")
@@ -83,7 +83,7 @@ def fisher_ratio(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
     mean_CxZ = _means(z_NxZ, member_NxC, size_C)
     apart_NxZ = z_NxZ - mean_CxZ[y_N]
     std_Z = jnp.std(apart_NxZ, axis=0)
-    live_Z = std_Z > ZERO * largest_Z  # not the rounding error of a constant
+    live_Z = std_Z > ZERO * largest_Z  # more than the rounding error of a constant
     # In units of each unit's own scatter, and by singular values: eigenvalues of a scatter matrix are known to a
     # millionth of the largest only, so that directions with a thousandth of the spread would be lost.
     scale_Z = jnp.where(live_Z, 1 / jnp.where(live_Z, std_Z, 1), 0)
@@ -96,7 +96,7 @@ def fisher_ratio(z_NxZ: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames="classes")
 def confusion(predicted_N: jax.Array, y_N: jax.Array, classes: int) -> jax.Array:
-    """How many examples of class i are taken for class j, [C, C]."""
+    """The number of examples of class i that are predicted as class j, [C, C]."""
     one_hot = functools.partial(jax.nn.one_hot, num_classes=classes)
     return one_hot(y_N).T @ one_hot(predicted_N)
 

@@ -1,4 +1,4 @@
-"""A model is a composition: encoder, bottleneck, decoder, terms of the objective, and how the parameters are found."""
+"""A model is a composition: encoder, bottleneck, decoder, terms of the objective, and a solver."""
 
 from typing import Any
 
@@ -13,37 +13,38 @@ from aejax.settings.fields import part, parts
 
 @struct.dataclass
 class Autoencoder:
-    """The parts of a model that are not the nets: any autoencoder is a choice of these.
+    """The parts of a model besides the nets: every autoencoder is a choice of these.
 
     `terms` {name: term} are added to the reconstruction term, each with its own weight.
     """
 
     bottleneck: Any = part("heads", "has_prior", "start")
-    terms: dict[str, Any] = parts("check", "added")
+    terms: dict[str, Any] = parts("check", "contribution")
     solver: Any = part("closed_form", "start")
 
     def check(self, experiment):
-        """Raises InputError where a part does not fit the rest of the experiment."""
+        """Raises InputError if a part does not fit the rest of the experiment."""
         for component in (self.bottleneck, *self.terms.values(), self.solver):
             component.check(experiment)
 
 
 @struct.dataclass
 class Outputs:
-    """What a model gives back for x_BxP: its Code, logits_BxP, the decoder's output before the likelihood, and what is
-    `running` after a training step.
+    """What a model returns for x_BxP.
+
+    Its Code, the decoder's output logits_BxP before the likelihood, and the running `statistics` after a training step.
     """
 
     code: Code
     logits: jax.Array
-    running: dict[str, Any]
+    statistics: dict[str, Any]
 
 
 def init(experiment, width):
     """Random parameters, a dict by module; `width` is the number of code units, masked ones included.
 
-    `running` among them is what the steps carry along and descent does not touch: running statistics of norms, what
-    the bottleneck counts, the `center` [P] of a net that has one.
+    `params["running"]` holds what the steps carry along and descent does not touch: the running statistics of norms,
+    what the bottleneck counts, and the `center` [P] of a net that has one.
     """
     net, form, bottleneck = experiment.net, experiment.form, experiment.model.bottleneck
     mask_Z = latent_mask(width, experiment.latent_dim)
@@ -61,16 +62,16 @@ def init(experiment, width):
     if net.tied:
         params["from_code"] = _without_kernel(params["from_code"])
         params["decoder"] = {name: _without_kernel(layer) for name, layer in params["decoder"].items()}
-    running = {name: variables.get("batch_stats") for name, variables in modules.items()}
-    running["bottleneck"] = bottleneck.start(width)
-    params["running"] = {name: values for name, values in running.items() if values}
+    statistics = {name: variables.get("batch_stats") for name, variables in modules.items()}
+    statistics["bottleneck"] = bottleneck.start(width)
+    params["running"] = {name: values for name, values in statistics.items() if values}
     if net.center:
         params["running"]["center"] = jnp.zeros(form.pixels)
     return params
 
 
 def trained(params):
-    """The parameters that descent changes: all but what is running."""
+    """The parameters that descent changes: all but the running statistics."""
     return {name: module for name, module in params.items() if name != "running"}
 
 
@@ -87,20 +88,20 @@ def decode(experiment, params, z_BxZ):
 def forward(experiment, params, x_BxP, key=None, key_training=None):
     """Outputs for x_BxP.
 
-    With `key_training` it is a step of the training: units drop out, norms use the batch's statistics, and what is
-    running moves on.
+    With `key_training` it is a step of the training: units drop out, norms use the batch's statistics, and the
+    running statistics are updated.
     """
     code, encoder = _encode(experiment, params, x_BxP, key, key_training)
     logits_BxP, decoder = _decode(experiment, params, code.z, key_training)
-    bottleneck = {"bottleneck": code.running} if code.running else {}
+    bottleneck = {"bottleneck": code.statistics} if code.statistics else {}
     return Outputs(code, logits_BxP, encoder | bottleneck | decoder)
 
 
-def to_code(experiment, params, h_BxH, key=None, carried=None):
-    """The Code of the encoder's hidden units h_BxH; `carried` is what the bottleneck had running, in training."""
+def to_code(experiment, params, h_BxH, key=None, statistics=None):
+    """The Code of the encoder's hidden units h_BxH; `statistics` are the bottleneck's, in training."""
     bottleneck, mask_Z = experiment.model.bottleneck, _mask(experiment, params)
     heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z)
-    return bottleneck(heads, mask_Z, key, carried)
+    return bottleneck(heads, mask_Z, key, statistics)
 
 
 def from_code(experiment, params, z_BxZ):
@@ -110,12 +111,12 @@ def from_code(experiment, params, z_BxZ):
 
 
 def code_weights(experiment, params):
-    """The decoder's weights of each code unit, [Z, H]; the encoder's, transposed, where weights are tied."""
+    """The decoder's weights of each code unit, [Z, H]: with tied weights the encoder's, transposed."""
     return params["to_code"]["mean"]["kernel"].T if experiment.net.tied else params["from_code"]["kernel"]
 
 
 def decoder_layers(net, params):
-    """The parameters of the decoder's layers; where weights are tied, with the encoder's, transposed."""
+    """The parameters of the decoder's layers: with tied weights the encoder's kernels, transposed."""
     layers = params["decoder"]
     if not net.tied:
         return layers
@@ -134,35 +135,35 @@ def prior(experiment, params, key, samples):
 
 
 def _encode(experiment, params, x_BxP, key, key_training):
-    """The Code and what is running in the encoder after this."""
+    """The Code and the encoder's running statistics afterwards."""
     encoder = experiment.net.encoder(experiment.form.shape)
     center = {"center": params["running"]["center"]} if experiment.net.center else {}
-    seen_BxP = x_BxP - center["center"][None, :] if center else x_BxP
-    h_BxH, running = _through(encoder, params["encoder"], params, "encoder", seen_BxP, key_training)
-    carried = None if key_training is None else params["running"].get("bottleneck", {})
-    return to_code(experiment, params, h_BxH, key, carried), running | center
+    input_BxP = x_BxP - center["center"][None, :] if center else x_BxP
+    h_BxH, statistics = _through(encoder, params["encoder"], params, "encoder", input_BxP, key_training)
+    bottleneck_statistics = None if key_training is None else params["running"].get("bottleneck", {})
+    return to_code(experiment, params, h_BxH, key, bottleneck_statistics), statistics | center
 
 
 def _decode(experiment, params, z_BxZ, key_training):
-    """The logits and what is running in the decoder after this."""
+    """The logits and the decoder's running statistics afterwards."""
     h_BxH, layers = from_code(experiment, params, z_BxZ), decoder_layers(experiment.net, params)
     decoder = experiment.net.decoder(experiment.form.shape)
-    logits_BxP, running = _through(decoder, layers, params, "decoder", h_BxH, key_training)
+    logits_BxP, statistics = _through(decoder, layers, params, "decoder", h_BxH, key_training)
     if experiment.net.center:
         logits_BxP += experiment.likelihood.logits(params["running"]["center"])[None, :]
-    return logits_BxP, running
+    return logits_BxP, statistics
 
 
-def _through(module, own, params, name, h, key_training):
-    """The output of a net's module with the parameters `own`, and what is running in it after this."""
-    running = params["running"].get(name)
-    variables = {"params": own} | ({"batch_stats": running} if running else {})
+def _through(module, module_params, params, name, h, key_training):
+    """The output of a net's module with `module_params`, and its running statistics afterwards."""
+    statistics = params["running"].get(name)
+    variables = {"params": module_params} | ({"batch_stats": statistics} if statistics else {})
     if key_training is None:
         return module.apply(variables, h, training=False), {}
     purpose = Purpose.ENCODER if name == "encoder" else Purpose.DECODER
     rngs = {"dropout": jax.random.fold_in(key_training, purpose)}
-    out, moved = module.apply(variables, h, training=True, rngs=rngs, mutable=["batch_stats"])
-    return out, {name: moved["batch_stats"]} if running else {}
+    out, updated = module.apply(variables, h, training=True, rngs=rngs, mutable=["batch_stats"])
+    return out, {name: updated["batch_stats"]} if statistics else {}
 
 
 def _without_kernel(layer):

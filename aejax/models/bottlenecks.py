@@ -27,21 +27,21 @@ def code_width(params: Any) -> int:
 
 
 def trim(params: dict[str, Any], latent_dim: int) -> dict[str, Any]:
-    """The parameters without the masked units: what a run of its own would have."""
+    """The parameters without the masked units, as the run alone would have them."""
     heads = {
         name: {"kernel": head["kernel"][:, :latent_dim], "bias": head["bias"][:latent_dim]}
         for name, head in params["to_code"].items()
     }
-    from_code, running = dict(params["from_code"]), dict(params["running"])
-    if "kernel" in from_code:  # it is not where the weights are tied
+    from_code, statistics = dict(params["from_code"]), dict(params["running"])
+    if "kernel" in from_code:  # absent with tied weights
         from_code["kernel"] = from_code["kernel"][:latent_dim]
-    if "bottleneck" in running:
-        running["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in running["bottleneck"].items()}
-    return dict(params, to_code=heads, from_code=from_code, running=running)
+    if "bottleneck" in statistics:
+        statistics["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in statistics["bottleneck"].items()}
+    return dict(params, to_code=heads, from_code=from_code, running=statistics)
 
 
 class ToCode(nn.Module):
-    """h_BxH -> {head: BxZ}: one linear layer for each quantity that a kind of code is made from."""
+    """h_BxH -> {head: BxZ}: one linear layer for each head of the bottleneck."""
 
     heads: tuple[str, ...]
 
@@ -51,7 +51,7 @@ class ToCode(nn.Module):
 
 
 class UnitLayer(nn.Module):
-    """h_BxH -> BxZ, each unit's weights drawn for itself."""
+    """h_BxH -> BxZ, each unit's weights drawn independently of the width."""
 
     @nn.compact
     def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array) -> jax.Array:
@@ -66,7 +66,7 @@ class UnitLayer(nn.Module):
 
 
 class FromCode(nn.Module):
-    """z_BxZ -> h_BxH, the first layer of the decoder, scaled by the units that a lane really has."""
+    """z_BxZ -> h_BxH, the first layer of the decoder, scaled by the number of unmasked units."""
 
     features: int
 
@@ -83,10 +83,10 @@ class FromCode(nn.Module):
 
 @struct.dataclass
 class Code:
-    """What a bottleneck makes of an example: z_BxZ goes on to the decoder, mean_BxZ is what evaluation uses.
+    """The output of a bottleneck: z_BxZ goes to the decoder, evaluation uses mean_BxZ.
 
-    mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None where the
-    bottleneck has no prior. `running` is what it carries to the next step of a training. log_ratio_BxZ is
+    mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None if the
+    bottleneck has no prior. `statistics` go to the next step of a training. log_ratio_BxZ is
     log p(z) - log q(z | x) of each unit of a posterior sample z, None without a sample.
     """
 
@@ -94,26 +94,26 @@ class Code:
     mean: jax.Array
     mask: jax.Array
     kl: jax.Array | None = None
-    running: dict[str, jax.Array] | None = None
+    statistics: dict[str, jax.Array] | None = None
     log_ratio: jax.Array | None = None
 
 
 @struct.dataclass
 class Bottleneck:
-    """The base of all kinds: `bottleneck(heads, mask_Z, key, running)` gives the Code of `heads` {name: BxZ}.
+    """The base of all kinds: `bottleneck(heads, mask_Z, key, statistics)` gives the Code of `heads` {name: BxZ}.
 
-    Without a key z is the posterior mean. `running` {name: Z} is given in a training step and nowhere else.
+    Without a key z is the posterior mean. `statistics` {name: Z} are passed in a training step only.
     """
 
-    heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation asks for a mean
+    heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation needs a mean
     has_prior: ClassVar[bool] = False
     sampling = False  # no ClassVar, because a kind may have it as a field
 
     def check(self, experiment: Any) -> None:
-        """Raises InputError where the kind does not fit the rest of the experiment."""
+        """Raises InputError if the kind does not fit the rest of the experiment."""
 
     def start(self, width: int) -> dict[str, jax.Array]:
-        """What is carried from step to step beside the parameters, {name: Z}, before the first."""
+        """The statistics before the first step, {name: Z}: what training carries along beside the parameters."""
         return {}
 
 
@@ -128,10 +128,10 @@ class Plain(Bottleneck):
         heads: dict[str, jax.Array],
         mask_Z: jax.Array,
         key: jax.Array | None = None,
-        running: dict[str, jax.Array] | None = None,
+        statistics: dict[str, jax.Array] | None = None,
     ) -> Code:
         z_BxZ = getattr(jax.nn, self.activation)(heads["mean"]) * mask_Z[None, :]
-        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, statistics=statistics)
 
 
 @struct.dataclass
@@ -139,7 +139,7 @@ class TopK(Bottleneck):
     """The k largest of the encoder's outputs, the others 0 (Makhzani & Frey 2014, section 2).
 
     In training an output counts for more by `boost` standard deviations for each step that its unit has not been among
-    the largest for any example, so that a dead unit comes back; its value stays what it is.
+    the largest for any example, so that a dead unit comes back; its value does not change.
     """
 
     k: Leaf = leaf_int(1, 2**16)
@@ -157,25 +157,25 @@ class TopK(Bottleneck):
         heads: dict[str, jax.Array],
         mask_Z: jax.Array,
         key: jax.Array | None = None,
-        running: dict[str, jax.Array] | None = None,
+        statistics: dict[str, jax.Array] | None = None,
     ) -> Code:
         h_BxZ = score_BxZ = heads["mean"]
-        if running is not None:
+        if statistics is not None:
             deviation = jnp.sqrt(jnp.mean(h_BxZ**2) * mask_Z.shape[0] / jnp.sum(mask_Z))
-            score_BxZ = h_BxZ + (self.boost * deviation * running["idle"])[None, :]
+            score_BxZ = h_BxZ + (self.boost * deviation * statistics["idle"])[None, :]
         score_BxZ = jax.lax.stop_gradient(jnp.where(mask_Z[None, :] > 0, score_BxZ, -jnp.inf))
         passed_BxZ = among_largest(score_BxZ, self.k)
-        if running is not None:
-            running = {"idle": jnp.where(passed_BxZ.any(axis=0), 0.0, running["idle"] + 1) * mask_Z}
+        if statistics is not None:
+            statistics = {"idle": jnp.where(passed_BxZ.any(axis=0), 0.0, statistics["idle"] + 1) * mask_Z}
         z_BxZ = jnp.where(passed_BxZ, h_BxZ, 0.0)
-        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, running=running)
+        return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, statistics=statistics)
 
 
 def among_largest(score_BxZ: jax.Array, k: Leaf) -> jax.Array:
     """True for the k largest scores of each row, of equal ones the first; k may be a tracer."""
     order_BxZ = _in_order(score_BxZ)
 
-    def with_bit(place: jax.Array, least_Bx1: jax.Array) -> jax.Array:  # a seventh of the time that sorting takes
+    def with_bit(place: jax.Array, least_Bx1: jax.Array) -> jax.Array:  # takes a seventh of the time of sorting
         higher_Bx1 = least_Bx1 | (jnp.uint32(1) << (31 - place).astype(jnp.uint32))
         return jnp.where(jnp.sum(order_BxZ >= higher_Bx1, axis=1, keepdims=True) >= k, higher_Bx1, least_Bx1)
 
@@ -186,7 +186,7 @@ def among_largest(score_BxZ: jax.Array, k: Leaf) -> jax.Array:
 
 
 def _in_order(x: jax.Array) -> jax.Array:
-    """float32 as uint32 in the same order: of the bits of IEEE 754 the sign turned round, all of them if negative."""
+    """float32 as uint32 in the same order: of the IEEE 754 bits the sign is flipped, or all of them if negative."""
     bits = jax.lax.bitcast_convert_type(jnp.where(x == 0, 0.0, x), jnp.uint32)  # -0 is 0
     sign = jnp.uint32(1 << 31)
     return jnp.where(bits & sign, ~bits, bits | sign)
@@ -196,8 +196,8 @@ def _in_order(x: jax.Array) -> jax.Array:
 class Gaussian(Bottleneck):
     """A diagonal Gaussian posterior with the prior N(0, I) (Kingma & Welling 2014, section 3 and appendix B).
 
-    With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation, which
-    samples for the ELBO, does not ask.
+    With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation samples for
+    the ELBO in either case.
     """
 
     sampling: bool = static_bool()
@@ -210,7 +210,7 @@ class Gaussian(Bottleneck):
         heads: dict[str, jax.Array],
         mask_Z: jax.Array,
         key: jax.Array | None = None,
-        running: dict[str, jax.Array] | None = None,
+        statistics: dict[str, jax.Array] | None = None,
     ) -> Code:
         mean_BxZ, log_variance_BxZ = heads["mean"], heads["log_variance"]
         z_BxZ, log_ratio_BxZ = mean_BxZ, None
@@ -220,7 +220,7 @@ class Gaussian(Bottleneck):
             z_BxZ = mean_BxZ + jnp.exp(0.5 * log_variance_BxZ) * eps_BxZ * mask_Z[None, :]
             log_ratio_BxZ = 0.5 * (eps_BxZ**2 + log_variance_BxZ - z_BxZ**2) * mask_Z[None, :]
         kl_BxZ = gaussian_kl(mean_BxZ, log_variance_BxZ) * mask_Z[None, :]
-        return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, running=running, log_ratio=log_ratio_BxZ)
+        return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, statistics=statistics, log_ratio=log_ratio_BxZ)
 
     def prior(self, key: jax.Array, samples: int, mask_Z: jax.Array) -> jax.Array:
         """Codes drawn from the prior, [samples, Z]."""

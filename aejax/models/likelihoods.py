@@ -1,4 +1,4 @@
-"""Likelihoods: how pixels are distributed around what the decoder says; per example, in nats."""
+"""Likelihoods: how pixels are distributed given the decoder's output; per example, in nats."""
 
 import math
 from typing import ClassVar
@@ -15,7 +15,7 @@ EDGE = 1 / 256  # of a mean in [0, 1], so that its logit is finite
 
 @struct.dataclass
 class Likelihood:
-    """How pixels are distributed around what the decoder says; the base of the kinds."""
+    """How pixels are distributed given the decoder's output; the base of the kinds."""
 
     is_density: ClassVar[bool] = True  # of real values; otherwise a probability of 0 and 1
 
@@ -24,30 +24,30 @@ class Likelihood:
         return self
 
     def check(self, experiment):
-        """Raises InputError where the kind makes no sense on the experiment's data."""
+        """Raises InputError if the kind does not fit the experiment's data."""
 
     def mean(self, logits):
         """The mean of each pixel, any shape."""
         raise NotImplementedError
 
     def logits(self, mean):
-        """The finite logits whose mean this is, or comes closest to it; any shape."""
+        """The finite logits whose mean is this one, or closest to it; any shape."""
         raise NotImplementedError
 
     def start(self, form):
         """The kind's own parameters {name: array} before the first step."""
         return {}
 
-    def negative_log(self, x_BxP, logits_BxP, own):
-        """-log p(x) in nats, summed over pixels, [B]; `own` are the kind's own parameters."""
+    def negative_log(self, x_BxP, logits_BxP, params):
+        """-log p(x) in nats, summed over pixels, [B]; `params` are the kind's own parameters."""
         raise NotImplementedError
 
-    def draw(self, key, logits_BxP, own):
+    def draw(self, key, logits_BxP, params):
         """Examples x_BxP drawn from p(x) at these logits."""
         raise NotImplementedError
 
-    def learned(self, own):
-        """What its own parameters say, {name: scalar}."""
+    def learned(self, params):
+        """The quantities that its own parameters encode, {name: scalar}."""
         return {}
 
 
@@ -70,16 +70,16 @@ class Bernoulli(Likelihood):
     def logits(self, mean):
         return _logit(mean)
 
-    def negative_log(self, x_BxP, logits_BxP, own):
+    def negative_log(self, x_BxP, logits_BxP, params):
         return jnp.sum(jax.nn.softplus(logits_BxP) - x_BxP * logits_BxP, axis=1)
 
-    def draw(self, key, logits_BxP, own):
+    def draw(self, key, logits_BxP, params):
         return jax.random.bernoulli(key, self.mean(logits_BxP)).astype(jnp.float32)
 
 
 @struct.dataclass
 class Gaussian(Likelihood):
-    """Independent pixels N(mean, variance) (Kingma & Welling 2014, C.2, with a variance that is stated).
+    """Independent pixels N(mean, variance) (Kingma & Welling 2014, C.2, with a fixed variance).
 
     `output` is the non-linearity of the mean: sigmoid keeps it in [0, 1], identity leaves it free, and auto is
     sigmoid except for real data.
@@ -99,11 +99,11 @@ class Gaussian(Likelihood):
     def logits(self, mean):
         return _logit(mean) if self.output == "sigmoid" else mean
 
-    def negative_log(self, x_BxP, logits_BxP, own):
+    def negative_log(self, x_BxP, logits_BxP, params):
         squared_B = jnp.sum((x_BxP - self.mean(logits_BxP)) ** 2, axis=1)
         return 0.5 * (squared_B / self.variance + x_BxP.shape[1] * jnp.log(2 * math.pi * self.variance))
 
-    def draw(self, key, logits_BxP, own):
+    def draw(self, key, logits_BxP, params):
         return self.mean(logits_BxP) + jnp.sqrt(self.variance) * jax.random.normal(key, logits_BxP.shape)
 
 
@@ -130,22 +130,22 @@ class Learned(Gaussian):
         shape = (1,) if self.shared_variance else (form.pixels,)
         return {"log_variance": jnp.full(shape, inverse + jnp.log(self.floor))}
 
-    def negative_log(self, x_BxP, logits_BxP, own):
-        log_variance_P = jnp.broadcast_to(self._log_variance(own), x_BxP.shape[1:])
+    def negative_log(self, x_BxP, logits_BxP, params):
+        log_variance_P = jnp.broadcast_to(self._log_variance(params), x_BxP.shape[1:])
         squared_BxP = (x_BxP - self.mean(logits_BxP)) ** 2
         nats_BxP = squared_BxP * jnp.exp(-log_variance_P)[None, :] + (math.log(2 * math.pi) + log_variance_P)[None, :]
         return 0.5 * jnp.sum(nats_BxP, axis=1)
 
-    def draw(self, key, logits_BxP, own):
-        std_P = jnp.broadcast_to(jnp.exp(0.5 * self._log_variance(own)), logits_BxP.shape[1:])
+    def draw(self, key, logits_BxP, params):
+        std_P = jnp.broadcast_to(jnp.exp(0.5 * self._log_variance(params)), logits_BxP.shape[1:])
         return self.mean(logits_BxP) + std_P[None, :] * jax.random.normal(key, logits_BxP.shape)
 
-    def learned(self, own):
-        return {"variance": jnp.mean(jnp.exp(self._log_variance(own)))}
+    def learned(self, params):
+        return {"variance": jnp.mean(jnp.exp(self._log_variance(params)))}
 
-    def _log_variance(self, own):
+    def _log_variance(self, params):
         lowest = jnp.log(self.floor)
-        return lowest + jax.nn.softplus(own["log_variance"] - lowest)
+        return lowest + jax.nn.softplus(params["log_variance"] - lowest)
 
 
 @struct.dataclass

@@ -15,7 +15,7 @@ from aejax.base.errors import InputError
 from aejax.settings.fields import Leaf, leaf_float, parts
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
-FEWEST = 1e-3  # level of shot noise below which a million photons a pixel and more are taken for infinitely many
+FEWEST = 1e-3  # level of shot noise below which a million photons a pixel and more count as infinitely many
 
 
 @struct.dataclass
@@ -23,10 +23,10 @@ class Noise:
     """The base of all kinds: `noise(key, x_BxP, shape)` gives the corrupted x_BxP of examples of `shape`."""
 
     def check(self, experiment: Any) -> None:
-        """Raises InputError where this kind makes no sense on the experiment's data."""
+        """Raises InputError if this kind does not fit the experiment's data."""
 
     def log_likelihood(self, noisy_MxP: jax.Array, clean_GxP: jax.Array, shape: tuple[int, ...]) -> jax.Array | None:
-        """log p(noisy | clean) up to a constant of the noisy example, [M, G]; None where it has no simple form."""
+        """log p(noisy | clean) up to a constant of the noisy example, [M, G]; None if it has no simple form."""
         return None
 
 
@@ -126,11 +126,11 @@ class Masking(Noise):
 
 @struct.dataclass
 class Occlusion(Noise):
-    """Sets a box to 0 that is `level` of the image, of its proportions, anywhere inside the image.
+    """Sets a box to 0 that covers the share `level` of the image, has its proportions, and lies anywhere inside it.
 
-    Its height is rounded to pixels first, and then its width so that the area is as near as it can be.
+    Its height is rounded to pixels first, then its width so that the area is as close as possible.
 
-    What is to be restored is an inpainting (Pathak et al. 2016).
+    The task is inpainting (Pathak et al. 2016).
     """
 
     level: Leaf = leaf_float(0, 1)
@@ -157,7 +157,7 @@ class Occlusion(Noise):
 class Downsample(Noise):
     """Replaces blocks of `level` x `level` pixels by their mean; a level between whole numbers varies the blocks' size.
 
-    What is to be restored is a super-resolution.
+    The task is super-resolution.
     """
 
     level: Leaf = leaf_float(1, 4096)
@@ -181,7 +181,7 @@ class Downsample(Noise):
 class Grayscale(Noise):
     """Takes the share `level` of the color away: 0 leaves the image, 1 leaves its luma in all three channels.
 
-    What is to be restored is a colorisation (Zhang et al. 2016).
+    The task is colorization (Zhang et al. 2016).
     """
 
     level: Leaf = leaf_float(0, 1)
@@ -204,9 +204,9 @@ class Chain(Noise):
 
     def check(self, experiment: Any) -> None:
         if not self.parts:
-            raise InputError("noise.parts={}: must name at least one noise, or noise=none")
-        for each in self.parts.values():
-            each.check(experiment)
+            raise InputError("noise.parts={}: must name at least one noise; for none, use noise=none")
+        for noise in self.parts.values():
+            noise.check(experiment)
 
     def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         for place, name in enumerate(sorted(self.parts)):  # jax sorts the names of a dict anyway
@@ -245,5 +245,5 @@ def _needs_images(name: str, experiment: Any) -> None:
 def _refused(name: str, needed: str, experiment: Any) -> InputError:
     form = experiment.form
     size = " x ".join(map(str, form.shape))
-    told = f"noise={name}: needs {needed}, and data={form.name} is {form.kind}, {size}"
-    return InputError(f"{told}; must be another noise")
+    problem = f"noise={name}: needs {needed}, and data={form.name} is {form.kind}, {size}"
+    return InputError(f"{problem}; choose another noise")

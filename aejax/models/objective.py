@@ -13,11 +13,11 @@ from aejax.settings.fields import Leaf, leaf_float, static_int
 
 
 @struct.dataclass
-class Seen:
-    """What a term may look at: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
+class Context:
+    """What a term may use: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
 
-    `progress` is the share of the steps after pretraining that is over, 0 to 1; `key` is for what a term draws, None in
-    evaluation.
+    `progress` is the share of the steps after pretraining that are done, 0 to 1; `key` is for the term's random draws,
+    None in evaluation.
     """
 
     experiment: Any
@@ -30,18 +30,21 @@ class Seen:
 
 @struct.dataclass
 class Term:
-    """The base of terms: `term(seen)` is its value, [B] or a scalar, `added` what its mean adds to the objective."""
+    """The base of terms: `term(context)` is its value, [B] or a scalar.
+
+    `contribution` is what the mean of that value adds to the objective.
+    """
 
     weight: Leaf = leaf_float(0)
 
     def check(self, experiment: Any) -> None:
-        """Raises InputError where the term does not fit the rest of the experiment."""
+        """Raises InputError if the term does not fit the rest of the experiment."""
 
-    def __call__(self, seen: Seen) -> jax.Array:
+    def __call__(self, context: Context) -> jax.Array:
         raise NotImplementedError
 
-    def added(self, seen: Seen, mean: jax.Array) -> jax.Array:
-        """What the objective gets, a scalar."""
+    def contribution(self, context: Context, mean: jax.Array) -> jax.Array:
+        """What the term adds to the objective, a scalar."""
         return self.weight * mean
 
 
@@ -67,22 +70,24 @@ class KL(Term):
 
     def check(self, experiment: Any) -> None:
         if not experiment.model.bottleneck.has_prior:
-            raise InputError("model.terms.kl: needs a bottleneck with a prior, as aejax.models.bottlenecks.Gaussian")
+            raise InputError(
+                "model.terms.kl: needs a bottleneck with a prior, such as aejax.models.bottlenecks.Gaussian"
+            )
 
-    def __call__(self, seen: Seen) -> jax.Array:
-        kl_BxZ = seen.outputs.code.kl
+    def __call__(self, context: Context) -> jax.Array:
+        kl_BxZ = context.outputs.code.kl
         assert kl_BxZ is not None, "check() saw a prior"
         return jnp.sum(kl_BxZ, axis=1)
 
-    def added(self, seen: Seen, mean: jax.Array) -> jax.Array:
-        code = seen.outputs.code
+    def contribution(self, context: Context, mean: jax.Array) -> jax.Array:
+        code = context.outputs.code
         assert code.kl is not None, "check() saw a prior"
         kl = jnp.sum(jnp.maximum(jnp.mean(code.kl, axis=0), self.free_bits * code.mask))
-        within = jnp.mod(seen.progress * self.cycles, 1.0)
+        within = jnp.mod(context.progress * self.cycles, 1.0)
         return (
             self.weight
             * _ramp(within, self.anneal)
-            * jnp.abs(kl - self.capacity * _ramp(seen.progress, self.capacity_warmup))
+            * jnp.abs(kl - self.capacity * _ramp(context.progress, self.capacity_warmup))
         )
 
 
@@ -91,17 +96,17 @@ class L1(Term):
     """The sum of the code units' absolute values, each times the length of its weights in the decoder.
 
     It is the L1 norm of a code whose decoder has rows of length 1 (Conerly et al. 2024), so that smaller codes and
-    larger weights do not escape it. A decoder with hidden layers can still let later layers do so.
+    larger weights do not evade it. A decoder with hidden layers can still do so in its later layers.
     """
 
-    def __call__(self, seen: Seen) -> jax.Array:
-        weights_ZxH = code_weights(seen.experiment, seen.params)
+    def __call__(self, context: Context) -> jax.Array:
+        weights_ZxH = code_weights(context.experiment, context.params)
         length_Z = jnp.sqrt(jnp.sum(weights_ZxH**2, axis=1) + TINY**2)  # the root has no gradient at 0
-        return jnp.abs(seen.outputs.code.z) @ length_Z
+        return jnp.abs(context.outputs.code.z) @ length_Z
 
 
 @struct.dataclass
-class Rate(Term):
+class ActivationKL(Term):
     """sum_j KL(rho || the batch's mean of unit j), between Bernoulli rates (Ng 2011, section 3), a scalar."""
 
     rho: Leaf = leaf_float(above=0, high=0.999999)
@@ -110,11 +115,11 @@ class Rate(Term):
         activation = getattr(experiment.model.bottleneck, "activation", None)
         if activation != "sigmoid":
             raise InputError(
-                f"model.bottleneck.activation={activation}: must be sigmoid where units have a target rate"
+                f"model.bottleneck.activation={activation}: must be sigmoid, because units have a target rate"
             )
 
-    def __call__(self, seen: Seen) -> jax.Array:
-        code, rho = seen.outputs.code, self.rho
+    def __call__(self, context: Context) -> jax.Array:
+        code, rho = context.outputs.code, self.rho
         rate_Z = jnp.clip(jnp.mean(code.z, axis=0), TINY, 1 - TINY)
         kl_Z = rho * jnp.log(rho / rate_Z) + (1 - rho) * jnp.log((1 - rho) / (1 - rate_Z))
         return jnp.sum(kl_Z * code.mask)
@@ -127,19 +132,19 @@ TINY = 1e-6
 class Contraction(Term):
     """The squared Frobenius norm of the encoder's Jacobian at x, the code's mean by pixels (Rifai et al. 2011, eq. 5).
 
-    It is exact, at the cost of a backward pass a unit, or with `probes` the mean over so many random directions, which
-    has the same expectation (Hutchinson 1990). Nets are as in evaluation: nothing drops out, norms use what they know.
+    It is exact, at the cost of one backward pass per unit, or with `probes` the mean over so many random directions,
+    which has the same expectation (Hutchinson 1990). Nets are as in evaluation: no dropout, running statistics.
     """
 
     probes: int | None = static_int(1, optional=True)
 
-    def __call__(self, seen: Seen) -> jax.Array:
-        units = seen.outputs.code.mask.shape[0]
-        mean_BxZ, pull = jax.vjp(lambda x_BxP: encode(seen.experiment, seen.params, x_BxP).mean, seen.x)
+    def __call__(self, context: Context) -> jax.Array:
+        units = context.outputs.code.mask.shape[0]
+        mean_BxZ, pull = jax.vjp(lambda x_BxP: encode(context.experiment, context.params, x_BxP).mean, context.x)
         if self.probes is None:
             directions_DxZ, scale = jnp.eye(units), 1.0
         else:
-            directions_DxZ = jnp.sign(normal_by_unit(seen.key, units, (self.probes,))).T
+            directions_DxZ = jnp.sign(normal_by_unit(context.key, units, (self.probes,))).T
             scale = 1 / self.probes
 
         def squared(direction_Z: jax.Array) -> jax.Array:
@@ -149,18 +154,18 @@ class Contraction(Term):
         return scale * jnp.sum(jax.lax.map(squared, directions_DxZ, batch_size=DIRECTIONS), axis=0)
 
 
-DIRECTIONS = 8  # that are pulled back at a time
+DIRECTIONS = 8  # of the Jacobian that are computed at a time
 
 
 def _ramp(progress: jax.Array, share: Leaf) -> jax.Array:
-    """Rises from 0 to 1 while `progress` does from 0 to `share`; 1 throughout where the share is 0."""
+    """Rises from 0 to 1 while `progress` rises from 0 to `share`; 1 throughout if the share is 0."""
     return jnp.where(share > 0, jnp.minimum(1.0, progress / jnp.where(share > 0, share, 1.0)), 1.0)
 
 
 def objective(
     experiment: Any, params: Any, clean_BxP: jax.Array, input_BxP: jax.Array, at: jax.Array | None = None
 ) -> tuple[jax.Array, dict[str, jax.Array], Any]:
-    """The training objective, a scalar; its terms {name: scalar}, means over examples in nats; and what is running now.
+    """The training objective, a scalar; its terms {name: scalar}, means over examples in nats; the running statistics.
 
     `at` is the step; without one nothing is drawn, and nets are as in evaluation.
     """
@@ -173,11 +178,11 @@ def objective(
     )
     pretraining = sum(experiment.pretrain.phases(experiment))  # steps before the whole model trains
     progress = jnp.float32(1.0) if at is None else (at - pretraining) / (experiment.steps - pretraining)
-    seen = Seen(experiment, params, input_BxP, outputs, progress, key_penalty)
+    context = Context(experiment, params, input_BxP, outputs, progress, key_penalty)
     nats_B = experiment.likelihood.negative_log(clean_BxP, outputs.logits, params["likelihood"])
     terms = {"reconstruction": jnp.mean(nats_B)}
     total = terms["reconstruction"]
     for name, term in experiment.model.terms.items():
-        terms[name] = jnp.mean(term(seen))
-        total += term.added(seen, terms[name])
-    return total, terms, outputs.running
+        terms[name] = jnp.mean(term(context))
+        total += term.contribution(context, terms[name])
+    return total, terms, outputs.statistics

@@ -19,7 +19,7 @@ def principal_components(stored_NxP, form, units):
     """
     with jax.default_matmul_precision("highest"):
         examples, mean_P = stored_NxP.shape[0], mean_example(stored_NxP, form)
-        # The rounding error of a mean far from 0 would be one more direction: what is left of it is taken off again.
+        # The rounding error of a mean far from 0 would be one more direction, so the residual mean is subtracted again.
         mean_P += summed(lambda part: jnp.sum(form.scaled(part) - mean_P[None, :], axis=0), stored_NxP) / examples
         if examples <= SVD_EXAMPLES and not form.dynamic:
             centered_NxP = form.scaled(stored_NxP) - mean_P[None, :]

@@ -1,4 +1,4 @@
-"""How a model's parameters are found: by descent, or in closed form."""
+"""Solvers of a model's parameters: by descent, or in closed form."""
 
 from typing import ClassVar
 
@@ -33,7 +33,7 @@ class PrincipalComponents:
     closed_form: ClassVar[bool] = True
 
     def check(self, experiment):
-        """Raises InputError where the experiment is not a linear, plain autoencoder with a free mean."""
+        """Raises InputError if the experiment is not a linear, plain autoencoder with an unbounded mean."""
         if not experiment.net.is_linear:
             raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
         if experiment.net.tied:
@@ -46,7 +46,7 @@ class PrincipalComponents:
             raise InputError("likelihood: principal components need likelihood=linear")
 
     def start(self, params, stored_NxP, form):
-        """The solution."""
+        """The parameters that minimize the reconstruction error of these training examples."""
         mean_P, components_ZxP = principal_components(stored_NxP, form, code_width(params))
         kernel_PxZ = components_ZxP.T
         to_code = {"mean": {"kernel": kernel_PxZ, "bias": -mean_P @ kernel_PxZ}}

@@ -1,4 +1,4 @@
-"""Where the training of a group is kept while it is unfinished: one file, whole or not there."""
+"""The checkpoint of an unfinished training: one file, complete or absent."""
 
 import dataclasses
 import hashlib
@@ -21,7 +21,7 @@ DIGEST = hashlib.sha256().digest_size  # bytes at the start of the file, of all 
 
 @struct.dataclass
 class Checkpoints:
-    """How often a training is kept: at the log points, at most every so many `seconds`."""
+    """How often a checkpoint is written: at log points, at most every `seconds`."""
 
     seconds: float = static_float(low=0)
 
@@ -29,7 +29,7 @@ class Checkpoints:
 class Progress(typing.NamedTuple):
     """How far a training has come.
 
-    `done` counts finished segments, `points` holds what each of them gave {name: [L]}, `seconds` is the time it took.
+    `done` counts finished segments, `points` holds the metrics of each {name: [L]}, `seconds` is the time spent.
     """
 
     done: int
@@ -49,7 +49,7 @@ class Checkpoint:
 
     @property
     def is_due(self):
-        """Whether the last one is `seconds` old."""
+        """Whether the last checkpoint is at least `seconds` old."""
         return time.perf_counter() - self.saved >= self.seconds
 
     def save(self, progress):
@@ -60,18 +60,18 @@ class Checkpoint:
             arrays[f"points/{name}"] = np.stack([point[name] for point in progress.points])
         numbers = {"done": np.int64(progress.done), "seconds": np.float64(progress.seconds)}
         content = archive.npz({"ids": np.array(self.ids)} | numbers | arrays)
-        self.saved = time.perf_counter()  # also where it cannot be written: not to try at every log point
+        self.saved = time.perf_counter()  # even if the write fails, so that not every log point tries again
         write_whole(self.path, hashlib.sha256(content).digest() + content)
 
     def load(self, state):
-        """The Progress that is kept, its state spread over the devices as `state` is; None without a file.
+        """The saved Progress, its state placed on the devices as `state` is; None without a file.
 
-        Raises InputError, and sets the file aside, where it is damaged or of other runs.
+        Raises InputError, and sets the file aside, if it is damaged or of other runs.
         """
         if not self.path.exists():
             return None
         if not self.path.is_file():
-            self._refuse("is no file")
+            self._refuse("is not a file")
         content = self.path.read_bytes()
         if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
             self._refuse("is damaged")
@@ -94,7 +94,7 @@ class Checkpoint:
         return Progress(done, jax.tree.unflatten(structure, placed), points, seconds)
 
     def remove(self):
-        """Removes the file, which a finished training needs no more."""
+        """Removes the file, which a finished training no longer needs."""
         self.path.unlink(missing_ok=True)
 
     def _refuse(self, why):

@@ -13,16 +13,16 @@ from aejax.base.errors import InputError
 from aejax.settings.fields import Leaf, leaf_int, part, static_choice, static_float, static_int
 
 FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
-BESIDE = ("hydra", "track", "lanes", "checkpoint", "objective")  # settings that decide no result
+BESIDE = ("hydra", "track", "lanes", "checkpoint", "objective")  # settings that do not affect results
 MINIBATCH = 128  # and a larger one is cut into batches of this size
 LOG_POINTS = 100  # with log_points=null, fewer where validating would take
 VALIDATING = 0.25  # more than this share of the training's arithmetic
-PLACES = ("dir", "manual_dir", "download")  # settings of data that say where they come from, not what they are
+PLACES = ("dir", "manual_dir", "download")  # settings of data that say where they are, not what they are
 
 
 @struct.dataclass
 class Experiment:
-    """One fully specified training: what one job describes.
+    """One fully specified training, that of one job.
 
     As built from a configuration, `steps`, `batch_size`, `log_points` and the likelihood may still depend on the data;
     `settle` fills them in and checks the components against the data and each other.
@@ -46,7 +46,7 @@ class Experiment:
     form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
 
     def settle(self, form):
-        """This experiment on data of this `form`; raises InputError where the two do not fit."""
+        """This experiment on data of this `form`; raises InputError if the two do not fit."""
         if self.batch_size is not None and self.batch_size > form.examples:
             raise InputError(
                 f"batch_size={self.batch_size}: must be at most the number of training examples, {form.examples}"
@@ -57,7 +57,7 @@ class Experiment:
         if self.epochs is not None:
             steps = max(1, round(self.epochs * (form.examples // batch_size)))
             if steps >= 2**31:
-                raise InputError(f"epochs={self.epochs:g}: makes {steps:,} steps; must make less than 2,147,483,648")
+                raise InputError(f"epochs={self.epochs:g}: makes {steps:,} steps; must make fewer than 2,147,483,648")
         elif self.steps is not None:
             steps = self.steps
         else:
@@ -79,20 +79,20 @@ class Experiment:
 
 
 def _log_points(examples, valid):
-    """The log points of a training on so many `examples`, each with an error of `valid` ones, where none are asked for.
+    """The default log points of a training on so many `examples`, each of which evaluates `valid` ones.
 
-    A step takes three times the arithmetic of an evaluation, an example.
+    Per example a step takes three times the arithmetic of an evaluation.
     """
     return min(LOG_POINTS, max(1, int(VALIDATING * 3 * examples / valid))) if valid else LOG_POINTS
 
 
 def run_id(settings, fingerprint, version):
-    """A run's identity, 16 hex digits: of what decides its result."""
+    """A run's identity, 16 hex digits of everything that determines its result."""
     text = json.dumps([decisive(settings), fingerprint, version], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def decisive(settings):
-    """The settings that decide a run's result; where the data lie does not, the fingerprint tells what they are."""
-    own = {key: value for key, value in settings.items() if key not in BESIDE}
-    return own | {"data": {key: value for key, value in settings["data"].items() if key not in PLACES}}
+    """The settings that determine a run's result; the location of the data does not, their fingerprint is separate."""
+    kept = {key: value for key, value in settings.items() if key not in BESIDE}
+    return kept | {"data": {key: value for key, value in settings["data"].items() if key not in PLACES}}

@@ -23,7 +23,7 @@ class Lanes:
     max: int | None = static_int(1, optional=True)
 
     def settle(self, lanes, parameters):
-        """vmap or map, by a rule and never by a stopwatch: the same command must give the same bits.
+        """vmap or map, by a rule instead of a timing, so that the same command gives the same bits.
 
         One lane trains by map, which compiles to the program of that lane alone; on an accelerator more lanes fill it
         by vmap; on a CPU vmap saves dispatch where a lane is small and costs memory traffic where it is large.
@@ -37,7 +37,7 @@ class Lanes:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """`count` lanes by `how` (vmap or map) on the first `devices`: all that there are, no more than lanes."""
+    """`count` lanes by `how` (vmap or map) on the first `devices`: by default all, but no more than lanes."""
 
     count: int
     how: str
@@ -56,38 +56,40 @@ class Layout:
     def stack(self, trees):
         """One tree whose leaves [L, ...] hold those of `trees`, on the devices.
 
-        The last lane is repeated until every device has as many.
+        The last lane is repeated until all devices hold equally many.
         """
         trees = list(trees) + [trees[-1]] * (-len(trees) % self.devices)
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
         return jax.device_put(stacked, NamedSharding(self._mesh, PartitionSpec("lanes")))
 
     def place(self, shapes):
-        """The shapes of one lane's arrays as those of a stack of them, spread over the devices."""
+        """The shapes of one lane's arrays, stacked over lanes and spread over the devices."""
         count, sharding = (
             -(-self.count // self.devices) * self.devices,
             NamedSharding(self._mesh, PartitionSpec("lanes")),
         )
-        return jax.tree.map(lambda own: jax.ShapeDtypeStruct((count, *own.shape), own.dtype, sharding=sharding), shapes)
+        return jax.tree.map(
+            lambda shape: jax.ShapeDtypeStruct((count, *shape.shape), shape.dtype, sharding=sharding), shapes
+        )
 
     def share(self, tree):
-        """A tree that all lanes read, on every device once."""
+        """A tree that all lanes read, replicated on every device."""
         return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
 
     def compiled(self, function, stacked, *arguments, how=None, donate=()):
         """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
 
-        The first `stacked` arguments are stacks, the others shared; those named in `donate` are given up.
+        The first `stacked` arguments are stacks, the others shared; those in `donate` are donated.
         """
         vectorized = jax.vmap if (how or self.how) == "vmap" else _mapped
 
         def program(*arguments):
-            lanes = vectorized(lambda *own: function(*own, *arguments[stacked:]))
+            lanes = vectorized(lambda *lane_arguments: function(*lane_arguments, *arguments[stacked:]))
             return lanes(*arguments[:stacked])
 
-        own, shared = PartitionSpec("lanes"), PartitionSpec()
-        specs = tuple(own if place < stacked else shared for place in range(len(arguments)))
-        spread = jax.shard_map(program, mesh=self._mesh, in_specs=specs, out_specs=own, check_vma=False)
+        per_lane, shared = PartitionSpec("lanes"), PartitionSpec()
+        specs = tuple(per_lane if place < stacked else shared for place in range(len(arguments)))
+        spread = jax.shard_map(program, mesh=self._mesh, in_specs=specs, out_specs=per_lane, check_vma=False)
         return jax.jit(spread, donate_argnums=donate).lower(*arguments).compile()
 
 
@@ -112,5 +114,5 @@ def tree_bytes(tree):
 
 
 def value_bytes(jaxpr):
-    """Bytes of every value that a jaxpr computes, those inside of its calls included."""
+    """Bytes of every value that a jaxpr computes, including those inside its calls."""
     return tree_bytes([out.aval for equation in jax_compat.equations(jaxpr) for out in equation.outvars])

@@ -14,9 +14,9 @@ from aejax.settings.fields import Leaf, leaf_float, static_choice
 
 @struct.dataclass
 class Optimizer:
-    """What all have in common; lr is the peak learning rate.
+    """The base of all optimizers; lr is the peak learning rate.
 
-    `warmup` is the share of the steps over which the rate rises linearly from 0, null for a tenth where a step takes
+    `warmup` is the share of the steps over which the rate rises linearly from 0, null for a tenth if a step takes
     only a part of the training examples, else 0; `clip` the largest global norm of a gradient, null for none.
     `weight_decay` shrinks the weights of layers, but not their biases, apart from the gradient (Loshchilov & Hutter
     2019); null for none.

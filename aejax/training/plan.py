@@ -1,4 +1,4 @@
-"""The plan of a sweep and its ledger: which jobs share a program, in which layout, and what has become of them."""
+"""The plan of a sweep and its ledger: which jobs share a program, in which layout."""
 
 import functools
 
@@ -12,7 +12,7 @@ from aejax.models.objective import objective
 from aejax.models.principal_components import SVD_EXAMPLES
 from aejax.training.lanes import Layout, cut_evenly, tree_bytes, value_bytes
 
-SMALLER = {  # what to change where most of the memory goes there
+SMALLER = {  # what to change if this takes most of the memory
     "data": "data.limit or data.device_bytes",
     "parameters": "net.widths or latent_dim",
     "a training step": "batch_size or net.widths",
@@ -23,7 +23,7 @@ SMALLER = {  # what to change where most of the memory goes there
 
 
 def groups(jobs):
-    """The indices of the jobs that share a program, each group in the order of the jobs, cut where it is too large."""
+    """The indices of the jobs that share a program, each group in the order of the jobs, split if it is too large."""
     by_structure = {}
     for index, job in enumerate(jobs):
         key = jax.tree.structure(job.experiment), job.lanes
@@ -41,7 +41,7 @@ def layout_of(jobs):
 
 
 def most_lanes(jobs):
-    """How many of these jobs of equal structure a program takes: `lanes.max`, or what half of the memory holds.
+    """How many of these jobs of equal structure a program takes: `lanes.max`, or as many as half of the memory holds.
 
     Every value that a step computes is counted, though a compiled program keeps few of them at a time.
     """
@@ -52,8 +52,8 @@ def most_lanes(jobs):
     kept = 2 * tree_bytes((params, params, optim))  # the State before a segment and after it
     x_BxP = jax.ShapeDtypeStruct((experiment.batch_size, experiment.form.pixels), np.float32)
 
-    def loss(own, running, *seen):
-        return objective(experiment, own | {"running": running}, *seen)[0]
+    def loss(trained, statistics, *batch):
+        return objective(experiment, trained | {"running": statistics}, *batch)[0]
 
     step = jax.make_jaxpr(jax.grad(loss))(autoencoder.trained(params), params["running"], x_BxP, x_BxP, np.int32(0))
     computed = value_bytes(step.jaxpr)
@@ -65,11 +65,11 @@ def most_lanes(jobs):
 
 
 def check_memory(job):
-    """Raises InputError, with the numbers, where the device cannot hold what a job takes at the very least.
+    """Raises InputError, with the numbers, if the device cannot hold the minimum that a job takes.
 
-    The data, the parameters, and the most of what comes one after another: a step's batch, gradients and moments; the
-    codes of the test examples, their covariance and its squares; the covariance of pixels, or the decomposition of few
-    examples. How much more a program takes only its compilation tells.
+    The data, the parameters, and the largest of what comes one after another: a step's batch, gradients and moments;
+    the codes of the test examples, their covariance and its squares; the covariance of pixels, or the decomposition of
+    few examples. How much more a program takes is known only after its compilation.
     """
     experiment, form, params = job.experiment, job.experiment.form, _params([job])
     measured, pixels, width = experiment.evaluate.groups, form.pixels, int(experiment.latent_dim)
@@ -95,10 +95,10 @@ def check_memory(job):
     on_cpu = jax.default_backend() == "cpu"
     free = memory() if on_cpu else memory() // len(jax.devices())
     if sum(needs.values()) > free:
-        told = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
+        breakdown = ", ".join(f"{name} {size(count)}" for name, count in needs.items())
         must = SMALLER[max(needs, key=needs.get)]
         raise InputError(
-            f"takes {size(sum(needs.values()))} of memory at the least ({told}), and there are {size(free)}; "
+            f"takes {size(sum(needs.values()))} of memory at the least ({breakdown}), and there are {size(free)}; "
             f"must be less: {must}"
         )
 

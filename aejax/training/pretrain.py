@@ -1,7 +1,7 @@
-"""Pretraining: the layers of a dense net learn one after another, before descent takes the whole.
+"""Pretraining: the layers of a dense net learn one after another before the whole is trained.
 
-A phase trains one layer from the data toward the code, that of the code last. Its input is what the layers below make
-of the data, and they stay as they are.
+A phase trains one layer from the data toward the code, that of the code last. Its input is the output of
+the layers below, which stay fixed.
 """
 
 import itertools
@@ -19,7 +19,7 @@ from aejax.settings.fields import Leaf, leaf_float, static_float, static_int
 
 
 @struct.dataclass
-class Together:
+class NoPretraining:
     """No pretraining: all layers learn together from the first step."""
 
     def check(self, experiment):
@@ -32,19 +32,19 @@ class Together:
 
 @struct.dataclass
 class Layerwise:
-    """The base: `share` of the steps are the layers', in equal parts, the rest is the whole's.
+    """The base: a `share` of the steps trains the layers, in equal parts; the rest trains the whole.
 
-    So a run with pretraining takes as many steps as one without. Each phase has an optimizer and a schedule of its own.
+    A run with pretraining takes as many steps as one without. Each phase has its own optimizer and schedule.
     """
 
     share: float = static_float(above=0, high=0.99)
 
     def check(self, experiment):
-        """Raises InputError where the layers cannot learn one by one."""
+        """Raises InputError if the layers cannot learn one by one."""
         net, kind = experiment.net, type(self).__name__.lower()
         if not isinstance(net, Mlp):
-            told = type(net).__name__.lower()
-            raise InputError(f"pretrain={kind}: needs fully connected layers, as net=mlp; net={told} has others")
+            name = type(net).__name__.lower()
+            raise InputError(f"pretrain={kind}: needs fully connected layers, such as net=mlp, not net={name}")
         if not net.widths:
             raise InputError(f"pretrain={kind}: needs hidden layers, and net.widths=[] has none")
         if net.center:
@@ -53,14 +53,16 @@ class Layerwise:
             )
         if net.norm != "none" or net.residual:
             setting = "net.residual=true" if net.residual else f"net.norm={net.norm}"
-            raise InputError(f"pretrain={kind}: layers that learn alone have no norm and no shortcut, not {setting}")
+            raise InputError(
+                f"pretrain={kind}: layers that are trained one by one have no norm and no shortcut; not with {setting}"
+            )
         if experiment.model.solver.closed_form:
-            raise InputError(f"pretrain={kind}: a model in closed form has no steps; must be none")
+            raise InputError(f"pretrain={kind}: a model in closed form takes no steps; must be none")
         if min(self.phases(experiment)) < 1:
             layers = len(net.widths) + 1
             raise InputError(
-                f"steps={experiment.steps}: {self.share:g} of them (pretrain.share) are less than one a layer, "
-                f"of {layers}"
+                f"steps={experiment.steps}: {self.share:g} of them (pretrain.share) are fewer than one "
+                f"for each of {layers} layers"
             )
 
     def phases(self, experiment):
@@ -74,7 +76,7 @@ class Layerwise:
         raise NotImplementedError
 
     def unrolled(self, experiment, params):
-        """The parameters that the whole begins with."""
+        """The parameters from which the training of the whole starts."""
         return params
 
 
@@ -91,14 +93,14 @@ def is_trained(experiment, params, place):
     names = layer_names(experiment.net, place)
 
     def trains(path, _):
-        module, *inner = (each.key for each in path)
+        module, *inner = (entry.key for entry in path)
         return module in names and names[module] in (None, *inner[:1])
 
     return jax.tree.map_with_path(trains, params)
 
 
 def hidden(experiment, params, place, x_BxP):
-    """The input of the layer at `place`, [B, H]: what the layers below make of x_BxP; no gradient flows back."""
+    """The input of the layer at `place`, [B, H], that is the output of the layers below; no gradient flows back."""
     h_BxH = x_BxP
     for below in range(place):
         h_BxH = _up(experiment, params, below, h_BxH)
@@ -122,11 +124,13 @@ class Greedy(Layerwise):
             return jnp.mean(experiment.likelihood.negative_log(clean_BxP, logits_BxP, params["likelihood"]))
         h_BxH = hidden(experiment, params, place, clean_BxP)
         key = jax.random.fold_in(key_for(experiment.seed, Purpose.PRETRAIN, at), place)
-        seen_BxH = h_BxH * jax.random.bernoulli(key, 1 - self.corruption, h_BxH.shape)
+        corrupted_BxH = h_BxH * jax.random.bernoulli(key, 1 - self.corruption, h_BxH.shape)
         if place < len(net.widths):
-            logits_BxH = _down(experiment, params, place, _up(experiment, params, place, seen_BxH))
+            logits_BxH = _down(experiment, params, place, _up(experiment, params, place, corrupted_BxH))
         else:
-            logits_BxH = autoencoder.from_code(experiment, params, autoencoder.to_code(experiment, params, seen_BxH).z)
+            logits_BxH = autoencoder.from_code(
+                experiment, params, autoencoder.to_code(experiment, params, corrupted_BxH).z
+            )
         return jnp.mean(jnp.sum((_activation(experiment)(logits_BxH) - h_BxH) ** 2, axis=1))
 
 
@@ -146,10 +150,11 @@ class RBM(Layerwise):
         super().check(experiment)
         net, bottleneck = experiment.net, experiment.model.bottleneck
         if net.activation != "sigmoid":
-            raise InputError(f"pretrain=rbm: binary units are sigmoid, net.activation={net.activation} is not")
+            raise InputError(f"pretrain=rbm: needs net.activation=sigmoid for its binary units, not {net.activation}")
         if getattr(bottleneck, "activation", "identity") != "identity":
             raise InputError(
-                f"pretrain=rbm: the code's units are linear, model.bottleneck.activation={bottleneck.activation} is not"
+                "pretrain=rbm: needs model.bottleneck.activation=identity for the code's linear units, "
+                f"not {bottleneck.activation}"
             )
         if experiment.form.kind == "real" and not _is_gaussian(experiment, 0):
             raise InputError(f"pretrain=rbm: data={experiment.form.name} is real; needs likelihood=linear")

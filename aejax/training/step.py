@@ -1,4 +1,4 @@
-"""Training as pure functions of one experiment; the caller puts lanes around them."""
+"""Training as pure functions of one experiment; the caller adds the lanes."""
 
 import functools
 from typing import Any
@@ -23,9 +23,9 @@ DIRECTIONS = 64  # along which second derivatives are taken at a time
 class State:
     """What the next step needs.
 
-    `params` are what autoencoder.init makes, what is running among them. `order` [N] is the order of the examples in
-    the current epoch, None for full batches and streamed ones. A lane that has met a loss or a parameter that is not
-    finite is no longer `alive`: its parameters stay the last finite ones. `best` holds the parameters with the smallest
+    `params` are what autoencoder.init makes, with the running statistics. `order` [N] is the order of the examples in
+    the current epoch, None for full batches and streamed ones. A lane whose loss or parameters became non-finite
+    is no longer `alive`: it keeps its last finite parameters. `best` holds the parameters with the smallest
     validation error so far, `best_mse`, where the experiment selects by it.
     """
 
@@ -38,7 +38,7 @@ class State:
 
     @property
     def chosen(self):
-        """The parameters that the experiment is judged by."""
+        """The parameters by which the experiment is evaluated."""
         return self.params if self.best is None else self.best
 
 
@@ -59,11 +59,11 @@ def init(experiment, data, width):
         center_P = mean_example(data.train, form) if data.mean is None else form.scaled(data.mean)
         params = params | {"running": params["running"] | {"center": center_P}}
     params = experiment.model.solver.start(params, data.train, experiment.form)
-    given = experiment.batch_size == experiment.form.examples or experiment.form.streamed
+    unshuffled = experiment.batch_size == experiment.form.examples or experiment.form.streamed
     return State(
         params=params,
         optim=experiment.optim.transformation(experiment.steps).init(autoencoder.trained(params)),
-        order=None if given else jnp.arange(experiment.form.examples),
+        order=None if unshuffled else jnp.arange(experiment.form.examples),
         alive=jnp.array(True),
         best=params if experiment.select == "best" else None,
         best_mse=jnp.array(jnp.inf),
@@ -71,15 +71,15 @@ def init(experiment, data, width):
 
 
 def segment(experiment, state, data, start, length, batches=None, ends=True):
-    """`length` steps from step `start` on: the State after them and what a person wants to see, scalars.
+    """`length` steps from step `start` on: the State after them and metrics for the user, scalars.
 
-    `batches` [length, B, P] are those of streamed data, None where `data` holds all.
+    `batches` [length, B, P] are those of streamed data, None if `data` holds all.
     The loss and its terms are means over the steps; the validation error, where there are validation examples, is that
-    after the last, nan where this piece of a segment does not end it.
+    after the last, nan if this piece does not end its segment.
     """
 
-    def one(state, given):
-        return step(experiment, state, data, *given)
+    def one(state, step_inputs):
+        return step(experiment, state, data, *step_inputs)
 
     if length:
         state, rows = lax.scan(one, state, (start + jnp.arange(length), batches))
@@ -109,7 +109,7 @@ def segment(experiment, state, data, start, length, batches=None, ends=True):
 def step(experiment, state, data, at, stored_BxP=None):
     """One gradient step, the `at`-th: the State after it, and the loss and its terms before it.
 
-    The batch is taken from `data` where it is not given.
+    Without `stored_BxP` the batch is taken from `data`.
     """
     if stored_BxP is None:
         state, stored_BxP = batch(experiment, state, data, at)
@@ -145,18 +145,18 @@ def step(experiment, state, data, at, stored_BxP=None):
 
 
 def _descend(experiment, state, loss, steps, trained=None):
-    """The State after one step of a descent of so many `steps`; the loss and its terms before it.
+    """The State after one step of a descent of `steps` steps; the loss and its terms before it.
 
-    `loss(params)` gives it with (its terms, what is running now); `trained` is a tree of what moves, None for all.
+    `loss(params)` gives it with (its terms, running statistics); `trained` is a tree of what is updated, None for all.
     """
-    before, running = autoencoder.trained(state.params), {"running": state.params["running"]}
-    with_aux = jax.value_and_grad(lambda params: loss(params | running), has_aux=True)
-    (total, (terms, moved)), gradient = with_aux(before)
+    before, statistics = autoencoder.trained(state.params), {"running": state.params["running"]}
+    with_aux = jax.value_and_grad(lambda params: loss(params | statistics), has_aux=True)
+    (total, (terms, updated)), gradient = with_aux(before)
     updates, optim = experiment.optim.transformation(steps).update(gradient, state.optim, before)
-    if trained is not None:  # weight decay moves what has no gradient
+    if trained is not None:  # weight decay would change what has no gradient
         moves = autoencoder.trained(trained)
         updates = jax.tree.map(lambda update, moves: update if moves else 0 * update, updates, moves)
-    params = optax.apply_updates(before, updates) | {"running": moved}
+    params = optax.apply_updates(before, updates) | {"running": updated}
     alive = state.alive & jnp.isfinite(total) & _all_finite(params)
     params = _where(alive, params, state.params)
     return state.replace(params=params, optim=optim, alive=alive), _training_metrics(total, terms)
@@ -189,7 +189,7 @@ def validation_mse(experiment, params, data):
 
 
 def _objective(experiment, params, stored_NxP):
-    """The objective and its terms over all training examples, without a noise, of a model in closed form.
+    """The objective and its terms over all training examples, without noise, of a model in closed form.
 
     Where pixels are drawn it is the expectation over the draws: the objective is quadratic in the pixels, so that each
     adds half its second derivative times its variance m (1 - m).

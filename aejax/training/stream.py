@@ -10,13 +10,13 @@ import numpy as np
 from aejax.base.keys import Purpose, key_for
 from aejax.training.lanes import cut_evenly
 
-SHARE = 8  # of the memory for data that the batches of one piece take at the most; two pieces are there at a time
+SHARE = 8  # of the memory for data that the batches of one piece take at the most; two pieces exist at a time
 
 
 def pieces(lengths, job, lanes):
-    """The steps (start, length) that are trained at a time, a list for each segment of these `lengths`.
+    """The pieces (start, length) of steps that are trained at a time, a list for each segment of these `lengths`.
 
-    A segment is one piece where the device holds the data, and as many as keep the batches small where it does not.
+    A segment is one piece if the device holds the data; otherwise as many as keep the batches small.
     """
     segments = list(zip(itertools.accumulate([0, *lengths[:-1]]), lengths, strict=True))
     if not job.experiment.form.streamed:
@@ -30,8 +30,8 @@ def pieces(lengths, job, lanes):
 def batches(jobs, layout, plan):
     """The batches of each piece (start, length) of `plan` in turn, [L, length, B, P] on the devices.
 
-    Those of the next piece are gathered meanwhile. None where the device holds the data; the batches are those that
-    it would take from them itself.
+    Those of the next piece are gathered meanwhile. None if the device holds the data; the batches are those that
+    `step` would take from data on the device.
     """
     if not jobs[0].experiment.form.streamed:
         yield from itertools.repeat(None, len(plan))
@@ -76,7 +76,7 @@ def shuffling(examples):
 
 
 def shape(job, length):
-    """What one lane's batches of a piece of this length are, None where the device holds the data."""
+    """The shape of one lane's batches of a piece of this length, None if the device holds the data."""
     if not job.experiment.form.streamed:
         return None
     x = job.dataset.train.x

@@ -33,8 +33,8 @@ class ArrayFiles:
 
 
 def _splits(key, path, key_labels, labels):
-    """The (x, y) by split that a file holds."""
-    told, arrays = f"{key}={path}", _arrays(key, path)
+    """The splits {name: (x, y)} that a file holds; raises InputError if they cannot be examples and labels."""
+    setting, arrays = f"{key}={path}", _arrays(key, path)
     splits = {}
     for split in ("train", "valid", "test"):
         names = [f"{{}}_{split}"] + ["{}"] * (split == "train")
@@ -43,28 +43,28 @@ def _splits(key, path, key_labels, labels):
         if split == "train" and x is None:
             if len(arrays) != 1:
                 raise InputError(
-                    f"{told}: holds {', '.join(arrays) or 'nothing'}; must hold x, or x_train, or one array only"
+                    f"{setting}: holds {', '.join(arrays) or 'nothing'}; must hold x, x_train, or a single array"
                 )
             x = next(iter(arrays.values()))
         if split == "train" and labels is not None:
-            found = _arrays(key_labels, labels)
-            if len(found) != 1:
-                raise InputError(f"{key_labels}={labels}: holds {', '.join(found)}; must hold one array")
-            y = next(iter(found.values()))
+            label_arrays = _arrays(key_labels, labels)
+            if len(label_arrays) != 1:
+                raise InputError(f"{key_labels}={labels}: holds {', '.join(label_arrays)}; must hold one array")
+            y = next(iter(label_arrays.values()))
         if x is None:
             continue
         if x.dtype.kind not in "biuf":
-            raise InputError(f"{told}: {split} examples of {x.dtype}; must be numbers")
+            raise InputError(f"{setting}: {split} examples of {x.dtype}; must be numbers")
         if x.ndim < 2:
             raise InputError(
-                f"{told}: {split} examples of shape {list(x.shape)}; must be [N, features] or [N, height, width]"
+                f"{setting}: {split} examples of shape {list(x.shape)}; must be [N, features] or [N, height, width]"
             )
         if y is not None:
             if y.dtype.kind not in "iubU":
-                raise InputError(f"{told}: labels of {y.dtype}; must be whole numbers or texts")
+                raise InputError(f"{setting}: labels of {y.dtype}; must be whole numbers or texts")
             if y.shape != x.shape[:1]:
                 raise InputError(
-                    f"{told}: {list(y.shape)} labels of {list(x.shape[:1])} {split} examples; must be as many"
+                    f"{setting}: {list(y.shape)} labels of {list(x.shape[:1])} {split} examples; must be one each"
                 )
         if x.ndim > 4 or (x.ndim == 4 and x.shape[3] not in (1, 3)):
             x = x.reshape(len(x), -1)
@@ -92,5 +92,5 @@ def _arrays(key, path):
         raise
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         objects = "bject" in str(error) or "pickle" in str(error)
-        what = "holds Python objects, or is no array file" if objects else f"cannot be read ({error})"
-        raise InputError(f"{key}={path}: {what}; must be a whole .npy or .npz file of plain arrays") from None
+        problem = "holds Python objects, or is no array file" if objects else f"cannot be read ({error})"
+        raise InputError(f"{key}={path}: {problem}; must be a whole .npy or .npz file of plain arrays") from None

@@ -33,12 +33,12 @@ class Audio:
         """The Dataset, gray, [N, bands, frames, 1]."""
         folder = Folder.read(self.path, (".wav",))
         key = folder.key(self.rate, self.bands, self.frames, self.window, self.hop, self.floor, self.skip_broken)
-        splits, told = kept([own_folder() / key], lambda: self._read(folder))
-        groups = np.array(told["groups"], np.int32)
+        splits, about = kept([own_folder() / key], lambda: self._read(folder))
+        groups = np.array(about["groups"], np.int32)
         windows = np.arange(len(groups)) - np.searchsorted(groups, groups)  # from the start of each file
         names = np.array([f"{name}#{window}" for name, window in zip(folder.named(groups), windows, strict=True)])
         train = dataclasses.replace(splits["train"], groups=groups, names=names)
-        return Dataset(folder.path.name, "gray", train, label_names=folder.names, warnings=tuple(told["warnings"]))
+        return Dataset(folder.path.name, "gray", train, label_names=folder.names, warnings=tuple(about["warnings"]))
 
     def _read(self, folder):
         try:
@@ -46,23 +46,23 @@ class Audio:
             import soundfile
         except ImportError:
             raise InputError("data=audio: requires librosa: pip install 'aejax[audio]'") from None
-        made, broken = read_all(folder.files, lambda path: self._windows(librosa, soundfile, path))
+        windows_by_file, broken = read_all(folder.files, lambda path: self._windows(librosa, soundfile, path))
         if broken and not self.skip_broken:
             refuse_broken(folder, broken, "files", "data.path")
-        whole = [place for place, each in enumerate(made) if each is not None]
+        whole = [place for place, windows in enumerate(windows_by_file) if windows is not None]
         if not whole:
             raise InputError(f"data.path={folder.path}: none of its files can be read")
-        groups = np.repeat(whole, [len(made[place]) for place in whole])
+        groups = np.repeat(whole, [len(windows_by_file[place]) for place in whole])
         labels = None if folder.labels is None else folder.labels[groups]
         warnings = [f"{len(broken)} of {len(folder.files)} files cannot be read and are left out"] if broken else []
-        x = np.concatenate([made[place] for place in whole])
+        x = np.concatenate([windows_by_file[place] for place in whole])
         return {"train": Split(x, labels)}, {"groups": groups.tolist(), "warnings": warnings}
 
     def _windows(self, librosa, soundfile, path):
-        """The windows of a file, uint8 [N, bands, frames, 1]; what does not fill one at the end is left out."""
+        """The windows of a file, uint8 [N, bands, frames, 1]; an incomplete one at the end is left out."""
         try:
-            about = soundfile.info(path)
-            check_memory(4 * about.frames * about.channels, f"{path}: as float32", "shorter")
+            header = soundfile.info(path)
+            check_memory(4 * header.frames * header.channels, f"{path}: as float32", "shorter")
             samples_TxC, rate = soundfile.read(path, dtype="float32", always_2d=True)
         except soundfile.SoundFileError as error:
             raise OSError(str(error)) from None

@@ -17,8 +17,8 @@ class Digits:
             from sklearn.datasets import load_digits
         except ImportError:
             raise InputError("data=digits: requires scikit-learn: pip install 'aejax[sklearn]'") from None
-        found = load_digits()
-        x = np.round(found.images * (255 / 16)).astype(np.uint8)[..., None]
-        split = Split(x, found.target.astype(np.int32))
-        names = tuple(str(name) for name in found.target_names)
+        digits = load_digits()
+        x = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
+        split = Split(x, digits.target.astype(np.int32))
+        names = tuple(str(name) for name in digits.target_names)
         return Dataset("digits", "gray", split, label_names=names, license="UCI Machine Learning Repository, CC BY 4.0")

@@ -16,7 +16,7 @@ from aejax.datasets.folders import Folder, read_all, refuse_broken
 from aejax.datasets.pixels import GRAY, large_allowed, opened, pixels
 from aejax.settings.fields import static_bool, static_choice, static_ints, static_str
 
-KEPT = 2  # raise it where what is told of decoded images changes
+KEPT = 2  # raise it when what is kept about decoded images changes
 MOST_PIXELS = 2**24  # of an example, 4096 x 4096; one layer of 64 units takes 4 GiB for them
 ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -46,20 +46,20 @@ class Images:
             if folders["test"].names != folders["train"].names:
                 raise InputError(f"data.test_path={self.test_path}: must have the class folders of data.path")
         key = "-".join(
-            each.key(KEPT, self.color, self.size, self.resize, self.skip_broken) for each in folders.values()
+            folder.key(KEPT, self.color, self.size, self.resize, self.skip_broken) for folder in folders.values()
         )
         with large_allowed():
-            splits, told = kept([own_folder() / key], lambda: self._read(folders))
+            splits, about = kept([own_folder() / key], lambda: self._read(folders))
         for name, folder in folders.items():
-            splits[name] = dataclasses.replace(splits[name], names=folder.named(told["places"][name]))
-        warnings = tuple(told["warnings"])
+            splits[name] = dataclasses.replace(splits[name], names=folder.named(about["places"][name]))
+        warnings = tuple(about["warnings"])
         return Dataset(
-            folders["train"].path.name, told["kind"], label_names=folders["train"].names, warnings=warnings, **splits
+            folders["train"].path.name, about["kind"], label_names=folders["train"].names, warnings=warnings, **splits
         )
 
     def _read(self, folders):
         headers = {name: read_all(folder.files, _header)[0] for name, folder in folders.items()}
-        modes = {header[0] for found in headers.values() for header in found if header}
+        modes = {header[0] for folder_headers in headers.values() for header in folder_headers if header}
         kind = self.color if self.color != "auto" else "gray" if modes <= set(GRAY) else "rgb"
         splits, warnings, places = {}, [], {}
         for name, folder in folders.items():
@@ -69,32 +69,31 @@ class Images:
                 if len(sizes) > 1:
                     common = ", ".join(f"{count} of {h} x {w}" for (w, h), count in sizes.most_common(3))
                     raise InputError(
-                        f"{key}={folder.path}: images of {len(sizes)} sizes ({common}); "
-                        "must have data.size=[height,width]"
+                        f"{key}={folder.path}: images of {len(sizes)} sizes ({common}); set data.size=[height,width]"
                     )
             self._check_size(f"{key}={folder.path}", headers[name], 1 if kind == "gray" else 3)
-            made, broken = read_all(folder.files, lambda path: self._pixels(path, kind))
+            images, broken = read_all(folder.files, lambda path: self._pixels(path, kind))
             if broken and not self.skip_broken:
                 refuse_broken(folder, broken, "images", key)
             if broken:
                 warnings.append(f"{len(broken)} of {len(folder.files)} images cannot be read and are left out")
-            whole = [place for place, each in enumerate(made) if each is not None]
+            whole = [place for place, image in enumerate(images) if image is not None]
             if not whole:
                 raise InputError(f"{key}={folder.path}: none of its images can be read")
             places[name] = whole
             labels = None if folder.labels is None else folder.labels[whole]
-            splits[name] = Split(np.stack([made[place] for place in whole]), labels)
+            splits[name] = Split(np.stack([images[place] for place in whole]), labels)
         return splits, {"kind": kind, "warnings": warnings, "places": places}
 
-    def _check_size(self, told, headers, channels):
-        """Raises InputError where one example, or all of them, will be too large."""
+    def _check_size(self, setting, headers, channels):
+        """Raises InputError if one example, or all of them together, will be too large."""
         sizes = [header[1] for header in headers if header]
         pixels = math.prod(self.size or max(sizes, default=(0, 0)))
         if pixels > MOST_PIXELS:
-            raise InputError(f"{told}: images of {pixels:,} pixels; must have data.size of at most {MOST_PIXELS:,}")
+            raise InputError(f"{setting}: images of {pixels:,} pixels; must have data.size of at most {MOST_PIXELS:,}")
         check_memory(
             len(sizes) * pixels * channels,
-            f"{told}: {len(sizes):,} images of {pixels:,} pixels in {channels} channels",
+            f"{setting}: {len(sizes):,} images of {pixels:,} pixels in {channels} channels",
             "fewer, or have a smaller data.size",
         )
 

@@ -29,7 +29,7 @@ class Table:
         tables = {"train": ("data.path", self.path)}
         if self.test_path is not None:
             tables["test"] = ("data.test_path", self.test_path)
-        read = {name: _read(*where) for name, where in tables.items()}
+        read = {name: _read(*setting) for name, setting in tables.items()}
         splits, columns = {}, None
         for name, (key, path) in tables.items():
             columns = columns or self._columns(f"{key}={path}", read[name])
@@ -39,7 +39,7 @@ class Table:
             Path(self.path).name, "real", note=f"columns {', '.join(columns)}", preprocess=preprocess, **splits
         )
 
-    def _columns(self, told, table):
+    def _columns(self, setting, table):
         if self.label is not None and self.label not in table.column_names:
             raise InputError(f"data.label={self.label}: no such column; {near(self.label, table.column_names)}")
         columns = [str(name) for name in self.columns or [name for name in table.column_names if name != self.label]]
@@ -47,28 +47,28 @@ class Table:
             if name not in table.column_names:
                 raise InputError(f"data.columns={columns}: no column {name}; {near(name, table.column_names)}")
         if not columns:
-            raise InputError(f"{told}: has no columns but the label")
+            raise InputError(f"{setting}: has no columns besides the label")
         return columns
 
-    def _split(self, told, table, columns):
+    def _split(self, setting, table, columns):
         missing = [name for name in columns if name not in table.column_names]
         if missing:
-            raise InputError(f"{told}: no column {missing[0]}; must have the columns of data.path")
-        x_NxP = np.stack([self._numbers(told, name, table.column(name)) for name in columns], axis=1)
+            raise InputError(f"{setting}: no column {missing[0]}; must have the columns of data.path")
+        x_NxP = np.stack([self._numbers(setting, name, table.column(name)) for name in columns], axis=1)
         if self.label is None:
             return Split(x_NxP)
         if self.label not in table.column_names:
-            raise InputError(f"{told}: no column {self.label}; must have the label of data.path")
+            raise InputError(f"{setting}: no column {self.label}; must have the label of data.path")
         labels = table.column(self.label)
         if labels.null_count or not (
             pa.types.is_string(labels.type) or pa.types.is_integer(labels.type) or pa.types.is_boolean(labels.type)
         ):
-            what = f"{labels.null_count} missing labels" if labels.null_count else f"labels of {labels.type}"
-            raise InputError(f"{told}: {what} in column {self.label}; must be texts or whole numbers in all rows")
+            problem = f"{labels.null_count} missing labels" if labels.null_count else f"labels of {labels.type}"
+            raise InputError(f"{setting}: {problem} in column {self.label}; must be texts or whole numbers in all rows")
         return Split(x_NxP, np.array(labels.to_pylist()))
 
-    def _numbers(self, told, name, column):
-        """A column as float32, nan where a value is missing and may be."""
+    def _numbers(self, setting, name, column):
+        """A column as float32, nan for a missing value; raises InputError for what is not a finite number."""
         if not (
             pa.types.is_integer(column.type)
             or pa.types.is_floating(column.type)
@@ -78,49 +78,51 @@ class Table:
             for row, value in enumerate(column.to_pylist(), 1):
                 if value is not None and not _is_number(value):
                     raise InputError(
-                        f"{told}: row {row}, column {name}: {value!r} is not a number; "
-                        f"labels go by data.label={name}, columns are chosen by data.columns=[…]"
+                        f"{setting}: row {row}, column {name}: {value!r} is not a number; "
+                        f"name a column of labels by data.label={name}, or choose columns by data.columns=[…]"
                     )
-            raise InputError(f"{told}: column {name} is of {column.type}; must be numbers")
+            raise InputError(f"{setting}: column {name} is of {column.type}; must be numbers")
         values_N = column.cast(pa.float64()).to_numpy(zero_copy_only=False).copy()
         absent_N = np.isnan(values_N)
         if absent_N.any() and self.missing == "refuse":
             row = 1 + int(absent_N.argmax())
             raise InputError(
-                f"{told}: row {row}, column {name}: is missing, as {absent_N.sum()} are; "
-                "must be there, or data.missing=mean or zero"
+                f"{setting}: row {row}, column {name}: is missing, as {absent_N.sum()} are; "
+                "fill them with data.missing=mean or zero"
             )
         with np.errstate(over="ignore"):
             values_N = values_N.astype(np.float32)
         infinite_N = np.isinf(values_N)
         if infinite_N.any():
-            raise InputError(f"{told}: row {1 + int(infinite_N.argmax())}, column {name}: is infinite; must be finite")
+            raise InputError(
+                f"{setting}: row {1 + int(infinite_N.argmax())}, column {name}: is infinite; must be finite"
+            )
         return values_N
 
     def _filler(self, train_NxP):
-        """A function of examples that fills what is missing, by zero or the mean of the training examples."""
-        there_NxP = ~np.isnan(train_NxP)
-        sum_P = np.where(there_NxP, train_NxP, 0).sum(axis=0, dtype=np.float64)
-        fill_P = sum_P / np.maximum(there_NxP.sum(axis=0), 1) if self.missing == "mean" else np.zeros_like(sum_P)
+        """A function of examples that fills missing values with zero or the mean of the training examples."""
+        present_NxP = ~np.isnan(train_NxP)
+        sum_P = np.where(present_NxP, train_NxP, 0).sum(axis=0, dtype=np.float64)
+        fill_P = sum_P / np.maximum(present_NxP.sum(axis=0), 1) if self.missing == "mean" else np.zeros_like(sum_P)
         return lambda x_NxP: np.where(np.isnan(x_NxP), fill_P, x_NxP).astype(np.float32)
 
 
 def _read(key, path):
     path = Path(path).expanduser()
-    told = f"{key}={path}"
+    setting = f"{key}={path}"
     readers = {".csv": pyarrow.csv.read_csv, ".parquet": pyarrow.parquet.read_table}
     if not path.is_file() or path.suffix.lower() not in readers:
-        raise InputError(f"{told}: must be a .csv or .parquet file that is there")
+        raise InputError(f"{setting}: must be an existing .csv or .parquet file")
     try:
-        check_memory(_float32_bytes(path), f"{told}: as float32", "of fewer rows or columns")
+        check_memory(_float32_bytes(path), f"{setting}: as float32", "of fewer rows or columns")
         table = readers[path.suffix.lower()](path)
     except (pa.ArrowException, OSError) as error:
         raise InputError(
-            f"{told}: cannot be read ({error}); must be a whole table with a first line of names"
+            f"{setting}: cannot be read ({error}); must be a whole table with a first line of names"
         ) from None
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
-        raise InputError(f"{told}: two columns {twice[0]}; names must differ")
+        raise InputError(f"{setting}: two columns {twice[0]}; names must differ")
     return table
 
 
@@ -135,8 +137,8 @@ def _is_number(value):
 def _float32_bytes(path):
     """Of all values of a table; of a .csv as many as there would be if all of it were like its first mebibyte."""
     if path.suffix.lower() == ".parquet":
-        about = pyarrow.parquet.read_metadata(path)
-        return 4 * about.num_rows * about.num_columns
+        metadata = pyarrow.parquet.read_metadata(path)
+        return 4 * metadata.num_rows * metadata.num_columns
     with path.open("rb") as file:
         first = file.read(2**20)
     return 4 * (first.count(b",") + first.count(b"\n")) * path.stat().st_size // max(len(first), 1)

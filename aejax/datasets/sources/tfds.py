@@ -30,7 +30,7 @@ CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datase
 NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?(:[\d*]+(\.[\d*]+)*)?")
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 PART = 1000  # examples read at a time, so that memory holds the arrays once
-DECODING = 1  # raise it where the same files are decoded to other arrays
+DECODING = 1  # raise it when the same files are decoded to different arrays
 
 
 @struct.dataclass
@@ -50,23 +50,25 @@ class Tfds:
     def load(self):
         """The Dataset: images [N, H, W, 1 or 3] or vectors [N, features]."""
         if not NAME.fullmatch(self.name):
-            raise InputError(f"data.name={self.name}: must be a set's name, as mnist, emnist/letters or cifar10:3.0.2")
-        root, own = root_of(self.dir), root_of(None)
+            raise InputError(
+                f"data.name={self.name}: must be a set's name, such as mnist, emnist/letters or cifar10:3.0.2"
+            )
+        root, default_root = root_of(self.dir), root_of(None)
         folder = prepared_folder(root, self.name)
         if folder is None:
             folder = self._prepared(root)
-        check_outside(folder, "data.dir", own)
+        check_outside(folder, "data.dir", default_root)
         key = self._key(folder)
         places = [folder / "aejax" / key, own_folder() / key]
-        if is_confined() and not is_below(places[0], own):  # elsewhere nothing is written
+        if is_confined() and not is_below(places[0], default_root):  # elsewhere nothing is written
             places = places[1:]
-        splits, told = kept(places, lambda: self._decoded(folder))
+        splits, about = kept(places, lambda: self._decoded(folder))
         return Dataset(
             self.name,
-            told["kind"],
-            label_names=tuple(told["label_names"]),
-            license=told["license"],
-            warnings=tuple(told.get("warnings", ())),
+            about["kind"],
+            label_names=tuple(about["label_names"]),
+            license=about["license"],
+            warnings=tuple(about.get("warnings", ())),
             **splits,
         )
 
@@ -75,16 +77,16 @@ class Tfds:
         return None if self.manual_dir is None else Path(self.manual_dir).expanduser()
 
     def _key(self, folder):
-        """Of the prepared files and of what is asked of them."""
-        asked = (self.split, self.test_split, self.feature, self.label) + (self.kind,) * (self.kind != "auto")
-        digest = hashlib.sha256(repr((DECODING, *asked)).encode())
+        """16 hex digits that change when a prepared file or a setting changes."""
+        settings = (self.split, self.test_split, self.feature, self.label) + (self.kind,) * (self.kind != "auto")
+        digest = hashlib.sha256(repr((DECODING, *settings)).encode())
         for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
             state = path.stat()
             digest.update(repr((path.name, state.st_size, state.st_mtime_ns)).encode())
         return digest.hexdigest()[:16]
 
     def _prepared(self, root):
-        """The folder of the prepared set, prepared first where that was asked for."""
+        """The folder of the prepared set, which is prepared first if the settings ask for it."""
         tfds = _library()
         base = re.split("[/:]", self.name)[0]
         try:
@@ -108,7 +110,9 @@ class Tfds:
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(f"data.dir={root}: cannot be made ({error.strerror}); must be a folder that can") from None
+            raise InputError(
+                f"data.dir={root}: cannot be made ({error.strerror}); must be a folder that can be made"
+            ) from None
         with alone(root):
             if prepared_folder(root, self.name) is None:  # nobody else has prepared it meanwhile
                 if files:
@@ -131,12 +135,12 @@ class Tfds:
             raise InputError(f"data.name={self.name}: {error}; must be the registered files") from None
 
     def _decoded(self, folder):
-        """The splits, and what goes with them, of the prepared set in `folder`."""
+        """The splits {name: Split} of the prepared set in `folder`, and a dict about them."""
         try:
             form = tfds_compat.file_format(folder)
         except ValueError:
-            told = f"{folder / 'dataset_info.json'} cannot be read; must be as tensorflow-datasets left it"
-            raise InputError(f"data.name={self.name}: {told}") from None
+            problem = f"{folder / 'dataset_info.json'} cannot be read; must be as tensorflow-datasets left it"
+            raise InputError(f"data.name={self.name}: {problem}") from None
         if form != "array_record":  # others need TensorFlow, and parquet loses rows
             raise InputError(f"data.name={self.name}: is prepared in {folder} as {form}; must be array_record")
         tfds = _library()
@@ -152,8 +156,10 @@ class Tfds:
         if isinstance(features[self.feature], tfds.features.Image):  # Pillow is quicker
             skipped = {self.feature: tfds.decode.SkipDecoding()}
             if self.kind not in ("auto", "gray", "rgb"):
-                told = f"data.kind={self.kind}: must be auto, gray or rgb, because {self.feature} is an encoded image; "
-                raise InputError(told + "data.binarize and data.standardize make others of it")
+                problem = (
+                    f"data.kind={self.kind}: must be auto, gray or rgb, because {self.feature} is an encoded image; "
+                )
+                raise InputError(problem + "for other kinds use data.binarize or data.standardize")
         splits, kind = {}, None if self.kind == "auto" else self.kind
         for key, name, which in (("train", self.split, "split"), ("test", self.test_split, "test_split")):
             if name is None:
@@ -167,63 +173,63 @@ class Tfds:
             x, labels = self._read(source, name, partial(decoded, kind=kind) if skipped else np.ravel)
             x = x if skipped else stored(x, kind)
             if x is None:
-                found = type(features[self.feature]).__name__
+                feature_class = type(features[self.feature]).__name__
                 allowed = "an image or numbers" + f" that fit data.kind={kind}" * (kind is not None)
-                raise InputError(f"data.feature={self.feature}: is of kind {found}; must be {allowed}")
+                raise InputError(f"data.feature={self.feature}: is of kind {feature_class}; must be {allowed}")
             splits[key] = Split(x, labels)
-        made = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
+        dataset = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
         license = tfds_compat.license(builder.info)
-        return made.splits, {"kind": made.kind, "label_names": made.label_names, "license": license}
+        return dataset.splits, {"kind": dataset.kind, "label_names": dataset.label_names, "license": license}
 
     def _source(self, builder, name, which, decoders):
-        """The examples of a split, or of the part of it that slices as train[:10%] name."""
+        """The examples of a split, or of a part of it such as train[:10%]."""
         try:
             if builder.info.splits[name].num_examples > 0:
                 return builder.as_data_source(split=name, decoders=decoders)
-            found = "has no examples"
+            problem = "has no examples"
         except ValueError as error:  # tensorflow-datasets explains in the last line
-            found = str(error).splitlines()[-1].rstrip(".")
-        raise InputError(f"data.{which}={name}: {found}; must be a split or a part of one, as train[:10%]")
+            problem = str(error).splitlines()[-1].rstrip(".")
+        raise InputError(f"data.{which}={name}: {problem}; must be a split or a part of one, such as train[:10%]")
 
     def _read(self, source, split, read):
-        """The values [N, ...] of the feature, each as `read` gives it, and the labels [N]; a part at a time."""
+        """The values [N, ...] of the feature, each as `read` returns it, and the labels [N]; a part at a time."""
         x, labels = None, []
         for start in range(0, len(source), PART):
             for record in source.__getitems__(range(start, min(start + PART, len(source)))):
                 value = read(record[self.feature])
                 if x is None:
-                    told = f"data.name={self.name}: {len(source):,} examples of {list(value.shape)}"
-                    check_memory(len(source) * value.nbytes, told, "fewer, as data.split=train[:10%]")
+                    subject = f"data.name={self.name}: {len(source):,} examples of {list(value.shape)}"
+                    check_memory(len(source) * value.nbytes, subject, "fewer, such as data.split=train[:10%]")
                     x = np.empty((len(source), *value.shape), value.dtype)
                 if value.shape != x.shape[1:]:
-                    sizes = " and ".join(" x ".join(map(str, each[:2])) for each in (x.shape[1:], value.shape))
+                    sizes = " and ".join(" x ".join(map(str, shape[:2])) for shape in (x.shape[1:], value.shape))
                     raise InputError(f"data.name={self.name}: {split} has examples of {sizes}; must be of one size")
                 x[len(labels)] = value
                 labels.append(0 if self.label is None else record[self.label])
         if len(labels) != len(source):
-            found = f"{len(labels)} of {len(source)} examples"
-            raise InputError(f"data.name={self.name}: {split} has {found}; must be whole")
+            count = f"{len(labels)} of {len(source)} examples"
+            raise InputError(f"data.name={self.name}: {split} has {count}; must have all of them")
         return x, None if self.label is None else np.array(labels, np.int32)
 
 
 def root_of(folder):
-    """Where sets are prepared: the folder that is given, TFDS_DATA_DIR, or the one that tensorflow-datasets takes."""
+    """The folder of prepared sets: `folder`, TFDS_DATA_DIR, or the default of tensorflow-datasets."""
     return Path(folder or os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets").expanduser()
 
 
 def prepared_folder(root, name):
-    """The newest prepared version of a set, None where there is none."""
+    """The folder of the newest prepared version of a set, None without one."""
     name, _, version = name.partition(":")
-    found = [
+    folders = [
         folder
         for folder in (root / name).glob(version or "*")
         if VERSION.fullmatch(folder.name) and (folder / "dataset_info.json").is_file()
     ]
-    return max(found, key=lambda folder: [int(part) for part in folder.name.split(".")], default=None)
+    return max(folders, key=lambda folder: [int(part) for part in folder.name.split(".")], default=None)
 
 
 def check_features(folder):
-    """Raises InputError where the features of a prepared set name a class that is not tensorflow-datasets' own."""
+    """Raises InputError if the features of a prepared set name a class from outside tensorflow-datasets."""
     path = folder / "features.json"
     try:
         classes = tfds_compat.feature_classes(folder)
@@ -231,7 +237,7 @@ def check_features(folder):
         raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); must be prepared again") from None
     for name in classes:
         if not re.fullmatch(re.escape(CLASSES) + r"\w+\.\w+", name):
-            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, the others' code is not run")
+            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, other code is not run")
 
 
 def _library():

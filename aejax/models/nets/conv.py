@@ -22,7 +22,7 @@ class ConvEncoder(nn.Module):
         maps = x_BxP.reshape(-1, *self.shape)
         for width in self.net.widths:
             after = Convolution(self.net, width, self.net.kernel)(maps)
-            if self.net.residual:  # past it, a linear map of each stride x stride pixels
+            if self.net.residual:  # the shortcut is a linear map of each stride x stride pixels
                 after += Convolution(self.net, width, self.net.stride)(maps)
             maps = self.net.activated(after, training)
         return maps.reshape(maps.shape[0], -1)
@@ -96,9 +96,9 @@ class Transposed(nn.Module):
     def __call__(self, maps):
         (height, width, channels), stride, taps = self.shape, self.net.stride, taps_of(self.kernel, self.net.stride)
         examples, *sides, _ = maps.shape
-        more = taps - 1
-        rows, columns = places = [side + more for side in sides]
-        maps = jnp.pad(maps, ((0, 0), (more, more), (more, more), (0, 0)))
+        extra = taps - 1
+        rows, columns = places = [side + extra for side in sides]
+        maps = jnp.pad(maps, ((0, 0), (extra, extra), (extra, extra), (0, 0)))
 
         def block(tall, first_row, wide, first_column):
             """These pixels of each block, through the taps from these on: [B, rows, columns, tall, wide, C]."""
@@ -106,13 +106,13 @@ class Transposed(nn.Module):
             shifts = [(row, column) for row in range(first_row, taps) for column in range(first_column, taps)]
             if shifts:
                 seen = jnp.concatenate([_shifted(maps, places, *shift) for shift in shifts], axis=3)
-                made = self.net.dense(features)(seen)
+                values = self.net.dense(features)(seen)
             else:  # a kernel smaller than the stride does not reach them
                 bias = self.param(f"bias_{first_row}_{first_column}", nn.initializers.zeros, (features,))
-                made = jnp.broadcast_to(bias, (examples, rows, columns, features))
-            return made.reshape(examples, rows, columns, tall, wide, channels)
+                values = jnp.broadcast_to(bias, (examples, rows, columns, features))
+            return values.reshape(examples, rows, columns, tall, wide, channels)
 
-        whole = self.kernel - more * stride  # pixels of a stride that the last tap reaches
+        whole = self.kernel - extra * stride  # pixels of a stride that the last tap reaches
         parts = [(whole, 0), (stride - whole, 1)] if whole < stride else [(stride, 0)]
         blocks = jnp.concatenate(
             [jnp.concatenate([block(*row, *column) for column in parts], axis=4) for row in parts], axis=3
@@ -128,7 +128,7 @@ def taps_of(kernel, stride):
 
 
 def padding_before(side, kernel, stride):
-    """The pixels that "SAME" padding adds before a side of so many."""
+    """The pixels that "SAME" padding adds before a side of `side` pixels."""
     return max(0, (-(-side // stride) - 1) * stride + kernel - side) // 2
 
 
@@ -142,7 +142,7 @@ class Conv(Net):
     """Strided convolutions with these numbers of channels from the data toward the code, mirrored in the decoder.
 
     Each layer divides height and width by the stride, rounding up, so that any size will do. A kernel smaller than the
-    stride passes over pixels, and what the decoder draws there is a bias.
+    stride skips pixels, which the decoder fills with a bias.
     """
 
     widths: tuple[int, ...] = static_ints(1, 2**16)
@@ -154,10 +154,10 @@ class Conv(Net):
         if len(form.shape) != 3:
             raise InputError(
                 f"net=conv: needs images, and data={form.name} has vectors of {form.pixels} values; "
-                "must be another net, such as mlp"
+                "choose another net, such as mlp"
             )
         if not self.widths:
-            raise InputError("net.widths=[]: must name at least one layer of convolutions, or net=linear")
+            raise InputError("net.widths=[]: must name at least one layer of convolutions; without any, use net=linear")
         for layers, (height, width, _) in enumerate(self.shapes(form.shape)[:-1]):
             if self.stride > 1 and height == width == 1:
                 raise InputError(
@@ -167,11 +167,11 @@ class Conv(Net):
 
     def shapes(self, shape):
         """The shapes (H, W, C) of the maps that the encoder goes through, that of the image first."""
-        found = [shape]
+        shapes = [shape]
         for width in self.widths:
-            height, breadth, _ = found[-1]
-            found.append((-(-height // self.stride), -(-breadth // self.stride), width))
-        return found
+            height, breadth, _ = shapes[-1]
+            shapes.append((-(-height // self.stride), -(-breadth // self.stride), width))
+        return shapes
 
     def encoder(self, shape):
         return ConvEncoder(self, shape)

@@ -38,7 +38,7 @@ class DenseDecoder(nn.Module):
 
 
 def _layer(net, active_BxH, h_BxH, width):
-    """A dense layer, with the shortcut past it where the net is residual."""
+    """A dense layer, with a shortcut if the net is residual."""
     out_BxH = net.dense(width)(active_BxH)
     if not net.residual:
         return out_BxH
@@ -49,7 +49,7 @@ def _layer(net, active_BxH, h_BxH, width):
 class Mlp(Net):
     """Fully connected layers of these widths from the data toward the code, mirrored in the decoder.
 
-    Without widths it is the linear net: the code is a linear map of the data, and back. With `tied` the decoder's
+    Without widths it is the linear net: linear maps from data to code and back. With `tied` the decoder's
     weights are the encoder's, transposed, those next to the code included; its biases are its own.
     """
 
@@ -74,7 +74,7 @@ class Mlp(Net):
         return DenseDecoder(self, self._decoder_widths(shape)[1:])
 
     def mirrored(self, encoder):
-        """{layer: kernel} of the decoder, from the encoder's parameters, where they are tied."""
+        """{layer: kernel} of the decoder, from the encoder's parameters, for tied weights."""
         last = len(self.widths) - 1
         return {f"Dense_{last - place}": encoder[f"Dense_{place}"]["kernel"].T for place in range(last + 1)}
 

@@ -1,4 +1,4 @@
-"""What all nets have in common: the layers between two linear ones, and their options."""
+"""What all nets share: the layers between two linear ones, and their options."""
 
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ ACTIVATIONS = (
 INITS = (
     "glorot_normal", "glorot_uniform", "he_normal", "he_uniform", "lecun_normal", "lecun_uniform", "orthogonal",
 )  # fmt: skip
-MOMENTUM = 0.9  # of the running statistics of batch norm: they are a mean over some ten steps
+MOMENTUM = 0.9  # of the running statistics of batch norm, which average over about ten steps
 
 
 @struct.dataclass
@@ -27,8 +27,8 @@ class Net:
     `norm` is none, layer (Ba et al. 2016; over a layer's units, in convolutions over a pixel's channels) or batch
     (Ioffe & Szegedy 2015); `dropout` the share of hidden units that a step leaves out, null for none (Srivastava et
     al. 2014); `residual` adds to each hidden layer its input (He et al. 2016), through a linear map where the widths
-    differ. With `center` the encoder is given what an example differs in from the mean training example, and the
-    decoder's output is added to that. The layers next to the code are the bottleneck's and start as it says.
+    differ. With `center` the encoder gets an example's difference from the mean training example, to which
+    the decoder's output is added. The layers next to the code are the bottleneck's and start as it says.
     """
 
     activation: str = static_choice(*ACTIVATIONS)
@@ -42,7 +42,7 @@ class Net:
     tied = False  # whether the decoder's weights are the encoder's; no ClassVar, because a net may have it as a field
 
     def check(self, experiment):
-        """Raises InputError where the net does not fit the experiment's data."""
+        """Raises InputError if the net does not fit the experiment's data."""
 
     def encoder(self, shape):
         """The module (x_BxP, training) -> h_BxH, for examples of `shape`."""

@@ -110,15 +110,15 @@ def test_k_and_the_code_size_are_numbers():
 def test_idle_units_are_counted_and_come_back():
     bottleneck, mask = TopK(k=jnp.int32(1), boost=jnp.float32(1.0)), jnp.array([1.0, 1.0, 1.0, 0.0])
     heads = {"mean": jnp.array([[3.0, 1.0, -2.0, 0.0], [2.0, 1.0, -2.0, 0.0]])}
-    running, chosen = bottleneck.start(4), []
+    statistics, chosen = bottleneck.start(4), []
     for _ in range(4):
-        code = bottleneck(heads, mask, running=running)
+        code = bottleneck(heads, mask, statistics=statistics)
         chosen.append(np.flatnonzero(np.asarray(code.z).any(axis=0)).tolist())
-        running = code.running
+        statistics = code.statistics
     # The deviation is 2: a step's rest is worth 2, so that the second unit (1 + 2) overtakes in the second example
     # after one step, and the third (-2) after three.
     assert chosen == [[0], [0, 1], [0], [2]]
-    np.testing.assert_array_equal(running["idle"], [1, 2, 0, 0])
+    np.testing.assert_array_equal(statistics["idle"], [1, 2, 0, 0])
     assert np.flatnonzero(np.asarray(bottleneck(heads, mask).z).any(axis=0)).tolist() == [0]  # evaluation: no boost
 
 

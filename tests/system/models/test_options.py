@@ -13,7 +13,7 @@ from aejax.datasets.dataset import Dataset, Split
 from aejax.models import autoencoder
 from aejax.models.likelihoods import Learned
 from aejax.models.nets.net import Dropout
-from aejax.models.objective import KL, Seen
+from aejax.models.objective import KL, Context
 from aejax.runs.folder import flat
 from aejax.training import step
 from aejax.training.lanes import lane
@@ -79,7 +79,7 @@ def test_evaluation_takes_the_running_statistics_and_no_other_example():
     np.testing.assert_allclose(alone, autoencoder.reconstruct(each.experiment, params, x)[:1], atol=1e-5)
     in_training = autoencoder.forward(each.experiment, params, x, None, KEY)
     assert not np.allclose(in_training.logits, autoencoder.forward(each.experiment, params, x).logits, atol=1e-3)
-    norm = in_training.running["encoder"]["BatchNorm_0"]
+    norm = in_training.statistics["encoder"]["BatchNorm_0"]
     before = params["running"]["encoder"]["BatchNorm_0"]
     np.testing.assert_allclose(norm["mean"], 0.9 * before["mean"] + 0.1 * hidden(params, x).mean(axis=0), atol=1e-5)
 
@@ -192,13 +192,13 @@ def test_weight_decay_shrinks_weights_and_nothing_else():
 # --- the KL's schedules -----------------------------------------------------------------------------------------------
 
 
-def added(kl_BxZ, progress, **numbers):
+def contribution(kl_BxZ, progress, **numbers):
     """What the KL adds at this share of the training, with weight 2."""
     default = {"weight": 2, "anneal": 0, "cycles": 1, "free_bits": 0, "capacity": 0, "capacity_warmup": 0}
     term = KL(**{name: jnp.float32(value) for name, value in (default | numbers).items()})
     code = autoencoder.Code(None, None, jnp.ones(kl_BxZ.shape[1]), kl_BxZ)
-    seen = Seen(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(progress), None)
-    return float(term.added(seen, jnp.mean(term(seen))))
+    context = Context(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(progress), None)
+    return float(term.contribution(context, jnp.mean(term(context))))
 
 
 KL_BXZ = jnp.array([[0.1, 2.0], [0.3, 4.0]])  # means 0.2 and 3
@@ -222,7 +222,7 @@ KL_BXZ = jnp.array([[0.1, 2.0], [0.3, 4.0]])  # means 0.2 and 3
     ],
 )
 def test_the_schedules_of_the_kl(progress, numbers, expected):
-    assert added(KL_BXZ, progress, **numbers) == pytest.approx(expected, rel=1e-5, abs=1e-6)
+    assert contribution(KL_BXZ, progress, **numbers) == pytest.approx(expected, rel=1e-5, abs=1e-6)
 
 
 def test_units_below_the_free_bits_get_no_gradient():
@@ -234,7 +234,7 @@ def added_traced(kl_BxZ):
     numbers = {"weight": 1, "anneal": 0, "cycles": 1, "free_bits": 0.5, "capacity": 0, "capacity_warmup": 0}
     term = KL(**{name: jnp.float32(value) for name, value in numbers.items()})
     code = autoencoder.Code(None, None, jnp.ones(2), kl_BxZ)
-    return term.added(Seen(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(1), None), None)
+    return term.contribution(Context(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(1), None), None)
 
 
 def test_the_weight_rises_over_the_training():

@@ -189,20 +189,26 @@ def test_the_history_tells_the_layer(tmp_path, words):
     ("overrides", "told"),
     [
         (["model=rbm_ae", "pretrain.cd=0"], r"^pretrain\.cd=0: must be a whole number at least 1"),
-        (["model=rbm_ae", "net.activation=relu"], r"^pretrain=rbm: binary units are sigmoid, net\.activation=relu"),
-        (["model=rbm_ae", "net=conv"], r"^pretrain=rbm: needs fully connected layers, as net=mlp; net=conv has others"),
+        (
+            ["model=rbm_ae", "net.activation=relu"],
+            r"^pretrain=rbm: needs net\.activation=sigmoid for its binary units, not relu",
+        ),
+        (["model=rbm_ae", "net=conv"], r"^pretrain=rbm: needs fully connected layers, such as net=mlp, not net=conv"),
         (["model=stacked_ae", "net=conv"], r"^pretrain=greedy: needs fully connected layers"),
         (
             ["model=stacked_ae", "net.widths=[]"],
             r"^pretrain=greedy: needs hidden layers, and net\.widths=\[\] has none",
         ),
-        (["model=stacked_ae", "net.norm=batch"], r"have no norm and no shortcut, not net\.norm=batch"),
+        (["model=stacked_ae", "net.norm=batch"], r"have no norm and no shortcut; not with net\.norm=batch"),
         (["model=stacked_ae", "pretrain.share=1"], r"^pretrain\.share=1: must be a number above 0 and at most 0\.99"),
         (
             ["model=stacked_ae", "steps=5"],
-            r"^steps=5: 0\.5 of them \(pretrain\.share\) are less than one a layer, of 3",
+            r"^steps=5: 0\.5 of them \(pretrain\.share\) are fewer than one for each of 3 layers",
         ),
-        (["model=sparse_ae", "net.activation=sigmoid", "pretrain=rbm"], r"^pretrain=rbm: the code's units are linear"),
+        (
+            ["model=sparse_ae", "net.activation=sigmoid", "pretrain=rbm"],
+            r"^pretrain=rbm: needs model\.bottleneck\.activation=identity",
+        ),
         (["model=pca", "pretrain=greedy"], r"^pretrain=greedy: needs hidden layers"),
     ],
 )

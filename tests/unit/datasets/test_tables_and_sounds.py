@@ -61,7 +61,7 @@ def test_missing_values_are_refused_or_filled(here):
 
 
 def test_wrong_tables_are_refused(here):
-    refused("data.path=t.csv: must be a .csv or .parquet file", "data=table", "data.path=t.csv")
+    refused("data.path=t.csv: must be an existing .csv or .parquet file", "data=table", "data.path=t.csv")
     refused("data.path=t.csv: row 3, column b: 'oops' is not a number", *save_csv(["1,2", "2,3", "3,oops"] * 3, "a,b"))
     refused("data.path=t.csv: row 2, column a: is infinite", *save_csv(["1,2", "inf,3"] * 5, "a,b"))
     refused("data.path=t.csv: two columns a", *save_csv(["1,2"] * 5, "a,a"))

@@ -234,7 +234,7 @@ def split(count=4, width=3, dtype=np.float32, y=None):
         ("gray", [Split(np.full((2, 3), 0.5) + 1)] * 3, (), "train of float64; must be numbers that fit the kind gray"),
         ("gray", [[1, 2]] * 3, (), "train of list; must be a numpy array"),
         (None, [split()] * 3, (), "training examples that are all the same"),
-        (None, [split(count=1)] * 3, (), "one example only; must be two and more"),
+        (None, [split(count=1)] * 3, (), "one example only; must be at least two"),
         (None, [], (), "no training examples"),
         ("binary", [Split(np.full((2, 3), 255, np.uint8))] * 3, (), "train with values up to 255"),
         ("real", [split(), split(width=2), split()], (), "valid of shape"),
