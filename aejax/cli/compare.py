@@ -9,7 +9,7 @@ from rich.console import Console
 
 from aejax.base.errors import InputError
 from aejax.base.files import write_whole
-from aejax.cli.parsing import Parser, fail
+from aejax.cli.parsing import Parser, fail, flush_output
 from aejax.comparison import formats
 from aejax.comparison.comparison import Comparison, is_condition, say
 from aejax.runs.console import Stream
@@ -108,6 +108,8 @@ def main(words=None):
         fail(f"{error.filename or 'compare'}: {error.strerror or error}")
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        flush_output()
 
 
 def run(options):

@@ -1,14 +1,13 @@
 """Words of a command line: the known options, and one line for an error."""
 
 import argparse
+import os
 import sys
 
 from aejax.base.errors import InputError
 
 OPTIONS = ("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
            "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")  # fmt: skip
-
-
 LETTERS = ("-h", "-c", "-p", "-r", "-m", "-i", "-sc", "-cp", "-cn", "-cd")
 
 
@@ -26,6 +25,14 @@ def check_options(words):
         known = any(option.startswith(name) for option in OPTIONS) if name[:2] == "--" else name in LETTERS
         if name.startswith("-") and not known:
             raise InputError(f"{name}: no such option; settings are written as {name.lstrip('-') or 'seed'}=VALUE")
+
+
+def flush_output():
+    """Flushes stdout at the end of a command; if that fails, Python's own flush at exit goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except (OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def fail(message, status=2):

@@ -24,7 +24,7 @@ from aejax.base.confinement import check_inside, is_confined
 from aejax.base.errors import InputError, JobFailed, NoSpace, is_full, no_space
 from aejax.base.files import check_free, locked
 from aejax.base.interrupts import STOP
-from aejax.cli.parsing import check_options, fail
+from aejax.cli.parsing import check_options, fail, flush_output
 from aejax.compat import hydra_compat, jax_compat
 from aejax.config.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
 
@@ -181,6 +181,7 @@ def main():
         sys.exit(130)
     finally:
         COMMAND.reset(token)
+        flush_output()
     _leave(command, 0)
 
 
@@ -256,6 +257,6 @@ def _interrupt(number, frame):
 def _leave(command, status):
     """Ends the process at once if W&B's own exit would wait for a server that does not answer."""
     if command.wandb_lost:
-        sys.stdout.flush()
+        flush_output()
         sys.stderr.flush()
         os._exit(status)

@@ -38,7 +38,7 @@ class Stream:
         try:
             action()
         except (OSError, ValueError):
-            self.stream = sys.stdout = open(os.devnull, "w")  # noqa: SIM115, also for Python's own flush at exit
+            self.stream = open(os.devnull, "w")  # noqa: SIM115
 
 
 class ConsoleReport:
