@@ -15,7 +15,7 @@ import pytest
 import yaml
 from made import make_grid
 
-from aejax.cli.compare import TEXTS, Comparison, parser
+from aejax.cli.compare import TEXTS, Comparison, build_parser
 from aejax.comparison.reading import FORMAT, INDEX, _digest, read
 
 RUNS, DAMAGED = 6, "3"
@@ -142,7 +142,7 @@ def test_whatever_one_file_holds_the_other_runs_are_compared(sweep, tmp_path, pa
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error")
-                found = Comparison.of(parser().parse_intermixed_args([str(folder)]))
+                found = Comparison.of(build_parser().parse_intermixed_args([str(folder)]))
                 for form in TEXTS:
                     found.text(form).encode()
                 if seed // 4 % PAGES == 0 or name.endswith("codes.npz"):

@@ -10,7 +10,7 @@ import pytest
 from made import make_run
 
 import aejax.compare
-from aejax.cli.compare import Comparison, parser
+from aejax.cli.compare import Comparison, build_parser
 from aejax.comparison import formats
 from aejax.comparison.plain import cell, plain
 
@@ -50,7 +50,7 @@ def _leave(path, content):
 
 @pytest.fixture(scope="module")
 def compared(hostile):
-    return Comparison.of(parser().parse_intermixed_args([str(hostile), "--metrics", MSE, "own/*"]))
+    return Comparison.of(build_parser().parse_intermixed_args([str(hostile), "--metrics", MSE, "own/*"]))
 
 
 def test_no_format_has_a_character_that_acts(compared, hostile, told):
