@@ -115,6 +115,10 @@ def _checked_sweep(config):
 @hydra.main(config_path=str(CONF), config_name="config", version_base="1.3")
 def run(config):
     """Runs the job that `config` describes, in Hydra's output folder; returns its objective, for a search."""
+    return _run(config)  # a launcher may pickle this function, and a ContextVar cannot be pickled
+
+
+def _run(config):
     from aejax.runs.console import ConsoleReport
     from aejax.runs.execution import execute
     from aejax.runs.preparation import Shared, prepare
