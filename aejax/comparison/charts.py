@@ -34,7 +34,7 @@ def model_colors(models):
 
 def class_colors(classes):
     """{class: its color}, evenly around the wheel, none of them a model's."""
-    return {each: _hue(number / len(classes), 0.62, 0.6) for number, each in enumerate(classes)}
+    return {label: _hue(number / len(classes), 0.62, 0.6) for number, label in enumerate(classes)}
 
 
 def _hue(hue, lightness, saturation):
@@ -50,25 +50,28 @@ def _scale(colors, rows):
 
 def _dash(rows):
     noises = list(dict.fromkeys(row["noise"] for row in rows))
-    made = {"field": "noise", "type": "nominal", "title": "noise", "scale": {"domain": noises, "range": DASHES}}
-    return made | {"legend": {"symbolType": "stroke"} if len(noises) > 1 else None}
+    channel = {"field": "noise", "type": "nominal", "title": "noise", "scale": {"domain": noises, "range": DASHES}}
+    return channel | {"legend": {"symbolType": "stroke"} if len(noises) > 1 else None}
 
 
-def chart(title, values, height=300, **more):
+def chart(title, values, height=300, **properties):
     """A specification that fills the width it gets."""
     size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
     longest = max((len(row["series"]) for row in values if "series" in row), default=0)  # for the columns of the legend
-    told = {"$schema": SCHEMA, "description": title, "usermeta": {"longest": longest}}
-    return told | {"config": CONFIG, "data": {"values": values}} | size | more
+    header = {"$schema": SCHEMA, "description": title, "usermeta": {"longest": longest}}
+    return header | {"config": CONFIG, "data": {"values": values}} | size | properties
 
 
 def quantitative(field, title, log=None):
     """An encoding of numbers; `log` are those of an axis that is logarithmic where it can show them all."""
-    made = {"field": field, "type": "quantitative", "title": title}
+    encoding = {"field": field, "type": "quantitative", "title": title}
     if not positive(log):
-        return made | {"scale": {"zero": False, "nice": True}}
+        return encoding | {"scale": {"zero": False, "nice": True}}
     wide = max(log) > 1e4 * min(log) or min(log) < 1e-5
-    return made | {"scale": {"type": "log", "nice": False, "padding": 14}, "axis": {"format": "~e" if wide else "~g"}}
+    return encoding | {
+        "scale": {"type": "log", "nice": False, "padding": 14},
+        "axis": {"format": "~e" if wide else "~g"},
+    }
 
 
 def positive(values):
@@ -86,7 +89,7 @@ def drawn(rows):
 def front(points, error, score):
     """The points that no other one betters in both `error` (small) and `score` (large), by rising error."""
     kept, best = [], -np.inf
-    for point in sorted(points, key=lambda each: (each[error], -each[score])):
+    for point in sorted(points, key=lambda candidate: (candidate[error], -candidate[score])):
         if point[score] > best:
             kept.append(point)
             best = point[score]
@@ -113,8 +116,8 @@ def tradeoff(points, error, score, lower, colors, baselines=None):
             "shape": {"field": "noise", "type": "nominal", "title": "noise",
                       "scale": {"domain": noises, "range": SHAPES}},
             "opacity": DIM,
-            "tooltip": [{"field": "name", "title": "run"}, *({"field": _field(each), "title": each, "format": ".4g"}
-                        for each in (error, score)), {"field": "latent_dim", "title": "latent_dim"}],
+            "tooltip": [{"field": "name", "title": "run"}, *({"field": _field(column), "title": column, "format": ".4g"}
+                        for column in (error, score)), {"field": "latent_dim", "title": "latent_dim"}],
             "description": {"field": "name"},
         },
     }  # fmt: skip
@@ -148,21 +151,23 @@ def _rules(baselines, y, field):
 
 def by_code_size(rows, baselines, metric, colors):
     """Mean and interval against the code size; `baselines` {name: [(latent_dim, value)]} are dashed."""
-    values = [row["mean"] for row in rows] + [value for each in baselines.values() for _, value in each]
+    values = [row["mean"] for row in rows] + [value for curve in baselines.values() for _, value in curve]
     sizes = sorted({row["latent_dim"] for row in rows})
     x = quantitative("latent_dim", "latent_dim: code units", sizes if sizes[-1] >= 4 * sizes[0] else None)
     x["axis"] = {"values": sizes, "format": "d"}
     y = quantitative("mean", f"{metric}, mean and 95 % interval", values if is_log(metric) else None)
     color = _scale(colors, rows)
     shared = {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": _dash(rows)}
-    tips = [{"field": name} for name in ("series", "noise", "latent_dim", "told", "n")]
-    lines = [{"series": name, "latent_dim": d, "mean": value} for name, each in baselines.items() for d, value in each]
+    tips = [{"field": name} for name in ("series", "noise", "latent_dim", "value", "n")]
+    lines = [
+        {"series": name, "latent_dim": d, "mean": value} for name, curve in baselines.items() for d, value in curve
+    ]
     dashed = {"type": "line", "strokeDash": [6, 4], "color": "#888", "strokeWidth": 1.5}
     ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color, "opacity": DIM}
     of_baselines = [
         {"data": {"values": lines}, "mark": dashed, "encoding": {"x": x, "y": y, "detail": {"field": "series"}}},
         {
-            "data": {"values": [each for each in lines if each["latent_dim"] == sizes[-1]]},
+            "data": {"values": [line for line in lines if line["latent_dim"] == sizes[-1]]},
             "mark": {"type": "text", "align": "right", "dy": -7, "fontSize": 11},
             "encoding": {"x": x, "y": y, "text": {"field": "series"}},
         },
@@ -189,7 +194,7 @@ def heat_map(cells, metric):
     x = {"field": "test", "type": "nominal", "sort": across, "title": "noise in testing", "axis": {"labelAngle": -40}}
     y = {"field": "train", "type": "nominal", "sort": down, "title": "model and noise in training",
          "axis": {"labelLimit": 220}}  # fmt: skip
-    tips = [{"field": name} for name in ("train", "test", "told", "n")]
+    tips = [{"field": name} for name in ("train", "test", "value", "n")]
     color = {"field": "mean", "type": "quantitative", "title": metric, "scale": scale,
              "legend": {"orient": "right", "gradientLength": 120, "format": ".1e"}}  # fmt: skip
     means = [cell["mean"] for cell in cells]
@@ -220,7 +225,7 @@ def curves(rows, name, colors):
     else:
         width["legend"] = None
     color = _scale(colors, rows)
-    tips = [{"field": each} for each in ("series", "noise", "latent_dim", "step", "told", "n")]
+    tips = [{"field": field} for field in ("series", "noise", "latent_dim", "step", "value", "n")]
     few = len({row["step"] for row in rows}) <= 12
     layers = [
         {
@@ -265,9 +270,9 @@ def mean_rows(frame, by, metric, half_of):
         mean, half = float(values.mean()), float(half_of(values.mean(), values.std(), len(values)))
         known = not np.isnan(half)
         low, high = (mean - half, mean + half) if known else (None, None)
-        told = f"{mean:.4g} ± {half:.2g}" if known else f"{mean:.4g}"
+        text = f"{mean:.4g} ± {half:.2g}" if known else f"{mean:.4g}"
         named = dict(zip(by, key, strict=True))
-        rows.append(named | {"mean": mean, "low": low, "high": high, "n": len(values), "told": told})
+        rows.append(named | {"mean": mean, "low": low, "high": high, "n": len(values), "value": text})
     return rows
 
 

@@ -29,7 +29,7 @@ for _row in METRICS:
 def aspects(entry):
     """What decides which numbers of a run may be compared with others': ((name, text), …)."""
     data, settings = entry.data, entry.settings
-    told = " ".join(
+    dataset = " ".join(
         [str(data.get("name") or entry.choices.get("data")),
          *(f"{key.removeprefix('data.')}={settings[key]}" for key in ("data.classes", "data.normal", "data.binarize")
            if settings.get(key) not in (None, "none"))]
@@ -41,16 +41,16 @@ def aspects(entry):
     )
     levels = [f"{name}={value}" for name, value in noise if not name.startswith("_")]
     is_drawn = likelihood(entry).startswith("bernoulli") and data.get("kind") in ("gray", "rgb")
-    found = {
-        "data": f"{told} ({test})" if test else told,
-        "training and validation data": f"{told} ({whole})" if whole else told,
+    values = {
+        "data": f"{dataset} ({test})" if test else dataset,
+        "training and validation data": f"{dataset} ({whole})" if whole else dataset,
         "likelihood": likelihood(entry),
         "examples beside samples": "draws" if is_drawn else "as they are",
         "noise": " ".join([str(entry.choices.get("noise")), *levels]),
         "latent_dim": str(settings.get("latent_dim")),
     }
-    found |= {f"protocol.{name}": json.dumps(value, sort_keys=True) for name, value in entry.protocol.items()}
-    return tuple(sorted(found.items()))
+    values |= {f"protocol.{name}": json.dumps(value, sort_keys=True) for name, value in entry.protocol.items()}
+    return tuple(sorted(values.items()))
 
 
 def likelihood(entry):
@@ -71,7 +71,11 @@ def _depends(name, aspect):
 def _known(name):
     """The known aspects that a metric depends on; one without a row, on what all those of its namespace depend on."""
     row, space = metric(name), f"{name.partition('/')[0]}/"
-    kin = [dependences(row)] if row else [dependences(each) for each in METRICS if each.name.startswith(space)]
+    kin = (
+        [dependences(row)]
+        if row
+        else [dependences(other_row) for other_row in METRICS if other_row.name.startswith(space)]
+    )
     return frozenset.intersection(*kin) if kin else {DATA}
 
 
@@ -85,8 +89,8 @@ def difference(problems):
     """Why values of these problems are not comparable, in words; None where they are."""
     problems = list(map(dict, problems))
     parts = []
-    for name in dict.fromkeys(name for each in problems for name in each):
-        values = list(dict.fromkeys(each.get(name, "not recorded") for each in problems))
+    for name in dict.fromkeys(name for measured in problems for name in measured):
+        values = list(dict.fromkeys(measured.get(name, "not recorded") for measured in problems))
         if len(values) > 1:
             parts.append(f"{name}: {' against '.join(_short(value) for value in values[:3])}")
     return "different " + "; ".join(parts) if parts else None

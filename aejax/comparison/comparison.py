@@ -29,26 +29,26 @@ class Comparison:
     words: list | None  # of the command, None for the process's own
 
     @classmethod
-    def of(cls, given):
+    def of(cls, options):
         """What the options ask for; raises InputError."""
-        folders, conditions = sorted_words(given.words)
-        if not folders and not given.wandb:
+        folders, conditions = sorted_words(options.words)
+        if not folders and not options.wandb:
             raise InputError("compare: no folder is named; name those of runs or sweeps, such as multirun/2026-11-20")
         entries = reading.read(folders)
-        if given.wandb:
+        if options.wandb:
             from aejax.comparison import dashboard
 
-            entries += [entry for project in given.wandb for entry in dashboard.read(project)]
+            entries += [entry for project in options.wandb for entry in dashboard.read(project)]
         runs = Runs(entries)
-        runs.where([*conditions, *(part for word in given.where for part in frame.conditions(word))])
-        rows, cols = tables.keys(runs, given.rows, given.cols)
-        runs.check_keys("compare", given.compare or [])
-        metrics = summary.chosen_metrics(runs, given.metrics)
-        table = summary.summarize(runs, rows + cols, metrics, given.iqm)
-        if given.sort:
-            table = summary.ordered(table, given.sort)
-        both = pairs.compared(runs, rows + cols, metrics, given.compare)
-        told = pairs.verdicts(both, pairs.question(runs, rows + cols, given.compare)[1])
+        runs.where([*conditions, *(part for word in options.where for part in frame.conditions(word))])
+        rows, cols = tables.keys(runs, options.rows, options.cols)
+        runs.check_keys("compare", options.compare or [])
+        metrics = summary.chosen_metrics(runs, options.metrics)
+        table = summary.summarize(runs, rows + cols, metrics, options.iqm)
+        if options.sort:
+            table = summary.ordered(table, options.sort)
+        both = pairs.compared(runs, rows + cols, metrics, options.compare)
+        verdicts = pairs.verdicts(both, pairs.question(runs, rows + cols, options.compare)[1])
         return cls(
             runs,
             rows,
@@ -56,20 +56,20 @@ class Comparison:
             metrics,
             table,
             both,
-            told,
+            verdicts,
             summary.notes(runs, rows + cols, metrics),
-            given.iqm,
-            given.argv,
+            options.iqm,
+            options.argv,
         )
 
     @property
     def caption(self):
         """What the numbers are."""
         kind = "interquartile mean" if self.iqm else "mean"
-        told = f"{kind} ± half the 95 % interval (Student's t, from n = 3) over seeds; "
-        told += "bold: the best in a column of what may be compared"
+        caption = f"{kind} ± half the 95 % interval (Student's t, from n = 3) over seeds; "
+        caption += "bold: the best in a column of what may be compared"
         baselines = any(name in self.table and name not in self.metrics for name in BASELINES)
-        return told + ("; mean image, PCA with as many units: mse" if baselines else "")
+        return caption + ("; mean image, PCA with as many units: mse" if baselines else "")
 
     @property
     def common(self):
@@ -85,19 +85,19 @@ class Comparison:
     def text(self, form):
         """The comparison as one of TEXTS."""
         if form == "json":
-            told = self.table, self.rows + self.cols, self.metrics, self.pairs, self.verdicts, self.notes
-            return formats.as_json(*told, self.runs)
+            parts = self.table, self.rows + self.cols, self.metrics, self.pairs, self.verdicts, self.notes
+            return formats.as_json(*parts, self.runs)
         if form == "csv":
             return formats.sheet(self.table)
         if form == "markdown":
             return formats.markdown(*self.grid, len(self.rows))
-        remarks = [self.caption, *self.common, *self.notes, *formats.told_runs(self.runs)]
+        remarks = [self.caption, *self.common, *self.notes, *formats.status_lines(self.runs)]
         return formats.latex(*self.grid, len(self.rows), remarks)
 
     def show(self, console):
         """Prints all of it."""
         _show_table(console, formats.terminal(*self.grid, len(self.rows)))
-        say(console, ["", self.caption, *self.common, *formats.told_runs(self.runs), *self.notes])
+        say(console, ["", self.caption, *self.common, *formats.status_lines(self.runs), *self.notes])
         if not self.verdicts:
             return
         say(console, ["", f"Is it real? {PAIRED}"])

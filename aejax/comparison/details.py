@@ -57,15 +57,15 @@ def left(entries):
 def damage(entries, runs_left):
     """A line for each run whose codes cannot be read."""
     return [
-        f"damaged: {plain(entry.path)}/codes.npz ({each.fault}); its codes are not drawn"
-        for entry, each in zip(entries, runs_left, strict=True)
-        if each.fault
+        f"damaged: {plain(entry.path)}/codes.npz ({run_left.fault}); its codes are not drawn"
+        for entry, run_left in zip(entries, runs_left, strict=True)
+        if run_left.fault
     ]
 
 
 def classes(runs_left):
     """The classes of all codes, each once."""
-    return list(dict.fromkeys(label for each in runs_left if each.codes for label in each.codes["classes"]))
+    return list(dict.fromkeys(label for run_left in runs_left if run_left.codes for label in run_left.codes["classes"]))
 
 
 def of_runs(runs, runs_left, varying, folder):
@@ -75,7 +75,7 @@ def of_runs(runs, runs_left, varying, folder):
     """
     pictures = _fitting(runs, runs_left)
     shown = []
-    for place, (entry, each) in enumerate(zip(runs.entries, runs_left, strict=True)):
+    for place, (entry, run_left) in enumerate(zip(runs.entries, runs_left, strict=True)):
         settings = {key: word(value) for key, value in {**entry.choices, **entry.settings}.items()}
         shown.append({
             "id": str(place), "name": entry.name, "status": entry.status, "reason": entry.reason,
@@ -83,7 +83,7 @@ def of_runs(runs, runs_left, varying, folder):
             "metrics": {name: number(float(entry.metrics[name])).text for name in SHOWN
                         if entry.metrics.get(name) is not None},
             "settings": {key: settings[key] for key in (*varying, *entry.choices) if key in settings},
-            "codes": each.codes, "picture": pictures.get(place), "drawn": bool(each.picture),
+            "codes": run_left.codes, "picture": pictures.get(place), "drawn": bool(run_left.picture),
         })  # fmt: skip
     return shown
 

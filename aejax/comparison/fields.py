@@ -100,7 +100,7 @@ def of_record(record):
     check_items("versions", versions.values(), (str,))
     if parameters is not None and not 0 <= parameters < 2**63:
         raise ValueError("parameters is no count")
-    found = {
+    entry_fields = {
         "status": record["status"],
         "reason": record.get("error"),
         "id": record.get("id"),
@@ -110,7 +110,7 @@ def of_record(record):
         "likelihood": record.get("likelihood"),
         "parameters": parameters,
     } | ({"name": record["name"]} if record.get("name") else {})
-    return {name: plain(value) if isinstance(value, str) else value for name, value in found.items()}
+    return {name: plain(value) if isinstance(value, str) else value for name, value in entry_fields.items()}
 
 
 def of_data(data):
@@ -118,10 +118,10 @@ def of_data(data):
     check(data, name=TEXT, kind=TEXT, fingerprint=TEXT, test_fingerprint=TEXT, shape=LIST, examples=MAPPING)
     check_items("shape", data.get("shape") or [], (int,))
     check_items("examples", (data.get("examples") or {}).values(), (int,))
-    found = {name: data[name] for name in ("name", "kind", "fingerprint", "test_fingerprint") if data.get(name)}
-    found = {name: plain(value) for name, value in found.items()}
+    texts = {name: data[name] for name in ("name", "kind", "fingerprint", "test_fingerprint") if data.get(name)}
+    texts = {name: plain(value) for name, value in texts.items()}
     sizes = {plain(split): int(size) for split, size in (data.get("examples") or {}).items()}
-    return found | {"shape": list(data.get("shape") or []), "examples": sizes}
+    return texts | {"shape": list(data.get("shape") or []), "examples": sizes}
 
 
 def of_protocol(protocol, again):

@@ -33,10 +33,10 @@ class Cell:
     @property
     def text(self):
         """As plain text."""
-        told = f"{self.mean} ± {self.width}" if self.width else self.mean
+        text = f"{self.mean} ± {self.width}" if self.width else self.mean
         if self.exponent:
-            told = f"({told})e{self.exponent}" if self.width else f"{told}e{self.exponent}"
-        return (told or self.word) + self.remark
+            text = f"({text})e{self.exponent}" if self.width else f"{text}e{self.exponent}"
+        return (text or self.word) + self.remark
 
     @property
     def value(self):
@@ -49,14 +49,14 @@ class Cell:
         if not self.mean:
             return escaped(self.word) + escaped(self.remark)
         mean = rf"\mathbf{{{self.mean}}}" if self.bold else self.mean
-        told = rf"{mean} \pm {self.width}" if self.width else mean
+        formula = rf"{mean} \pm {self.width}" if self.width else mean
         if self.exponent:
-            told = rf"({told})" if self.width else told
-            told = rf"{told} \cdot 10^{{{self.exponent}}}"
-        return f"${told}${escaped(self.remark)}"
+            formula = rf"({formula})" if self.width else formula
+            formula = rf"{formula} \cdot 10^{{{self.exponent}}}"
+        return f"${formula}${escaped(self.remark)}"
 
 
-def number(mean, half=math.nan, **more):
+def number(mean, half=math.nan, **fields):
     """The Cell of a mean and half the width of its interval: two digits of the width, four of a mean without one."""
     if math.isnan(mean):
         return Cell("-")
@@ -69,7 +69,7 @@ def number(mean, half=math.nan, **more):
     else:
         decimals = 3 if mean == 0 else min(max(0, 3 - math.floor(math.log10(abs(mean)))), 9)
     width = "" if math.isnan(half) else "0" if half == 0 else f"{half:.{decimals}f}"
-    return Cell(mean=f"{mean:.{decimals}f}", width=width, exponent=exponent, **more)
+    return Cell(mean=f"{mean:.{decimals}f}", width=width, exponent=exponent, **fields)
 
 
 def cells(table, rows, cols, metrics, good=()):
@@ -91,14 +91,14 @@ def cells(table, rows, cols, metrics, good=()):
             lines.append([*settings, *(metric(place, name) for name in metrics), *under, *counts])
         return headers, lines
     across, down = pivoted(table, rows, cols, metrics)
-    told = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
-    headers = [*rows, *(f"{name} {each}" for name in metrics for each in told)]
+    labels = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
+    headers = [*rows, *(f"{name} {label}" for name in metrics for label in labels)]
     common_baselines = {  # those that the settings across do not change
         name: all(table.loc[list(places.values()), name].nunique() < 2 for places in down.values())
         for name in baselines
     }
     for name in baselines:
-        headers += [SHORT[name]] if common_baselines[name] else [f"{SHORT[name]} {each}" for each in told]
+        headers += [SHORT[name]] if common_baselines[name] else [f"{SHORT[name]} {label}" for label in labels]
     headers += COUNTS
 
     def baseline(places, key, name):
@@ -106,7 +106,7 @@ def cells(table, rows, cols, metrics, good=()):
 
     lines = []
     for values, places in down.items():
-        counts = {name: [int(table.at[each, name]) for each in places.values()] for name in COUNTS}
+        counts = {name: [int(table.at[place, name]) for place in places.values()] for name in COUNTS}
         fewest, runs = min(counts["n"]), max(counts["n"])
         line = [Cell(word(value)) for value in values]
         line += [metric(places[key], name, runs) if key in places else Cell("-") for name in metrics for key in across]
@@ -135,8 +135,8 @@ def terminal(headers, lines, settings):
     """A rich Table; the first `settings` columns are words."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
-        told = header.replace("/", "/\n").replace("mean image", "mean\nimage")
-        table.add_column(Text(told), justify="left" if place < settings else "right", no_wrap=True)
+        title = header.replace("/", "/\n").replace("mean image", "mean\nimage")
+        table.add_column(Text(title), justify="left" if place < settings else "right", no_wrap=True)
     for line in lines:
         table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in line))
     return table
@@ -144,9 +144,9 @@ def terminal(headers, lines, settings):
 
 def markdown(headers, lines, settings):
     """A table in Markdown."""
-    told = [[f"**{_marked(cell.text)}**" if cell.bold else _marked(cell.text) for cell in line] for line in lines]
+    body = [[f"**{_marked(cell.text)}**" if cell.bold else _marked(cell.text) for cell in line] for line in lines]
     marks = ["---" if place < settings else "---:" for place in range(len(headers))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [[_marked(each) for each in headers], marks, *told])
+    return "".join(f"| {' | '.join(line)} |\n" for line in [[_marked(header) for header in headers], marks, *body])
 
 
 def _marked(text):
@@ -168,13 +168,15 @@ ACCENTS = dict(
 
 def escaped(text):
     """Text for LaTeX: letters with their accents; what its usual fonts lack by its number, as U+6F22."""
-    return "".join(SPECIAL.get(each) or _letter(each) for each in unicodedata.normalize("NFC", plain(text)))
+    return "".join(
+        SPECIAL.get(character) or _letter(character) for character in unicodedata.normalize("NFC", plain(text))
+    )
 
 
-def _letter(each):
-    letter, *marks = unicodedata.normalize("NFD", each)
+def _letter(character):
+    letter, *marks = unicodedata.normalize("NFD", character)
     if not letter.isascii() or not letter.isprintable() or any(mark not in ACCENTS for mark in marks):
-        return f"U+{ord(each):04X}"
+        return f"U+{ord(character):04X}"
     for mark in marks:
         letter = rf"\{ACCENTS[mark]}{{{letter}}}"
     return letter
@@ -183,18 +185,18 @@ def _letter(each):
 def latex(headers, lines, settings, remarks=()):
     """A tabular with the rules of booktabs, to \\input; the remarks are comments above it."""
     align = "l" * settings + "r" * (len(headers) - settings)
-    told = ["% needs \\usepackage{booktabs}", *(f"% {' '.join(str(each).split())}" for each in remarks)]
-    told += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(escaped, headers)) + r" \\", r"\midrule"]
-    told += [" & ".join(cell.latex for cell in line) + r" \\" for line in lines]
-    return "\n".join([*told, r"\bottomrule", r"\end{tabular}", ""])
+    source = ["% needs \\usepackage{booktabs}", *(f"% {' '.join(str(remark).split())}" for remark in remarks)]
+    source += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(escaped, headers)) + r" \\", r"\midrule"]
+    source += [" & ".join(cell.latex for cell in line) + r" \\" for line in lines]
+    return "\n".join([*source, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def sheet(table):
     """The table as CSV; no text in it is a formula to a spreadsheet."""
-    made = table.rename(columns=cell)
-    for name in made.columns[[kind.kind == "O" for kind in made.dtypes]]:
-        made[name] = made[name].map(cell)
-    return made.to_csv(index=False, lineterminator="\n")
+    exported = table.rename(columns=cell)
+    for name in exported.columns[[kind.kind == "O" for kind in exported.dtypes]]:
+        exported[name] = exported[name].map(cell)
+    return exported.to_csv(index=False, lineterminator="\n")
 
 
 def tidy(table):
@@ -232,9 +234,9 @@ def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
 def _bare(value):
     """Plain containers and numbers, null where there is none."""
     if isinstance(value, dict):
-        return {plain(name): _bare(each) for name, each in value.items()}
+        return {plain(name): _bare(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_bare(each) for each in value]
+        return [_bare(item) for item in value]
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, str):
         return plain(value)
@@ -243,7 +245,7 @@ def _bare(value):
     return None if value is pd.NA else value
 
 
-def told_runs(runs: Runs):
+def status_lines(runs: Runs):
     """How many runs there are of each status, in a line, and below it every run that is in no mean."""
     counts = runs.frame["status"].value_counts().to_dict()
     first = {"completed": counts.pop("completed", 0)} | dict(sorted(counts.items()))

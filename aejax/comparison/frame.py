@@ -38,20 +38,20 @@ class Runs:
         settings = [_settings(entry) for entry in entries]
         known = pd.DataFrame(settings, dtype=object)  # whole numbers stay whole beside what is absent
         metrics = pd.DataFrame([entry.metrics for entry in entries], dtype=float)
-        own = pd.DataFrame([{name: getattr(entry, name) for name in OWN} for entry in entries])
-        own["data_fingerprint"] = [entry.data.get("fingerprint") for entry in entries]
-        own["parameters"] = [entry.parameters for entry in entries]
-        known = known.drop(columns=[name for name in known if name in own])
-        metrics = metrics.drop(columns=[name for name in metrics if name in own or name in known])
-        self.frame = pd.concat([own, known, metrics], axis=1)
+        columns = pd.DataFrame([{name: getattr(entry, name) for name in OWN} for entry in entries])
+        columns["data_fingerprint"] = [entry.data.get("fingerprint") for entry in entries]
+        columns["parameters"] = [entry.parameters for entry in entries]
+        known = known.drop(columns=[name for name in known if name in columns])
+        metrics = metrics.drop(columns=[name for name in metrics if name in columns or name in known])
+        self.frame = pd.concat([columns, known, metrics], axis=1)
         for name in (*MAIN, "seed"):
             if name not in self.frame:
                 self.frame[name] = pd.Series(None, self.frame.index, dtype=object)
         self.entries = entries
         self.settings, self.metrics = list(known), sorted(metrics)
         self.groups = sorted({group for entry in entries for group in entry.choices})
-        told = "1 run is a copy of another" if copies == 1 else f"{copies} runs are copies of others"
-        self.notes = [f"{told} and counted once"] if copies else []
+        message = "1 run is a copy of another" if copies == 1 else f"{copies} runs are copies of others"
+        self.notes = [f"{message} and counted once"] if copies else []
         self._fill()
         self._aspects = {id(entry): aspects(entry) for entry in entries}
         self.varying = self._varying()
@@ -60,7 +60,7 @@ class Runs:
         """A number for each run, equal where the values of a metric may be compared, and {number: what it measures}."""
         numbers: dict[Any, int] = {}
         codes = [numbers.setdefault(problem(self._aspects[id(entry)], metric), len(numbers)) for entry in self.entries]
-        return pd.Series(codes, self.frame.index, dtype=int), {code: each for each, code in numbers.items()}
+        return pd.Series(codes, self.frame.index, dtype=int), {code: measured for measured, code in numbers.items()}
 
     def obstacle(self, metric: str, places: Any) -> str | None:
         """Why values of a metric in these rows of the frame are not comparable; None where they are."""
@@ -91,7 +91,7 @@ class Runs:
         """
         real = self.frame[[bool(entry.settings) for entry in self.entries]]
         names = [name for name in (*MAIN, *self.groups, *sorted(self.settings)) if name in self.frame]
-        found = []
+        varying = []
         for name in dict.fromkeys(names):
             group = name.partition(".")[0]
             if group in ASIDE or name in OWN:
@@ -102,8 +102,8 @@ class Runs:
             else:
                 differs = values.nunique() > 1
             if differs:
-                found.append(name)
-        return found
+                varying.append(name)
+        return varying
 
     @property
     def rows(self) -> list[str]:
@@ -122,28 +122,30 @@ class Runs:
         for key in keys:
             if key not in self.settings and key not in MAIN:
                 known = list(dict.fromkeys([*self.rows, *MAIN]))
-                raise InputError(f"--{option} {key}: no such setting; {_told(key, self.settings, known)}")
+                raise InputError(f"--{option} {key}: no such setting; {_suggestion(key, self.settings, known)}")
 
     def metrics_of(self, patterns: Sequence[str]) -> list[str]:
         """The metrics that names and patterns (robust/*/0.3/mse) stand for; raises InputError where one fits none."""
-        found: dict[str, None] = {}
+        metrics: dict[str, None] = {}
         for pattern in patterns:
             names = fnmatch.filter(self.metrics, pattern)
             if not names and renamed(pattern):
                 raise InputError(f"--metrics {pattern}: no such metric; it is now {renamed(pattern)}")
             if not names:
                 raise InputError(f"--metrics {pattern}: no run has it; {near(pattern, self.metrics)}")
-            found |= dict.fromkeys(names)
-        return list(found)
+            metrics |= dict.fromkeys(names)
+        return list(metrics)
 
     def _fill(self) -> None:
         """Gives jobs without a run the settings that their overrides and the rest of their sweep leave no doubt of."""
         usual: dict[str | None, dict[str, dict[str, Any]]] = {}  # {sweep: {key: the values that its runs have}}
         for entry in self.entries:
             if entry.settings:
-                own = _settings(entry)
+                settings = _settings(entry)
                 for name in (*MAIN, *self.groups, "seed"):
-                    usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(own.get(name))] = own.get(name)
+                    usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(settings.get(name))] = settings.get(
+                        name
+                    )
         columns = set(self.settings) | {*MAIN, "seed"}
         for place, entry in enumerate(self.entries):
             if entry.settings or entry.sweep is None:
@@ -180,14 +182,14 @@ def conditions(text: str) -> list[str]:
 
 def condition(word: str, known: Sequence[str]) -> tuple[str, Callable[[Any], bool]]:
     """The key of a condition and the test of a value; raises InputError where it does not parse."""
-    found = CONDITION.fullmatch(word)
-    if not found:
+    match = CONDITION.fullmatch(word)
+    if not match:
         raise InputError(f"{word}: is not a condition; must be key=value, or with one of {' '.join(SIGNS)}")
-    key, sign, text = found.groups()
+    key, sign, text = match.groups()
     if key not in known and renamed(key):
         raise InputError(f"{word}: no such metric; {key} is now {renamed(key)}")
     if key not in known:
-        raise InputError(f"{word}: no such setting or metric; {_told(key, known, known)}")
+        raise InputError(f"{word}: no such setting or metric; {_suggestion(key, known, known)}")
     if sign in ("<", "<=", ">", ">="):
         try:
             limit = float(text)
@@ -195,7 +197,7 @@ def condition(word: str, known: Sequence[str]) -> tuple[str, Callable[[Any], boo
             raise InputError(f"{word}: {text} is not a number; must be one after {sign}") from None
         return key, lambda value: _is_number(value) and SIGNS[sign](float(value), limit)
     wanted = [text] if text.startswith("[") else [text, *text.split(",")]
-    return key, lambda value: any(_same(value, each) for each in wanted) is (sign != "!=")
+    return key, lambda value: any(_same(value, allowed) for allowed in wanted) is (sign != "!=")
 
 
 def _same(value: Any, text: str) -> bool:
@@ -219,6 +221,6 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _told(word: str, known: Sequence[str], short: Sequence[str]) -> str:
+def _suggestion(word: str, known: Sequence[str], short: Sequence[str]) -> str:
     """What `word` may have meant, and the most useful of what is known."""
     return f"{matches(word, known)}known: {', '.join(map(str, short[:12]))}{', …' if len(short) > 12 else ''}"

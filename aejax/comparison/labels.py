@@ -24,23 +24,23 @@ def names(frame, keys, bare=BARE):
         for number, row in enumerate(rows):
             is_open = len(values[before[number]]) > 1
             if is_open or (not place and key in bare):
-                told = "null" if row[place] is None else word(row[place])
-                parts[number].append(told if key in bare else f"{short}={told}")
+                text = "null" if row[place] is None else word(row[place])
+                parts[number].append(text if key in bare else f"{short}={text}")
         before = [(*known, row[place]) for known, row in zip(before, rows, strict=True)]
-    found = [" ".join(each) for each in parts]
-    return _told_apart(found, before)
+    joined = [" ".join(words) for words in parts]
+    return _numbered(joined, before)
 
 
-def _told_apart(names, rows):
+def _numbered(names, rows):
     """The names, with a number where the same name would stand for different rows."""
     of_name = {}
     for name, row in zip(names, rows, strict=True):
         of_name.setdefault(name, {}).setdefault(row, len(of_name.get(name, {})))
-    found = []
+    numbered = []
     for name, row in zip(names, rows, strict=True):
         number = of_name[name][row]
-        found.append(f"{name} ({number + 1})" if number else name)
-    return found
+        numbered.append(f"{name} ({number + 1})" if number else name)
+    return numbered
 
 
 def _plain(value):

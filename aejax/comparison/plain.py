@@ -9,7 +9,11 @@ def plain(text):
     So nothing that a name holds moves a cursor, breaks a line or cannot be encoded.
     """
     text = str(text)
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    )
 
 
 def word(value):

@@ -35,7 +35,7 @@ def points(path, most):
 def _read(path):
     """The arrays of a codes.npz by name; raises one of UNREADABLE."""
     with zipfile.ZipFile(io.BytesIO(octets(path, MOST_BYTES))) as file:
-        if any(each.file_size > MOST_BYTES for each in file.infolist()):
+        if any(member.file_size > MOST_BYTES for member in file.infolist()):
             raise ValueError("holds an array that is too large")
         names = [name for name in ("z", "y") if f"{name}.npy" in file.namelist()]
         return {
@@ -46,8 +46,8 @@ def _read(path):
 def _names(path):
     """The names of the classes, in their order, as run.json has them; none where it does not."""
     try:
-        found = contents.record(Path(path) / "run.json")["evaluation"]["class_sse"]
-        return [plain(name) for name in found] if isinstance(found, dict) else []
+        class_errors = contents.record(Path(path) / "run.json")["evaluation"]["class_sse"]
+        return [plain(name) for name in class_errors] if isinstance(class_errors, dict) else []
     except FAULTS:
         return []
 

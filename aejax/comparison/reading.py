@@ -44,10 +44,10 @@ def read(folders):
     for folder in map(Path, folders):
         if not folder.is_dir():
             raise InputError(f"{folder}: is not a folder; name that of a run or a sweep, or one above them")
-        found = list(_below(folder, set(), os.path.realpath(folder)))
-        if not found:
+        entries_below = list(_below(folder, set(), os.path.realpath(folder)))
+        if not entries_below:
             raise InputError(f"{folder}: holds no runs; name the folder of a run or a sweep, or one above them")
-        entries |= {os.path.abspath(entry.path): entry for entry in found}
+        entries |= {os.path.abspath(entry.path): entry for entry in entries_below}
     return list(entries.values())
 
 
@@ -62,7 +62,7 @@ def _below(folder, seen, top, linked=False):
         return
     seen.add(real)
     try:
-        names = {each.name for each in os.scandir(folder)}
+        names = {item.name for item in os.scandir(folder)}
     except OSError as error:  # the others are there still
         yield _unlisted(folder, error)
         return
@@ -74,8 +74,8 @@ def _below(folder, seen, top, linked=False):
         for name in _inside(folder):
             yield from _below(folder / name, seen, top, linked or (folder / name).is_symlink())
     else:
-        told = "is a link out of the named folder and no run or sweep; left out"
-        print(f"aejax: {plain(str(folder))}: {told}", file=sys.stderr)
+        reason = "is a link out of the named folder and no run or sweep; left out"
+        print(f"aejax: {plain(str(folder))}: {reason}", file=sys.stderr)
 
 
 def _unlisted(folder, error, sweep=None):
@@ -85,7 +85,7 @@ def _unlisted(folder, error, sweep=None):
 
 def _inside(folder):
     """The names of the folders in a folder, those of runs or above them."""
-    names = (each.name for each in os.scandir(folder) if os.path.isdir(each.path))  # no for a broken link
+    names = (item.name for item in os.scandir(folder) if os.path.isdir(item.path))  # no for a broken link
     return sorted((name for name in names if name not in UNREAD), key=_natural)
 
 
@@ -95,19 +95,19 @@ def _natural(name):
 
 def _stamps(folder, top, above=""):
     """{name: stamp} of the runs in and below a sweep's folder; hydra.sweep.subdir may nest them."""
-    found = {}
+    stamps = {}
     for name in _inside(folder):
         if folder.resolve().is_relative_to(os.path.realpath(folder / name)):
             continue  # a link that goes round in a circle
         stamp = _stamp(folder / name)
-        if any(stamp) or any(os.path.exists(folder / name / each) for each in REST):
-            found[above + name] = stamp
+        if any(stamp) or any(os.path.exists(folder / name / file) for file in REST):
+            stamps[above + name] = stamp
         elif is_below(folder / name, top):
             try:
-                found |= _stamps(folder / name, top, f"{above}{name}/")
+                stamps |= _stamps(folder / name, top, f"{above}{name}/")
             except OSError:  # the Entry says why
-                found[above + name] = stamp
-    return found
+                stamps[above + name] = stamp
+    return stamps
 
 
 def _sweep(folder, top, keep=True):
@@ -131,8 +131,8 @@ def _sweep(folder, top, keep=True):
         else:
             known = dataclasses.asdict(_entry(run, folder.name))
         fresh[name] = [stamp, known]
-        here = {"path": str(run.path), "sweep": folder.name, "overrides": job.get("overrides", [])}
-        entry = Entry(**known | here)
+        origin = {"path": str(run.path), "sweep": folder.name, "overrides": job.get("overrides", [])}
+        entry = Entry(**known | origin)
         if job.get("status") == "failed" and entry.status != "completed":
             entry.status, entry.reason = "failed", job.get("error")
         yield entry
@@ -194,14 +194,14 @@ def _unbegun(folder, name, job):
     status, reason = job["status"], job.get("error")
     if status not in ("failed", "planned"):
         status, reason = "missing", "its folder is gone"
-    told = job.get("name") or plain(" ".join(job["overrides"]) or name)
-    return Entry(str(folder / name), told, status, reason, job.get("id"), folder.name, overrides=job["overrides"])
+    label = job.get("name") or plain(" ".join(job["overrides"]) or name)
+    return Entry(str(folder / name), label, status, reason, job.get("id"), folder.name, overrides=job["overrides"])
 
 
 def _entry(run, sweep=None):
     """The Entry of a folder that holds a run, or what is left of one."""
     entry = Entry(str(run.path), plain(run.path.name), "half-deleted", None, None, sweep)
-    told = []  # what cannot be read
+    faults = []  # what cannot be read
     try:
         settings = flat(run.settings)
         choices = {plain(group): choice for group, choice in run.choices.items()}
@@ -211,17 +211,17 @@ def _entry(run, sweep=None):
         entry.settings = settings
         entry.choices = {group: None if choice is None else plain(choice) for group, choice in choices.items()}
     except FileNotFoundError:
-        told.append("no .hydra")
+        faults.append("no .hydra")
     except FAULTS as error:
-        told.append(f".hydra cannot be read ({_first(error)})")
+        faults.append(f".hydra cannot be read ({_first(error)})")
     try:
         run = Run.read(run.path)
         record = fields.of_record(run.record)
     except FAULTS as error:
-        there = os.path.exists(run.path / "run.json")
-        entry.status = "damaged" if there else "half-deleted"
+        exists = os.path.exists(run.path / "run.json")
+        entry.status = "damaged" if exists else "half-deleted"
         reason = _first(error).removeprefix(f"{run.path}: ")
-        entry.reason = f"run.json cannot be read ({reason})" if there else "no run.json"
+        entry.reason = f"run.json cannot be read ({reason})" if exists else "no run.json"
         try:
             os.listdir(run.path)
         except OSError as error:
@@ -240,8 +240,8 @@ def _entry(run, sweep=None):
             entry.metrics = _validation(run, entry.settings.get("select")) | entry.metrics
         except FAULTS as error:
             entry.status, entry.reason = "damaged", f"history.csv cannot be read ({_first(error)})"
-    if told and entry.status in FINISHED:
-        entry.status, entry.reason = "half-deleted" if told == ["no .hydra"] else "damaged", told[0]
+    if faults and entry.status in FINISHED:
+        entry.status, entry.reason = "half-deleted" if faults == ["no .hydra"] else "damaged", faults[0]
     return entry
 
 
@@ -254,8 +254,8 @@ def _validation(run, select):
     """{valid/…: the validation errors of the parameters that were kept}, nothing where there is no history."""
     if not (run.path / "history.csv").exists():
         return {}
-    found = {name: value for name, value in run.kept(select).items() if name.startswith("valid/")}
-    return fields.of_metrics({name: value if math.isfinite(value) else None for name, value in found.items()})
+    kept = {name: value for name, value in run.kept(select).items() if name.startswith("valid/")}
+    return fields.of_metrics({name: value if math.isfinite(value) else None for name, value in kept.items()})
 
 
 def _first(error):
@@ -279,7 +279,7 @@ def _scalar(value):
 
 def overridden(words):
     """The settings and choices that the overrides of a job name, {key: value}."""
-    found = {}
+    values = {}
     for word in words:
         key, sign, value = word.partition("=")
         if sign:
@@ -287,5 +287,5 @@ def overridden(words):
                 value = yaml.safe_load(value)
             except (yaml.YAMLError, *FAULTS):  # the text stands for itself
                 pass
-            found[plain(key.lstrip("+"))] = _scalar(value)
-    return found
+            values[plain(key.lstrip("+"))] = _scalar(value)
+    return values

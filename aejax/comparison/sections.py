@@ -55,12 +55,12 @@ def of_runs(runs):
     )
     colors = charts.model_colors(dict.fromkeys(frame["series"]))
     sets = names(frame, ["data", *(key for key in runs.varying if key.startswith("data."))])
-    made, number = [], 0
+    sections, number = [], 0
     for data, part in frame.groupby(pd.Series(sets, frame.index, dtype=object)):
         drawn = list(_charts(part, runs.entries, colors))
-        made.append(Section(data, [Figure(f"chart{number + place}", *each) for place, each in enumerate(drawn)]))
+        sections.append(Section(data, [Figure(f"chart{number + place}", *chart) for place, chart in enumerate(drawn)]))
         number += len(drawn)
-    return made
+    return sections
 
 
 def _charts(part, entries, colors):
@@ -101,12 +101,12 @@ def _charts(part, entries, colors):
 def _baselines(part, metric):
     """{column: name} of the baselines of a metric that there are, as baseline/untrained_knn_accuracy."""
     last = metric.rpartition("/")[2]
-    found = {
+    labels = {
         column: SHORT.get(column) or column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
         for column in map(str, part.columns)
         if column.startswith("baseline/") and column.endswith(f"_{last}")
     }
-    return {column: name for column, name in found.items() if column in part and part[column].notna().any()}
+    return {column: name for column, name in labels.items() if column in part and part[column].notna().any()}
 
 
 def _noise_cells(part):
@@ -115,7 +115,7 @@ def _noise_cells(part):
     tests |= {
         name[7:-4].replace("/", " "): name for name in part if str(name).startswith("robust/") and name.endswith("/mse")
     }
-    tests = {told: name for told, name in tests.items() if name in part and part[name].notna().any()}
+    tests = {test: name for test, name in tests.items() if name in part and part[name].notna().any()}
     if len(tests) < 2:
         return []
     named = part.assign(train=part["series"] + ", " + part["train"])
@@ -134,14 +134,14 @@ def _curve_rows(part, entries):
     )
     names = list(dict.fromkeys(named))
     for key in names[: charts.MOST_SERIES]:
-        for number in named.index[[each == key for each in named]]:
+        for number in named.index[[other_key == key for other_key in named]]:
             try:
                 history = Run(entries[number].path).history
             except FAULTS:  # none, or not whole
                 continue
-            told = dict(zip(("series", "noise", "latent_dim"), key, strict=True))
+            series = dict(zip(("series", "noise", "latent_dim"), key, strict=True))
             rows += [
-                told | {"step": row["step"], CURVE: row[CURVE]} for row in history if CURVE in row and "step" in row
+                series | {"step": row["step"], CURVE: row[CURVE]} for row in history if CURVE in row and "step" in row
             ]
     if not rows:
         return [], 0
@@ -150,5 +150,5 @@ def _curve_rows(part, entries):
     by = ["series", "noise", "latent_dim", "step"]
     spread = frame.groupby(by, sort=False)[CURVE].agg(["mean", "min", "max", "size"]).reset_index()
     spread = spread.set_axis([*by, "mean", "low", "high", "n"], axis=1)
-    spread["told"] = spread["mean"].map("{:.4g}".format)
+    spread["value"] = spread["mean"].map("{:.4g}".format)
     return spread.to_dict("records"), max(0, len(names) - charts.MOST_SERIES)

@@ -14,10 +14,10 @@ SHORT = {row.name: row.label for row in METRICS if row.label}  # what people cal
 BASELINES = tuple(SHORT)
 
 
-def chosen_metrics(runs: Runs, asked=None):
+def chosen_metrics(runs: Runs, patterns=None):
     """The metrics of a table: those asked for, else the usual ones that there are."""
-    if asked:
-        return runs.metrics_of(asked)
+    if patterns:
+        return runs.metrics_of(patterns)
     return [name for name in HEADLINES if name in runs.metrics] or runs.metrics[:2]
 
 
@@ -43,9 +43,9 @@ def summarize(runs: Runs, rows, metrics, iqm=False):
         values = grouped[name]
         count = values.count().reindex(table.index, fill_value=0)
         if iqm:
-            found = {place: interquartile(each.dropna()) for place, each in values if each.notna().any()}
-            mean = pd.Series({place: pair[0] for place, pair in found.items()}, dtype=float).reindex(table.index)
-            half = pd.Series({place: pair[1] for place, pair in found.items()}, dtype=float).reindex(table.index)
+            estimates = {place: interquartile(sample.dropna()) for place, sample in values if sample.notna().any()}
+            mean = pd.Series({place: pair[0] for place, pair in estimates.items()}, dtype=float).reindex(table.index)
+            half = pd.Series({place: pair[1] for place, pair in estimates.items()}, dtype=float).reindex(table.index)
         else:
             mean = values.mean().reindex(table.index)
             half = mean_interval(mean, values.std().reindex(table.index), count)
@@ -70,8 +70,8 @@ def _keys(frame, rows):
 
 def _mixed(runs, done, group, metric):
     """The rows of a table, numbered by `group`, whose values of a metric do not all measure the same."""
-    there = done.index[done[metric].notna()]
-    kinds = runs.problems(metric)[0][there].groupby(group.loc[there]).nunique()
+    measured = done.index[done[metric].notna()]
+    kinds = runs.problems(metric)[0][measured].groupby(group.loc[measured]).nunique()
     return kinds.index[kinds > 1]
 
 
@@ -113,7 +113,7 @@ def best(runs: Runs, table, rows, cols, metrics):
     What is not comparable, as other data or another likelihood, and each of the settings `cols` that go across, have
     a best one of their own.
     """
-    done, found = runs.completed, set()
+    done, places_of_best = runs.completed, set()
     keys = pd.Series(_keys(done, [*rows, *cols]), done.index, dtype=object)
     data = [name for name in rows if name.partition(".")[0] == "data"]
     blocks = _keys(table, [*data, *cols])
@@ -128,8 +128,8 @@ def best(runs: Runs, table, rows, cols, metrics):
         for block in places.values():
             values = table.loc[block, name].astype(float) * better(name)
             if values.notna().sum() > 1:
-                found |= {(place, name) for place in values.index[values == values.max()]}
-    return found
+                places_of_best |= {(place, name) for place in values.index[values == values.max()]}
+    return places_of_best
 
 
 def pivoted(table, rows, cols, metrics):
@@ -144,58 +144,63 @@ def pivoted(table, rows, cols, metrics):
 
 def common(runs: Runs, rows):
     """A line of the main settings that all runs have in common and that are no rows, none where there is no such."""
-    told = [f"{key}={word(value)}" for key, value in runs.common.items() if key not in rows]
-    return [f"in all runs: {', '.join(told)}"] if told else []
+    shared = [f"{key}={word(value)}" for key, value in runs.common.items() if key not in rows]
+    return [f"in all runs: {', '.join(shared)}"] if shared else []
 
 
 def notes(runs: Runs, rows, metrics=()):
     """What a reader of the table must know: what was averaged over, mixed, left out."""
-    told, done = list(runs.notes), runs.completed
+    lines, done = list(runs.notes), runs.completed
     group = pd.Series(_keys(done, rows), done.index, dtype=object)
     for name in metrics:
         mixed = _mixed(runs, done, group, name)
         if len(mixed):
             reason = runs.obstacle(name, done.index[group.isin(mixed) & done[name].notna()])
-            told.append(f"{name}: no mean of {len(mixed)} of {group.nunique()} rows, whose runs have {reason}")
+            lines.append(f"{name}: no mean of {len(mixed)} of {group.nunique()} rows, whose runs have {reason}")
     for key in runs.varying:
         if key not in rows and _is_averaged(done, rows, key):
             values = [word(value) for value in dict.fromkeys(done[key].dropna())]
-            told.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
+            lines.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
     versions: dict[str, dict[str, list[str]]] = {}
     for entry in runs.entries:
         if entry.status == "completed":
             for name, version in entry.versions.items():
                 versions.setdefault(name, {}).setdefault(version, []).append(entry.path)
-    for name, found in versions.items():
-        if len(found) > 1:
-            each = ", ".join(
-                f"{version} ({runs_of(len(paths))}, as {plain(paths[0])})" for version, paths in found.items()
+    for name, paths_of_version in versions.items():
+        if len(paths_of_version) > 1:
+            listed = ", ".join(
+                f"{version} ({runs_of(len(paths))}, as {plain(paths[0])})"
+                for version, paths in paths_of_version.items()
             )
-            told.append(f"warning: versions of {name} are mixed: {each}")
+            lines.append(f"warning: versions of {name} are mixed: {listed}")
     keys = ["data", *(key for key in runs.varying if key.startswith("data."))]
     for values, part in done.groupby([done[key].map(str) for key in keys]):
         prints = part.groupby("data_fingerprint")["path"]
         if prints.ngroups > 1:
-            each = ", ".join(f"{name} ({runs_of(len(paths))}, as {plain(paths.iloc[0])})" for name, paths in prints)
-            told.append(f"warning: data={' '.join(values)} has different fingerprints: {each}")
+            listed = ", ".join(f"{name} ({runs_of(len(paths))}, as {plain(paths.iloc[0])})" for name, paths in prints)
+            lines.append(f"warning: data={' '.join(values)} has different fingerprints: {listed}")
     protocols = {str(sorted(entry.protocol.items())): entry for entry in runs.entries if entry.status == "completed"}
     if len(protocols) > 1:
         paths = ", as ".join(plain(entry.path) for entry in protocols.values())
         fields = _differing([entry.protocol for entry in protocols.values()])
         shown = ", ".join(fields[:6]) + (f" and {len(fields) - 6} more" if len(fields) > 6 else "")
-        told.append(f"warning: protocols of evaluation are mixed, in {shown}: as {paths}")
+        lines.append(f"warning: protocols of evaluation are mixed, in {shown}: as {paths}")
     twice = done[done.duplicated([*runs.varying, "seed"], keep=False)] if len(done) else done
     if len(twice):
-        told.append(
+        lines.append(
             f"warning: {len(twice)} runs share settings and seed with another, as {plain(twice['path'].iloc[0])}"
         )
-    return told
+    return lines
 
 
 def _differing(protocols):
     """The names of the fields that are not the same in all protocols, or not in all of them."""
-    names = dict.fromkeys(name for each in protocols for name in each)
-    return [name for name in names if len({repr(each[name]) if name in each else None for each in protocols}) > 1]
+    names = dict.fromkeys(name for protocol in protocols for name in protocol)
+    return [
+        name
+        for name in names
+        if len({repr(protocol[name]) if name in protocol else None for protocol in protocols}) > 1
+    ]
 
 
 def _is_averaged(done, rows, key):

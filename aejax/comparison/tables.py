@@ -29,16 +29,16 @@ def table(
     takes interquartile means. `attrs["notes"]` holds what was mixed or left out. Raises InputError.
     """
     runs = load(folders, where)
-    metrics, rows, cols = ([given] if isinstance(given, str) else given for given in (metrics, rows, cols))
+    metrics, rows, cols = ([names] if isinstance(names, str) else names for names in (metrics, rows, cols))
     rows, cols = keys(runs, rows, cols)
     chosen = summary.chosen_metrics(runs, metrics)
-    found = summary.summarize(runs, rows + cols, chosen, iqm)
+    frame = summary.summarize(runs, rows + cols, chosen, iqm)
     if sort:
-        found = summary.ordered(found, sort)
+        frame = summary.ordered(frame, sort)
     if cols:
-        found = found.pivot(index=rows, columns=cols) if rows else found.set_index(cols).T
-    found.attrs["notes"] = summary.notes(runs, rows + cols, chosen) + summary.casualties(runs)
-    return found
+        frame = frame.pivot(index=rows, columns=cols) if rows else frame.set_index(cols).T
+    frame.attrs["notes"] = summary.notes(runs, rows + cols, chosen) + summary.casualties(runs)
+    return frame
 
 
 def load(folders: Folders, where: str | Sequence[str] = ()) -> Runs:

@@ -19,7 +19,7 @@ UNDEFINED = "it is not defined for these examples and codes"
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class Evidence:
     """What decides whether a metric is null: the run's experiment and data, its metrics and its codes."""
 
     experiment: Any
@@ -34,74 +34,80 @@ class Seen:
 def _two_classes(split, word):
     """The condition that the examples of a split are of more than one class."""
 
-    def reason(seen):
-        labels = getattr(seen.dataset, split).y if seen.dataset.label_names else ()
+    def reason(evidence):
+        labels = getattr(evidence.dataset, split).y if evidence.dataset.label_names else ()
         return f"the {word} examples are of one class" if len(np.unique(labels)) == 1 else None
 
     return reason
 
 
-def _one_code(seen):
-    return "the codes are all the same" if (seen.z_NxZ == seen.z_NxZ[:1]).all() else None
+def _one_code(evidence):
+    return "the codes are all the same" if (evidence.z_NxZ == evidence.z_NxZ[:1]).all() else None
 
 
-def _stored(seen):
-    experiment = seen.experiment
+def _stored(evidence):
+    experiment = evidence.experiment
     if stored_levels(experiment) is not None:
         return None
     kind = "density" if experiment.likelihood.is_density else "Bernoulli likelihood"
     return f"a {kind} does not say how probable {experiment.form.kind} values are"
 
 
-def _hidden(seen):
-    is_near = np.isfinite(seen.metrics.get("generation/nearest_train", np.nan))
+def _hidden(evidence):
+    is_near = np.isfinite(evidence.metrics.get("generation/nearest_train", np.nan))
     return "the likelihood's variance hides even exact copies" if is_near else None
 
 
 VOIDING = {  # a metric that was computed says nothing without these, whatever its value
     "two training classes": _two_classes("train", "training"),
     "two test classes": _two_classes("test", "test"),
-    "finite codes": lambda seen: None if np.isfinite(seen.z_NxZ).all() else "the codes are not finite",
+    "finite codes": lambda evidence: None if np.isfinite(evidence.z_NxZ).all() else "the codes are not finite",
     "codes that differ": _one_code,
 }
-GIVEN = {  # what data and model decide before anything is measured; the metric is there as null
-    "labels": lambda seen: None if seen.dataset.label_names else "the data have no labels",
-    "a peak": lambda seen: (
-        "the data are real numbers, which have no peak" if seen.experiment.form.kind == "real" else None
+BEFOREHAND = {  # what data and model decide before anything is measured; the metric is there as null
+    "labels": lambda evidence: None if evidence.dataset.label_names else "the data have no labels",
+    "a peak": lambda evidence: (
+        "the data are real numbers, which have no peak" if evidence.experiment.form.kind == "real" else None
     ),
-    "a prior": lambda seen: None if seen.experiment.model.bottleneck.has_prior else "the model has no prior",
-    "samples of the prior": lambda seen: None if seen.experiment.sampler.is_prior else "samples are not the prior's",
+    "a prior": lambda evidence: None if evidence.experiment.model.bottleneck.has_prior else "the model has no prior",
+    "samples of the prior": lambda evidence: (
+        None if evidence.experiment.sampler.is_prior else "samples are not the prior's"
+    ),
     "probabilities of stored values": _stored,
-    "training examples": lambda seen, least: (
-        f"there are fewer than {least} training examples" if len(seen.dataset.train.x) < least else None
+    "training examples": lambda evidence, least: (
+        f"there are fewer than {least} training examples" if len(evidence.dataset.train.x) < least else None
     ),
-    "labels a class": lambda seen, least: f"a class has fewer than {least} labels",
+    "labels a class": lambda evidence, least: f"a class has fewer than {least} labels",
 }
 AFTERWARDS = {  # what explains that a metric which was computed is no number
-    "validation examples": lambda seen: "there are no validation examples" if seen.dataset.valid is None else None,
+    "validation examples": lambda evidence: (
+        "there are no validation examples" if evidence.dataset.valid is None else None
+    ),
     "visible copies": _hidden,
-    "finite samples": lambda seen: "the samples are not finite",
+    "finite samples": lambda evidence: "the samples are not finite",
 }
 
 
 def absent(experiment, dataset, metrics, z_NxZ):
     """Why metrics that were asked for are null: {name: reason}; those that are a number are not in it."""
-    reasons, seen = {}, Seen(experiment, dataset, metrics, z_NxZ)
-    unmet = functools.cache(functools.partial(_unmet, seen))  # labels and codes are looked at once for all metrics
-    for name in dict.fromkeys([*asked(experiment), *metrics]):
+    reasons, evidence = {}, Evidence(experiment, dataset, metrics, z_NxZ)
+    unmet = functools.cache(functools.partial(_unmet, evidence))  # labels and codes are looked at once for all metrics
+    for name in dict.fromkeys([*expected_metrics(experiment), *metrics]):
         reason = _reason(VOIDING, name, unmet) if name in metrics else None
         if reason is None and (name not in metrics or not np.isfinite(metrics[name])):
             infinite = "it is infinite" if name in metrics and np.isinf(metrics[name]) else None
-            reason = _reason(GIVEN, name, unmet) or infinite or _reason(AFTERWARDS, name, unmet) or UNDEFINED
+            reason = _reason(BEFOREHAND, name, unmet) or infinite or _reason(AFTERWARDS, name, unmet) or UNDEFINED
         if reason is not None:
             reasons[name] = reason
     return reasons
 
 
-def asked(experiment):
+def expected_metrics(experiment):
     """The metrics that the groups asked for have whatever the data and the model are, as null where they must be."""
     groups = set(experiment.evaluate.groups) - ({"restoration"} if isinstance(experiment.noise, Clean) else set())
-    return [row.name for row in METRICS if row.group in groups and any(_split(need)[0] in GIVEN for need in row.needs)]
+    return [
+        row.name for row in METRICS if row.group in groups and any(_split(need)[0] in BEFOREHAND for need in row.needs)
+    ]
 
 
 def _reason(conditions, name, unmet):
@@ -111,10 +117,10 @@ def _reason(conditions, name, unmet):
     return next((reason for need in needs if (reason := unmet(need)) is not None), None)
 
 
-def _unmet(seen, need):
+def _unmet(evidence, need):
     """Why a condition does not hold, None where it does."""
     kind, number = _split(need)
-    return (VOIDING | GIVEN | AFTERWARDS)[kind](seen, *number)
+    return (VOIDING | BEFOREHAND | AFTERWARDS)[kind](evidence, *number)
 
 
 def _split(need):
@@ -123,29 +129,29 @@ def _split(need):
     return (rest, [int(first)]) if first.isdigit() else (need, [])
 
 
-def told(details, dataset):
+def recorded_details(details, dataset):
     """The details of an evaluation as a record holds them, plain lists and numbers."""
-    names, found = dataset.label_names, {}
+    names, record = dataset.label_names, {}
     if "worst_index" in details:
-        found["worst"] = {"index": details["worst_index"].tolist(), "sse": _rounded(details["worst_sse"])}
+        record["worst"] = {"index": details["worst_index"].tolist(), "sse": _rounded(details["worst_sse"])}
     if "class_sse" in details:
-        found["class_sse"] = dict(zip(names, _rounded(details["class_sse"]), strict=True))
+        record["class_sse"] = dict(zip(names, _rounded(details["class_sse"]), strict=True))
     if "confusion" in details and len(names) > 1:
-        pairs, share = (np.asarray(each)[:PAIRS] for each in confused_pairs(details["confusion"]))
+        pairs, share = (np.asarray(array)[:PAIRS] for array in confused_pairs(details["confusion"]))
         mixed = [(f"{names[i]}~{names[j]}", part) for (i, j), part in zip(pairs, _rounded(share), strict=True) if part]
-        found["confused"] = dict(mixed)
+        record["confused"] = dict(mixed)
     for name in ("unit_variance", "unit_kl"):
         if name in details:
-            found[name] = _rounded(details[name])
+            record[name] = _rounded(details[name])
     if "anomaly_score" in details:
         normal_N = np.isin(dataset.test.y, dataset.normal)
-        found["anomaly"] = {
+        record["anomaly"] = {
             name.rstrip("_") or "error": _histogram(score_N, normal_N)
             | _mistaken(score_N, normal_N)
             | {"threshold": _rounded([details["anomaly_threshold"][name]])[0]}
             for name, score_N in details["anomaly_score"].items()
         }
-    return found
+    return record
 
 
 def remarks(experiment, metrics):
@@ -169,10 +175,12 @@ def remarks(experiment, metrics):
         ]
     if not dead:
         return []
-    told = f"{dead} of {units} code units are {'not used' if has_prior else 'dead'}; "
+    problem = f"{dead} of {units} code units are {'not used' if has_prior else 'dead'}; "
     if has_prior:
-        return [told + "usual remedies, where they are wanted: model.free_bits, model.anneal, a smaller model.beta"]
-    return [told + "usual remedies: a smaller optim.lr, a smaller weight of penalties, for top-k a larger model.boost"]
+        return [problem + "usual remedies, where they are wanted: model.free_bits, model.anneal, a smaller model.beta"]
+    return [
+        problem + "usual remedies: a smaller optim.lr, a smaller weight of penalties, for top-k a larger model.boost"
+    ]
 
 
 def _histogram(score_N, normal_N):
@@ -184,12 +192,12 @@ def _histogram(score_N, normal_N):
 
 def _mistaken(score_N, normal_N):
     """Normal test examples with the highest scores and anomalies with the lowest: their indices and scores."""
-    found = {}
+    mistakes = {}
     for name, kind_N, sign in (("false_alarms", normal_N, -1), ("misses", ~normal_N, 1)):
         kind = np.flatnonzero(kind_N)
         worst = kind[np.argsort(sign * score_N[kind], kind="stable")[:MISTAKEN]]
-        found |= {f"worst_{name}": worst.tolist(), f"worst_{name}_score": _rounded(score_N[worst])}
-    return found
+        mistakes |= {f"worst_{name}": worst.tolist(), f"worst_{name}_score": _rounded(score_N[worst])}
+    return mistakes
 
 
 def _kinds(normal_N):

@@ -49,7 +49,7 @@ def like(
 
     `of` chooses among the last parts; conditions in `drop` are not needed; `depends` are added.
     """
-    made = []
+    changed_rows = []
     for row in rows:
         last, before = (text.rpartition("/")[2] for text in (row.name, row.formerly))
         if of is None or last in of:
@@ -60,8 +60,8 @@ def like(
                 "depends": (*row.depends, *depends),
                 "headline": 0,
             }
-            made.append(dataclasses.replace(row, **changed | changes))
-    return tuple(made)
+            changed_rows.append(dataclasses.replace(row, **changed | changes))
+    return tuple(changed_rows)
 
 
 # Conditions and dependences that several rows share.
