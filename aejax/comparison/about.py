@@ -1,4 +1,4 @@
-"""What a report is about: data, sizes, training, versions, when and by which command it was made."""
+"""The facts a report lists about its runs: data, sizes, training, versions, the date and the command."""
 
 import datetime
 import shlex
@@ -9,11 +9,14 @@ import numpy as np
 from aejax.base.version import VERSION
 from aejax.comparison.plain import plain, word
 
-SHOWN = 6  # values of a setting that are listed
+SHOWN = 6  # values of a setting that are listed at most
 
 
 def lines(runs, words):
-    """(what, text) of all that a reader needs to judge or repeat a comparison of Runs by a command's `words`."""
+    """(label, text) pairs: all that a reader needs to judge or repeat a comparison of `runs`.
+
+    `words` are the arguments of the command; None stands for those of this process.
+    """
     done = [entry for entry in runs.entries if entry.status == "completed"]
     facts = [("Data", text) for text in dict.fromkeys(map(_data, done))]
     for label, values in (
@@ -46,7 +49,7 @@ def _data(entry):
 
 
 def _batch(entry):
-    """Examples a step, of which null stands for all of up to 1,024 and 128 of more (conf/config.yaml)."""
+    """Examples per step; null means all of up to 1,024 examples, and 128 of a larger set (conf/config.yaml)."""
     batch, examples = entry.settings.get("batch_size"), (entry.data.get("examples") or {}).get("train")
     if batch is not None or examples is None:
         return batch
@@ -54,7 +57,7 @@ def _batch(entry):
 
 
 def _epochs(entry):
-    """Passes over the training examples, as set or as the steps make; None where that is not known."""
+    """Passes over the training examples, as set or as computed from the steps; None if unknown."""
     epochs, steps = entry.settings.get("epochs"), entry.settings.get("steps")
     examples, batch = (entry.data.get("examples") or {}).get("train"), _batch(entry)
     if epochs is not None or not examples or not isinstance(steps, int | float):
@@ -64,7 +67,7 @@ def _epochs(entry):
 
 
 def _listed(values):
-    """All of a few values, the least and the largest of many numbers."""
+    """The values as text: all if there are few, only the smallest and the largest of many numbers."""
     values = list(dict.fromkeys(values))
     are_numbers = all(isinstance(value, int | float) and np.isfinite(value) for value in values)
     values = sorted(values) if are_numbers else values

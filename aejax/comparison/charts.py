@@ -1,4 +1,4 @@
-"""Vega-Lite charts of a comparison, as plain specifications; what a click on a run's mark opens is its `id`."""
+"""Vega-Lite charts of a comparison, as plain specifications; a click on a mark opens the run with its `id`."""
 
 import colorsys
 import itertools
@@ -7,7 +7,7 @@ import numpy as np
 
 from aejax.metrics.table import is_log
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # only a name: nothing fetches it
 CONFIG = {
     "background": None,
     "font": "system-ui, sans-serif",
@@ -23,17 +23,17 @@ DIM = {"condition": {"param": "pick", "value": 1, "empty": True}, "value": 0.12}
 HUES = ["#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d", "#eeca3b", "#ff9da6", "#439894"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 2, 1, 2]]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
-MOST_SERIES = 12  # of training curves; more are told in the caption
+MOST_SERIES = 12  # of training curves; the caption says how many more there are
 
 
 def model_colors(models):
-    """{model: its color}, the same in all charts of a page."""
+    """{model: color}, the same in all charts of a page."""
     wheel = (_hue(0.11 + 0.618034 * number, 0.36, 0.65) for number in itertools.count())
     return dict(zip(models, itertools.chain(HUES, wheel), strict=False))
 
 
 def class_colors(classes):
-    """{class: its color}, evenly around the wheel, none of them a model's."""
+    """{class: color}, spaced evenly around the color wheel; none is the color of a model."""
     return {label: _hue(number / len(classes), 0.62, 0.6) for number, label in enumerate(classes)}
 
 
@@ -42,7 +42,7 @@ def _hue(hue, lightness, saturation):
 
 
 def _scale(colors, rows):
-    """The color of each model that these rows have, as a channel."""
+    """The color channel for the models in these rows."""
     shown = list(dict.fromkeys(row["series"] for row in rows))
     scale = {"domain": shown, "range": [colors[name] for name in shown]}
     return {"field": "series", "type": "nominal", "title": "model", "scale": scale, "legend": {"symbolOpacity": 1}}
@@ -55,15 +55,17 @@ def _dash(rows):
 
 
 def chart(title, values, height=300, **properties):
-    """A specification that fills the width it gets."""
+    """The specification of a chart that fills the available width."""
     size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
-    longest = max((len(row["series"]) for row in values if "series" in row), default=0)  # for the columns of the legend
+    longest = max(
+        (len(row["series"]) for row in values if "series" in row), default=0
+    )  # sets the number of legend columns
     header = {"$schema": SCHEMA, "description": title, "usermeta": {"longest": longest}}
     return header | {"config": CONFIG, "data": {"values": values}} | size | properties
 
 
 def quantitative(field, title, log=None):
-    """An encoding of numbers; `log` are those of an axis that is logarithmic where it can show them all."""
+    """An encoding of numbers; the axis is logarithmic if `log` holds its values and all are positive."""
     encoding = {"field": field, "type": "quantitative", "title": title}
     if not positive(log):
         return encoding | {"scale": {"zero": False, "nice": True}}
@@ -75,19 +77,19 @@ def quantitative(field, title, log=None):
 
 
 def positive(values):
-    """Whether a logarithmic axis can show them."""
+    """Whether there are values and a logarithmic axis can show them all."""
     return bool(values) and min(values) > 0
 
 
 def drawn(rows):
-    """Those of mean_rows that have an interval; one that reaches 0 ends at the bottom of a logarithmic axis."""
+    """The rows of mean_rows with an interval; one that reaches 0 is cut at the bottom of a logarithmic axis."""
     values = [row["mean"] for row in rows]
     bottom = min(values) / 2 if positive(values) else -np.inf
     return [row | {"low": max(row["low"], bottom)} for row in rows if row["low"] is not None]
 
 
 def front(points, error, score):
-    """The points that no other one betters in both `error` (small) and `score` (large), by rising error."""
+    """The Pareto front, by rising error: no other point has both a smaller `error` and a larger `score`."""
     kept, best = [], -np.inf
     for point in sorted(points, key=lambda candidate: (candidate[error], -candidate[score])):
         if point[score] > best:
@@ -97,9 +99,9 @@ def front(points, error, score):
 
 
 def tradeoff(points, error, score, lower, colors, baselines=None):
-    """Each run by its error and its separation, with the Pareto front; `lower`: whether a small score is better.
+    """Error against separation of each run, with the Pareto front; `lower`: whether a smaller score is better.
 
-    `baselines` {name: score} are dotted.
+    `baselines` {name: score} are dotted lines.
     """
     facing = [point | {"_score": -point[score] if lower else point[score]} for point in points]
     edge = [{name: point[name] for name in (error, score)} for point in front(facing, error, "_score")]
@@ -137,7 +139,7 @@ def tradeoff(points, error, score, lower, colors, baselines=None):
 
 
 def _rules(baselines, y, field):
-    """Layers of dotted lines across a chart, each with its name."""
+    """Layers of dotted lines across a chart, each labeled with its name."""
     if not baselines:
         return []
     data, text = {"values": baselines}, {"type": "text", "align": "left", "dy": -6, "fontSize": 11, "x": 4}
@@ -150,7 +152,7 @@ def _rules(baselines, y, field):
 
 
 def by_code_size(rows, baselines, metric, colors):
-    """Mean and interval against the code size; `baselines` {name: [(latent_dim, value)]} are dashed."""
+    """Mean and interval against the code size; `baselines` {name: [(latent_dim, value)]} are dashed lines."""
     values = [row["mean"] for row in rows] + [value for curve in baselines.values() for _, value in curve]
     sizes = sorted({row["latent_dim"] for row in rows})
     x = quantitative("latent_dim", "latent_dim: code units", sizes if sizes[-1] >= 4 * sizes[0] else None)
@@ -186,7 +188,7 @@ def by_code_size(rows, baselines, metric, colors):
 
 
 def heat_map(cells, metric):
-    """Error by the noise in training and the noise in testing; equal test noises stand in the order they come."""
+    """Error by training noise and test noise; test noises keep the order of the cells."""
     across = list(dict.fromkeys(cell["test"] for cell in cells))
     down = list(dict.fromkeys(cell["train"] for cell in cells))
     log = positive([cell["mean"] for cell in cells])
@@ -214,7 +216,7 @@ def heat_map(cells, metric):
 
 
 def curves(rows, name, colors):
-    """Means over seeds along the training, with a band from the least to the largest of the seeds."""
+    """Training curves: means over seeds, with a band from the smallest to the largest seed."""
     values = [row["mean"] for row in rows]
     x, y = quantitative("step", "step"), quantitative("mean", f"{name}, mean over seeds", values)
     sizes = sorted({row["latent_dim"] for row in rows}, key=str)
@@ -250,7 +252,7 @@ def curves(rows, name, colors):
 
 
 def codes():
-    """The codes of one run; its points, axes and classes are set by the page."""
+    """The codes of one run; the page fills in points, axes and classes."""
     points = {
         "mark": {"type": "circle", "size": 45, "opacity": 0.8, "stroke": "#555", "strokeWidth": 0.4},
         "encoding": {
@@ -264,7 +266,10 @@ def codes():
 
 
 def mean_rows(frame, by, metric, half_of):
-    """Rows {…by, mean, low, high, n, told} of a metric grouped by the columns `by`; low and high None where n < 3."""
+    """Rows {…by, mean, low, high, n, value} of a metric grouped by the columns `by`; low, high are None if n < 3.
+
+    `value` is the mean and its interval as text. `half_of(mean, std, n)` gives half the width of the interval.
+    """
     rows = []
     for key, values in frame.dropna(subset=metric).groupby(by, sort=False)[metric]:
         mean, half = float(values.mean()), float(half_of(values.mean(), values.std(), len(values)))
@@ -277,5 +282,5 @@ def mean_rows(frame, by, metric, half_of):
 
 
 def _field(name):
-    """A column's name as Vega-Lite reads it, where dots and brackets have a meaning."""
+    """A column's name with dots and brackets escaped, which have a meaning in Vega-Lite."""
     return name.replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[").replace("]", "\\]")

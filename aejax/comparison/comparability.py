@@ -1,6 +1,6 @@
-"""Which numbers of two runs may be compared: those that measure the same thing on the same data.
+"""Which numbers of two runs are comparable: those that measure the same thing on the same data.
 
-A run has aspects; a metric depends on some of them, and values that differ in one of these are never compared.
+A run has aspects. A metric depends on some of them; values of runs that differ in one of these are never compared.
 """
 
 import functools
@@ -13,21 +13,21 @@ DATA, TRAINED_ON, SIZE = "data", "training and validation data", "latent_dim"
 
 
 def dependences(row):
-    """The aspects that a metric of aejax.metrics.table depends on."""
+    """The aspects that a metric, a row of aejax.metrics.table, depends on."""
     examples = () if TRAINED_ON in row.depends else (DATA,)
     return frozenset((*examples, *row.depends, *(() if row.across_sizes else (SIZE,))))
 
 
 DEPENDENTS: dict[str, tuple[str, ...]] = {
     aspect: () for aspect in ("protocol.groups", "protocol.noise")
-}  # say what is measured, not how
+}  # which metrics are computed, not how: no metric depends on these
 for _row in METRICS:
     for _aspect in dependences(_row):
         DEPENDENTS[_aspect] = (*DEPENDENTS.get(_aspect, ()), _row.name)
 
 
 def aspects(entry):
-    """What decides which numbers of a run may be compared with others': ((name, text), …)."""
+    """The aspects of a run that decide which of its numbers are comparable with others': ((name, text), …)."""
     data, settings = entry.data, entry.settings
     dataset = " ".join(
         [str(data.get("name") or entry.choices.get("data")),
@@ -54,7 +54,7 @@ def aspects(entry):
 
 
 def likelihood(entry):
-    """The family of the distribution of pixels that a run's densities are of, with the kind of data that it is for."""
+    """The family of a run's likelihood and the kind of its data, such as `gaussian of gray data`."""
     kind, choice = entry.data.get("kind"), entry.likelihood or entry.choices.get("likelihood")
     if choice == "auto" and kind:
         choice = "bernoulli" if kind == "binary" else "gaussian"
@@ -69,7 +69,7 @@ def _depends(name, aspect):
 
 @functools.lru_cache(4096)
 def _known(name):
-    """The known aspects that a metric depends on; one without a row, on what all those of its namespace depend on."""
+    """The aspects that a metric depends on; if it has no row, those that all metrics of its namespace share."""
     row, space = metric(name), f"{name.partition('/')[0]}/"
     kin = (
         [dependences(row)]
@@ -81,12 +81,12 @@ def _known(name):
 
 @functools.lru_cache(4096)
 def problem(aspects, name):
-    """What a metric of a run with these aspects measures; values may be compared where this is equal."""
+    """The aspects that a metric of this run depends on; values are comparable where these are equal."""
     return tuple(pair for pair in aspects if _depends(name, pair[0]))
 
 
 def difference(problems):
-    """Why values of these problems are not comparable, in words; None where they are."""
+    """Why values of these problems are not comparable, in words; None if they are."""
     problems = list(map(dict, problems))
     parts = []
     for name in dict.fromkeys(name for measured in problems for name in measured):

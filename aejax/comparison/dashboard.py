@@ -1,4 +1,4 @@
-"""Comparisons in W&B: runs are read from there, workspaces and reports are saved there."""
+"""Comparisons in W&B: reads runs, saves workspaces and reports."""
 
 import contextlib
 import os
@@ -11,14 +11,14 @@ from aejax.compat import wandb_compat
 from aejax.metrics.table import is_log
 from aejax.runs.contents import ERROR, SCORE
 
-TIMEOUT = 15  # seconds that the server has for an answer
+TIMEOUT = 15  # seconds to wait for the server's answer
 STATES = {"finished": "completed", "crashed": "interrupted", "killed": "interrupted"}  # others keep their name
 PICTURES = ("figures/reconstructions", "figures/restored", "figures/codes", "figures/samples")
 
 
 @contextlib.contextmanager
 def server_errors(option, path):
-    """Turns what W&B and its server have to say into one line that begins with the option."""
+    """Turns errors of W&B and its server into an InputError of one line, which begins with the option."""
     os.environ.setdefault("WANDB_SILENT", "true")
     wandb_compat.quiet()
     import requests
@@ -28,13 +28,11 @@ def server_errors(option, path):
         yield
     except (wandb.Error, requests.RequestException, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise InputError(
-            f"--{option} {path}: {reason.rstrip('.')}; must be a project that the W&B server has"
-        ) from None
+        raise InputError(f"--{option} {path}: {reason.rstrip('.')}; name a project on the W&B server") from None
 
 
 def read(path):
-    """The Entries of the runs of `entity/project`; raises InputError."""
+    """The Entries of the runs in the project `entity/project`; raises InputError."""
     with server_errors("wandb", path):
         import wandb
 
@@ -57,7 +55,7 @@ def _is_metric(name, value):
 
 
 def panels(comparison):
-    """The panels of a workspace and of a report, by section."""
+    """The panels of a workspace or a report: {section: panels}."""
     import wandb_workspaces.reports.v2 as wr
 
     keys = [_config(key, comparison) for key in comparison.rows + comparison.cols]
@@ -86,12 +84,12 @@ def panels(comparison):
 
 
 def _config(key, comparison):
-    """The name of a setting in the configuration that W&B has."""
+    """The name of a setting in the configuration that W&B stores."""
     return f"choices.{key}" if key in comparison.runs.groups or key in ("model", "data", "noise") else key
 
 
 def save_workspace(path, comparison):
-    """Saves a workspace in `entity/project`; its address. Raises InputError."""
+    """Saves a workspace in `entity/project` and returns its URL; raises InputError."""
     entity, project = path.split("/")
     with server_errors("wandb-workspace", path):
         import wandb_workspaces.workspaces as ws
@@ -107,7 +105,7 @@ def save_workspace(path, comparison):
 
 
 def save_report(path, comparison):
-    """Saves a report with the table and the verdicts in `entity/project`; its address. Raises InputError."""
+    """Saves a report with the table and the verdicts in `entity/project` and returns its URL; raises InputError."""
     entity, project = path.split("/")
     with server_errors("wandb-report", path):
         import wandb_workspaces.reports.v2 as wr

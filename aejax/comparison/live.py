@@ -1,4 +1,4 @@
-"""A comparison while a sweep runs: redrawn in the terminal, or served on 127.0.0.1."""
+"""A comparison while a sweep runs, redrawn in the terminal or served on 127.0.0.1."""
 
 import hashlib
 import threading
@@ -16,7 +16,7 @@ HOST = "127.0.0.1"
 
 
 def watch(options, console):
-    """Redraws the table every `given.watch` seconds until the sweep is finished, or Ctrl-C; raises InputError."""
+    """Redraws the table every `options.watch` seconds until the sweep ends or Ctrl-C; raises InputError."""
     if not options.watch > 0:
         raise InputError(f"--watch {options.watch:g}: must be a number of seconds above 0")
     comparison = Comparison.of(options)
@@ -32,12 +32,12 @@ def watch(options, console):
 
 
 def waiting(comparison):
-    """Whether a run may still come to its end."""
+    """Whether a run is still running or planned."""
     return bool(comparison.runs.frame["status"].isin(["running", "planned"]).any())
 
 
 def serve(options, console):
-    """Serves the report until Ctrl-C, anew where the runs have changed; raises InputError."""
+    """Serves the report until Ctrl-C, made again whenever the runs change; raises InputError."""
     from aejax.comparison import report
 
     pages = Pages(options, report)
@@ -46,7 +46,7 @@ def serve(options, console):
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
-            f"--serve {options.serve}: cannot be used ({reason}); must be a free port, 0 for any"
+            f"--serve {options.serve}: cannot be used ({reason}); name a free port, or 0 for any"
         ) from None
     with server:
         say(console, [f"http://{HOST}:{server.server_port}/ (Ctrl-C ends it)"])
@@ -54,14 +54,14 @@ def serve(options, console):
 
 
 class Pages:
-    """The report as it is now, read again at the most every second."""
+    """The current report; the runs are read at most once a second."""
 
     def __init__(self, options, report):
         self.options, self.report, self.lock = options, report, threading.Lock()
         self.comparison, self.text, self.stamp, self.at = Comparison.of(options), None, None, 0.0
 
     def now(self):
-        """The page and its stamp; what cannot be read for a moment leaves them as they were."""
+        """The page and its stamp; both stay as they were while the runs cannot be read."""
         with self.lock:
             if time.monotonic() - self.at > 1:
                 try:
@@ -76,14 +76,17 @@ class Pages:
 
 
 def handler(pages):
-    """Answers with the page at / and with its stamp at /stamp, to callers that ask for this machine by its own name."""
+    """A request handler that serves the page at / and its stamp at /stamp, for the host names of this machine only."""
 
     class Handler(BaseHTTPRequestHandler):
         def log_message(self, *_):
             pass
 
         def do_GET(self):
-            if self.headers.get("Host", "").partition(":")[0] not in (HOST, "localhost"):  # rebound by somebody's page
+            if self.headers.get("Host", "").partition(":")[0] not in (
+                HOST,
+                "localhost",
+            ):  # DNS rebinding by another page
                 self.send_error(403)
                 return
             path = self.path.partition("?")[0]

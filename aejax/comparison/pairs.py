@@ -1,4 +1,4 @@
-"""Is a difference real? Configurations compared pair by pair on the same seeds, with Holm's correction."""
+"""Is a difference real? Configurations compared pairwise on the same seeds, with Holm's correction."""
 
 import itertools
 
@@ -11,17 +11,18 @@ from aejax.comparison.intervals import LEAST_PAIRS, LEVEL, holm, improvement, le
 from aejax.comparison.labels import names
 from aejax.metrics.table import better
 
-CIRCUMSTANCES = ("data", "noise", "latent_dim")  # what models are compared under, where the question is not these
-MOST = 3000  # comparisons; more are no question that an answer with Holm's correction could be found to
+CIRCUMSTANCES = ("data", "noise", "latent_dim")  # under which models are compared, unless these are the question
+MOST = 3000  # comparisons; with more, Holm's correction leaves nothing significant
 BETTER, WORSE, OPEN, INCOMPARABLE = "better", "worse", "open", "not comparable"
 FEW = f"n < {LEAST_PAIRS}: no claim"
-NAMED = 2  # pairs that are named beside a reason why they are not comparable
+NAMED = 2  # pairs named with a reason why they are not comparable
 
 
 def question(runs: Runs, rows, keys=None):
     """What is compared, and under which circumstances: two lists of settings.
 
-    By default what makes a model: all rows but data, noise and code size; where only one of these varies, that.
+    By default what makes a model is compared: all rows but data, noise and code size; if nothing else varies, the
+    first of noise, code size and data that does.
     """
     varying = [key for key in rows if key in runs.varying]
     if keys:
@@ -34,7 +35,7 @@ def question(runs: Runs, rows, keys=None):
 
 
 def _free(runs, factors):
-    """The settings that can be held equal: all that vary but what is compared, and what follows from that."""
+    """The settings that can be held equal: all that vary, but the compared ones and what follows from them."""
     if not factors:
         return []
     done = runs.completed
@@ -44,10 +45,10 @@ def _free(runs, factors):
 
 
 def compared(runs: Runs, rows, metrics, keys=None):
-    """A DataFrame with a row for each metric, circumstances, and pair of configurations `a` and `b`.
+    """A DataFrame with a row for each metric, set of circumstances, and pair of configurations `a` and `b`.
 
-    Runs are paired by seed and by whatever else was averaged over, and the pairs of a seed are averaged, so that n is
-    the number of seeds. `difference` is a minus b, with its own 95 % interval; `improvement` is the probability that a
+    Runs are paired by seed and by whatever else was averaged over; the pairs of a seed are averaged, so n is the
+    number of seeds. `difference` is a minus b, with its own 95 % interval; `improvement` is the probability that a
     run of a is better; `p_holm` is corrected over all of these rows. The verdict says what a is: better, worse
     (higher, lower where neither is better), open, or why there is no claim; what is not comparable is null, and
     `reason` says why.
@@ -83,14 +84,14 @@ def compared(runs: Runs, rows, metrics, keys=None):
 
 
 def _none(reason=None):
-    """No comparison, and why."""
+    """An empty DataFrame, with the reason in its attrs."""
     empty = pd.DataFrame(columns=["metric", "a", "b", "verdict", "reason"])
     empty.attrs["reason"] = reason
     return empty
 
 
 def _tested(comparisons):
-    """The rows of `found`: (metric, where, a, b, values [n, 2], why they are not comparable) of each comparison."""
+    """The DataFrame of `comparisons`: (metric, where, a, b, values [n, 2], why they are not comparable) of each."""
     directions = [better(metric) for metric, *_ in comparisons]
     reasons = [reason for *_, reason in comparisons]
     values = [both if reason is None else both[:0] for *_, both, reason in comparisons]
@@ -127,7 +128,7 @@ def _tested(comparisons):
 
 
 def _verdict(reason, p, sign, direction):
-    """What a is, by the sign of the difference, 0 where none is shown, and by which direction is better."""
+    """The verdict about a, from the sign of the difference (0 if none is shown) and the direction that is better."""
     if reason:
         return INCOMPARABLE
     if np.isnan(p):
@@ -140,7 +141,7 @@ def _verdict(reason, p, sign, direction):
 
 
 def verdicts(pairs, rest):
-    """A sentence for each metric and pair: on how many of the circumstances `rest` one beats the other."""
+    """A sentence for each metric and pair: under how many of the circumstances `rest` one beats the other."""
     lines = [pairs.attrs["reason"]] if pairs.attrs.get("reason") else []
     kinds = "data sets" if rest == ["data"] else f"combinations of {', '.join(rest)}"
     for (metric, a, b), part in pairs.groupby(["metric", "a", "b"], sort=False):
@@ -176,7 +177,7 @@ def verdicts(pairs, rest):
 
 
 def _too_few(pairs):
-    """A line where so many comparisons are made that their seeds could show no difference, whatever it was."""
+    """A line if there are so many comparisons that their seeds could show no difference, however large."""
     tested = pairs[pairs["p"].notna()] if "p" in pairs else pairs
     family = len(tested)
     hopeless = tested[least_p(tested["n"]) * family >= 1 - LEVEL] if family else tested
@@ -191,7 +192,7 @@ def _too_few(pairs):
 
 
 def _obstacles(pairs):
-    """A line for each reason for which pairs are not comparable: which metrics, which pairs."""
+    """A line for each reason why pairs are not comparable, with the metrics and pairs."""
     lines = []
     for reason, part in pairs.groupby("reason", sort=False):
         both = list(dict.fromkeys(f"{a} and {b}" for a, b in zip(part["a"], part["b"], strict=True)))

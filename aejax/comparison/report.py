@@ -1,4 +1,4 @@
-"""report.html: the whole comparison in one file that needs no network."""
+"""report.html: the whole comparison in one self-contained file that needs no network."""
 
 import contextlib
 import functools
@@ -11,12 +11,12 @@ import vl_convert
 from aejax.base.files import write_whole
 from aejax.comparison import about, charts, details, formats, sections
 
-PAIRS = 500  # pairs, and sentences about them, at the most
+PAIRS = 500  # pairs, and sentences about them, at most
 ASSETS = resources.files("aejax.comparison") / "assets"
 
 
 def page(comparison, folder):
-    """The page of a Comparison as text; links to runs are relative to `folder`."""
+    """The HTML page of a Comparison; links to runs are relative to `folder`."""
     content, parts, damage = payload(comparison, folder)
     title, *casualties = formats.status_lines(comparison.runs)
     template = _templates().get_template("page.html.jinja")
@@ -38,7 +38,7 @@ def page(comparison, folder):
 
 
 def payload(comparison, folder):
-    """What the page's script needs, the Sections of charts, and a line for each run whose codes are damaged."""
+    """The data for the page's script, the Sections of charts, and a line for each run with damaged codes."""
     runs = comparison.runs
     varying = [key for key in runs.settings if len({repr(entry.settings.get(key)) for entry in runs.entries}) > 1]
     left, parts = details.left(runs.entries), sections.of_runs(runs)
@@ -54,7 +54,7 @@ def payload(comparison, folder):
 
 @functools.cache
 def _templates():
-    """The templates of the page: what they are given is text, and is escaped."""
+    """The templates of the page; they escape all values."""
     loader = jinja2.PackageLoader("aejax.comparison", "assets")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -65,13 +65,13 @@ def _templates():
 
 @functools.cache
 def library():
-    """Vega, Vega-Lite and Vega-Embed as one script; bundling takes seconds, so it is kept in the user's cache."""
+    """Vega, Vega-Lite and Vega-Embed as one script; bundling takes seconds, so the user's cache keeps it."""
     name = f"vega-{metadata.version('vl-convert-python')}.js"
     path = platformdirs.user_cache_path("aejax") / name
     with contextlib.suppress(OSError):
         return path.read_text()
     script = vl_convert.javascript_bundle()
-    with contextlib.suppress(OSError):  # a home that cannot be written costs the seconds again
+    with contextlib.suppress(OSError):  # in a read-only home every report is bundled again
         write_whole(path, script)
     return script
 
@@ -81,6 +81,6 @@ def _common(comparison):
 
 
 def _first(lines, kind):
-    """The first PAIRS of the lines, and how many more there are."""
+    """The first PAIRS lines, and a line with the number of the rest."""
     rest = [f"and {len(lines) - PAIRS} more {kind} and pairs: --json"] if len(lines) > PAIRS else []
     return [*lines[:PAIRS], *rest]

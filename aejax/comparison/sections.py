@@ -26,7 +26,7 @@ NOISES += "others: robust/*."
 
 
 class Figure(NamedTuple):
-    """A chart by the name that no other one of the page has."""
+    """A chart; its `name` is unique on the page."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 
 
 def of_runs(runs):
-    """The Section of each data set."""
+    """A Section for each data set."""
     frame = runs.frame.assign(id=[str(place) for place in range(len(runs.entries))])
     frame = frame[frame["status"] == "completed"]
     free = [key for key in runs.varying if key.partition(".")[0] != "data"]
@@ -64,7 +64,7 @@ def of_runs(runs):
 
 
 def _charts(part, entries, colors):
-    """Title, remark and specification of each chart of the runs of one data set."""
+    """(title, remark, specification) of each chart of the runs of one data set."""
     error = ERROR if ERROR in part and part[ERROR].notna().any() else None
     scored = part.dropna(subset=[ERROR, SCORE]) if error and SCORE in part else part.iloc[:0]
     if len(scored):
@@ -93,13 +93,13 @@ def _charts(part, entries, colors):
         yield "Noise in training, noise in testing", NOISES, charts.heat_map(cells, "mse")
     rows, left_out = _curve_rows(part, entries)
     if rows:
-        remark = f"{CURVE} at the log points, mean over seeds, band: from the least to the largest of them."
+        remark = f"{CURVE} at the log points, mean over seeds, band: from the smallest to the largest of them."
         remark += f" {left_out} more series are left out." if left_out else ""
         yield "Training", remark, charts.curves(rows, CURVE, colors)
 
 
 def _baselines(part, metric):
-    """{column: name} of the baselines of a metric that there are, as baseline/untrained_knn_accuracy."""
+    """{column: name} of a metric's baselines, such as baseline/untrained_knn_accuracy, that have values."""
     last = metric.rpartition("/")[2]
     labels = {
         column: SHORT.get(column) or column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
@@ -110,7 +110,7 @@ def _baselines(part, metric):
 
 
 def _noise_cells(part):
-    """The mean error of each train noise under each test noise: clean, the run's own, and those of robust/*."""
+    """The mean error of each training noise under each test noise: none, the run's own, and those of robust/*."""
     tests = {"clean": ERROR, "own": "restore/mse"}
     tests |= {
         name[7:-4].replace("/", " "): name for name in part if str(name).startswith("robust/") and name.endswith("/mse")
@@ -126,7 +126,7 @@ def _noise_cells(part):
 
 
 def _curve_rows(part, entries):
-    """Rows of the training curves of the first series by code size, and how many series are left out."""
+    """Rows of the training curves of the first MOST_SERIES series, and the number of series left out."""
     rows = []
     part = part[part["latent_dim"].notna()]
     named = pd.Series(
@@ -137,7 +137,7 @@ def _curve_rows(part, entries):
         for number in named.index[[other_key == key for other_key in named]]:
             try:
                 history = Run(entries[number].path).history
-            except FAULTS:  # none, or not whole
+            except FAULTS:  # absent or damaged
                 continue
             series = dict(zip(("series", "noise", "latent_dim"), key, strict=True))
             rows += [

@@ -1,4 +1,4 @@
-"""Runs grouped over seeds: a row for each combination of settings, mean and 95 % interval of each metric."""
+"""Runs grouped over seeds: a row for each combination of settings, with mean and 95 % interval of each metric."""
 
 import numpy as np
 import pandas as pd
@@ -10,12 +10,12 @@ from aejax.comparison.intervals import interquartile, mean_interval
 from aejax.comparison.plain import plain, word
 from aejax.metrics.table import HEADLINES, METRICS, better, metric, renamed
 
-SHORT = {row.name: row.label for row in METRICS if row.label}  # what people call the baselines
+SHORT = {row.name: row.label for row in METRICS if row.label}  # {baseline: its short name}
 BASELINES = tuple(SHORT)
 
 
 def chosen_metrics(runs: Runs, patterns=None):
-    """The metrics of a table: those asked for, else the usual ones that there are."""
+    """The metrics of a table: those that match `patterns`, else the headline metrics that the runs have."""
     if patterns:
         return runs.metrics_of(patterns)
     return [name for name in HEADLINES if name in runs.metrics] or runs.metrics[:2]
@@ -24,8 +24,9 @@ def chosen_metrics(runs: Runs, patterns=None):
 def summarize(runs: Runs, rows, metrics, iqm=False):
     """A DataFrame with a row for each combination of the settings `rows`, ordered by them.
 
-    Columns: `rows`, then of each metric its mean, low, high and n, the baselines' means, and n, diverged, missing runs.
-    A mean over values that are not comparable is nan. Raises InputError where a row would be one over different data.
+    Columns: `rows`; mean, low, high and n of each metric; the baselines' means; n, diverged, missing runs. `iqm` takes
+    interquartile means. A mean over values that are not comparable is nan. Raises InputError if a row would average
+    over different data.
     """
     _check_data(runs, rows)
     frame, status = runs.frame, runs.frame["status"]
@@ -59,24 +60,24 @@ def summarize(runs: Runs, rows, metrics, iqm=False):
         table[name] = sums[name]
     known = table[rows].notna().any(axis=1) | (
         table["n"] > 0
-    )  # a run of which nothing is known is told below the table
+    )  # a run without any known setting is listed below the table
     return (table[known] if rows else table).reset_index(drop=True)
 
 
 def _keys(frame, rows):
-    """What tells the rows of a table, for each line of a frame; it sorts."""
+    """The sortable key of the table row that each line of the frame belongs to."""
     return list(zip(*([_ordered(value) for value in frame[name]] for name in rows), strict=True)) or [()] * len(frame)
 
 
 def _mixed(runs, done, group, metric):
-    """The rows of a table, numbered by `group`, whose values of a metric do not all measure the same."""
+    """The table rows, numbered by `group`, whose values of a metric do not all measure the same."""
     measured = done.index[done[metric].notna()]
     kinds = runs.problems(metric)[0][measured].groupby(group.loc[measured]).nunique()
     return kinds.index[kinds > 1]
 
 
 def _ordered(value):
-    """A value as something that sorts with values of other kinds: null, then numbers, then words."""
+    """A sort key for values of mixed types: null, then numbers, then text."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return 0, 0.0, ""
     if isinstance(value, int | float | np.number):
@@ -89,13 +90,13 @@ def _check_data(runs, rows):
         if key.partition(".")[0] == "data" and key not in rows and key != "data.split_seed":
             values = sorted(map(str, runs.frame[key].dropna().unique()))
             raise InputError(
-                f"--rows {' '.join(rows)}: a mean over different {key} ({', '.join(values)}); must have {key} among "
-                f"the rows or columns, or a condition such as {key}={values[0]}"
+                f"--rows {' '.join(rows)}: would average over different {key} ({', '.join(values)}); add {key} to "
+                f"--rows or --cols, or a condition such as {key}={values[0]}"
             )
 
 
 def ordered(table, word):
-    """The table sorted by a column, from the largest where the name begins with `-`; raises InputError."""
+    """The table sorted by a column, descending if the name begins with `-`; raises InputError."""
     name = word.removeprefix("-")
     name = {short: baseline for baseline, short in SHORT.items()}.get(name, name)
     if name not in table and renamed(name):
@@ -108,10 +109,10 @@ def ordered(table, word):
 
 
 def best(runs: Runs, table, rows, cols, metrics):
-    """The places (row, metric) of the best mean in each column: among rows that differ in what is compared only.
+    """The cells (row, metric) with the best mean in each column, among comparable rows.
 
-    What is not comparable, as other data or another likelihood, and each of the settings `cols` that go across, have
-    a best one of their own.
+    Rows that are not comparable, such as those of other data or another likelihood, and each value of the settings
+    `cols` across have a best cell each.
     """
     done, places_of_best = runs.completed, set()
     keys = pd.Series(_keys(done, [*rows, *cols]), done.index, dtype=object)
@@ -122,7 +123,7 @@ def best(runs: Runs, table, rows, cols, metrics):
             continue
         codes = runs.problems(name)[0][done.index[done[name].notna()]]
         measured = dict(zip(keys[codes.index], codes, strict=True))
-        places: dict[tuple, list] = {}  # {what may be compared: its rows of the table}
+        places: dict[tuple, list] = {}  # {what is comparable: rows of the table}
         for place, key, block in zip(table.index, _keys(table, [*rows, *cols]), blocks, strict=True):
             places.setdefault((block, measured.get(key)), []).append(place)
         for block in places.values():
@@ -143,13 +144,13 @@ def pivoted(table, rows, cols, metrics):
 
 
 def common(runs: Runs, rows):
-    """A line of the main settings that all runs have in common and that are no rows, none where there is no such."""
+    """A line with the main settings that all runs share and that are not in `rows`; empty if there are none."""
     shared = [f"{key}={word(value)}" for key, value in runs.common.items() if key not in rows]
     return [f"in all runs: {', '.join(shared)}"] if shared else []
 
 
 def notes(runs: Runs, rows, metrics=()):
-    """What a reader of the table must know: what was averaged over, mixed, left out."""
+    """Notes for the reader of the table: what was averaged over, mixed or left out."""
     lines, done = list(runs.notes), runs.completed
     group = pd.Series(_keys(done, rows), done.index, dtype=object)
     for name in metrics:
@@ -194,7 +195,7 @@ def notes(runs: Runs, rows, metrics=()):
 
 
 def _differing(protocols):
-    """The names of the fields that are not the same in all protocols, or not in all of them."""
+    """The fields that differ between the protocols or are absent from some."""
     names = dict.fromkeys(name for protocol in protocols for name in protocol)
     return [
         name
@@ -204,7 +205,7 @@ def _differing(protocols):
 
 
 def _is_averaged(done, rows, key):
-    """Whether some row of the table is a mean over runs that differ in the setting `key`."""
+    """Whether a row of the table is a mean over runs that differ in the setting `key`."""
     values, row = done[key].map(repr), done[rows].map(repr).agg(" ".join, axis=1) if rows else "all"
     return (values.groupby(pd.Series(row, done.index)).nunique() > 1).any()
 
@@ -215,7 +216,7 @@ def runs_of(count):
 
 
 def casualties(runs: Runs):
-    """A line for each kind of run that is in no mean: how many, and each by name."""
+    """A line for each status of runs that are in no mean: how many, and their paths."""
     lines = []
     for status, part in runs.frame[runs.frame["status"] != "completed"].groupby("status"):
         named = [

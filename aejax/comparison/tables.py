@@ -9,7 +9,7 @@ from aejax.comparison import pairs, reading, summary
 from aejax.comparison.frame import Runs, conditions
 
 Folders = str | Path | Sequence[str | Path]
-Keys = str | Sequence[str] | None  # None: those that suggest themselves
+Keys = str | Sequence[str] | None  # None: the default
 
 
 def table(
@@ -24,9 +24,9 @@ def table(
     """The table of the runs in and below `folders` as a DataFrame: a row for each combination of settings.
 
     `metrics` (one or a list) are its columns, each followed by `<name> low`, `<name> high` (95 %) and `<name> n`;
-    `rows` the settings that make a row (all that varies), `cols` those that go across as a second level of columns;
-    `where` conditions such as `latent_dim<=8`, a list or one text; `sort` a column, with `-` from the largest; `iqm`
-    takes interquartile means. `attrs["notes"]` holds what was mixed or left out. Raises InputError.
+    `rows` are the settings that make a row (default: all that vary), `cols` those that go across as a second level of
+    columns; `where` holds conditions such as `latent_dim<=8`, a list or one text; `sort` names a column, with `-` for
+    descending order; `iqm` takes interquartile means. `attrs["notes"]` holds notes. Raises InputError.
     """
     runs = load(folders, where)
     metrics, rows, cols = ([names] if isinstance(names, str) else names for names in (metrics, rows, cols))
@@ -42,7 +42,7 @@ def table(
 
 
 def load(folders: Folders, where: str | Sequence[str] = ()) -> Runs:
-    """The Runs in and below `folders` that fulfil the conditions `where`; raises InputError."""
+    """The Runs in and below `folders` that meet the conditions `where`; raises InputError."""
     runs = Runs(reading.read([folders] if isinstance(folders, str) or not hasattr(folders, "__iter__") else folders))
     runs.where(conditions(where) if isinstance(where, str) else where)
     return runs
@@ -51,7 +51,7 @@ def load(folders: Folders, where: str | Sequence[str] = ()) -> Runs:
 def keys(
     runs: Runs, rows: Sequence[str] | None = None, cols: Sequence[str] | None = None
 ) -> tuple[list[str], list[str]]:
-    """The settings down and across: those asked for, else all that vary down; raises InputError."""
+    """The settings of the rows and of the columns; `rows` defaults to all that vary. Raises InputError."""
     cols = list(cols or [])
     runs.check_keys("cols", cols)
     runs.check_keys("rows", rows or [])

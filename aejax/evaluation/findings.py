@@ -1,4 +1,4 @@
-"""What the record says beside the numbers: why a metric is null, and what one number cannot say. Host code."""
+"""What the record says beyond the metrics: why one is null, details of examples and classes, remarks. Host code."""
 
 import dataclasses
 import functools
@@ -12,15 +12,15 @@ from aejax.metrics.separation import confused_pairs
 from aejax.metrics.table import METRICS, metric
 from aejax.models.noise import Clean
 
-PAIRS = 10  # of classes, the most confused
+PAIRS = 10  # of classes: the most confused ones
 BINS = 30  # of the histogram of anomaly scores
-MISTAKEN = 14  # false alarms that are listed, and misses
+MISTAKEN = 14  # false alarms that are listed, and as many misses
 UNDEFINED = "it is not defined for these examples and codes"
 
 
 @dataclasses.dataclass(frozen=True)
 class Evidence:
-    """What decides whether a metric is null: the run's experiment and data, its metrics and its codes."""
+    """What decides whether a metric is null: the experiment, the data, the metrics and the codes z [N, Z]."""
 
     experiment: Any
     dataset: Any
@@ -28,11 +28,11 @@ class Evidence:
     z_NxZ: np.ndarray
 
 
-# The conditions that aejax.metrics.table names under `needs`: why one does not hold, None where it does.
+# The conditions that aejax.metrics.table names under `needs`. Each returns why it does not hold, or None if it does.
 
 
 def _two_classes(split, word):
-    """The condition that the examples of a split are of more than one class."""
+    """The condition that a split has examples of more than one class."""
 
     def reason(evidence):
         labels = getattr(evidence.dataset, split).y if evidence.dataset.label_names else ()
@@ -58,13 +58,13 @@ def _hidden(evidence):
     return "the likelihood's variance hides even exact copies" if is_near else None
 
 
-VOIDING = {  # a metric that was computed says nothing without these, whatever its value
+VOIDING = {  # without these, a computed metric means nothing, whatever its value
     "two training classes": _two_classes("train", "training"),
     "two test classes": _two_classes("test", "test"),
     "finite codes": lambda evidence: None if np.isfinite(evidence.z_NxZ).all() else "the codes are not finite",
     "codes that differ": _one_code,
 }
-BEFOREHAND = {  # what data and model decide before anything is measured; the metric is there as null
+BEFOREHAND = {  # decided by data and model before anything is measured; the metric is recorded as null
     "labels": lambda evidence: None if evidence.dataset.label_names else "the data have no labels",
     "a peak": lambda evidence: (
         "the data are real numbers, which have no peak" if evidence.experiment.form.kind == "real" else None
@@ -79,7 +79,7 @@ BEFOREHAND = {  # what data and model decide before anything is measured; the me
     ),
     "labels a class": lambda evidence, least: f"a class has fewer than {least} labels",
 }
-AFTERWARDS = {  # what explains that a metric which was computed is no number
+AFTERWARDS = {  # why a computed metric is not a number
     "validation examples": lambda evidence: (
         "there are no validation examples" if evidence.dataset.valid is None else None
     ),
@@ -89,9 +89,9 @@ AFTERWARDS = {  # what explains that a metric which was computed is no number
 
 
 def absent(experiment, dataset, metrics, z_NxZ):
-    """Why metrics that were asked for are null: {name: reason}; those that are a number are not in it."""
+    """{name: reason} of the requested metrics that are null; z_NxZ are the test codes [N, Z]."""
     reasons, evidence = {}, Evidence(experiment, dataset, metrics, z_NxZ)
-    unmet = functools.cache(functools.partial(_unmet, evidence))  # labels and codes are looked at once for all metrics
+    unmet = functools.cache(functools.partial(_unmet, evidence))  # each condition is checked once for all metrics
     for name in dict.fromkeys([*expected_metrics(experiment), *metrics]):
         reason = _reason(VOIDING, name, unmet) if name in metrics else None
         if reason is None and (name not in metrics or not np.isfinite(metrics[name])):
@@ -103,7 +103,7 @@ def absent(experiment, dataset, metrics, z_NxZ):
 
 
 def expected_metrics(experiment):
-    """The metrics that the groups asked for have whatever the data and the model are, as null where they must be."""
+    """The metrics that the requested groups record for all data and models, as null where they do not apply."""
     groups = set(experiment.evaluate.groups) - ({"restoration"} if isinstance(experiment.noise, Clean) else set())
     return [
         row.name for row in METRICS if row.group in groups and any(_split(need)[0] in BEFOREHAND for need in row.needs)
@@ -111,14 +111,14 @@ def expected_metrics(experiment):
 
 
 def _reason(conditions, name, unmet):
-    """Why the first of these conditions that a metric needs does not hold, None where all do."""
+    """Why the first unmet one of these conditions that a metric needs does not hold; None if all hold."""
     row = metric(name)
     needs = [need for need in (row.needs if row else ()) if _split(need)[0] in conditions]
     return next((reason for need in needs if (reason := unmet(need)) is not None), None)
 
 
 def _unmet(evidence, need):
-    """Why a condition does not hold, None where it does."""
+    """Why a condition does not hold; None if it does."""
     kind, number = _split(need)
     return (VOIDING | BEFOREHAND | AFTERWARDS)[kind](evidence, *number)
 
@@ -130,7 +130,7 @@ def _split(need):
 
 
 def recorded_details(details, dataset):
-    """The details of an evaluation as a record holds them, plain lists and numbers."""
+    """The details of an evaluation as run.json holds them: plain lists, mappings and numbers."""
     names, record = dataset.label_names, {}
     if "worst_index" in details:
         record["worst"] = {"index": details["worst_index"].tolist(), "sse": _rounded(details["worst_sse"])}
@@ -155,7 +155,7 @@ def recorded_details(details, dataset):
 
 
 def remarks(experiment, metrics):
-    """What is wrong with the use of the code, and the usual remedy, a line each."""
+    """A line for each problem with the use of the code, with its usual remedies."""
     dead, units = metrics.get("code/dead_units") or 0, int(experiment.latent_dim)
     has_prior = experiment.model.bottleneck.has_prior
     if has_prior and metrics.get("code/collapsed") == 0 and metrics.get("recon/r2", 1) < COLLAPSED_SHARE:
@@ -191,7 +191,7 @@ def _histogram(score_N, normal_N):
 
 
 def _mistaken(score_N, normal_N):
-    """Normal test examples with the highest scores and anomalies with the lowest: their indices and scores."""
+    """Indices and scores of the normal test examples with the highest scores and the anomalies with the lowest."""
     mistakes = {}
     for name, kind_N, sign in (("false_alarms", normal_N, -1), ("misses", ~normal_N, 1)):
         kind = np.flatnonzero(kind_N)
@@ -205,6 +205,6 @@ def _kinds(normal_N):
 
 
 def _rounded(values):
-    """Floats as the shortest numbers that are the same float32, None where they are not finite."""
+    """Floats as the shortest decimals that give the same float32; None where they are not finite."""
     values = np.asarray(values, np.float32)
     return [float(str(value)) if np.isfinite(value) else None for value in values]

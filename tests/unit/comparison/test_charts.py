@@ -97,9 +97,9 @@ def test_codes_are_drawn_in_their_principal_plane(tmp_path):
 @pytest.mark.parametrize(
     ("z", "y", "line"),
     [
-        (np.zeros(3), None, "z is float64 of shape [3], must be numbers [N, units]"),
-        (np.zeros((4, 2), complex), None, "z is complex128 of shape [4, 2], must be numbers [N, units]"),
-        (np.zeros((4, 2)), np.zeros(9, int), "y is int64 of shape [9], must be whole numbers [4]"),
+        (np.zeros(3), None, "z is float64 of shape [3]; must be numbers [N, units]"),
+        (np.zeros((4, 2), complex), None, "z is complex128 of shape [4, 2]; must be numbers [N, units]"),
+        (np.zeros((4, 2)), np.zeros(9, int), "y is int64 of shape [9]; must be whole numbers [4]"),
     ],
 )
 def test_codes_that_are_none_are_named(z, y, line, tmp_path):
