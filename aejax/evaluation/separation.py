@@ -76,7 +76,7 @@ def label_efficiency(experiment, known):
     """The accuracy of a linear probe fitted on few labels per class, {name: scalar}, for each number in LABELS.
 
     The mean over LABEL_DRAWS draws of the labels, and half the width of Student's 95 % interval of that mean. The
-    penalty is chosen on as many validation labels. nan if a class has fewer labels.
+    penalty is chosen on at most as many validation labels. nan if a class has fewer labels.
     """
     classes, (fit_MxZ, y_M), (valid_VxZ, y_V) = experiment.form.classes, known["train"], known["valid"]
     orders = [(_in_turn(y_M, classes, draw), _in_turn(y_V, classes, draw)) for draw in range(LABEL_DRAWS)]
