@@ -12,7 +12,7 @@ from aejax.comparison.labels import names
 from aejax.metrics.table import better
 
 CIRCUMSTANCES = ("data", "noise", "latent_dim")  # under which models are compared, unless these are the question
-MOST = 3000  # comparisons; with more, Holm's correction leaves nothing significant
+MOST = 3000  # comparisons; with more, Holm's correction could hardly show any difference
 BETTER, WORSE, OPEN, INCOMPARABLE = "better", "worse", "open", "not comparable"
 FEW = f"n < {LEAST_PAIRS}: no claim"
 NAMED = 2  # pairs named with a reason why they are not comparable
