@@ -124,7 +124,7 @@ def run(options):
     if printed:
         sys.stdout.write(comparison.text(printed))
         if printed != "json":
-            say(Console(stderr=True), formats.told_runs(comparison.runs)[1:] + comparison.notes)
+            say(Console(stderr=True), formats.status_lines(comparison.runs)[1:] + comparison.notes)
     else:
         comparison.show(console)
     say(console if not printed else Console(stderr=True), written(options, comparison))

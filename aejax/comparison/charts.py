@@ -1,4 +1,4 @@
-"""Vega-Lite charts of a comparison, as plain specifications; what a click on a run's mark opens is its `id`."""
+"""Vega-Lite charts of a comparison, as plain specifications; a click on a mark opens the run with its `id`."""
 
 import colorsys
 import itertools
@@ -7,7 +7,7 @@ import numpy as np
 
 from aejax.metrics.table import is_log
 
-SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # a name, which nothing fetches
+SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # only a name: nothing fetches it
 CONFIG = {
     "background": None,
     "font": "system-ui, sans-serif",
@@ -23,18 +23,18 @@ DIM = {"condition": {"param": "pick", "value": 1, "empty": True}, "value": 0.12}
 HUES = ["#4c78a8", "#f58518", "#54a24b", "#e45756", "#72b7b2", "#b279a2", "#9d755d", "#eeca3b", "#ff9da6", "#439894"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 2, 1, 2]]
 SHAPES = ["circle", "square", "triangle-up", "diamond", "cross", "triangle-down"]
-MOST_SERIES = 12  # of training curves; more are told in the caption
+MOST_SERIES = 12  # of training curves; the caption says how many more there are
 
 
 def model_colors(models):
-    """{model: its color}, the same in all charts of a page."""
+    """{model: color}, the same in all charts of a page."""
     wheel = (_hue(0.11 + 0.618034 * number, 0.36, 0.65) for number in itertools.count())
     return dict(zip(models, itertools.chain(HUES, wheel), strict=False))
 
 
 def class_colors(classes):
-    """{class: its color}, evenly around the wheel, none of them a model's."""
-    return {each: _hue(number / len(classes), 0.62, 0.6) for number, each in enumerate(classes)}
+    """{class: color}, spaced evenly around the color wheel; none is the color of a model."""
+    return {label: _hue(number / len(classes), 0.62, 0.6) for number, label in enumerate(classes)}
 
 
 def _hue(hue, lightness, saturation):
@@ -42,7 +42,7 @@ def _hue(hue, lightness, saturation):
 
 
 def _scale(colors, rows):
-    """The color of each model that these rows have, as a channel."""
+    """The color channel for the models in these rows."""
     shown = list(dict.fromkeys(row["series"] for row in rows))
     scale = {"domain": shown, "range": [colors[name] for name in shown]}
     return {"field": "series", "type": "nominal", "title": "model", "scale": scale, "legend": {"symbolOpacity": 1}}
@@ -50,43 +50,48 @@ def _scale(colors, rows):
 
 def _dash(rows):
     noises = list(dict.fromkeys(row["noise"] for row in rows))
-    made = {"field": "noise", "type": "nominal", "title": "noise", "scale": {"domain": noises, "range": DASHES}}
-    return made | {"legend": {"symbolType": "stroke"} if len(noises) > 1 else None}
+    channel = {"field": "noise", "type": "nominal", "title": "noise", "scale": {"domain": noises, "range": DASHES}}
+    return channel | {"legend": {"symbolType": "stroke"} if len(noises) > 1 else None}
 
 
-def chart(title, values, height=300, **more):
-    """A specification that fills the width it gets."""
+def chart(title, values, height=300, **properties):
+    """The specification of a chart that fills the available width."""
     size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
-    longest = max((len(row["series"]) for row in values if "series" in row), default=0)  # for the columns of the legend
-    told = {"$schema": SCHEMA, "description": title, "usermeta": {"longest": longest}}
-    return told | {"config": CONFIG, "data": {"values": values}} | size | more
+    longest = max(
+        (len(row["series"]) for row in values if "series" in row), default=0
+    )  # sets the number of legend columns
+    header = {"$schema": SCHEMA, "description": title, "usermeta": {"longest": longest}}
+    return header | {"config": CONFIG, "data": {"values": values}} | size | properties
 
 
 def quantitative(field, title, log=None):
-    """An encoding of numbers; `log` are those of an axis that is logarithmic where it can show them all."""
-    made = {"field": field, "type": "quantitative", "title": title}
+    """An encoding of numbers; the axis is logarithmic if `log` holds its values and all are positive."""
+    encoding = {"field": field, "type": "quantitative", "title": title}
     if not positive(log):
-        return made | {"scale": {"zero": False, "nice": True}}
+        return encoding | {"scale": {"zero": False, "nice": True}}
     wide = max(log) > 1e4 * min(log) or min(log) < 1e-5
-    return made | {"scale": {"type": "log", "nice": False, "padding": 14}, "axis": {"format": "~e" if wide else "~g"}}
+    return encoding | {
+        "scale": {"type": "log", "nice": False, "padding": 14},
+        "axis": {"format": "~e" if wide else "~g"},
+    }
 
 
 def positive(values):
-    """Whether a logarithmic axis can show them."""
+    """Whether there are values and a logarithmic axis can show them all."""
     return bool(values) and min(values) > 0
 
 
 def drawn(rows):
-    """Those of mean_rows that have an interval; one that reaches 0 ends at the bottom of a logarithmic axis."""
+    """The rows of mean_rows with an interval; one that reaches 0 is cut at the bottom of a logarithmic axis."""
     values = [row["mean"] for row in rows]
     bottom = min(values) / 2 if positive(values) else -np.inf
     return [row | {"low": max(row["low"], bottom)} for row in rows if row["low"] is not None]
 
 
 def front(points, error, score):
-    """The points that no other one betters in both `error` (small) and `score` (large), by rising error."""
+    """The Pareto front, by rising error: no other point has both a smaller `error` and a larger `score`."""
     kept, best = [], -np.inf
-    for point in sorted(points, key=lambda each: (each[error], -each[score])):
+    for point in sorted(points, key=lambda candidate: (candidate[error], -candidate[score])):
         if point[score] > best:
             kept.append(point)
             best = point[score]
@@ -94,9 +99,9 @@ def front(points, error, score):
 
 
 def tradeoff(points, error, score, lower, colors, baselines=None):
-    """Each run by its error and its separation, with the Pareto front; `lower`: whether a small score is better.
+    """Error against separation of each run, with the Pareto front; `lower`: whether a smaller score is better.
 
-    `baselines` {name: score} are dotted.
+    `baselines` {name: score} are dotted lines.
     """
     facing = [point | {"_score": -point[score] if lower else point[score]} for point in points]
     edge = [{name: point[name] for name in (error, score)} for point in front(facing, error, "_score")]
@@ -113,8 +118,8 @@ def tradeoff(points, error, score, lower, colors, baselines=None):
             "shape": {"field": "noise", "type": "nominal", "title": "noise",
                       "scale": {"domain": noises, "range": SHAPES}},
             "opacity": DIM,
-            "tooltip": [{"field": "name", "title": "run"}, *({"field": _field(each), "title": each, "format": ".4g"}
-                        for each in (error, score)), {"field": "latent_dim", "title": "latent_dim"}],
+            "tooltip": [{"field": "name", "title": "run"}, *({"field": _field(column), "title": column, "format": ".4g"}
+                        for column in (error, score)), {"field": "latent_dim", "title": "latent_dim"}],
             "description": {"field": "name"},
         },
     }  # fmt: skip
@@ -134,7 +139,7 @@ def tradeoff(points, error, score, lower, colors, baselines=None):
 
 
 def _rules(baselines, y, field):
-    """Layers of dotted lines across a chart, each with its name."""
+    """Layers of dotted lines across a chart, each labeled with its name."""
     if not baselines:
         return []
     data, text = {"values": baselines}, {"type": "text", "align": "left", "dy": -6, "fontSize": 11, "x": 4}
@@ -147,22 +152,24 @@ def _rules(baselines, y, field):
 
 
 def by_code_size(rows, baselines, metric, colors):
-    """Mean and interval against the code size; `baselines` {name: [(latent_dim, value)]} are dashed."""
-    values = [row["mean"] for row in rows] + [value for each in baselines.values() for _, value in each]
+    """Mean and interval against the code size; `baselines` {name: [(latent_dim, value)]} are dashed lines."""
+    values = [row["mean"] for row in rows] + [value for curve in baselines.values() for _, value in curve]
     sizes = sorted({row["latent_dim"] for row in rows})
     x = quantitative("latent_dim", "latent_dim: code units", sizes if sizes[-1] >= 4 * sizes[0] else None)
     x["axis"] = {"values": sizes, "format": "d"}
     y = quantitative("mean", f"{metric}, mean and 95 % interval", values if is_log(metric) else None)
     color = _scale(colors, rows)
     shared = {"x": x, "y": y, "color": color, "opacity": DIM, "strokeDash": _dash(rows)}
-    tips = [{"field": name} for name in ("series", "noise", "latent_dim", "told", "n")]
-    lines = [{"series": name, "latent_dim": d, "mean": value} for name, each in baselines.items() for d, value in each]
+    tips = [{"field": name} for name in ("series", "noise", "latent_dim", "value", "n")]
+    lines = [
+        {"series": name, "latent_dim": d, "mean": value} for name, curve in baselines.items() for d, value in curve
+    ]
     dashed = {"type": "line", "strokeDash": [6, 4], "color": "#888", "strokeWidth": 1.5}
     ends = {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}, "color": color, "opacity": DIM}
     of_baselines = [
         {"data": {"values": lines}, "mark": dashed, "encoding": {"x": x, "y": y, "detail": {"field": "series"}}},
         {
-            "data": {"values": [each for each in lines if each["latent_dim"] == sizes[-1]]},
+            "data": {"values": [line for line in lines if line["latent_dim"] == sizes[-1]]},
             "mark": {"type": "text", "align": "right", "dy": -7, "fontSize": 11},
             "encoding": {"x": x, "y": y, "text": {"field": "series"}},
         },
@@ -181,7 +188,7 @@ def by_code_size(rows, baselines, metric, colors):
 
 
 def heat_map(cells, metric):
-    """Error by the noise in training and the noise in testing; equal test noises stand in the order they come."""
+    """Error by training noise and test noise; test noises keep the order of the cells."""
     across = list(dict.fromkeys(cell["test"] for cell in cells))
     down = list(dict.fromkeys(cell["train"] for cell in cells))
     log = positive([cell["mean"] for cell in cells])
@@ -189,7 +196,7 @@ def heat_map(cells, metric):
     x = {"field": "test", "type": "nominal", "sort": across, "title": "noise in testing", "axis": {"labelAngle": -40}}
     y = {"field": "train", "type": "nominal", "sort": down, "title": "model and noise in training",
          "axis": {"labelLimit": 220}}  # fmt: skip
-    tips = [{"field": name} for name in ("train", "test", "told", "n")]
+    tips = [{"field": name} for name in ("train", "test", "value", "n")]
     color = {"field": "mean", "type": "quantitative", "title": metric, "scale": scale,
              "legend": {"orient": "right", "gradientLength": 120, "format": ".1e"}}  # fmt: skip
     means = [cell["mean"] for cell in cells]
@@ -209,7 +216,7 @@ def heat_map(cells, metric):
 
 
 def curves(rows, name, colors):
-    """Means over seeds along the training, with a band from the least to the largest of the seeds."""
+    """Training curves: means over seeds, with a band from the smallest to the largest seed."""
     values = [row["mean"] for row in rows]
     x, y = quantitative("step", "step"), quantitative("mean", f"{name}, mean over seeds", values)
     sizes = sorted({row["latent_dim"] for row in rows}, key=str)
@@ -220,7 +227,7 @@ def curves(rows, name, colors):
     else:
         width["legend"] = None
     color = _scale(colors, rows)
-    tips = [{"field": each} for each in ("series", "noise", "latent_dim", "step", "told", "n")]
+    tips = [{"field": field} for field in ("series", "noise", "latent_dim", "step", "value", "n")]
     few = len({row["step"] for row in rows}) <= 12
     layers = [
         {
@@ -245,7 +252,7 @@ def curves(rows, name, colors):
 
 
 def codes():
-    """The codes of one run; its points, axes and classes are set by the page."""
+    """The codes of one run; the page fills in points, axes and classes."""
     points = {
         "mark": {"type": "circle", "size": 45, "opacity": 0.8, "stroke": "#555", "strokeWidth": 0.4},
         "encoding": {
@@ -259,18 +266,21 @@ def codes():
 
 
 def mean_rows(frame, by, metric, half_of):
-    """Rows {…by, mean, low, high, n, told} of a metric grouped by the columns `by`; low and high None where n < 3."""
+    """Rows {…by, mean, low, high, n, value} of a metric grouped by the columns `by`; low, high are None if n < 3.
+
+    `value` is the mean and its interval as text. `half_of(mean, std, n)` gives half the width of the interval.
+    """
     rows = []
     for key, values in frame.dropna(subset=metric).groupby(by, sort=False)[metric]:
         mean, half = float(values.mean()), float(half_of(values.mean(), values.std(), len(values)))
         known = not np.isnan(half)
         low, high = (mean - half, mean + half) if known else (None, None)
-        told = f"{mean:.4g} ± {half:.2g}" if known else f"{mean:.4g}"
+        text = f"{mean:.4g} ± {half:.2g}" if known else f"{mean:.4g}"
         named = dict(zip(by, key, strict=True))
-        rows.append(named | {"mean": mean, "low": low, "high": high, "n": len(values), "told": told})
+        rows.append(named | {"mean": mean, "low": low, "high": high, "n": len(values), "value": text})
     return rows
 
 
 def _field(name):
-    """A column's name as Vega-Lite reads it, where dots and brackets have a meaning."""
+    """A column's name with dots and brackets escaped, which have a meaning in Vega-Lite."""
     return name.replace("\\", "\\\\").replace(".", "\\.").replace("[", "\\[").replace("]", "\\]")

@@ -1,6 +1,6 @@
-"""Which numbers of two runs may be compared: those that measure the same thing on the same data.
+"""Which numbers of two runs are comparable: those that measure the same thing on the same data.
 
-A run has aspects; a metric depends on some of them, and values that differ in one of these are never compared.
+A run has aspects. A metric depends on some of them; values of runs that differ in one of these are never compared.
 """
 
 import functools
@@ -13,23 +13,23 @@ DATA, TRAINED_ON, SIZE = "data", "training and validation data", "latent_dim"
 
 
 def dependences(row):
-    """The aspects that a metric of aejax.metrics.table depends on."""
+    """The aspects that a metric, a row of aejax.metrics.table, depends on."""
     examples = () if TRAINED_ON in row.depends else (DATA,)
     return frozenset((*examples, *row.depends, *(() if row.across_sizes else (SIZE,))))
 
 
 DEPENDENTS: dict[str, tuple[str, ...]] = {
     aspect: () for aspect in ("protocol.groups", "protocol.noise")
-}  # say what is measured, not how
+}  # which metrics are computed, not how: no metric depends on these
 for _row in METRICS:
     for _aspect in dependences(_row):
         DEPENDENTS[_aspect] = (*DEPENDENTS.get(_aspect, ()), _row.name)
 
 
 def aspects(entry):
-    """What decides which numbers of a run may be compared with others': ((name, text), …)."""
+    """The aspects of a run that decide which of its numbers are comparable with others': ((name, text), …)."""
     data, settings = entry.data, entry.settings
-    told = " ".join(
+    dataset = " ".join(
         [str(data.get("name") or entry.choices.get("data")),
          *(f"{key.removeprefix('data.')}={settings[key]}" for key in ("data.classes", "data.normal", "data.binarize")
            if settings.get(key) not in (None, "none"))]
@@ -41,20 +41,20 @@ def aspects(entry):
     )
     levels = [f"{name}={value}" for name, value in noise if not name.startswith("_")]
     is_drawn = likelihood(entry).startswith("bernoulli") and data.get("kind") in ("gray", "rgb")
-    found = {
-        "data": f"{told} ({test})" if test else told,
-        "training and validation data": f"{told} ({whole})" if whole else told,
+    values = {
+        "data": f"{dataset} ({test})" if test else dataset,
+        "training and validation data": f"{dataset} ({whole})" if whole else dataset,
         "likelihood": likelihood(entry),
         "examples beside samples": "draws" if is_drawn else "as they are",
         "noise": " ".join([str(entry.choices.get("noise")), *levels]),
         "latent_dim": str(settings.get("latent_dim")),
     }
-    found |= {f"protocol.{name}": json.dumps(value, sort_keys=True) for name, value in entry.protocol.items()}
-    return tuple(sorted(found.items()))
+    values |= {f"protocol.{name}": json.dumps(value, sort_keys=True) for name, value in entry.protocol.items()}
+    return tuple(sorted(values.items()))
 
 
 def likelihood(entry):
-    """The family of the distribution of pixels that a run's densities are of, with the kind of data that it is for."""
+    """The family of a run's likelihood and the kind of its data, such as `gaussian of gray data`."""
     kind, choice = entry.data.get("kind"), entry.likelihood or entry.choices.get("likelihood")
     if choice == "auto" and kind:
         choice = "bernoulli" if kind == "binary" else "gaussian"
@@ -69,24 +69,28 @@ def _depends(name, aspect):
 
 @functools.lru_cache(4096)
 def _known(name):
-    """The known aspects that a metric depends on; one without a row, on what all those of its namespace depend on."""
+    """The aspects that a metric depends on; if it has no row, those that all metrics of its namespace share."""
     row, space = metric(name), f"{name.partition('/')[0]}/"
-    kin = [dependences(row)] if row else [dependences(each) for each in METRICS if each.name.startswith(space)]
+    kin = (
+        [dependences(row)]
+        if row
+        else [dependences(other_row) for other_row in METRICS if other_row.name.startswith(space)]
+    )
     return frozenset.intersection(*kin) if kin else {DATA}
 
 
 @functools.lru_cache(4096)
 def problem(aspects, name):
-    """What a metric of a run with these aspects measures; values may be compared where this is equal."""
+    """The aspects that a metric of this run depends on; values are comparable where these are equal."""
     return tuple(pair for pair in aspects if _depends(name, pair[0]))
 
 
 def difference(problems):
-    """Why values of these problems are not comparable, in words; None where they are."""
+    """Why values of these problems are not comparable, in words; None if they are."""
     problems = list(map(dict, problems))
     parts = []
-    for name in dict.fromkeys(name for each in problems for name in each):
-        values = list(dict.fromkeys(each.get(name, "not recorded") for each in problems))
+    for name in dict.fromkeys(name for measured in problems for name in measured):
+        values = list(dict.fromkeys(measured.get(name, "not recorded") for measured in problems))
         if len(values) > 1:
             parts.append(f"{name}: {' against '.join(_short(value) for value in values[:3])}")
     return "different " + "; ".join(parts) if parts else None

@@ -1,4 +1,4 @@
-"""Comparisons in W&B: runs are read from there, workspaces and reports are saved there."""
+"""Comparisons in W&B: reads runs, saves workspaces and reports."""
 
 import contextlib
 import os
@@ -11,14 +11,14 @@ from aejax.compat import wandb_compat
 from aejax.metrics.table import is_log
 from aejax.runs.contents import ERROR, SCORE
 
-TIMEOUT = 15  # seconds that the server has for an answer
+TIMEOUT = 15  # seconds to wait for the server's answer
 STATES = {"finished": "completed", "crashed": "interrupted", "killed": "interrupted"}  # others keep their name
 PICTURES = ("figures/reconstructions", "figures/restored", "figures/codes", "figures/samples")
 
 
 @contextlib.contextmanager
-def asked(option, path):
-    """Turns what W&B and its server have to say into one line that begins with the option."""
+def server_errors(option, path):
+    """Turns errors of W&B and its server into an InputError of one line, which begins with the option."""
     os.environ.setdefault("WANDB_SILENT", "true")
     wandb_compat.quiet()
     import requests
@@ -28,14 +28,12 @@ def asked(option, path):
         yield
     except (wandb.Error, requests.RequestException, ValueError) as error:
         reason = next(iter(str(error).strip().splitlines()), "") or type(error).__name__
-        raise InputError(
-            f"--{option} {path}: {reason.rstrip('.')}; must be a project that the W&B server has"
-        ) from None
+        raise InputError(f"--{option} {path}: {reason.rstrip('.')}; name a project on the W&B server") from None
 
 
 def read(path):
-    """The Entries of the runs of `entity/project`; raises InputError."""
-    with asked("wandb", path):
+    """The Entries of the runs in the project `entity/project`; raises InputError."""
+    with server_errors("wandb", path):
         import wandb
 
         return [_entry(run, path) for run in wandb.Api(timeout=TIMEOUT).runs(path, lazy=False)]
@@ -47,8 +45,8 @@ def _entry(run, path):
     summary = dict(run.summary)
     metrics = {name: value for name, value in summary.items() if _is_metric(name, value)}
     status = STATES.get(run.state, run.state)
-    told = {"choices": choices, "settings": flat(settings), "metrics": metrics if status == "completed" else {}}
-    return Entry(f"{path}/{run.id}", run.name, status, id=run.id, sweep=path, **told)
+    fields = {"choices": choices, "settings": flat(settings), "metrics": metrics if status == "completed" else {}}
+    return Entry(f"{path}/{run.id}", run.name, status, id=run.id, sweep=path, **fields)
 
 
 def _is_metric(name, value):
@@ -56,12 +54,12 @@ def _is_metric(name, value):
     return is_number and not name.startswith(("_", "train/", "valid/"))
 
 
-def panels(found):
-    """The panels of a workspace and of a report, by section."""
+def panels(comparison):
+    """The panels of a workspace or a report: {section: panels}."""
     import wandb_workspaces.reports.v2 as wr
 
-    keys = [_config(key, found) for key in found.rows + found.cols]
-    scored = [name for name in (ERROR, SCORE, *found.metrics) if name in found.runs.metrics]
+    keys = [_config(key, comparison) for key in comparison.rows + comparison.cols]
+    scored = [name for name in (ERROR, SCORE, *comparison.metrics) if name in comparison.runs.metrics]
     columns = [wr.ParallelCoordinatesPlotColumn(wr.Config(key), key) for key in keys]
     columns += [
         wr.ParallelCoordinatesPlotColumn(wr.SummaryMetric(name), name, log=is_log(name))
@@ -85,39 +83,47 @@ def panels(found):
     }
 
 
-def _config(key, found):
-    """The name of a setting in the configuration that W&B has."""
-    return f"choices.{key}" if key in found.runs.groups or key in ("model", "data", "noise") else key
+def _config(key, comparison):
+    """The name of a setting in the configuration that W&B stores."""
+    return f"choices.{key}" if key in comparison.runs.groups or key in ("model", "data", "noise") else key
 
 
-def save_workspace(path, found):
-    """Saves a workspace in `entity/project`; its address. Raises InputError."""
+def save_workspace(path, comparison):
+    """Saves a workspace in `entity/project` and returns its URL; raises InputError."""
     entity, project = path.split("/")
-    with asked("wandb-workspace", path):
+    with server_errors("wandb-workspace", path):
         import wandb_workspaces.workspaces as ws
 
-        sections = [ws.Section(name=name, panels=made, is_open=True) for name, made in panels(found).items()]
-        varying = [key for key in found.rows if key in found.runs.varying][:3] or ["model"]
-        grouped = ws.RunsetSettings(groupby=[ws.Config(_config(key, found)) for key in varying])
+        sections = [
+            ws.Section(name=name, panels=section_panels, is_open=True)
+            for name, section_panels in panels(comparison).items()
+        ]
+        varying = [key for key in comparison.rows if key in comparison.runs.varying][:3] or ["model"]
+        grouped = ws.RunsetSettings(groupby=[ws.Config(_config(key, comparison)) for key in varying])
         saved = ws.Workspace(entity, project, "aejax: comparison", sections=sections, runset_settings=grouped)
         return saved.save().url
 
 
-def save_report(path, found):
-    """Saves a report with the table and the verdicts in `entity/project`; its address. Raises InputError."""
+def save_report(path, comparison):
+    """Saves a report with the table and the verdicts in `entity/project` and returns its URL; raises InputError."""
     entity, project = path.split("/")
-    with asked("wandb-report", path):
+    with server_errors("wandb-report", path):
         import wandb_workspaces.reports.v2 as wr
 
-        notes = [*formats.told_runs(found.runs), *found.notes]
+        notes = [*formats.status_lines(comparison.runs), *comparison.notes]
         blocks = [
-            wr.MarkdownBlock(text=formats.markdown(*found.grid, len(found.rows))),
-            wr.P(text=found.caption),
+            wr.MarkdownBlock(text=formats.markdown(*comparison.grid, len(comparison.rows))),
+            wr.P(text=comparison.caption),
             wr.UnorderedList(items=notes),
         ]
-        if found.verdicts:
-            blocks += [wr.H2(text="Is it real?"), wr.UnorderedList(items=found.verdicts)]
+        if comparison.verdicts:
+            blocks += [wr.H2(text="Is it real?"), wr.UnorderedList(items=comparison.verdicts)]
         runs = wr.Runset(entity=entity, project=project, name="runs")
-        blocks += [wr.PanelGrid(runsets=[runs], panels=[each for made in panels(found).values() for each in made])]
+        blocks += [
+            wr.PanelGrid(
+                runsets=[runs],
+                panels=[panel for section_panels in panels(comparison).values() for panel in section_panels],
+            )
+        ]
         report = wr.Report(project, entity, "aejax: comparison", notes[0], blocks=blocks, width="fluid")
         return report.save().url

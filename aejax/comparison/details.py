@@ -16,15 +16,15 @@ from aejax.comparison.points import points
 from aejax.comparison.reading import FAULTS
 from aejax.runs.contents import ERROR, SCORE
 
-POINTS = 300  # codes of a run that are drawn, fewer where there are more than RUNS
+POINTS = 300  # codes drawn for each run; fewer if there are more than RUNS runs
 RUNS = 256
 WIDTH = 720  # pixels of a picture
-PICTURES = 3_500_000  # characters that all pictures may take; runs beyond are told to have theirs in their folder
+PICTURES = 3_500_000  # characters for all pictures together; for the runs beyond, the page names their folder instead
 SHOWN = (ERROR, "recon/psnr", SCORE, "separation/silhouette", "restore/mse", "elbo", "anomaly/auroc")
 
 
 class Left(NamedTuple):
-    """What a run left: its codes, why they cannot be read, its picture of reconstructions; None: not there."""
+    """What a run left: its codes, why they cannot be read, its picture of reconstructions; None if absent."""
 
     codes: dict[str, Any] | None
     fault: str | None
@@ -32,7 +32,7 @@ class Left(NamedTuple):
 
     @classmethod
     def read(cls, path, most):
-        """What the run in `path` left, at `most` so many of its codes."""
+        """What the run in `path` left, with at most `most` of its codes."""
         return cls(*points(path, most), _picture(Path(path) / "figures" / "reconstructions.png"))
 
 
@@ -42,13 +42,19 @@ def _picture(path):
             picture.thumbnail((WIDTH, 4 * WIDTH))
             data = io.BytesIO()
             picture.convert("RGB").save(data, "webp", quality=70)
-    except (*FAULTS, SyntaxError, EOFError, Image.DecompressionBombError, Image.DecompressionBombWarning):  # not whole
+    except (
+        *FAULTS,
+        SyntaxError,
+        EOFError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ):  # a truncated file
         return None
     return f"data:image/webp;base64,{base64.b64encode(data.getvalue()).decode()}"
 
 
 def left(entries):
-    """What each run of the entries left."""
+    """A Left for each entry."""
     most = min(POINTS, POINTS * RUNS // max(len(entries), 1))
     with ThreadPoolExecutor() as pool:
         return list(pool.map(lambda entry: Left.read(entry.path, most), entries))
@@ -57,25 +63,22 @@ def left(entries):
 def damage(entries, runs_left):
     """A line for each run whose codes cannot be read."""
     return [
-        f"damaged: {plain(entry.path)}/codes.npz ({each.fault}); its codes are not drawn"
-        for entry, each in zip(entries, runs_left, strict=True)
-        if each.fault
+        f"damaged: {plain(entry.path)}/codes.npz ({run_left.fault}); its codes are not drawn"
+        for entry, run_left in zip(entries, runs_left, strict=True)
+        if run_left.fault
     ]
 
 
 def classes(runs_left):
-    """The classes of all codes, each once."""
-    return list(dict.fromkeys(label for each in runs_left if each.codes for label in each.codes["classes"]))
+    """The distinct classes of all codes."""
+    return list(dict.fromkeys(label for run_left in runs_left if run_left.codes for label in run_left.codes["classes"]))
 
 
 def of_runs(runs, runs_left, varying, folder):
-    """What the page shows of each run, as plain containers: those of its settings that are `varying`, all its choices.
-
-    Where it lies is relative to `folder`.
-    """
+    """What the page shows of each run, as plain containers; settings: the `varying` ones; path: from `folder`."""
     pictures = _fitting(runs, runs_left)
     shown = []
-    for place, (entry, each) in enumerate(zip(runs.entries, runs_left, strict=True)):
+    for place, (entry, run_left) in enumerate(zip(runs.entries, runs_left, strict=True)):
         settings = {key: word(value) for key, value in {**entry.choices, **entry.settings}.items()}
         shown.append({
             "id": str(place), "name": entry.name, "status": entry.status, "reason": entry.reason,
@@ -83,13 +86,13 @@ def of_runs(runs, runs_left, varying, folder):
             "metrics": {name: number(float(entry.metrics[name])).text for name in SHOWN
                         if entry.metrics.get(name) is not None},
             "settings": {key: settings[key] for key in (*varying, *entry.choices) if key in settings},
-            "codes": each.codes, "picture": pictures.get(place), "drawn": bool(each.picture),
+            "codes": run_left.codes, "picture": pictures.get(place), "drawn": bool(run_left.picture),
         })  # fmt: skip
     return shown
 
 
 def _fitting(runs, runs_left):
-    """{place of a run: its picture}, of the first seed first, as many as the page has room for."""
+    """{position of a run: its picture}, as many as the page has room for, spread over the seeds."""
     pictures, room, seeds = {}, PICTURES, runs.frame["seed"].map(str)
     for place in seeds.groupby(seeds).cumcount().sort_values(kind="stable").index:
         picture = runs_left[place].picture
@@ -99,7 +102,7 @@ def _fitting(runs, runs_left):
 
 
 def cells(runs):
-    """Headers and lines of Cells of all runs."""
+    """Headers and lines of Cells, one line per run."""
     metrics = [name for name in SHOWN if name in runs.metrics]
     headers, lines = ["run", "status", "path", *metrics], []
     for entry in runs.entries:

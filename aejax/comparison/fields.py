@@ -1,4 +1,4 @@
-"""An Entry, and the checks that what a file says of a run fits into one: kinds, finite numbers, names that are free."""
+"""An Entry, and the checks of what a file says about a run: types, finite numbers, free names."""
 
 import dataclasses
 import sys
@@ -6,21 +6,21 @@ import sys
 from aejax.comparison.plain import plain
 
 OWN = ("path", "name", "status", "reason", "id", "sweep")  # columns that are neither settings nor metrics
-MAIN = ("model", "data", "noise", "latent_dim")  # what a run is told by first
+MAIN = ("model", "data", "noise", "latent_dim")  # the settings that identify a run first
 COUNTS = ("n", "diverged", "missing")
-TAKEN = {*OWN, "data_fingerprint", "parameters", *MAIN, "seed", *COUNTS}  # columns, which no metric can be named by
-LOW, HIGH, COUNT = ENDINGS = " low", " high", " n"  # of the columns of a metric's interval and of its size
+TAKEN = {*OWN, "data_fingerprint", "parameters", *MAIN, "seed", *COUNTS}  # column names that no metric may have
+LOW, HIGH, COUNT = ENDINGS = " low", " high", " n"  # of the columns with a metric's interval and sample size
 TEXT, MAPPING, LIST = (str, None), (dict, None), (list, None)
 
 
 @dataclasses.dataclass
 class Entry:
-    """One run, or one job of which there is none.
+    """One run, or one job that has no run.
 
-    `status` is that of run.json, or `planned`, `failed` (of a job without a run), `missing` (its folder is gone),
-    `half-deleted` (some of its files are), `damaged` (one cannot be read); `reason` says why it is not whole.
-    `settings` are by dotted name, `choices` by group; `metrics` are those of metrics.json, and the validation error;
-    `likelihood` is the kind that the run settled on.
+    `status` is that of run.json, or `planned`, `failed` (a job without a run), `missing` (its folder is gone),
+    `half-deleted` (some of its files are gone), `damaged` (a file cannot be read); `reason` says why it is not whole.
+    `settings` are by dotted name, `choices` by group; `metrics` are those of metrics.json and the validation error;
+    `likelihood` is the kind that the run chose.
     """
 
     path: str
@@ -41,16 +41,16 @@ class Entry:
 
 
 def check(known, **kinds):
-    """Raises ValueError where a field that is there is of none of its kinds, of which None is one."""
+    """Raises ValueError if a field is present and of none of its allowed types; None allows null."""
     for name, allowed in kinds.items():
         if name in known and not _is_of(known[name], allowed):
-            raise ValueError(f"{name} is no {allowed[0].__name__}")
+            raise ValueError(f"{name} is not of type {allowed[0].__name__}")
 
 
 def check_items(name, items, allowed):
-    """Raises ValueError where one of the items is of none of the allowed kinds."""
+    """Raises ValueError if an item is of none of the allowed types."""
     if not all(_is_of(item, allowed) for item in items):
-        raise ValueError(f"{name} holds what is no {allowed[0].__name__}")
+        raise ValueError(f"{name} holds an item that is not of type {allowed[0].__name__}")
 
 
 def _is_of(value, allowed):
@@ -60,7 +60,7 @@ def _is_of(value, allowed):
 
 
 def check_all(known):
-    """Raises ValueError, TypeError where these are not the fields of an Entry, each of its kind."""
+    """Raises ValueError or TypeError if these are not the fields of an Entry, each of its type."""
     Entry(**known)
     check(known, path=(str,), name=(str,), status=(str,), reason=TEXT, id=TEXT, sweep=TEXT, likelihood=TEXT)
     check(known, choices=(dict,), settings=(dict,), metrics=(dict,), versions=(dict,), data=(dict,), protocol=(dict,))
@@ -77,21 +77,21 @@ def check_all(known):
 
 
 def of_metrics(metrics):
-    """metrics.json as an Entry holds it; raises ValueError where it is no {name: finite number or null}."""
+    """metrics.json as an Entry holds it; raises ValueError if it is not {name: finite number or null}."""
     if not isinstance(metrics, dict):
-        raise ValueError("is no mapping")
+        raise ValueError("is not a mapping")
     for name, value in metrics.items():
         if name in TAKEN or not name or name.endswith(ENDINGS):
-            raise ValueError(f"{name} is no metric")
+            raise ValueError(f"{name} cannot be the name of a metric")
         if not _is_of(value, (int, float, None)):
             raise ValueError(f"{name} is not a number")
         if value is not None and not abs(value) <= sys.float_info.max:
-            raise ValueError(f"{name} is no finite number")
+            raise ValueError(f"{name} is not a finite number")
     return {plain(name): value for name, value in metrics.items()}
 
 
 def of_record(record):
-    """run.json as fields of an Entry; raises ValueError where one is not of its kind."""
+    """run.json as fields of an Entry; raises ValueError if one has the wrong type."""
     check(record, status=(str,), name=TEXT, id=TEXT, error=TEXT, likelihood=TEXT, parameters=(int, None))
     check(record, versions=MAPPING, data=MAPPING, protocol=MAPPING, evaluated_again=LIST)
     if not record.get("status"):
@@ -99,8 +99,8 @@ def of_record(record):
     versions, parameters = record.get("versions") or {}, record.get("parameters")
     check_items("versions", versions.values(), (str,))
     if parameters is not None and not 0 <= parameters < 2**63:
-        raise ValueError("parameters is no count")
-    found = {
+        raise ValueError("parameters is not a count")
+    entry_fields = {
         "status": record["status"],
         "reason": record.get("error"),
         "id": record.get("id"),
@@ -110,22 +110,22 @@ def of_record(record):
         "likelihood": record.get("likelihood"),
         "parameters": parameters,
     } | ({"name": record["name"]} if record.get("name") else {})
-    return {name: plain(value) if isinstance(value, str) else value for name, value in found.items()}
+    return {name: plain(value) if isinstance(value, str) else value for name, value in entry_fields.items()}
 
 
 def of_data(data):
-    """What run.json says of the data, as an Entry holds it; raises ValueError where it is not of its kind."""
+    """The data of run.json as an Entry holds them; raises ValueError if a field has the wrong type."""
     check(data, name=TEXT, kind=TEXT, fingerprint=TEXT, test_fingerprint=TEXT, shape=LIST, examples=MAPPING)
     check_items("shape", data.get("shape") or [], (int,))
     check_items("examples", (data.get("examples") or {}).values(), (int,))
-    found = {name: data[name] for name in ("name", "kind", "fingerprint", "test_fingerprint") if data.get(name)}
-    found = {name: plain(value) for name, value in found.items()}
+    texts = {name: data[name] for name in ("name", "kind", "fingerprint", "test_fingerprint") if data.get(name)}
+    texts = {name: plain(value) for name, value in texts.items()}
     sizes = {plain(split): int(size) for split, size in (data.get("examples") or {}).items()}
-    return found | {"shape": list(data.get("shape") or []), "examples": sizes}
+    return texts | {"shape": list(data.get("shape") or []), "examples": sizes}
 
 
 def of_protocol(protocol, again):
-    """The yardstick of a run; an nll that was added by `python -m aejax.evaluate` has the samples of that."""
+    """The evaluation protocol of a run; an nll added by `python -m aejax.evaluate` brings its number of samples."""
     for later in again:
         check({"evaluated_again": later}, evaluated_again=(dict,))
         groups = [*_groups(protocol), *_groups(later)]

@@ -1,4 +1,4 @@
-"""A table in the formats that people read and programs take in; numbers are rounded by their interval."""
+"""A table in the formats that people and programs read; numbers are rounded by their interval."""
 
 import dataclasses
 import json
@@ -16,12 +16,12 @@ from aejax.comparison.frame import Runs
 from aejax.comparison.plain import cell, plain, word
 from aejax.comparison.summary import BASELINES, SHORT, casualties, pivoted, runs_of
 
-PLAIN = (1e-4, 1e6)  # sizes that are written without an exponent
+PLAIN = (1e-4, 1e6)  # magnitudes that are written without an exponent
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One entry of a table: a `word`, or a `mean` with half the `width` of its interval, both times 10^`exponent`."""
+    """One cell of a table: a `word`, or a `mean` ± `width` (half its interval), both times 10^`exponent`."""
 
     word: str = ""
     mean: str = ""
@@ -32,35 +32,35 @@ class Cell:
 
     @property
     def text(self):
-        """As plain text."""
-        told = f"{self.mean} ± {self.width}" if self.width else self.mean
+        """The cell as plain text."""
+        text = f"{self.mean} ± {self.width}" if self.width else self.mean
         if self.exponent:
-            told = f"({told})e{self.exponent}" if self.width else f"{told}e{self.exponent}"
-        return (told or self.word) + self.remark
+            text = f"({text})e{self.exponent}" if self.width else f"{text}e{self.exponent}"
+        return (text or self.word) + self.remark
 
     @property
     def value(self):
-        """The number, None of a word."""
+        """The number; None for a word."""
         return float(self.mean) * 10.0**self.exponent if self.mean else None
 
     @property
     def latex(self):
-        """As LaTeX."""
+        """The cell as LaTeX."""
         if not self.mean:
             return escaped(self.word) + escaped(self.remark)
         mean = rf"\mathbf{{{self.mean}}}" if self.bold else self.mean
-        told = rf"{mean} \pm {self.width}" if self.width else mean
+        formula = rf"{mean} \pm {self.width}" if self.width else mean
         if self.exponent:
-            told = rf"({told})" if self.width else told
-            told = rf"{told} \cdot 10^{{{self.exponent}}}"
-        return f"${told}${escaped(self.remark)}"
+            formula = rf"({formula})" if self.width else formula
+            formula = rf"{formula} \cdot 10^{{{self.exponent}}}"
+        return f"${formula}${escaped(self.remark)}"
 
 
-def number(mean, half=math.nan, **more):
-    """The Cell of a mean and half the width of its interval: two digits of the width, four of a mean without one."""
+def number(mean, half=math.nan, **fields):
+    """The Cell of a mean ± half its interval: two digits of the half width, four of a mean without one."""
     if math.isnan(mean):
         return Cell("-")
-    half = 0.0 if half < 1e-6 * abs(mean) else half  # the last bits of a float32
+    half = 0.0 if half < 1e-6 * abs(mean) else half  # only the last bits of a float32 differ
     size = max(abs(mean), 0.0 if math.isnan(half) else half)
     exponent = 0 if size == 0 or PLAIN[0] <= size < PLAIN[1] else math.floor(math.log10(size))
     mean, half = mean / 10.0**exponent, half / 10.0**exponent
@@ -69,11 +69,11 @@ def number(mean, half=math.nan, **more):
     else:
         decimals = 3 if mean == 0 else min(max(0, 3 - math.floor(math.log10(abs(mean)))), 9)
     width = "" if math.isnan(half) else "0" if half == 0 else f"{half:.{decimals}f}"
-    return Cell(mean=f"{mean:.{decimals}f}", width=width, exponent=exponent, **more)
+    return Cell(mean=f"{mean:.{decimals}f}", width=width, exponent=exponent, **fields)
 
 
 def cells(table, rows, cols, metrics, good=()):
-    """Headers and lines of Cells, with the settings `cols` across; the places (row, metric) in `good` are bold."""
+    """Headers and lines of Cells, with the settings `cols` across; the cells (row, metric) in `good` are bold."""
     baselines = [name for name in BASELINES if name in table and name not in metrics]
 
     def metric(place, name, runs=None):
@@ -91,14 +91,14 @@ def cells(table, rows, cols, metrics, good=()):
             lines.append([*settings, *(metric(place, name) for name in metrics), *under, *counts])
         return headers, lines
     across, down = pivoted(table, rows, cols, metrics)
-    told = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
-    headers = [*rows, *(f"{name} {each}" for name in metrics for each in told)]
-    common_baselines = {  # those that the settings across do not change
+    labels = [" ".join(f"{key}={word(value)}" for key, value in zip(cols, values, strict=True)) for values in across]
+    headers = [*rows, *(f"{name} {label}" for name in metrics for label in labels)]
+    common_baselines = {  # baselines that do not depend on the settings across
         name: all(table.loc[list(places.values()), name].nunique() < 2 for places in down.values())
         for name in baselines
     }
     for name in baselines:
-        headers += [SHORT[name]] if common_baselines[name] else [f"{SHORT[name]} {each}" for each in told]
+        headers += [SHORT[name]] if common_baselines[name] else [f"{SHORT[name]} {label}" for label in labels]
     headers += COUNTS
 
     def baseline(places, key, name):
@@ -106,7 +106,7 @@ def cells(table, rows, cols, metrics, good=()):
 
     lines = []
     for values, places in down.items():
-        counts = {name: [int(table.at[each, name]) for each in places.values()] for name in COUNTS}
+        counts = {name: [int(table.at[place, name]) for place in places.values()] for name in COUNTS}
         fewest, runs = min(counts["n"]), max(counts["n"])
         line = [Cell(word(value)) for value in values]
         line += [metric(places[key], name, runs) if key in places else Cell("-") for name in metrics for key in across]
@@ -114,7 +114,7 @@ def cells(table, rows, cols, metrics, good=()):
             line += [
                 baseline(places, key, name) for key in ([next(iter(places))] if common_baselines[name] else across)
             ]
-        line.append(Cell(str(runs) if fewest == runs else f"{fewest}-{runs}"))  # of a cell
+        line.append(Cell(str(runs) if fewest == runs else f"{fewest}-{runs}"))  # runs in each cell
         lines.append([*line, *(Cell(str(sum(counts[name]))) for name in COUNTS[1:])])
     return headers, lines
 
@@ -132,25 +132,25 @@ def pair_cells(pairs):
 
 
 def terminal(headers, lines, settings):
-    """A rich Table; the first `settings` columns are words."""
+    """A rich Table; the first `settings` columns are left-aligned."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for place, header in enumerate(headers):
-        told = header.replace("/", "/\n").replace("mean image", "mean\nimage")
-        table.add_column(Text(told), justify="left" if place < settings else "right", no_wrap=True)
+        title = header.replace("/", "/\n").replace("mean image", "mean\nimage")
+        table.add_column(Text(title), justify="left" if place < settings else "right", no_wrap=True)
     for line in lines:
         table.add_row(*(Text(cell.text, style="bold" if cell.bold else "") for cell in line))
     return table
 
 
 def markdown(headers, lines, settings):
-    """A table in Markdown."""
-    told = [[f"**{_marked(cell.text)}**" if cell.bold else _marked(cell.text) for cell in line] for line in lines]
+    """A Markdown table; the first `settings` columns are left-aligned."""
+    body = [[f"**{_marked(cell.text)}**" if cell.bold else _marked(cell.text) for cell in line] for line in lines]
     marks = ["---" if place < settings else "---:" for place in range(len(headers))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in [[_marked(each) for each in headers], marks, *told])
+    return "".join(f"| {' | '.join(line)} |\n" for line in [[_marked(header) for header in headers], marks, *body])
 
 
 def _marked(text):
-    """Text for Markdown: nothing in it is markup, HTML or the end of a cell; an underscore inside a word is none."""
+    """Text escaped for Markdown: no markup, no HTML, no end of a cell; underscores inside a word stay."""
     return re.sub(r"([\\`*\[\]<>|&$~]|(?<![^\W_])_|_(?![^\W_]))", r"\\\1", plain(text))
 
 
@@ -167,38 +167,40 @@ ACCENTS = dict(
 
 
 def escaped(text):
-    """Text for LaTeX: letters with their accents; what its usual fonts lack by its number, as U+6F22."""
-    return "".join(SPECIAL.get(each) or _letter(each) for each in unicodedata.normalize("NFC", plain(text)))
+    """Text escaped for LaTeX: accents as commands; characters that its usual fonts lack by number, as U+6F22."""
+    return "".join(
+        SPECIAL.get(character) or _letter(character) for character in unicodedata.normalize("NFC", plain(text))
+    )
 
 
-def _letter(each):
-    letter, *marks = unicodedata.normalize("NFD", each)
+def _letter(character):
+    letter, *marks = unicodedata.normalize("NFD", character)
     if not letter.isascii() or not letter.isprintable() or any(mark not in ACCENTS for mark in marks):
-        return f"U+{ord(each):04X}"
+        return f"U+{ord(character):04X}"
     for mark in marks:
         letter = rf"\{ACCENTS[mark]}{{{letter}}}"
     return letter
 
 
 def latex(headers, lines, settings, remarks=()):
-    """A tabular with the rules of booktabs, to \\input; the remarks are comments above it."""
+    """A tabular with booktabs rules, to \\input; the remarks are comments above it."""
     align = "l" * settings + "r" * (len(headers) - settings)
-    told = ["% needs \\usepackage{booktabs}", *(f"% {' '.join(str(each).split())}" for each in remarks)]
-    told += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(escaped, headers)) + r" \\", r"\midrule"]
-    told += [" & ".join(cell.latex for cell in line) + r" \\" for line in lines]
-    return "\n".join([*told, r"\bottomrule", r"\end{tabular}", ""])
+    source = ["% needs \\usepackage{booktabs}", *(f"% {' '.join(str(remark).split())}" for remark in remarks)]
+    source += [rf"\begin{{tabular}}{{{align}}}", r"\toprule", " & ".join(map(escaped, headers)) + r" \\", r"\midrule"]
+    source += [" & ".join(cell.latex for cell in line) + r" \\" for line in lines]
+    return "\n".join([*source, r"\bottomrule", r"\end{tabular}", ""])
 
 
 def sheet(table):
-    """The table as CSV; no text in it is a formula to a spreadsheet."""
-    made = table.rename(columns=cell)
-    for name in made.columns[[kind.kind == "O" for kind in made.dtypes]]:
-        made[name] = made[name].map(cell)
-    return made.to_csv(index=False, lineterminator="\n")
+    """The table as CSV; no text is a formula to a spreadsheet."""
+    exported = table.rename(columns=cell)
+    for name in exported.columns[[kind.kind == "O" for kind in exported.dtypes]]:
+        exported[name] = exported[name].map(cell)
+    return exported.to_csv(index=False, lineterminator="\n")
 
 
 def tidy(table):
-    """The table with columns of one kind each, as parquet wants them."""
+    """The table with one type per column, as Parquet requires."""
     settled = table.infer_objects()
     for name in settled.columns[[kind.kind == "O" for kind in settled.dtypes]]:
         settled[name] = settled[name].map(lambda value: None if word(value) == "-" else plain(value))
@@ -206,7 +208,7 @@ def tidy(table):
 
 
 def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
-    """The table, the comparisons and what is not in them as JSON."""
+    """The table, the comparisons, the notes and the runs that are not in the means, as JSON."""
     lines = []
     for place in table.index:
         line = {name: table.at[place, name] for name in rows}
@@ -230,11 +232,11 @@ def as_json(table, rows, metrics, pairs, sentences, remarks, runs: Runs):
 
 
 def _bare(value):
-    """Plain containers and numbers, null where there is none."""
+    """Plain containers, text and numbers; null for what is not finite or missing."""
     if isinstance(value, dict):
-        return {plain(name): _bare(each) for name, each in value.items()}
+        return {plain(name): _bare(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_bare(each) for each in value]
+        return [_bare(item) for item in value]
     value = value.item() if isinstance(value, np.generic) else value
     if isinstance(value, str):
         return plain(value)
@@ -243,8 +245,8 @@ def _bare(value):
     return None if value is pd.NA else value
 
 
-def told_runs(runs: Runs):
-    """How many runs there are of each status, in a line, and below it every run that is in no mean."""
+def status_lines(runs: Runs):
+    """A line with the number of runs of each status, then lines with the runs that are in no mean."""
     counts = runs.frame["status"].value_counts().to_dict()
     first = {"completed": counts.pop("completed", 0)} | dict(sorted(counts.items()))
     return [

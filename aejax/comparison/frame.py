@@ -1,4 +1,4 @@
-"""Entries as a DataFrame, what varies among them, and filters. A row is a run; settings and metrics are columns."""
+"""Entries as a DataFrame, what varies among them, and filters. Each row is a run; settings and metrics are columns."""
 
 import fnmatch
 import operator
@@ -27,71 +27,73 @@ SIGNS = {
     "=": operator.eq,
 }
 CONDITION = re.compile(r"([\w./+-]+?)(<=|>=|!=|==|=|<|>)(?!=)(.+)")
-BETWEEN = re.compile(r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))")  # conditions in one text; a value may have spaces
+BETWEEN = re.compile(
+    r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))"
+)  # between conditions in one text; a value may hold spaces
 
 
 class Runs:
-    """All runs: `frame`, a row each; `metrics` and `settings`, the names of those columns; `notes`, what to tell."""
+    """All runs: `frame`, a row each; `metrics` and `settings`, the names of those columns; `notes` for the reader."""
 
     def __init__(self, entries: list[Entry]) -> None:
         entries, copies = _unique(entries)
         settings = [_settings(entry) for entry in entries]
-        known = pd.DataFrame(settings, dtype=object)  # whole numbers stay whole beside what is absent
+        known = pd.DataFrame(settings, dtype=object)  # whole numbers stay whole beside missing values
         metrics = pd.DataFrame([entry.metrics for entry in entries], dtype=float)
-        own = pd.DataFrame([{name: getattr(entry, name) for name in OWN} for entry in entries])
-        own["data_fingerprint"] = [entry.data.get("fingerprint") for entry in entries]
-        own["parameters"] = [entry.parameters for entry in entries]
-        known = known.drop(columns=[name for name in known if name in own])
-        metrics = metrics.drop(columns=[name for name in metrics if name in own or name in known])
-        self.frame = pd.concat([own, known, metrics], axis=1)
+        columns = pd.DataFrame([{name: getattr(entry, name) for name in OWN} for entry in entries])
+        columns["data_fingerprint"] = [entry.data.get("fingerprint") for entry in entries]
+        columns["parameters"] = [entry.parameters for entry in entries]
+        known = known.drop(columns=[name for name in known if name in columns])
+        metrics = metrics.drop(columns=[name for name in metrics if name in columns or name in known])
+        self.frame = pd.concat([columns, known, metrics], axis=1)
         for name in (*MAIN, "seed"):
             if name not in self.frame:
                 self.frame[name] = pd.Series(None, self.frame.index, dtype=object)
         self.entries = entries
         self.settings, self.metrics = list(known), sorted(metrics)
         self.groups = sorted({group for entry in entries for group in entry.choices})
-        told = "1 run is a copy of another" if copies == 1 else f"{copies} runs are copies of others"
-        self.notes = [f"{told} and counted once"] if copies else []
+        message = "1 run is a copy of another" if copies == 1 else f"{copies} runs are copies of others"
+        self.notes = [f"{message} and counted once"] if copies else []
         self._fill()
         self._aspects = {id(entry): aspects(entry) for entry in entries}
         self.varying = self._varying()
 
     def problems(self, metric: str) -> tuple[pd.Series, dict[int, Any]]:
-        """A number for each run, equal where the values of a metric may be compared, and {number: what it measures}."""
+        """A number for each run, equal where values of the metric are comparable, and {number: what it measures}."""
         numbers: dict[Any, int] = {}
         codes = [numbers.setdefault(problem(self._aspects[id(entry)], metric), len(numbers)) for entry in self.entries]
-        return pd.Series(codes, self.frame.index, dtype=int), {code: each for each, code in numbers.items()}
+        return pd.Series(codes, self.frame.index, dtype=int), {code: measured for measured, code in numbers.items()}
 
     def obstacle(self, metric: str, places: Any) -> str | None:
-        """Why values of a metric in these rows of the frame are not comparable; None where they are."""
+        """Why values of a metric in these rows of the frame are not comparable; None if they are."""
         codes, known = self.problems(metric)
         return difference([known[code] for code in dict.fromkeys(codes[places])])
 
     def where(self, words: Sequence[str]) -> None:
-        """Keeps the runs that fulfil all conditions, as `model=vae latent_dim<=8`; raises InputError."""
+        """Keeps the runs that meet all conditions, such as `model=vae latent_dim<=8`; raises InputError."""
         for word in words:
             key, test = condition(word, [*self.settings, *self.metrics, *OWN])
             keep = [test(value) for value in self.frame[key]]
             if not any(keep):
                 values = sorted({str(value) for value in self.frame[key]})
-                raise InputError(f"{word}: no run is left; the others have {key}={', '.join(values[:10])}")
+                raise InputError(f"{word}: no run matches; the runs have {key}={', '.join(values[:10])}")
             self.frame = self.frame[keep].reset_index(drop=True)
             self.entries = [entry for entry, kept in zip(self.entries, keep, strict=True) if kept]
         self.varying = self._varying()
 
     @property
     def completed(self) -> pd.DataFrame:
-        """The rows of the runs that make the means."""
+        """The rows of the completed runs, over which means are taken."""
         return self.frame[self.frame["status"] == "completed"]
 
     def _varying(self) -> list[str]:
-        """The keys whose values differ, in their order: what a run is told by, but for its seed.
+        """The keys whose values differ, in order: what distinguishes runs, other than the seed.
 
-        A setting of a group, as noise.level, counts where it differs among runs of the same choice of that group.
+        A setting of a group, such as noise.level, counts if it differs among runs with the same choice of that group.
         """
         real = self.frame[[bool(entry.settings) for entry in self.entries]]
         names = [name for name in (*MAIN, *self.groups, *sorted(self.settings)) if name in self.frame]
-        found = []
+        varying = []
         for name in dict.fromkeys(names):
             group = name.partition(".")[0]
             if group in ASIDE or name in OWN:
@@ -102,48 +104,50 @@ class Runs:
             else:
                 differs = values.nunique() > 1
             if differs:
-                found.append(name)
-        return found
+                varying.append(name)
+        return varying
 
     @property
     def rows(self) -> list[str]:
-        """The keys that the rows of a table stand for by default: what varies, also among jobs without a run."""
+        """The default rows of a table: the keys that vary, also among jobs without a run."""
         main = [key for key in MAIN if key in self.varying or self.frame[key].dropna().map(repr).nunique() > 1]
         return [*main, *(key for key in self.varying if key not in MAIN)] or ["model"]
 
     @property
     def common(self) -> dict[str, Any]:
-        """{key: value} of the main settings that are the same in all runs."""
+        """{key: value} of the main settings that all runs share."""
         values = {key: self.frame[key].dropna() for key in MAIN}
         return {key: value.iloc[0] for key, value in values.items() if value.map(repr).nunique() == 1}
 
     def check_keys(self, option: str, keys: Sequence[str]) -> None:
-        """Raises InputError where one of the keys is no setting."""
+        """Raises InputError if a key is not a setting."""
         for key in keys:
             if key not in self.settings and key not in MAIN:
                 known = list(dict.fromkeys([*self.rows, *MAIN]))
-                raise InputError(f"--{option} {key}: no such setting; {_told(key, self.settings, known)}")
+                raise InputError(f"--{option} {key}: no such setting; {_suggestion(key, self.settings, known)}")
 
     def metrics_of(self, patterns: Sequence[str]) -> list[str]:
-        """The metrics that names and patterns (robust/*/0.3/mse) stand for; raises InputError where one fits none."""
-        found: dict[str, None] = {}
+        """The metrics that match names and patterns (robust/*/0.3/mse); raises InputError if one matches none."""
+        metrics: dict[str, None] = {}
         for pattern in patterns:
             names = fnmatch.filter(self.metrics, pattern)
             if not names and renamed(pattern):
                 raise InputError(f"--metrics {pattern}: no such metric; it is now {renamed(pattern)}")
             if not names:
                 raise InputError(f"--metrics {pattern}: no run has it; {near(pattern, self.metrics)}")
-            found |= dict.fromkeys(names)
-        return list(found)
+            metrics |= dict.fromkeys(names)
+        return list(metrics)
 
     def _fill(self) -> None:
-        """Gives jobs without a run the settings that their overrides and the rest of their sweep leave no doubt of."""
+        """Gives jobs without a run the settings that their overrides and the rest of their sweep determine."""
         usual: dict[str | None, dict[str, dict[str, Any]]] = {}  # {sweep: {key: the values that its runs have}}
         for entry in self.entries:
             if entry.settings:
-                own = _settings(entry)
+                settings = _settings(entry)
                 for name in (*MAIN, *self.groups, "seed"):
-                    usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(own.get(name))] = own.get(name)
+                    usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(settings.get(name))] = settings.get(
+                        name
+                    )
         columns = set(self.settings) | {*MAIN, "seed"}
         for place, entry in enumerate(self.entries):
             if entry.settings or entry.sweep is None:
@@ -162,7 +166,7 @@ def _settings(entry: Entry) -> dict[str, Any]:
 
 
 def _unique(entries: list[Entry]) -> tuple[list[Entry], int]:
-    """The entries without copies of others, and how many those were."""
+    """The entries without copies of others, and the number of copies."""
     seen, kept = set(), []
     for entry in entries:
         if entry.id is not None and entry.status in FINISHED:
@@ -174,28 +178,28 @@ def _unique(entries: list[Entry]) -> tuple[list[Entry], int]:
 
 
 def conditions(text: str) -> list[str]:
-    """The conditions in one text, which spaces divide."""
+    """The conditions in one text, separated by spaces."""
     return BETWEEN.split(text.strip()) if text.strip() else []
 
 
 def condition(word: str, known: Sequence[str]) -> tuple[str, Callable[[Any], bool]]:
-    """The key of a condition and the test of a value; raises InputError where it does not parse."""
-    found = CONDITION.fullmatch(word)
-    if not found:
-        raise InputError(f"{word}: is not a condition; must be key=value, or with one of {' '.join(SIGNS)}")
-    key, sign, text = found.groups()
+    """The key of a condition and a test of its value; raises InputError if it does not parse."""
+    match = CONDITION.fullmatch(word)
+    if not match:
+        raise InputError(f"{word}: is not a condition; write key=value, or another of {' '.join(SIGNS)}")
+    key, sign, text = match.groups()
     if key not in known and renamed(key):
         raise InputError(f"{word}: no such metric; {key} is now {renamed(key)}")
     if key not in known:
-        raise InputError(f"{word}: no such setting or metric; {_told(key, known, known)}")
+        raise InputError(f"{word}: no such setting or metric; {_suggestion(key, known, known)}")
     if sign in ("<", "<=", ">", ">="):
         try:
             limit = float(text)
         except ValueError:
-            raise InputError(f"{word}: {text} is not a number; must be one after {sign}") from None
+            raise InputError(f"{word}: {text} is not a number; write one after {sign}") from None
         return key, lambda value: _is_number(value) and SIGNS[sign](float(value), limit)
     wanted = [text] if text.startswith("[") else [text, *text.split(",")]
-    return key, lambda value: any(_same(value, each) for each in wanted) is (sign != "!=")
+    return key, lambda value: any(_same(value, allowed) for allowed in wanted) is (sign != "!=")
 
 
 def _same(value: Any, text: str) -> bool:
@@ -219,6 +223,6 @@ def _word(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _told(word: str, known: Sequence[str], short: Sequence[str]) -> str:
-    """What `word` may have meant, and the most useful of what is known."""
+def _suggestion(word: str, known: Sequence[str], short: Sequence[str]) -> str:
+    """What `word` may have meant, and the first names of `short`."""
     return f"{matches(word, known)}known: {', '.join(map(str, short[:12]))}{', …' if len(short) > 12 else ''}"

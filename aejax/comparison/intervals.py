@@ -1,18 +1,19 @@
-"""Intervals and comparisons that hold for the few seeds that there are."""
+"""Intervals and comparisons that are valid for few seeds."""
 
 import numpy as np
 from scipy import stats
 
 LEVEL = 0.95
-LEAST = 3  # runs; fewer make no interval
-LEAST_PAIRS = 4  # fewer make no claim
-LEAST_FLIPS = 7  # pairs for a test by flips of signs, which could hardly reach 5 % with fewer
+LEAST = 3  # runs for an interval
+LEAST_PAIRS = 4  # for any claim
+LEAST_FLIPS = 7  # pairs for the sign-flip test, which can hardly reach 5 % with fewer
 
 
 def mean_interval(mean, std, n):
     """Half the width of Student's interval of a mean, from the sample's mean, standard deviation and size; arrays.
 
-    nan where n < 3. Covers for normal data at any n, where a percentile bootstrap of so few values is too narrow.
+    nan where n < 3. Has its nominal coverage for normal data at any n; a percentile bootstrap of so few values is
+    too narrow.
     """
     n = np.asarray(n, float)
     enough = np.where(n >= LEAST, n, np.nan)
@@ -20,9 +21,9 @@ def mean_interval(mean, std, n):
 
 
 def interquartile(values):
-    """The interquartile mean of a sample without nan, and half the width of its interval, nan where n < 3.
+    """The interquartile mean of a sample without nan, and half the width of its interval (nan if n < 3).
 
-    The quarter of the values at either end is left out (as many as fit whole). The interval is Student's with the
+    A quarter of the values is left out at either end, rounded down. The interval is Student's with the
     winsorized variance (Tukey & McLaughlin 1963).
     """
     values = np.sort(np.asarray(values, float))
@@ -36,16 +37,16 @@ def interquartile(values):
 
 
 def paired(difference_Mxn):
-    """The p-values [M] of M comparisons from their paired differences [M, n]; nan where n < 4 lets no claim be made.
+    """The p-values [M] of M comparisons from their paired differences [M, n]; nan if n < 4, too few for a claim.
 
-    That of Student's paired test, kept from claiming what only its normal law would support. It is at least
+    The p-value of Student's paired test, bounded below where only normality would support a claim. It is at least
 
-    - 2 / 4^n. Where the runs of two models of one law fall into clusters, as of those that are stuck and those not,
-      all n differences can be close to the same number other than 0. The chance of that is at most 1/4 for each of
-      them, whatever the clusters are (Motzkin & Straus 1965), so 2 / 4^n for either sign.
-    - that of the exact test by flips of signs (Fisher 1935), from n = 7 on, where that one does not reach 5 %.
+    - 2 / 4^n. If the runs of two models with the same distribution fall into clusters, such as stuck and not stuck,
+      all n differences can be close to the same number other than 0. The chance of that is at most 1/4 for each
+      difference, whatever the clusters (Motzkin & Straus 1965), so 2 / 4^n for either sign.
+    - the p-value of the exact sign-flip test (Fisher 1935), from n = 7 on, where that test does not reach 5 %.
 
-    `python -m benchmarks.significance` measures the errors that this leaves.
+    `python -m benchmarks.significance` measures the remaining errors.
     """
     difference_Mxn = np.atleast_2d(np.asarray(difference_Mxn, float))
     comparisons, n = difference_Mxn.shape
@@ -68,13 +69,13 @@ def least_p(n):
 
 
 def sign_flips(difference_Mxn):
-    """The p-values [M] of the two-sided test of a mean of 0 by flips of signs: all of them up to n = 13, else 9,999."""
+    """p-values [M] of the two-sided sign-flip test of a mean of 0: all flips up to n = 13, else 9,999 random ones."""
     n = difference_Mxn.shape[1]
-    if n <= 13:  # one of each two that are opposite, which give the same
+    if n <= 13:  # one of each opposite pair, which give the same
         sign_Sxn = 1.0 - 2 * (np.arange(2 ** (n - 1))[:, None] >> np.arange(n) & 1)
     else:
         drawn = np.random.default_rng(0).choice([-1.0, 1.0], (9999, n))
-        sign_Sxn = np.concatenate([np.ones((1, n)), drawn])  # what was observed is one of them
+        sign_Sxn = np.concatenate([np.ones((1, n)), drawn])  # the observed signs are one of them
     p_M = np.empty(len(difference_Mxn))
     for start in range(0, len(p_M), 256):
         part = difference_Mxn[start : start + 256]
@@ -84,7 +85,7 @@ def sign_flips(difference_Mxn):
 
 
 def holm(p):
-    """Holm's adjusted p-values (1979): the chance of any false finding among all of these stays below the level."""
+    """Holm's adjusted p-values (1979), which bound the chance of any false claim among all comparisons."""
     p = np.asarray(p, float)
     adjusted, known = np.full(p.shape, np.nan), np.flatnonzero(~np.isnan(p))
     order = known[np.argsort(p[known], kind="stable")]
@@ -94,7 +95,7 @@ def holm(p):
 
 
 def improvement(a, b, higher):
-    """The probability that a new run of `a` is better than one of `b`, ties by half (Agarwal et al. 2021, eq. 1)."""
+    """The probability that a new run of `a` is better than one of `b`; ties count half (Agarwal et al. 2021, eq. 1)."""
     a, b = np.asarray(a)[:, None], np.asarray(b)[None]
     better = a > b if higher else a < b
     return float(np.mean(better + 0.5 * (a == b)))

@@ -1,4 +1,4 @@
-"""Names of configurations by what differs, and text that every format can show."""
+"""Names of configurations, made of the settings that differ."""
 
 from aejax.comparison.plain import word
 
@@ -6,16 +6,16 @@ BARE = ("model", "data")
 
 
 def names(frame, keys, bare=BARE):
-    """A name for each row by the settings `keys`: `vae beta=4`; rows have equal names where all of these are equal.
+    """A name for each row, made of the settings `keys`, such as `vae beta=4`; equal only where all of these are equal.
 
-    A setting is named only where the model, and what is named before it, leave it open. Those in `bare` are named by
-    their value alone, and always where they come first.
+    A setting is named only if the model and the settings named before it leave it open. Those in `bare` are named by
+    their value alone, and always if they come first.
     """
     keys = sorted(keys, key=lambda key: key != "model")
     rows = [tuple(map(_plain, values)) for values in frame[list(keys)].to_numpy().tolist()]
     parts, before = [[] for _ in rows], [()] * len(rows)
     for place, key in enumerate(keys):
-        values = {}  # {what the settings before are: the values of this one}
+        values = {}  # {values of the settings before: values of this one}
         for row, known in zip(rows, before, strict=True):
             values.setdefault(known, set()).add(row[place])
         short = key
@@ -24,27 +24,27 @@ def names(frame, keys, bare=BARE):
         for number, row in enumerate(rows):
             is_open = len(values[before[number]]) > 1
             if is_open or (not place and key in bare):
-                told = "null" if row[place] is None else word(row[place])
-                parts[number].append(told if key in bare else f"{short}={told}")
+                text = "null" if row[place] is None else word(row[place])
+                parts[number].append(text if key in bare else f"{short}={text}")
         before = [(*known, row[place]) for known, row in zip(before, rows, strict=True)]
-    found = [" ".join(each) for each in parts]
-    return _told_apart(found, before)
+    joined = [" ".join(words) for words in parts]
+    return _numbered(joined, before)
 
 
-def _told_apart(names, rows):
-    """The names, with a number where the same name would stand for different rows."""
+def _numbered(names, rows):
+    """The names, with a number appended where different rows would share a name."""
     of_name = {}
     for name, row in zip(names, rows, strict=True):
         of_name.setdefault(name, {}).setdefault(row, len(of_name.get(name, {})))
-    found = []
+    numbered = []
     for name, row in zip(names, rows, strict=True):
         number = of_name[name][row]
-        found.append(f"{name} ({number + 1})" if number else name)
-    return found
+        numbered.append(f"{name} ({number + 1})" if number else name)
+    return numbered
 
 
 def _plain(value):
-    """A value that can be told from others and is told by itself: nan is None, and 2.0 is 2."""
+    """A value that compares equal only to the same value: nan becomes None; 2.0 equals 2."""
     if value is None or value != value:
         return None
     return value if isinstance(value, bool | int | float) else str(value)

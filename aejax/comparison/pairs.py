@@ -1,4 +1,4 @@
-"""Is a difference real? Configurations compared pair by pair on the same seeds, with Holm's correction."""
+"""Is a difference real? Configurations compared pairwise on the same seeds, with Holm's correction."""
 
 import itertools
 
@@ -11,21 +11,22 @@ from aejax.comparison.intervals import LEAST_PAIRS, LEVEL, holm, improvement, le
 from aejax.comparison.labels import names
 from aejax.metrics.table import better
 
-CIRCUMSTANCES = ("data", "noise", "latent_dim")  # what models are compared under, where the question is not these
-MOST = 3000  # comparisons; more are no question that an answer with Holm's correction could be found to
+CIRCUMSTANCES = ("data", "noise", "latent_dim")  # under which models are compared, unless these are the question
+MOST = 3000  # comparisons; with more, Holm's correction could hardly show any difference
 BETTER, WORSE, OPEN, INCOMPARABLE = "better", "worse", "open", "not comparable"
 FEW = f"n < {LEAST_PAIRS}: no claim"
-NAMED = 2  # pairs that are named beside a reason why they are not comparable
+NAMED = 2  # pairs named with a reason why they are not comparable
 
 
-def question(runs: Runs, rows, asked=None):
+def question(runs: Runs, rows, keys=None):
     """What is compared, and under which circumstances: two lists of settings.
 
-    By default what makes a model: all rows but data, noise and code size; where only one of these varies, that.
+    By default what makes a model is compared: all rows but data, noise and code size; if nothing else varies, the
+    first of noise, code size and data that does.
     """
     varying = [key for key in rows if key in runs.varying]
-    if asked:
-        factors = list(asked)
+    if keys:
+        factors = list(keys)
     else:
         factors = [key for key in varying if key.partition(".")[0] not in CIRCUMSTANCES]
         for group in ("noise", "latent_dim", "data"):
@@ -34,7 +35,7 @@ def question(runs: Runs, rows, asked=None):
 
 
 def _free(runs, factors):
-    """The settings that can be held equal: all that vary but what is compared, and what follows from that."""
+    """The settings that can be held equal: all that vary, but the compared ones and what follows from them."""
     if not factors:
         return []
     done = runs.completed
@@ -43,25 +44,25 @@ def _free(runs, factors):
     return [key for key in rest if (done[key].map(repr).groupby(by).nunique() > 1).any()]
 
 
-def compared(runs: Runs, rows, metrics, asked=None):
-    """A DataFrame with a row for each metric, circumstances, and pair of configurations `a` and `b`.
+def compared(runs: Runs, rows, metrics, keys=None):
+    """A DataFrame with a row for each metric, set of circumstances, and pair of configurations `a` and `b`.
 
-    Runs are paired by seed and by whatever else was averaged over, and the pairs of a seed are averaged, so that n is
-    the number of seeds. `difference` is a minus b, with its own 95 % interval; `improvement` is the probability that a
+    Runs are paired by seed and by whatever else was averaged over; the pairs of a seed are averaged, so n is the
+    number of seeds. `difference` is a minus b, with its own 95 % interval; `improvement` is the probability that a
     run of a is better; `p_holm` is corrected over all of these rows. The verdict says what a is: better, worse
     (higher, lower where neither is better), open, or why there is no claim; what is not comparable is null, and
     `reason` says why.
     """
-    factors, rest = question(runs, rows, asked)
+    factors, rest = question(runs, rows, keys)
     if not factors:
         return _none()
     done = runs.completed
     label = names(done, factors)
     partner = [key for key in _free(runs, factors) if key not in rest]
-    told = {"label": label, "where": names(done, rest), "seed": done["seed"].map(repr).to_numpy()}
-    frame = pd.DataFrame(told | {"partner": names(done, partner)}, done.index)
+    columns = {"label": label, "where": names(done, rest), "seed": done["seed"].map(repr).to_numpy()}
+    frame = pd.DataFrame(columns | {"partner": names(done, partner)}, done.index)
     order = list(dict.fromkeys(label))
-    found = []
+    comparisons = []
     for metric in metrics:
         codes, known = runs.problems(metric)
         values = frame.assign(value=done[metric], problem=codes[done.index]).dropna(subset="value")
@@ -69,36 +70,36 @@ def compared(runs: Runs, rows, metrics, asked=None):
             grid = part.pivot_table(index=["seed", "partner"], columns="label", values="value")
             measured = part.groupby("label")["problem"].unique()
             is_single = grid.index.get_level_values("seed").is_unique
-            for a, b in itertools.combinations([each for each in order if each in grid], 2):
+            for a, b in itertools.combinations([name for name in order if name in grid], 2):
                 both = grid[[a, b]].dropna()
                 both = both.to_numpy() if is_single else both.groupby("seed").mean().to_numpy()
                 reason = difference([known[code] for code in dict.fromkeys([*measured[a], *measured[b]])])
                 if len(both):
-                    found.append((metric, where, a, b, both, reason))
-                if len(found) > MOST:
+                    comparisons.append((metric, where, a, b, both, reason))
+                if len(comparisons) > MOST:
                     return _none(
                         f"more than {MOST:,} pairs: --compare KEY chooses among them, a condition leaves runs out"
                     )
-    return _tested(found) if found else _none()
+    return _tested(comparisons) if comparisons else _none()
 
 
 def _none(reason=None):
-    """No comparison, and why."""
-    made = pd.DataFrame(columns=["metric", "a", "b", "verdict", "reason"])
-    made.attrs["reason"] = reason
-    return made
+    """An empty DataFrame, with the reason in its attrs."""
+    empty = pd.DataFrame(columns=["metric", "a", "b", "verdict", "reason"])
+    empty.attrs["reason"] = reason
+    return empty
 
 
-def _tested(found):
-    """The rows of `found`: (metric, where, a, b, values [n, 2], why they are not comparable) of each comparison."""
-    directions = [better(metric) for metric, *_ in found]
-    reasons = [reason for *_, reason in found]
-    values = [both if reason is None else both[:0] for *_, both, reason in found]
+def _tested(comparisons):
+    """The DataFrame of `comparisons`: (metric, where, a, b, values [n, 2], why they are not comparable) of each."""
+    directions = [better(metric) for metric, *_ in comparisons]
+    reasons = [reason for *_, reason in comparisons]
+    values = [both if reason is None else both[:0] for *_, both, reason in comparisons]
     differences = [both[:, 0] - both[:, 1] for both in values]
-    n = np.array([len(each) for each in differences])
-    mean = np.array([each.mean() if len(each) else np.nan for each in differences])
-    std = np.array([each.std(ddof=1) if len(each) > 1 else np.nan for each in differences])
-    half, p = mean_interval(mean, std, n), np.full(len(found), np.nan)
+    n = np.array([len(difference_n) for difference_n in differences])
+    mean = np.array([difference_n.mean() if len(difference_n) else np.nan for difference_n in differences])
+    std = np.array([difference_n.std(ddof=1) if len(difference_n) > 1 else np.nan for difference_n in differences])
+    half, p = mean_interval(mean, std, n), np.full(len(comparisons), np.nan)
     for size in set(n.tolist()) - {0}:
         alike = np.flatnonzero(n == size)
         p[alike] = paired(np.array([differences[place] for place in alike]))
@@ -106,11 +107,11 @@ def _tested(found):
     signs = np.where(p_holm < 1 - LEVEL, np.sign(mean), 0)
     return pd.DataFrame(
         {
-            "metric": [each[0] for each in found],
-            "where": [each[1] for each in found],
-            "a": [each[2] for each in found],
-            "b": [each[3] for each in found],
-            "n": [len(both) for *_, both, _ in found],
+            "metric": [row[0] for row in comparisons],
+            "where": [row[1] for row in comparisons],
+            "a": [row[2] for row in comparisons],
+            "b": [row[3] for row in comparisons],
+            "n": [len(both) for *_, both, _ in comparisons],
             "difference": mean,
             "low": mean - half,
             "high": mean + half,
@@ -120,14 +121,14 @@ def _tested(found):
             ],
             "p": p,
             "p_holm": p_holm,
-            "verdict": [_verdict(*each) for each in zip(reasons, p, signs, directions, strict=True)],
+            "verdict": [_verdict(*row) for row in zip(reasons, p, signs, directions, strict=True)],
             "reason": pd.Series(reasons, dtype=object),
         }
     )
 
 
 def _verdict(reason, p, sign, direction):
-    """What a is, by the sign of the difference, 0 where none is shown, and by which direction is better."""
+    """The verdict about a, from the sign of the difference (0 if none is shown) and the direction that is better."""
     if reason:
         return INCOMPARABLE
     if np.isnan(p):
@@ -140,7 +141,7 @@ def _verdict(reason, p, sign, direction):
 
 
 def verdicts(pairs, rest):
-    """A sentence for each metric and pair: on how many of the circumstances `rest` one beats the other."""
+    """A sentence for each metric and pair: under how many of the circumstances `rest` one beats the other."""
     lines = [pairs.attrs["reason"]] if pairs.attrs.get("reason") else []
     kinds = "data sets" if rest == ["data"] else f"combinations of {', '.join(rest)}"
     for (metric, a, b), part in pairs.groupby(["metric", "a", "b"], sort=False):
@@ -158,17 +159,17 @@ def verdicts(pairs, rest):
             up, down = counts.get("higher", 0), counts.get("lower", 0)
             lines.append(f"{metric}: {a} is higher than {b} on {up} and lower on {down} of {judged}{few}")
             continue
-        first, second, more, less = (a, b, won, lost) if won >= lost else (b, a, lost, won)
+        first, second, wins, losses = (a, b, won, lost) if won >= lost else (b, a, lost, won)
         if len(part) == 1:
             one = part.iloc[0]
-            told = f"{first} beats {second}" if more else f"no difference between {a} and {b} is shown"
+            result = f"{first} beats {second}" if wins else f"no difference between {a} and {b} is shown"
             chance = one["improvement"] if first == a else 1 - one["improvement"]
-            who = f", better in {chance:.0%} of the pairs of runs" if more else ""
-            lines.append(f"{metric}: {told} (n = {one['n']}, Holm p = {one['p_holm']:.2g}{who})")
-        elif more:
+            who = f", better in {chance:.0%} of the pairs of runs" if wins else ""
+            lines.append(f"{metric}: {result} (n = {one['n']}, Holm p = {one['p_holm']:.2g}{who})")
+        elif wins:
             lines.append(
-                f"{metric}: {first} beats {second} on {more} of {judged} {kinds}, loses on {less}, open on "
-                f"{judged - more - less}{few}"
+                f"{metric}: {first} beats {second} on {wins} of {judged} {kinds}, loses on {losses}, open on "
+                f"{judged - wins - losses}{few}"
             )
         else:
             lines.append(f"{metric}: no difference between {a} and {b} is shown on any of {judged} {kinds}{few}")
@@ -176,7 +177,7 @@ def verdicts(pairs, rest):
 
 
 def _too_few(pairs):
-    """A line where so many comparisons are made that their seeds could show no difference, whatever it was."""
+    """A line if there are so many comparisons that their seeds could show no difference, however large."""
     tested = pairs[pairs["p"].notna()] if "p" in pairs else pairs
     family = len(tested)
     hopeless = tested[least_p(tested["n"]) * family >= 1 - LEVEL] if family else tested
@@ -191,11 +192,11 @@ def _too_few(pairs):
 
 
 def _obstacles(pairs):
-    """A line for each reason for which pairs are not comparable: which metrics, which pairs."""
+    """A line for each reason why pairs are not comparable, with the metrics and pairs."""
     lines = []
     for reason, part in pairs.groupby("reason", sort=False):
         both = list(dict.fromkeys(f"{a} and {b}" for a, b in zip(part["a"], part["b"], strict=True)))
-        more = f" and {len(both) - NAMED} more pairs" if len(both) > NAMED else ""
+        remainder = f" and {len(both) - NAMED} more pairs" if len(both) > NAMED else ""
         metrics = ", ".join(dict.fromkeys(part["metric"]))
-        lines.append(f"{metrics}: not comparable for {'; '.join(both[:NAMED])}{more}: {reason}")
+        lines.append(f"{metrics}: not comparable for {'; '.join(both[:NAMED])}{remainder}: {reason}")
     return lines

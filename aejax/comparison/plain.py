@@ -1,15 +1,19 @@
-"""Text and numbers from files of anybody, as every terminal, file and page can show them."""
+"""Text and numbers from untrusted files, made safe to show in any terminal, file or page."""
 
 import math
 
 
 def plain(text):
-    """The text with escapes for what is not printable: line ends, terminal codes, lone surrogates, marks of direction.
+    """The text with escapes for what is not printable: line ends, terminal codes, lone surrogates, direction marks.
 
-    So nothing that a name holds moves a cursor, breaks a line or cannot be encoded.
+    So no name can move the cursor, break a line or fail to be encoded.
     """
     text = str(text)
-    return text if text.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+    return (
+        text
+        if text.isprintable()
+        else "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
+    )
 
 
 def word(value):
@@ -23,7 +27,7 @@ FORMULA = ("=", "+", "-", "@")
 
 
 def cell(value):
-    """A value of a table for spreadsheets: text that they would take for a formula begins with an apostrophe."""
+    """A value for a spreadsheet: text that it would take for a formula gets a leading apostrophe."""
     if not isinstance(value, str):
         return value
     text = plain(value)

@@ -12,15 +12,15 @@ from aejax.comparison.plain import plain
 from aejax.comparison.reading import FAULTS
 from aejax.runs import contents
 
-MOST_BYTES = 2**30  # of codes.npz, and of an array in it
+MOST_BYTES = 2**30  # of codes.npz, and of each array in it
 UNREADABLE = (*FAULTS, EOFError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
 def points(path, most):
-    """At most so many codes of the run in `path`, spread evenly, in two coordinates; and why there are none, or None.
+    """At most `most` codes of the run in `path`, spread evenly, in two dimensions; and the error in reading, or None.
 
-    {"points": [[x, y, name of the class], …], "of": how many codes there are, "axes": two titles}. More than two units
-    are shown in their principal plane. Codes that are absent are none, without a reason.
+    {"points": [[x, y, class name], …], "of": the number of all codes, "axes": two titles, "classes": class names}.
+    More than two units are projected onto their principal plane. Absent codes are None, without a reason.
     """
     try:
         codes = _read(Path(path) / "codes.npz")
@@ -35,7 +35,7 @@ def points(path, most):
 def _read(path):
     """The arrays of a codes.npz by name; raises one of UNREADABLE."""
     with zipfile.ZipFile(io.BytesIO(octets(path, MOST_BYTES))) as file:
-        if any(each.file_size > MOST_BYTES for each in file.infolist()):
+        if any(member.file_size > MOST_BYTES for member in file.infolist()):
             raise ValueError("holds an array that is too large")
         names = [name for name in ("z", "y") if f"{name}.npy" in file.namelist()]
         return {
@@ -44,20 +44,20 @@ def _read(path):
 
 
 def _names(path):
-    """The names of the classes, in their order, as run.json has them; none where it does not."""
+    """The class names in order, from run.json; empty if it has none."""
     try:
-        found = contents.record(Path(path) / "run.json")["evaluation"]["class_sse"]
-        return [plain(name) for name in found] if isinstance(found, dict) else []
+        class_errors = contents.record(Path(path) / "run.json")["evaluation"]["class_sse"]
+        return [plain(name) for name in class_errors] if isinstance(class_errors, dict) else []
     except FAULTS:
         return []
 
 
 def drawn(z_NxZ, y_N, names, most):
-    """The points of codes z [N, Z] and labels y [N] or None; None without a finite code. Raises ValueError."""
+    """The points of codes z [N, Z] and labels y [N] or None; None if no code is finite. Raises ValueError."""
     if z_NxZ.ndim != 2 or not z_NxZ.shape[1] or z_NxZ.dtype.kind not in "fiu":
-        raise ValueError(f"z is {z_NxZ.dtype} of shape {list(z_NxZ.shape)}, must be numbers [N, units]")
+        raise ValueError(f"z is {z_NxZ.dtype} of shape {list(z_NxZ.shape)}; must be numbers [N, units]")
     if y_N is not None and (y_N.shape != z_NxZ.shape[:1] or y_N.dtype.kind not in "iu"):
-        raise ValueError(f"y is {y_N.dtype} of shape {list(y_N.shape)}, must be whole numbers [{len(z_NxZ)}]")
+        raise ValueError(f"y is {y_N.dtype} of shape {list(y_N.shape)}; must be whole numbers [{len(z_NxZ)}]")
     z_NxZ = z_NxZ.astype(float)
     keep = np.flatnonzero((np.abs(z_NxZ) < 1e30).all(axis=1))
     keep = keep[np.linspace(0, len(keep) - 1, min(most, len(keep))).astype(int)] if len(keep) else keep

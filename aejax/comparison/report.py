@@ -1,4 +1,4 @@
-"""report.html: the whole comparison in one file that needs no network."""
+"""report.html: the whole comparison in one self-contained file that needs no network."""
 
 import contextlib
 import functools
@@ -11,14 +11,14 @@ import vl_convert
 from aejax.base.files import write_whole
 from aejax.comparison import about, charts, details, formats, sections
 
-PAIRS = 500  # pairs, and sentences about them, at the most
+PAIRS = 500  # pairs, and sentences about them, at most
 ASSETS = resources.files("aejax.comparison") / "assets"
 
 
-def page(found, folder):
-    """The page of a Comparison as text; links to runs are relative to `folder`."""
-    content, parts, damage = payload(found, folder)
-    title, *casualties = formats.told_runs(found.runs)
+def page(comparison, folder):
+    """The HTML page of a Comparison; links to runs are relative to `folder`."""
+    content, parts, damage = payload(comparison, folder)
+    title, *casualties = formats.status_lines(comparison.runs)
     template = _templates().get_template("page.html.jinja")
     return template.render(
         title=title,
@@ -26,25 +26,25 @@ def page(found, folder):
         script=(ASSETS / "page.js").read_text(),
         library=library().replace("</script", r"<\/script"),
         content=content,
-        about=[*_common(found), *about.lines(found.runs, found.words)],
-        caption=found.caption,
-        notes=[*casualties, *damage, *found.notes],
-        groups=(*found.grid, len(found.rows)),
-        verdicts=_first(found.verdicts, "sentences"),
-        pairs=(*formats.pair_cells(found.pairs[:PAIRS]), 4) if len(found.pairs) else None,
+        about=[*_common(comparison), *about.lines(comparison.runs, comparison.words)],
+        caption=comparison.caption,
+        notes=[*casualties, *damage, *comparison.notes],
+        groups=(*comparison.grid, len(comparison.rows)),
+        verdicts=_first(comparison.verdicts, "sentences"),
+        pairs=(*formats.pair_cells(comparison.pairs[:PAIRS]), 4) if len(comparison.pairs) else None,
         sections=parts,
-        runs=(*details.cells(found.runs), 2, [run["id"] for run in content["runs"]]),
+        runs=(*details.cells(comparison.runs), 2, [run["id"] for run in content["runs"]]),
     )
 
 
-def payload(found, folder):
-    """What the page's script needs, the Sections of charts, and a line for each run whose codes are damaged."""
-    runs = found.runs
+def payload(comparison, folder):
+    """The data for the page's script, the Sections of charts, and a line for each run with damaged codes."""
+    runs = comparison.runs
     varying = [key for key in runs.settings if len({repr(entry.settings.get(key)) for entry in runs.entries}) > 1]
     left, parts = details.left(runs.entries), sections.of_runs(runs)
     content = {
         "runs": details.of_runs(runs, left, varying, folder),
-        "charts": [{"name": each.name, "spec": each.spec} for part in parts for each in part.figures],
+        "charts": [{"name": figure.name, "spec": figure.spec} for part in parts for figure in part.figures],
         "codes": charts.codes(),
         "classes": charts.class_colors(details.classes(left)),
         "common": len(runs.settings) - len(varying),
@@ -54,33 +54,33 @@ def payload(found, folder):
 
 @functools.cache
 def _templates():
-    """The templates of the page: what they are given is text, and is escaped."""
+    """The templates of the page; they escape all values."""
     loader = jinja2.PackageLoader("aejax.comparison", "assets")
-    made = jinja2.Environment(
+    environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
-    return made
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
+    return environment
 
 
 @functools.cache
 def library():
-    """Vega, Vega-Lite and Vega-Embed as one script; bundling takes seconds, so it is kept in the user's cache."""
+    """Vega, Vega-Lite and Vega-Embed as one script; bundling takes seconds, so the user's cache keeps it."""
     name = f"vega-{metadata.version('vl-convert-python')}.js"
     path = platformdirs.user_cache_path("aejax") / name
     with contextlib.suppress(OSError):
         return path.read_text()
     script = vl_convert.javascript_bundle()
-    with contextlib.suppress(OSError):  # a home that cannot be written costs the seconds again
+    with contextlib.suppress(OSError):  # in a read-only home every report is bundled again
         write_whole(path, script)
     return script
 
 
-def _common(found):
-    return [("In all runs", text.partition(": ")[2]) for text in found.common]
+def _common(comparison):
+    return [("In all runs", text.partition(": ")[2]) for text in comparison.common]
 
 
-def _first(lines, what):
-    """The first PAIRS of the lines, and how many more there are."""
-    more = [f"and {len(lines) - PAIRS} more {what} and pairs: --json"] if len(lines) > PAIRS else []
-    return [*lines[:PAIRS], *more]
+def _first(lines, kind):
+    """The first PAIRS lines, and a line with the number of the rest."""
+    rest = [f"and {len(lines) - PAIRS} more {kind} and pairs: --json"] if len(lines) > PAIRS else []
+    return [*lines[:PAIRS], *rest]

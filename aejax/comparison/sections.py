@@ -26,7 +26,7 @@ NOISES += "others: robust/*."
 
 
 class Figure(NamedTuple):
-    """A chart by the name that no other one of the page has."""
+    """A chart; its `name` is unique on the page."""
 
     name: str
     title: str
@@ -42,7 +42,7 @@ class Section(NamedTuple):
 
 
 def of_runs(runs):
-    """The Section of each data set."""
+    """A Section for each data set."""
     frame = runs.frame.assign(id=[str(place) for place in range(len(runs.entries))])
     frame = frame[frame["status"] == "completed"]
     free = [key for key in runs.varying if key.partition(".")[0] != "data"]
@@ -55,16 +55,16 @@ def of_runs(runs):
     )
     colors = charts.model_colors(dict.fromkeys(frame["series"]))
     sets = names(frame, ["data", *(key for key in runs.varying if key.startswith("data."))])
-    made, number = [], 0
+    sections, number = [], 0
     for data, part in frame.groupby(pd.Series(sets, frame.index, dtype=object)):
         drawn = list(_charts(part, runs.entries, colors))
-        made.append(Section(data, [Figure(f"chart{number + place}", *each) for place, each in enumerate(drawn)]))
+        sections.append(Section(data, [Figure(f"chart{number + place}", *chart) for place, chart in enumerate(drawn)]))
         number += len(drawn)
-    return made
+    return sections
 
 
 def _charts(part, entries, colors):
-    """Title, remark and specification of each chart of the runs of one data set."""
+    """(title, remark, specification) of each chart of the runs of one data set."""
     error = ERROR if ERROR in part and part[ERROR].notna().any() else None
     scored = part.dropna(subset=[ERROR, SCORE]) if error and SCORE in part else part.iloc[:0]
     if len(scored):
@@ -93,29 +93,29 @@ def _charts(part, entries, colors):
         yield "Noise in training, noise in testing", NOISES, charts.heat_map(cells, "mse")
     rows, left_out = _curve_rows(part, entries)
     if rows:
-        remark = f"{CURVE} at the log points, mean over seeds, band: from the least to the largest of them."
+        remark = f"{CURVE} at the log points, mean over seeds, band: from the smallest to the largest of them."
         remark += f" {left_out} more series are left out." if left_out else ""
         yield "Training", remark, charts.curves(rows, CURVE, colors)
 
 
 def _baselines(part, metric):
-    """{column: name} of the baselines of a metric that there are, as baseline/untrained_knn_accuracy."""
+    """{column: name} of a metric's baselines, such as baseline/untrained_knn_accuracy, that have values."""
     last = metric.rpartition("/")[2]
-    found = {
+    labels = {
         column: SHORT.get(column) or column.removeprefix("baseline/").removesuffix(f"_{last}").replace("_", " ")
         for column in map(str, part.columns)
         if column.startswith("baseline/") and column.endswith(f"_{last}")
     }
-    return {column: name for column, name in found.items() if column in part and part[column].notna().any()}
+    return {column: name for column, name in labels.items() if column in part and part[column].notna().any()}
 
 
 def _noise_cells(part):
-    """The mean error of each train noise under each test noise: clean, the run's own, and those of robust/*."""
+    """The mean error of each training noise under each test noise: none, the run's own, and those of robust/*."""
     tests = {"clean": ERROR, "own": "restore/mse"}
     tests |= {
         name[7:-4].replace("/", " "): name for name in part if str(name).startswith("robust/") and name.endswith("/mse")
     }
-    tests = {told: name for told, name in tests.items() if name in part and part[name].notna().any()}
+    tests = {test: name for test, name in tests.items() if name in part and part[name].notna().any()}
     if len(tests) < 2:
         return []
     named = part.assign(train=part["series"] + ", " + part["train"])
@@ -126,7 +126,7 @@ def _noise_cells(part):
 
 
 def _curve_rows(part, entries):
-    """Rows of the training curves of the first series by code size, and how many series are left out."""
+    """Rows of the training curves of the first MOST_SERIES series, and the number of series left out."""
     rows = []
     part = part[part["latent_dim"].notna()]
     named = pd.Series(
@@ -134,14 +134,14 @@ def _curve_rows(part, entries):
     )
     names = list(dict.fromkeys(named))
     for key in names[: charts.MOST_SERIES]:
-        for number in named.index[[each == key for each in named]]:
+        for number in named.index[[other_key == key for other_key in named]]:
             try:
                 history = Run(entries[number].path).history
-            except FAULTS:  # none, or not whole
+            except FAULTS:  # absent or damaged
                 continue
-            told = dict(zip(("series", "noise", "latent_dim"), key, strict=True))
+            series = dict(zip(("series", "noise", "latent_dim"), key, strict=True))
             rows += [
-                told | {"step": row["step"], CURVE: row[CURVE]} for row in history if CURVE in row and "step" in row
+                series | {"step": row["step"], CURVE: row[CURVE]} for row in history if CURVE in row and "step" in row
             ]
     if not rows:
         return [], 0
@@ -150,5 +150,5 @@ def _curve_rows(part, entries):
     by = ["series", "noise", "latent_dim", "step"]
     spread = frame.groupby(by, sort=False)[CURVE].agg(["mean", "min", "max", "size"]).reset_index()
     spread = spread.set_axis([*by, "mean", "low", "high", "n"], axis=1)
-    spread["told"] = spread["mean"].map("{:.4g}".format)
+    spread["value"] = spread["mean"].map("{:.4g}".format)
     return spread.to_dict("records"), max(0, len(names) - charts.MOST_SERIES)

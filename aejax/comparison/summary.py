@@ -1,4 +1,4 @@
-"""Runs grouped over seeds: a row for each combination of settings, mean and 95 % interval of each metric."""
+"""Runs grouped over seeds: a row for each combination of settings, with mean and 95 % interval of each metric."""
 
 import numpy as np
 import pandas as pd
@@ -10,22 +10,23 @@ from aejax.comparison.intervals import interquartile, mean_interval
 from aejax.comparison.plain import plain, word
 from aejax.metrics.table import HEADLINES, METRICS, better, metric, renamed
 
-SHORT = {row.name: row.label for row in METRICS if row.label}  # what people call the baselines
+SHORT = {row.name: row.label for row in METRICS if row.label}  # {baseline: its short name}
 BASELINES = tuple(SHORT)
 
 
-def chosen_metrics(runs: Runs, asked=None):
-    """The metrics of a table: those asked for, else the usual ones that there are."""
-    if asked:
-        return runs.metrics_of(asked)
+def chosen_metrics(runs: Runs, patterns=None):
+    """The metrics of a table: those that match `patterns`, else the headline metrics that the runs have."""
+    if patterns:
+        return runs.metrics_of(patterns)
     return [name for name in HEADLINES if name in runs.metrics] or runs.metrics[:2]
 
 
 def summarize(runs: Runs, rows, metrics, iqm=False):
     """A DataFrame with a row for each combination of the settings `rows`, ordered by them.
 
-    Columns: `rows`, then of each metric its mean, low, high and n, the baselines' means, and n, diverged, missing runs.
-    A mean over values that are not comparable is nan. Raises InputError where a row would be one over different data.
+    Columns: `rows`; mean, low, high and n of each metric; the baselines' means; n, diverged, missing runs. `iqm` takes
+    interquartile means. A mean over values that are not comparable is nan. Raises InputError if a row would average
+    over different data.
     """
     _check_data(runs, rows)
     frame, status = runs.frame, runs.frame["status"]
@@ -43,9 +44,9 @@ def summarize(runs: Runs, rows, metrics, iqm=False):
         values = grouped[name]
         count = values.count().reindex(table.index, fill_value=0)
         if iqm:
-            found = {place: interquartile(each.dropna()) for place, each in values if each.notna().any()}
-            mean = pd.Series({place: pair[0] for place, pair in found.items()}, dtype=float).reindex(table.index)
-            half = pd.Series({place: pair[1] for place, pair in found.items()}, dtype=float).reindex(table.index)
+            estimates = {place: interquartile(sample.dropna()) for place, sample in values if sample.notna().any()}
+            mean = pd.Series({place: pair[0] for place, pair in estimates.items()}, dtype=float).reindex(table.index)
+            half = pd.Series({place: pair[1] for place, pair in estimates.items()}, dtype=float).reindex(table.index)
         else:
             mean = values.mean().reindex(table.index)
             half = mean_interval(mean, values.std().reindex(table.index), count)
@@ -59,24 +60,24 @@ def summarize(runs: Runs, rows, metrics, iqm=False):
         table[name] = sums[name]
     known = table[rows].notna().any(axis=1) | (
         table["n"] > 0
-    )  # a run of which nothing is known is told below the table
+    )  # a run without any known setting is listed below the table
     return (table[known] if rows else table).reset_index(drop=True)
 
 
 def _keys(frame, rows):
-    """What tells the rows of a table, for each line of a frame; it sorts."""
+    """The sortable key of the table row that each line of the frame belongs to."""
     return list(zip(*([_ordered(value) for value in frame[name]] for name in rows), strict=True)) or [()] * len(frame)
 
 
 def _mixed(runs, done, group, metric):
-    """The rows of a table, numbered by `group`, whose values of a metric do not all measure the same."""
-    there = done.index[done[metric].notna()]
-    kinds = runs.problems(metric)[0][there].groupby(group.loc[there]).nunique()
+    """The table rows, numbered by `group`, whose values of a metric do not all measure the same."""
+    measured = done.index[done[metric].notna()]
+    kinds = runs.problems(metric)[0][measured].groupby(group.loc[measured]).nunique()
     return kinds.index[kinds > 1]
 
 
 def _ordered(value):
-    """A value as something that sorts with values of other kinds: null, then numbers, then words."""
+    """A sort key for values of mixed types: null, then numbers, then text."""
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return 0, 0.0, ""
     if isinstance(value, int | float | np.number):
@@ -89,13 +90,13 @@ def _check_data(runs, rows):
         if key.partition(".")[0] == "data" and key not in rows and key != "data.split_seed":
             values = sorted(map(str, runs.frame[key].dropna().unique()))
             raise InputError(
-                f"--rows {' '.join(rows)}: a mean over different {key} ({', '.join(values)}); must have {key} among "
-                f"the rows or columns, or a condition such as {key}={values[0]}"
+                f"--rows {' '.join(rows)}: would average over different {key} ({', '.join(values)}); add {key} to "
+                f"--rows or --cols, or a condition such as {key}={values[0]}"
             )
 
 
 def ordered(table, word):
-    """The table sorted by a column, from the largest where the name begins with `-`; raises InputError."""
+    """The table sorted by a column, descending if the name begins with `-`; raises InputError."""
     name = word.removeprefix("-")
     name = {short: baseline for baseline, short in SHORT.items()}.get(name, name)
     if name not in table and renamed(name):
@@ -108,12 +109,12 @@ def ordered(table, word):
 
 
 def best(runs: Runs, table, rows, cols, metrics):
-    """The places (row, metric) of the best mean in each column: among rows that differ in what is compared only.
+    """The cells (row, metric) with the best mean in each column, among comparable rows.
 
-    What is not comparable, as other data or another likelihood, and each of the settings `cols` that go across, have
-    a best one of their own.
+    Rows that are not comparable, such as those of other data or another likelihood, and each value of the settings
+    `cols` across have a best cell each.
     """
-    done, found = runs.completed, set()
+    done, places_of_best = runs.completed, set()
     keys = pd.Series(_keys(done, [*rows, *cols]), done.index, dtype=object)
     data = [name for name in rows if name.partition(".")[0] == "data"]
     blocks = _keys(table, [*data, *cols])
@@ -122,14 +123,14 @@ def best(runs: Runs, table, rows, cols, metrics):
             continue
         codes = runs.problems(name)[0][done.index[done[name].notna()]]
         measured = dict(zip(keys[codes.index], codes, strict=True))
-        places: dict[tuple, list] = {}  # {what may be compared: its rows of the table}
+        places: dict[tuple, list] = {}  # {what is comparable: rows of the table}
         for place, key, block in zip(table.index, _keys(table, [*rows, *cols]), blocks, strict=True):
             places.setdefault((block, measured.get(key)), []).append(place)
         for block in places.values():
             values = table.loc[block, name].astype(float) * better(name)
             if values.notna().sum() > 1:
-                found |= {(place, name) for place in values.index[values == values.max()]}
-    return found
+                places_of_best |= {(place, name) for place in values.index[values == values.max()]}
+    return places_of_best
 
 
 def pivoted(table, rows, cols, metrics):
@@ -143,63 +144,68 @@ def pivoted(table, rows, cols, metrics):
 
 
 def common(runs: Runs, rows):
-    """A line of the main settings that all runs have in common and that are no rows, none where there is no such."""
-    told = [f"{key}={word(value)}" for key, value in runs.common.items() if key not in rows]
-    return [f"in all runs: {', '.join(told)}"] if told else []
+    """A line with the main settings that all runs share and that are not in `rows`; empty if there are none."""
+    shared = [f"{key}={word(value)}" for key, value in runs.common.items() if key not in rows]
+    return [f"in all runs: {', '.join(shared)}"] if shared else []
 
 
 def notes(runs: Runs, rows, metrics=()):
-    """What a reader of the table must know: what was averaged over, mixed, left out."""
-    told, done = list(runs.notes), runs.completed
+    """Notes for the reader of the table: what was averaged over, mixed or left out."""
+    lines, done = list(runs.notes), runs.completed
     group = pd.Series(_keys(done, rows), done.index, dtype=object)
     for name in metrics:
         mixed = _mixed(runs, done, group, name)
         if len(mixed):
             reason = runs.obstacle(name, done.index[group.isin(mixed) & done[name].notna()])
-            told.append(f"{name}: no mean of {len(mixed)} of {group.nunique()} rows, whose runs have {reason}")
+            lines.append(f"{name}: no mean of {len(mixed)} of {group.nunique()} rows, whose runs have {reason}")
     for key in runs.varying:
         if key not in rows and _is_averaged(done, rows, key):
             values = [word(value) for value in dict.fromkeys(done[key].dropna())]
-            told.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
+            lines.append(f"each mean is over {len(values)} values of {key}: {', '.join(values[:6])}")
     versions: dict[str, dict[str, list[str]]] = {}
     for entry in runs.entries:
         if entry.status == "completed":
             for name, version in entry.versions.items():
                 versions.setdefault(name, {}).setdefault(version, []).append(entry.path)
-    for name, found in versions.items():
-        if len(found) > 1:
-            each = ", ".join(
-                f"{version} ({runs_of(len(paths))}, as {plain(paths[0])})" for version, paths in found.items()
+    for name, paths_of_version in versions.items():
+        if len(paths_of_version) > 1:
+            listed = ", ".join(
+                f"{version} ({runs_of(len(paths))}, as {plain(paths[0])})"
+                for version, paths in paths_of_version.items()
             )
-            told.append(f"warning: versions of {name} are mixed: {each}")
+            lines.append(f"warning: versions of {name} are mixed: {listed}")
     keys = ["data", *(key for key in runs.varying if key.startswith("data."))]
     for values, part in done.groupby([done[key].map(str) for key in keys]):
         prints = part.groupby("data_fingerprint")["path"]
         if prints.ngroups > 1:
-            each = ", ".join(f"{name} ({runs_of(len(paths))}, as {plain(paths.iloc[0])})" for name, paths in prints)
-            told.append(f"warning: data={' '.join(values)} has different fingerprints: {each}")
+            listed = ", ".join(f"{name} ({runs_of(len(paths))}, as {plain(paths.iloc[0])})" for name, paths in prints)
+            lines.append(f"warning: data={' '.join(values)} has different fingerprints: {listed}")
     protocols = {str(sorted(entry.protocol.items())): entry for entry in runs.entries if entry.status == "completed"}
     if len(protocols) > 1:
         paths = ", as ".join(plain(entry.path) for entry in protocols.values())
         fields = _differing([entry.protocol for entry in protocols.values()])
         shown = ", ".join(fields[:6]) + (f" and {len(fields) - 6} more" if len(fields) > 6 else "")
-        told.append(f"warning: protocols of evaluation are mixed, in {shown}: as {paths}")
+        lines.append(f"warning: protocols of evaluation are mixed, in {shown}: as {paths}")
     twice = done[done.duplicated([*runs.varying, "seed"], keep=False)] if len(done) else done
     if len(twice):
-        told.append(
+        lines.append(
             f"warning: {len(twice)} runs share settings and seed with another, as {plain(twice['path'].iloc[0])}"
         )
-    return told
+    return lines
 
 
 def _differing(protocols):
-    """The names of the fields that are not the same in all protocols, or not in all of them."""
-    names = dict.fromkeys(name for each in protocols for name in each)
-    return [name for name in names if len({repr(each[name]) if name in each else None for each in protocols}) > 1]
+    """The fields that differ between the protocols or are absent from some."""
+    names = dict.fromkeys(name for protocol in protocols for name in protocol)
+    return [
+        name
+        for name in names
+        if len({repr(protocol[name]) if name in protocol else None for protocol in protocols}) > 1
+    ]
 
 
 def _is_averaged(done, rows, key):
-    """Whether some row of the table is a mean over runs that differ in the setting `key`."""
+    """Whether a row of the table is a mean over runs that differ in the setting `key`."""
     values, row = done[key].map(repr), done[rows].map(repr).agg(" ".join, axis=1) if rows else "all"
     return (values.groupby(pd.Series(row, done.index)).nunique() > 1).any()
 
@@ -210,7 +216,7 @@ def runs_of(count):
 
 
 def casualties(runs: Runs):
-    """A line for each kind of run that is in no mean: how many, and each by name."""
+    """A line for each status of runs that are in no mean: how many, and their paths."""
     lines = []
     for status, part in runs.frame[runs.frame["status"] != "completed"].groupby("status"):
         named = [

@@ -9,7 +9,7 @@ from aejax.comparison import pairs, reading, summary
 from aejax.comparison.frame import Runs, conditions
 
 Folders = str | Path | Sequence[str | Path]
-Keys = str | Sequence[str] | None  # None: those that suggest themselves
+Keys = str | Sequence[str] | None  # None: the default
 
 
 def table(
@@ -24,25 +24,25 @@ def table(
     """The table of the runs in and below `folders` as a DataFrame: a row for each combination of settings.
 
     `metrics` (one or a list) are its columns, each followed by `<name> low`, `<name> high` (95 %) and `<name> n`;
-    `rows` the settings that make a row (all that varies), `cols` those that go across as a second level of columns;
-    `where` conditions such as `latent_dim<=8`, a list or one text; `sort` a column, with `-` from the largest; `iqm`
-    takes interquartile means. `attrs["notes"]` holds what was mixed or left out. Raises InputError.
+    `rows` are the settings that make a row (default: all that vary), `cols` those that go across as a second level of
+    columns; `where` holds conditions such as `latent_dim<=8`, a list or one text; `sort` names a column, with `-` for
+    descending order; `iqm` takes interquartile means. `attrs["notes"]` holds notes. Raises InputError.
     """
     runs = load(folders, where)
-    metrics, rows, cols = ([given] if isinstance(given, str) else given for given in (metrics, rows, cols))
+    metrics, rows, cols = ([names] if isinstance(names, str) else names for names in (metrics, rows, cols))
     rows, cols = keys(runs, rows, cols)
     chosen = summary.chosen_metrics(runs, metrics)
-    found = summary.summarize(runs, rows + cols, chosen, iqm)
+    frame = summary.summarize(runs, rows + cols, chosen, iqm)
     if sort:
-        found = summary.ordered(found, sort)
+        frame = summary.ordered(frame, sort)
     if cols:
-        found = found.pivot(index=rows, columns=cols) if rows else found.set_index(cols).T
-    found.attrs["notes"] = summary.notes(runs, rows + cols, chosen) + summary.casualties(runs)
-    return found
+        frame = frame.pivot(index=rows, columns=cols) if rows else frame.set_index(cols).T
+    frame.attrs["notes"] = summary.notes(runs, rows + cols, chosen) + summary.casualties(runs)
+    return frame
 
 
 def load(folders: Folders, where: str | Sequence[str] = ()) -> Runs:
-    """The Runs in and below `folders` that fulfil the conditions `where`; raises InputError."""
+    """The Runs in and below `folders` that meet the conditions `where`; raises InputError."""
     runs = Runs(reading.read([folders] if isinstance(folders, str) or not hasattr(folders, "__iter__") else folders))
     runs.where(conditions(where) if isinstance(where, str) else where)
     return runs
@@ -51,7 +51,7 @@ def load(folders: Folders, where: str | Sequence[str] = ()) -> Runs:
 def keys(
     runs: Runs, rows: Sequence[str] | None = None, cols: Sequence[str] | None = None
 ) -> tuple[list[str], list[str]]:
-    """The settings down and across: those asked for, else all that vary down; raises InputError."""
+    """The settings of the rows and of the columns; `rows` defaults to all that vary. Raises InputError."""
     cols = list(cols or [])
     runs.check_keys("cols", cols)
     runs.check_keys("rows", rows or [])

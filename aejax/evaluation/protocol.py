@@ -1,6 +1,6 @@
-"""The yardstick: what is measured, and the constants of it, the same for every run.
+"""The evaluation protocol: what is measured, and its constants, the same for every run.
 
-The constants are no settings: changing one makes runs incomparable. They are written into every run.json.
+The constants are not settings: changing one makes runs incomparable. Every run.json records them.
 """
 
 from flax import struct
@@ -10,33 +10,33 @@ from aejax.metrics.table import GROUPS
 from aejax.models.noise import Downsample, Flip, Gaussian, Grayscale, Masking, Occlusion, SaltPepper, Shot, Speckle
 from aejax.settings.fields import static_choice, static_choices, static_int
 
-SEED = 0  # of the yardstick's own draws, whatever a run's seed is
-RESTORED = 5400  # noisy examples to restore, if need be several copies of each; 200 of each letter
-COPIES = 64  # noisy copies of an example that is alone in its class, to fit on and again to score
-COPY_FLIP, COPY_STD = 0.05, 0.1  # the noise on these: flips of binary pixels, else a standard deviation
-NEIGHBORS = (1, 5, 15)  # of kNN accuracy
-SCORED = 5000  # codes whose silhouette is taken, picked from the test split by a hash of the rows
-STARTS = 10  # of k-means, on all test codes
-TRUSTED = 12  # neighbors of trustworthiness and continuity,
-TRUSTED_EXAMPLES = 2000  # on examples that are picked from the test split in the same way
+SEED = 0  # of the random draws in the evaluation, independent of the run's seed
+RESTORED = 5400  # noisy examples to restore, with several copies of each if there are fewer; 200 of each letter
+COPIES = 64  # noisy copies of an example that is alone in its class, to fit on, and as many to score
+COPY_FLIP, COPY_STD = 0.05, 0.1  # their noise: the share of flipped binary pixels, else a standard deviation
+NEIGHBORS = (1, 5, 15)  # k of the kNN accuracies
+SCORED = 5000  # test codes for the silhouette, picked by a hash of the rows
+STARTS = 10  # of k-means on all test codes
+TRUSTED = 12  # neighbors for trustworthiness and continuity
+TRUSTED_EXAMPLES = 2000  # test examples for these, picked in the same way
 ELBO_SAMPLES = 16
-WORST = 16  # examples whose indices are kept
-EXACT = 200  # training examples whose draws must count as copies, so that `copies` can see one
-GENERATED = 2000  # samples at the most, as many as test examples but for data whose examples are alone
-MANIFOLD = 5  # neighbors that a ball of a manifold reaches to
-MANIFOLD_UNITS = 16  # of the PCA, fitted on training examples, in whose codes manifolds are also taken
-TWO_SAMPLES, PERMUTATIONS = 1000, 200  # posterior and prior codes that are told apart; permutations for the p-value
-DENSITY = 10_000  # training codes at the most that a density to sample from is fitted to, picked by hash
-PATHS, STEPS = 100, 11  # interpolations between test examples, and images of each
-LABELS = (1, 10, 100)  # of each class, for label efficiency,
-LABEL_DRAWS = 10  # the mean of so many draws of these labels
-ANOMALY_QUANTILE = 0.95  # of the normal validation scores: the threshold
-ANOMALY_NEIGHBORS = 5  # normal training codes whose mean distance scores an example
-ROBUST_KNN, ROBUST_EXAMPLES = 5, 2000  # neighbors, and noisy examples whose codes are classified
+WORST = 16  # test examples with the largest errors, whose indices are recorded
+EXACT = 200  # training examples that are drawn again; `copies` is null unless these draws count as copies
+GENERATED = 2000  # samples at most; as many as test examples, unless each class has one example
+MANIFOLD = 5  # a ball of a manifold reaches to this neighbor
+MANIFOLD_UNITS = 16  # of a PCA of the training examples, in whose codes manifolds are measured too
+TWO_SAMPLES, PERMUTATIONS = 1000, 200  # posterior and prior codes in the MMD test; permutations for its p-value
+DENSITY = 10_000  # training codes at most, picked by hash, to fit a density to sample from
+PATHS, STEPS = 100, 11  # interpolations between test examples, and images in each
+LABELS = (1, 10, 100)  # labels per class, for label efficiency
+LABEL_DRAWS = 10  # random draws of these labels, which are averaged
+ANOMALY_QUANTILE = 0.95  # of the normal validation scores: the threshold for anomalies
+ANOMALY_NEIGHBORS = 5  # nearest normal training codes, whose mean distance is the score
+ROBUST_KNN, ROBUST_EXAMPLES = 5, 2000  # k of kNN, and noisy examples whose codes are classified
 GRID = {  # the test noises of evaluate.noise=grid, five levels each from mild to heavy
     "gaussian": (Gaussian, (0.1, 0.2, 0.3, 0.4, 0.5)),
     "salt_pepper": (SaltPepper, (0.1, 0.2, 0.3, 0.4, 0.5)),
-    "flip": (Flip, (0.05, 0.1, 0.15, 0.2, 0.25)),  # on binary data what salt_pepper is at twice the level
+    "flip": (Flip, (0.05, 0.1, 0.15, 0.2, 0.25)),  # on binary data the same as salt_pepper at twice the level
     "masking": (Masking, (0.1, 0.2, 0.3, 0.4, 0.5)),
     "speckle": (Speckle, (0.1, 0.2, 0.3, 0.4, 0.5)),
     "shot": (Shot, (0.1, 0.2, 0.3, 0.4, 0.5)),
@@ -73,9 +73,9 @@ PROTOCOL = {
 
 @struct.dataclass
 class Evaluation:
-    """What is measured of a run: `groups` of metrics (aejax.metrics.table); `samples` importance samples make an nll.
+    """What is measured of a run: `groups` of metrics (aejax.metrics.table); the nll takes `samples` importance samples.
 
-    With `noise=grid` restoration is scored under every kind of noise in GRID, whatever the run was trained with.
+    With `noise=grid`, restoration is scored under every noise in GRID, whatever noise the run was trained with.
     """
 
     groups: tuple[str, ...] = static_choices(*GROUPS)
@@ -83,11 +83,11 @@ class Evaluation:
     samples: int = static_int(1, 1_000_000)
 
     def check(self, experiment):
-        """Raises InputError where something is asked for that the data cannot give."""
+        """Raises InputError if the data lack what a group of metrics needs."""
         if "anomaly" in self.groups and not experiment.form.normal:
             raise InputError("data.normal=null: must list the normal labels where anomalies are looked for, as [0]")
 
     @property
     def described(self):
-        """What the record says of the yardstick."""
+        """The evaluation protocol as run.json records it."""
         return {"groups": list(self.groups), "noise": self.noise, "nll_samples": self.samples} | PROTOCOL

@@ -1,4 +1,4 @@
-"""Separation of the labels by the codes; `known` is what encoding.labeled gives."""
+"""How well the codes separate the labels; `known` is the result of encoding.labeled."""
 
 import math
 
@@ -19,9 +19,9 @@ UNTRAINED = tuple(row.name.removeprefix("baseline/untrained_") for row in table.
 
 
 def separations(experiment, known):
-    """kNN accuracy and the geometry of the classes, {name: scalar}, and how often k=5 takes class i for j, [C, C].
+    """kNN accuracies and geometry of the classes, {name: scalar}, and the confusion matrix of k=5, [C, C].
 
-    nan where there are fewer codes to fit on than neighbors.
+    An accuracy is nan if there are fewer codes to fit on than neighbors.
     """
     classes, (fit_MxZ, y_M), (z_NxZ, y_N) = experiment.form.classes, known["train"], known["score"]
     most = min(max(NEIGHBORS), fit_MxZ.shape[0])
@@ -39,7 +39,7 @@ def separations(experiment, known):
 
 
 def baseline(experiment, known):
-    """Those of `separations` that a net has before its first step, `known` being of its codes, {name: scalar}."""
+    """The `separations` of an untrained net, {name: scalar}; `known` holds its codes."""
     scores, _ = separations(experiment, known)
     return {f"untrained_{name}": scores[name] for name in UNTRAINED}
 
@@ -50,7 +50,7 @@ def probed(experiment, known):
 
 
 def clustering(experiment, known):
-    """How far k-means with as many clusters as classes finds the classes among the scored codes, {name: scalar}."""
+    """How well k-means of the scored codes, with as many clusters as classes, finds the classes, {name: scalar}."""
     classes, (z_NxZ, y_N) = experiment.form.classes, known["score"]
     cluster_N, _ = clusters.k_means(key_for(SEED, Purpose.CLUSTERS), z_NxZ, classes, STARTS)
     counts_CxC = clusters.contingency(y_N, cluster_N, classes, classes)
@@ -62,7 +62,7 @@ def clustering(experiment, known):
 
 
 def neighborhood(x_NxP, z_NxZ):
-    """Whether neighbors in the code are neighbors in pixels, and the other way round, {name: scalar}."""
+    """Whether neighbors in the code are neighbors in pixels, and vice versa, {name: scalar}; nan if too few."""
     x_NxP, z_NxZ = picked(x_NxP, TRUSTED_EXAMPLES), picked(z_NxZ, TRUSTED_EXAMPLES)
     if x_NxP.shape[0] < 2 * TRUSTED:
         return {"trustworthiness": jnp.array(jnp.nan), "continuity": jnp.array(jnp.nan)}
@@ -73,10 +73,10 @@ def neighborhood(x_NxP, z_NxZ):
 
 
 def label_efficiency(experiment, known):
-    """The accuracy of a linear probe that is fitted on so many labels a class, {name: scalar}.
+    """The accuracy of a linear probe fitted on few labels per class, {name: scalar}, for each number in LABELS.
 
-    The mean of LABEL_DRAWS draws of these labels, and half the width of Student's 95 % interval of that mean. The
-    penalty is chosen on no more validation labels. nan where a class has fewer.
+    The mean over LABEL_DRAWS draws of the labels, and half the width of Student's 95 % interval of that mean. The
+    penalty is chosen on at most as many validation labels. nan if a class has fewer labels.
     """
     classes, (fit_MxZ, y_M), (valid_VxZ, y_V) = experiment.form.classes, known["train"], known["valid"]
     orders = [(_in_turn(y_M, classes, draw), _in_turn(y_V, classes, draw)) for draw in range(LABEL_DRAWS)]
@@ -100,5 +100,5 @@ def label_efficiency(experiment, known):
 
 
 def _in_turn(y_N, classes, draw):
-    """All rows, one of each class first, then the second of each, …; which they are is the `draw`'s."""
+    """All rows in an order that takes one of each class in turn; `draw` decides the order within a class."""
     return jnp.argsort(places(y_N, classes, draw)[0], stable=True)

@@ -1,6 +1,6 @@
-"""All metrics, a row each: what a metric is, which way is better, when it is null, what it may be compared across.
+"""All metrics, one row each: its meaning, which direction is better, when it is null, across what it is comparable.
 
-Everything that says something of a metric derives it from here, so a new metric is one function and one row.
+Everything that describes a metric derives from this table, so a new metric is one function and one row.
 """
 
 import dataclasses
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 INF = math.inf
-BESIDE = ("robust", "cross_data", "training")  # groups that evaluate.groups does not choose
+BESIDE = ("robust", "cross_data", "training")  # groups that evaluate.groups cannot choose
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,21 +20,21 @@ class Metric:
 
     name: str
     group: str  # of evaluate.groups, or one of BESIDE
-    better: int  # 1: larger is better, -1: smaller is, 0: neither
+    better: int  # 1: larger is better, -1: smaller is better, 0: neither
     meaning: str
     unit: str = ""
     range: tuple[float, float] = (-INF, INF)
-    only: str = ""  # for which data or models it is computed at all; elsewhere it is not even null
-    needs: tuple[str, ...] = ()  # conditions without which it is null; aejax.evaluation.findings checks them
-    depends: tuple[str, ...] = ()  # what compared runs must share beside the test examples
-    across_sizes: bool = True  # whether it may be compared between runs of different latent_dim
-    agreement: str = "loose"  # of two evaluations of one run: exact, root, smooth, share or loose (runs.reproduction)
+    only: str = ""  # for which data or models it is computed; for others it is absent, not null
+    needs: tuple[str, ...] = ()  # it is null unless these hold; aejax.evaluation.findings checks them
+    depends: tuple[str, ...] = ()  # what compared runs must share besides the test examples
+    across_sizes: bool = True  # whether it is comparable between runs of different latent_dim
+    agreement: str = "loose"  # of two evaluations of a run: exact, root, smooth, share or loose (runs.reproduction)
     log: bool = False  # charts show it on a logarithmic axis
-    beside: tuple[str, ...] = ()  # baselines that a table shows beside it
-    headline: int = 0  # place among the columns of a table for which no metrics are named; 0: not among them
-    label: str = ""  # the header of its column, where that is not its name
+    beside: tuple[str, ...] = ()  # baselines that a table shows next to it
+    headline: int = 0  # its place among the default columns of a table; 0: not among them
+    label: str = ""  # the header of its column, if not its name
     source: str = ""
-    formerly: str = ""  # its name in runs whose files are of a format before 3
+    formerly: str = ""  # its name in runs of a format before 3
 
 
 def like(
@@ -45,11 +45,12 @@ def like(
     depends: Sequence[str] = (),
     **changes: Any,
 ) -> tuple[Metric, ...]:
-    """Rows that are as `rows` but for their names, in which {of} stands for the last part of the others'.
+    """Copies of `rows` under the new `name`, in which {of} stands for the last part of the old names.
 
-    `of` chooses among the last parts; conditions in `drop` are not needed; `depends` are added.
+    `of` selects among the last parts; conditions in `drop` are removed from `needs`; `depends` are added; `changes`
+    replace other fields.
     """
-    made = []
+    changed_rows = []
     for row in rows:
         last, before = (text.rpartition("/")[2] for text in (row.name, row.formerly))
         if of is None or last in of:
@@ -60,8 +61,8 @@ def like(
                 "depends": (*row.depends, *depends),
                 "headline": 0,
             }
-            made.append(dataclasses.replace(row, **changed | changes))
-    return tuple(made)
+            changed_rows.append(dataclasses.replace(row, **changed | changes))
+    return tuple(changed_rows)
 
 
 # Conditions and dependences that several rows share.
@@ -110,7 +111,7 @@ RECONSTRUCTION = (
            "dB", needs=("a peak",), agreement="root"),
     Metric("recon/ssim", "reconstruction", 1,
            "Structural similarity in a Gaussian window of 11 x 11 pixels, or as many as there are. Comparable between "
-           "images of one shape.", "", (-1, 1), only="for images", agreement="smooth",
+           "images of the same shape.", "", (-1, 1), only="for images", agreement="smooth",
            source="Wang et al. 2004, eq. 13"),
     Metric("recon/r2", "reconstruction", 1, "Share of the test examples' variance that is explained: R² with pixels "
            "weighted by their variance.", "share", (-INF, 1), agreement="smooth",
@@ -120,7 +121,7 @@ RECONSTRUCTION = (
     Metric("recon/pixel_errors_mean", "reconstruction", -1,
            "Mean number of pixels on the wrong side of 0.5 in an example.", **PIXELS),
     Metric("recon/pixel_errors_max", "reconstruction", -1,
-           "The largest number of such pixels in any example.", **PIXELS),
+           "Largest number of such pixels in any example.", **PIXELS),
     Metric("recon/exact", "reconstruction", 1, "Examples without a wrong pixel.",
            **SHARE, only="for binary data", agreement="share"),
     Metric("recon/at_most_one_wrong", "reconstruction", 1, "Examples with at most one wrong pixel.",
@@ -134,7 +135,7 @@ MEASURED_AGAINST = (
     Metric("baseline/mean_mse", "baselines", 0, "The error of the mean training example.",
            **ERROR, label="mean image", formerly="floor/mean_mse"),
     Metric("baseline/pca_mse", "baselines", 0,
-           "The error of PCA with as many units, none beyond the rank of the training examples.",
+           "The error of PCA with as many units, at most the rank of the training examples.",
            **ERROR, label="PCA", formerly="floor/pca_mse"),
 )
 CODE = (
@@ -143,15 +144,15 @@ CODE = (
     Metric("code/active_units", "code", 0, "Units whose posterior mean has a variance above 0.01.",
            **COUNT, source=ACTIVE),
     Metric("code/dead_units", "code", 0, "Units with a KL of at most 0.01 nats; without a prior, with a variance of at "
-           "most 1e-4 of the largest unit's.", **COUNT),
+           "most 1e-4 of the largest one.", **COUNT),
     Metric("code/effective_dim", "code", 0, "Participation ratio of the code's covariance, 1 to `latent_dim`.",
            "units", (1, INF), needs=CODES, across_sizes=False, agreement="smooth", source="Gao et al. 2017, eq. 5"),
     Metric("code/correlation", "code", 0, "Mean absolute correlation of two units.",
            "", (0, 1), needs=CODES, agreement="share"),
     Metric("code/sparsity", "code", 0, "Code entries that are 0.", **SHARE, needs=CODES, agreement="share"),
     Metric("code/collapsed", "code", 0, "1 if the KL is below 0.1 nats, or without a prior if less than 1 % of the "
-           "variance is explained, else 0. A code that carries more than that, but which the decoder does not use, has "
-           "not collapsed; a remark in `run.json` says so.", "0 or 1", (0, 1), needs=CODES, agreement="exact",
+           "variance is explained, else 0. A code that carries more but that the decoder does not use counts as not "
+           "collapsed; a remark in `run.json` says so.", "0 or 1", (0, 1), needs=CODES, agreement="exact",
            source="Bowman et al. 2016, section 3"),
 )
 CLASSES = (
@@ -169,11 +170,11 @@ CLASSES = (
            "", (-1, 1), needs=BY_TEST_LABELS, depends=SCORED, across_sizes=False, agreement="share",
            source="Rousseeuw 1987, eq. 2"),
     Metric("separation/davies_bouldin", "separation", -1,
-           "Spread of two classes over the distance of their centers, worst case of each class; the same codes.",
+           "Spread of two classes divided by the distance of their centers, worst case of each class; the same codes.",
            "", (0, INF), needs=BY_TEST_LABELS, depends=SCORED, across_sizes=False,
            source="Davies & Bouldin 1979, def. 5"),
     Metric("separation/calinski_harabasz", "separation", 1,
-           "Scatter between classes over scatter within, each by its degrees of freedom; the same codes.",
+           "Scatter between classes divided by scatter within, each per degree of freedom; the same codes.",
            "", (0, INF), needs=BY_TEST_LABELS, depends=SCORED, across_sizes=False,
            source="Calinski & Harabasz 1974, eq. 3"),
     Metric("separation/fisher_ratio", "separation", 1, "tr(Sw⁻¹ Sb), the same codes; directions down to 1e-5 of the "
@@ -182,14 +183,14 @@ CLASSES = (
 )
 UNTRAINED = like(
     CLASSES, "baseline/untrained_{of}", ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette"), VARIED,
-    better=0, meaning="The same as `separation/…` of the same net before its first step, from the same seed.",
+    better=0, meaning="The same as `separation/…` for the same net, with the same seed, before its first step.",
 )
 DENSITY = (
     Metric("elbo", "elbo", 1, "Evidence lower bound, -(rate + distortion), the KL with weight 1; 16 posterior samples.",
            **NATS, needs=("a prior",), depends=BOUND, source=ELBO),
-    Metric("likelihood/rate", "elbo", 0, "The bound's KL divergence of the posterior from the prior.",
+    Metric("likelihood/rate", "elbo", 0, "The KL divergence of the posterior from the prior in the bound.",
            **NATS, range=(0, INF), needs=("a prior",), depends=BOUND, source=ELBO),
-    Metric("likelihood/distortion", "elbo", 0, "The bound's negative log-likelihood of the examples given their codes.",
+    Metric("likelihood/distortion", "elbo", 0, "The negative log-likelihood of examples given codes in the bound.",
            **NATS, needs=("a prior",), depends=BOUND, source=ELBO),
 )
 PROBE = (
@@ -216,19 +217,19 @@ NEIGHBORHOOD = (
 LIKELIHOOD = (
     Metric("nll", "nll", -1, "Negative log-likelihood by `evaluate.samples` importance samples of the posterior, an "
            "upper bound.", **NATS, needs=("a prior",), depends=WEIGHTED, source="Burda et al. 2016, eq. 8"),
-    Metric("likelihood/bits_per_dim", "nll", -1, "The same in bits a value: of bytes under a density (256 levels), of "
+    Metric("likelihood/bits_per_dim", "nll", -1, "The same in bits per value: bytes under a density (256 levels), "
            "binary pixels under a Bernoulli.", "bits a value", needs=("a prior", "probabilities of stored values"),
            depends=WEIGHTED, agreement="smooth", source="Burda et al. 2016, eq. 8"),
 )
 MANIFOLDS = (
-    Metric("generation/precision", "generation", 1, "Samples inside the manifold of test examples, balls that reach to "
-           "the 5th neighbor. As many samples as test examples, at most 2,000, picked by hash.",
+    Metric("generation/precision", "generation", 1, "Samples inside the manifold of test examples, made of balls that "
+           "reach to the 5th neighbor. As many samples as test examples, at most 2,000, picked by hash.",
            **SHARE, needs=SAMPLES, depends=SAMPLED, source=PRECISION),
     Metric("generation/recall", "generation", 1, "Test examples inside the manifold of samples.",
            **SHARE, needs=SAMPLES, depends=SAMPLED, source=PRECISION),
-    Metric("generation/density", "generation", 1, "Balls of test examples that a sample is in, over 5.",
+    Metric("generation/density", "generation", 1, "Balls of test examples around a sample, mean over samples, over 5.",
            "", (0, INF), needs=SAMPLES, depends=SAMPLED, source=COVERAGE),
-    Metric("generation/coverage", "generation", 1, "Balls of test examples with a sample in them.",
+    Metric("generation/coverage", "generation", 1, "Balls of test examples that contain a sample.",
            **SHARE, needs=SAMPLES, depends=SAMPLED, source=COVERAGE),
 )
 GENERATION = (
@@ -239,30 +240,30 @@ GENERATION = (
            **ERROR, only="for data other than letters and emoji", needs=SAMPLES, depends=SAMPLED),
     Metric("generation/nearest_train_test", "generation", 0, "The same of test examples.",
            **ERROR, only="for data other than letters and emoji", needs=SAMPLES, depends=SAMPLED),
-    Metric("generation/copies", "generation", -1, "Samples that are nearer to a training example than 95 % of the test "
-           "examples are.", **SHARE, only="for data other than letters and emoji", needs=("visible copies", *SAMPLES),
+    Metric("generation/copies", "generation", -1, "Samples nearer to a training example than 95 % of the test examples "
+           "are.", **SHARE, only="for data other than letters and emoji", needs=("visible copies", *SAMPLES),
            depends=SAMPLED),
-    Metric("generation/glyphs_copies", "generation", 0, "Of 2,000 mean images, those that are a training glyph.",
+    Metric("generation/glyphs_copies", "generation", 0, "Share of 2,000 mean images that are a training glyph.",
            **SHARE, only="for letters and emoji", needs=SAMPLES, depends=SAMPLED),
-    Metric("generation/glyphs_valid_new", "generation", 0, "Those that look like a glyph and are none.",
+    Metric("generation/glyphs_valid_new", "generation", 0, "Share of them that look like a glyph but are none.",
            **SHARE, only="for letters and emoji", needs=SAMPLES, depends=SAMPLED),
-    Metric("generation/glyphs_copied", "generation", 1, "Glyphs that were drawn.",
+    Metric("generation/glyphs_copied", "generation", 1, "Share of the glyphs that appear among them.",
            **SHARE, only="for letters and emoji", needs=SAMPLES, depends=SAMPLED),
     Metric("generation/prior_mmd2", "generation", -1, "Squared maximum mean discrepancy of 1,000 posterior samples and "
-           "the prior, unbiased, so that it may be below 0.", "", (-INF, 2), needs=("a prior", "samples of the prior"),
+           "the prior; unbiased, so it may be negative.", "", (-INF, 2), needs=("a prior", "samples of the prior"),
            depends=(*SAMPLED, "protocol.two_sample_examples"), across_sizes=False, source=MMD),
-    Metric("generation/prior_p", "generation", 0, "The p-value of that by 200 permutations.",
+    Metric("generation/prior_p", "generation", 0, "The p-value of that, by 200 permutations.",
            "probability", (0, 1), needs=("a prior", "samples of the prior"), source=MMD,
            depends=(*SAMPLED, "protocol.two_sample_examples", "protocol.two_sample_permutations")),
-    Metric("interpolation/length", "generation", 0, "The path of 11 images on the line between two test codes over the "
-           "straight way, mean of 100 lines; 1 for a linear decoder.", "", (1, INF),
+    Metric("interpolation/length", "generation", 0, "Length of the path of 11 images on the line between two test "
+           "codes, divided by the distance of its ends; mean of 100 lines; 1 for a linear decoder.", "", (1, INF),
            depends=("protocol.interpolations",)),
-    Metric("interpolation/largest_step", "generation", 0, "The largest step of these over the mean one; 1 for a linear "
-           "decoder.", "", (1, INF), depends=("protocol.interpolations",)),
+    Metric("interpolation/largest_step", "generation", 0, "The largest step of these paths divided by the mean step; 1 "
+           "for a linear decoder.", "", (1, INF), depends=("protocol.interpolations",)),
 )
 USEFULNESS = (
-    *(Metric(f"usefulness/probe_accuracy_{labels}_labels", "usefulness", 1, "Accuracy of the probe on so many labels a "
-             "class, its penalty chosen on no more: mean of 10 draws of the labels.", **SHARE,
+    *(Metric(f"usefulness/probe_accuracy_{labels}_labels", "usefulness", 1, "Accuracy of the probe on this many labels "
+             "per class, its penalty chosen on no more: mean of 10 draws of the labels.", **SHARE,
              needs=(*BY_TRAINING_LABELS, f"{labels} labels a class"), depends=FEW_LABELS) for labels in (1, 10, 100)),
     *(Metric(f"usefulness/probe_accuracy_{labels}_labels_half_interval", "usefulness", 0,
              "Half the width of Student's 95 % interval of that mean.", "share", (0, INF),
@@ -272,15 +273,15 @@ USEFULNESS = (
     *(Metric(f"usefulness/{of}_accuracy", "usefulness", 0,
              "Accuracy of the probe on pixels, and on codes of a PCA with as many units.",
              **SHARE, only="from `aejax.evaluate`", depends=FEW_LABELS) for of in ("pixels", "pca")),
-    *(Metric(f"usefulness/{of}_bytes", "usefulness", 0, "Size of what each of these is fitted on.",
+    *(Metric(f"usefulness/{of}_bytes", "usefulness", 0, "Size of what each of these probes is fitted on.",
              "bytes an example", (0, INF), only="from `aejax.evaluate`", depends=FEW_LABELS)
       for of in ("codes", "pixels", "pca")),
 )
 BY_ERROR = (
-    Metric("anomaly/auroc", "anomaly", 1, "Chance that an anomaly scores above a normal example. The score is the "
-           "squared error.", "probability", (0, 1), depends=("protocol.anomaly_quantile",), headline=3,
+    Metric("anomaly/auroc", "anomaly", 1, "Probability that an anomaly scores above a normal example. The score is "
+           "the squared error.", "probability", (0, 1), depends=("protocol.anomaly_quantile",), headline=3,
            source="Hanley & McNeil 1982"),
-    Metric("anomaly/average_precision", "anomaly", 1, "Mean over anomalies of the precision at their score.",
+    Metric("anomaly/average_precision", "anomaly", 1, "Mean of the precision at the score of each anomaly.",
            **SHARE, depends=("protocol.anomaly_quantile",), source="Zhu 2004"),
     Metric("anomaly/f1", "anomaly", 1, "Harmonic mean of precision and recall at the threshold.",
            "", (0, 1), needs=("validation examples",), depends=("protocol.anomaly_quantile",)),
@@ -291,17 +292,17 @@ BY_ERROR = (
 )
 ANOMALY = (
     *BY_ERROR,
-    *like(BY_ERROR, "anomaly/elbo_{of}", meaning="The same by another score: -ELBO.", only="for models with a prior",
+    *like(BY_ERROR, "anomaly/elbo_{of}", meaning="The same with another score: -ELBO.", only="for models with a prior",
           depends=("protocol.elbo_samples",)),
     *like(BY_ERROR, "anomaly/code_{of}", depends=("protocol.anomaly_neighbors",),
-          meaning="The same by another score: the mean distance to the 5 nearest normal training codes."),
+          meaning="The same with another score: the mean distance to the 5 nearest normal training codes."),
 )
 UNDER_NOISE = "robust/{noise}/{level}/"
 WRONG = ("mse", "exact", "at_most_one_wrong")
 ROBUST = (
     *like(RECONSTRUCTION, UNDER_NOISE + "{of}", WRONG, group="robust", depends=GRID,
           meaning="The same as `recon/…` under a test noise: clean examples restored from noisy ones."),
-    Metric(UNDER_NOISE + "knn_accuracy", "robust", 1, "Accuracy of 5 nearest neighbors for the noisy examples' codes.",
+    Metric(UNDER_NOISE + "knn_accuracy", "robust", 1, "Accuracy of 5 nearest neighbors for codes of noisy examples.",
            **SHARE, only="for labeled data", depends=(*COPIES, *GRID)),
     Metric(UNDER_NOISE + "input_mse", "robust", 0, "The error of the noisy input itself.", **ERROR, depends=GRID),
     Metric(UNDER_NOISE + "median_mse", "robust", 0, "The error of a median filter of 3 x 3 pixels.",
@@ -337,20 +338,20 @@ HEADLINES = tuple(row.name for row in sorted(METRICS, key=lambda row: row.headli
 
 
 def row_of(name: str) -> Metric | None:
-    """The row of METRICS that a metric is in, perhaps that of its family; None of a metric that is somebody's own."""
+    """The row of METRICS for a metric or its family; None for a custom metric."""
     match = _match(name, [(row.name, row) for row in METRICS])
     return match[0] if match else None
 
 
 @functools.lru_cache(4096)
 def metric(name: str) -> Metric | None:
-    """The same row with the metric's own name; None where there is no row."""
+    """The same row under the metric's full name; None if there is no row."""
     row = row_of(name)
     return dataclasses.replace(row, name=name) if row else None
 
 
 def better(name: str) -> int:
-    """1 where a larger value of this metric is better, -1 where a smaller one is, 0 where neither can be said."""
+    """1 if a larger value of this metric is better, -1 if a smaller one is, 0 if neither or unknown."""
     row = metric(name)
     return row.better if row else 0
 
@@ -362,13 +363,13 @@ def is_log(name: str) -> bool:
 
 
 def renamed(name: str) -> str | None:
-    """The present name of a metric that had this one in runs of a format before 3, None of any other."""
+    """The present name of a metric that had this name in runs of a format before 3; None for any other."""
     match = _match(name, [(row.formerly, row) for row in METRICS if row.formerly])
     return match[0].name.format(**match[1]) if match else None
 
 
 def _match(name: str, rows: Iterable[tuple[str, Metric]]) -> tuple[Metric, dict[str, str]] | None:
-    """The first of (pattern, row) that fits, exact names first, and what its placeholders stand for; None if none."""
+    """The row of the first matching pattern, exact names first, and the values of its placeholders; None if none."""
     for pattern, row in rows:
         if pattern == name:
             return row, {}
@@ -380,7 +381,7 @@ def _match(name: str, rows: Iterable[tuple[str, Metric]]) -> tuple[Metric, dict[
 
 @functools.cache
 def _expression(pattern: str) -> str:
-    """The regular expression of a name with placeholders; the name of a data set may hold slashes."""
+    """The regular expression of a name with placeholders; {data} may contain slashes."""
     parts = re.split(r"\{(\w+)\}", pattern)
     return "".join(
         (f"(?P<{part}>{'.+' if part == 'data' else '[^/]+'})" if place % 2 else re.escape(part))

@@ -140,7 +140,9 @@ def recorded(job, metrics, z_NxZ, details):
     reasons = findings.absent(job.experiment, dataset, metrics, z_NxZ)
     numbers = {name: tidy(value) for name, value in metrics.items()} | dict.fromkeys(reasons, math.nan)
     remarks = findings.remarks(job.experiment, numbers)
-    fields = {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | findings.told(details, dataset)
+    fields = (
+        {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | findings.recorded_details(details, dataset)
+    )
     return dict(sorted(numbers.items())), fields
 
 

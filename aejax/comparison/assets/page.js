@@ -4,29 +4,29 @@ const byId = new Map(content.runs.map((run) => [run.id, run]));
 const $$ = (id) => document.getElementById(id);
 
 function element(tag, text, parts = {}) {
-  const made = Object.assign(document.createElement(tag), parts);
-  if (text !== undefined) made.textContent = text;
-  return made;
+  const node = Object.assign(document.createElement(tag), parts);
+  if (text !== undefined) node.textContent = text;
+  return node;
 }
 
-// Tables: a header sorts, numbers by value, words by the alphabet; what is not there comes last.
+// Tables: a header sorts, numbers by value, words alphabetically; missing values come last.
 const collator = new Intl.Collator("en", { numeric: true });
 function valueOf(cell) {
   if (cell.dataset.value !== undefined) return Number(cell.dataset.value);
   const text = cell.textContent.trim();
   return text !== "" && Number.isFinite(Number(text)) ? Number(text) : text;
 }
-function order(one, other) {
-  if (typeof one === "number" && typeof other === "number") return one - other;
-  if (typeof one === "number") return -1;
-  return typeof other === "number" ? 1 : collator.compare(one, other);
+function order(first, second) {
+  if (typeof first === "number" && typeof second === "number") return first - second;
+  if (typeof first === "number") return -1;
+  return typeof second === "number" ? 1 : collator.compare(first, second);
 }
 for (const table of document.querySelectorAll("table[id]")) {
   table.tHead.addEventListener("click", (event) => {
     const header = event.target.closest("th");
     if (!header) return;
     const down = header.ariaSort === "ascending";
-    for (const each of table.tHead.rows[0].cells) each.ariaSort = "none";
+    for (const cell of table.tHead.rows[0].cells) cell.ariaSort = "none";
     header.ariaSort = down ? "descending" : "ascending";
     const place = header.cellIndex;
     const rows = [...table.tBodies[0].rows].map((row) => [valueOf(row.cells[place]), row]);
@@ -40,13 +40,13 @@ for (const table of document.querySelectorAll("table[id]")) {
 
 // The filter: every word, or "words", must be in the row; key<=value, key=a,b and the like look at one column.
 function conditionOf(word, names) {
-  const found = word.match(/^(.+?)(<=|>=|!=|==|=|<|>)(.*)$/);
-  const place = found ? names.indexOf(found[1]) : -1;
+  const parts = word.match(/^(.+?)(<=|>=|!=|==|=|<|>)(.*)$/);
+  const place = parts ? names.indexOf(parts[1]) : -1;
   if (place < 0) return (row) => row.textContent.toLowerCase().includes(word.toLowerCase());
-  const sign = found[2] === "==" ? "=" : found[2], text = found[3];
+  const sign = parts[2] === "==" ? "=" : parts[2], text = parts[3];
   return (row) => {
     const value = valueOf(row.cells[place]);
-    if (sign === "=" || sign === "!=") return [text, ...text.split(",")].some((each) => String(value) === each) === (sign === "=");
+    if (sign === "=" || sign === "!=") return [text, ...text.split(",")].some((allowed) => String(value) === allowed) === (sign === "=");
     const limit = Number(text);
     if (typeof value !== "number" || text === "" || Number.isNaN(limit)) return false;
     return { "<=": value <= limit, ">=": value >= limit, "<": value < limit, ">": value > limit }[sign];
@@ -75,9 +75,9 @@ function show(side) {
   const folder = element("a", run.path, { href: run.path.split("/").map(encodeURIComponent).join("/") + "/" });
   const lines = [["status", run.reason ? `${run.status}: ${run.reason}` : run.status], ["folder", folder], ...Object.entries(run.metrics)];
   for (const [name, value] of lines) {
-    const held = element("dd");
-    held.append(value);
-    list.append(element("dt", name), held);
+    const description = element("dd");
+    description.append(value);
+    list.append(element("dt", name), description);
   }
   target.append(list);
   if (run.codes) {
@@ -92,7 +92,7 @@ function show(side) {
     if (classes.length) {
       spec.encoding.color.scale = { domain: classes, range: classes.map((name) => content.classes[name]) };
       spec.encoding.color.legend.columns = Math.max(1, Math.min(9, Math.floor(chart.clientWidth / (7 * Math.max(...classes.map((name) => name.length)) + 34))));
-      if (classes.length > 10 && classes.every((name) => name.length < 3)) { // so many colors look alike: names tell more
+      if (classes.length > 10 && classes.every((name) => name.length < 3)) { // so many colors look alike: show the names
         Object.assign(spec, { name: "tinted", mark: { type: "text", fontSize: 13, fontWeight: "bold" } });
         spec.encoding.text = { field: "label" };
       }
@@ -107,7 +107,7 @@ function showDifferences() {
   const [a, b] = ["a", "b"].map((side) => byId.get($$(side).value));
   if (!a || !b) return;
   const names = [...new Set([...Object.keys(a.settings), ...Object.keys(b.settings)])].sort();
-  const rows = names.map((name) => [name, a.settings[name] ?? "absent", b.settings[name] ?? "absent"]).filter(([, one, other]) => one !== other);
+  const rows = names.map((name) => [name, a.settings[name] ?? "absent", b.settings[name] ?? "absent"]).filter(([, ofA, ofB]) => ofA !== ofB);
   const target = $$("differences");
   if (!rows.length) return target.replaceChildren(element("p", "No setting differs."));
   const table = element("table"), head = element("tr");
@@ -142,7 +142,7 @@ document.addEventListener("click", (event) => {
   if (button) open(button.dataset.run);
 });
 
-// Charts, one after another, so that the table can be used at once.
+// Charts, one after another, so that the table is usable at once.
 async function draw() {
   for (const { name, spec } of content.charts) {
     const room = Math.floor(($$(name).clientWidth - 70) / (7 * spec.usermeta.longest + 36));
@@ -157,7 +157,7 @@ async function draw() {
 }
 draw();
 
-// Served by --serve: reload when there is something new.
+// Served by --serve: reload when the stamp changes.
 if (location.protocol === "http:") {
   let known;
   setInterval(async () => {

@@ -387,7 +387,7 @@ def test_a_comparison_writes_its_index_into_the_named_folder_only(tmp_path, told
     assert not (folder / INDEX).is_symlink()
 
 
-LEFT = "a link out of the named folder and no run or sweep"
+LEFT = "a link out of the named folder and neither a run nor a sweep"
 
 
 def test_a_comparison_looks_for_nothing_beyond_links_out_of_the_folder(tmp_path, told, monkeypatch):

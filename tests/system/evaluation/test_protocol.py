@@ -102,7 +102,7 @@ def test_clusters_of_test_codes_are_compared_with_their_labels(vae):
 
 def test_the_details_name_the_classes_that_are_confused(vae):
     each, metrics, codes, details = vae
-    told = findings.told(details, each.dataset)
+    told = findings.recorded_details(details, each.dataset)
     nearest = NearestNeighbors(n_neighbors=5).fit(codes["train"]).kneighbors(codes["test"], return_distance=False)
     votes = (each.dataset.train.y[nearest][:, :, None] == np.arange(3)).sum(axis=1).argmax(axis=1)
     counts = oracle.confusion_matrix(each.dataset.test.y, votes)
@@ -189,7 +189,7 @@ def test_anomalies_are_found_by_three_scores():
     apart = NearestNeighbors(n_neighbors=5).fit(z["train"]).kneighbors(z["test"])[0].mean(axis=1)
     assert metrics["anomaly/code_auroc"] == pytest.approx(oracle.roc_auc_score(positive, apart), abs=2e-3)
     assert 0.5 < metrics["anomaly/elbo_auroc"] <= 1
-    told = findings.told(details, each.dataset)["anomaly"]
+    told = findings.recorded_details(details, each.dataset)["anomaly"]
     assert told.keys() == {"error", "code", "elbo"}
     assert sum(told["error"]["normal"]) == (~positive).sum() and sum(told["error"]["anomalous"]) == positive.sum()
     first = told["error"]["worst_false_alarms"][0]

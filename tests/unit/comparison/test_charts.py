@@ -32,7 +32,7 @@ def test_rows_of_means_have_intervals_from_three_values_on():
     frame = pd.DataFrame({"k": list("aaabb"), "m": [1.0, 2.0, 3.0, 5.0, np.nan]})
     one, two = charts.mean_rows(frame, ["k"], "m", mean_interval)
     assert one["mean"] == 2 and one["high"] - 2 == pytest.approx(4.30265 / np.sqrt(3), rel=1e-5)  # t of 2 degrees
-    assert two == {"k": "b", "mean": 5, "low": None, "high": None, "n": 1, "told": "5"}
+    assert two == {"k": "b", "mean": 5, "low": None, "high": None, "n": 1, "value": "5"}
     [low] = charts.drawn([{"mean": 1.0, "low": -1.0}, {"mean": 4.0, "low": None}])
     assert low["low"] == 0.5
 
@@ -97,9 +97,9 @@ def test_codes_are_drawn_in_their_principal_plane(tmp_path):
 @pytest.mark.parametrize(
     ("z", "y", "line"),
     [
-        (np.zeros(3), None, "z is float64 of shape [3], must be numbers [N, units]"),
-        (np.zeros((4, 2), complex), None, "z is complex128 of shape [4, 2], must be numbers [N, units]"),
-        (np.zeros((4, 2)), np.zeros(9, int), "y is int64 of shape [9], must be whole numbers [4]"),
+        (np.zeros(3), None, "z is float64 of shape [3]; must be numbers [N, units]"),
+        (np.zeros((4, 2), complex), None, "z is complex128 of shape [4, 2]; must be numbers [N, units]"),
+        (np.zeros((4, 2)), np.zeros(9, int), "y is int64 of shape [9]; must be whole numbers [4]"),
     ],
 )
 def test_codes_that_are_none_are_named(z, y, line, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from conftest import job, refused
 
 from aejax.datasets.dataset import Dataset
-from aejax.evaluation.findings import told
+from aejax.evaluation.findings import recorded_details
 from aejax.figures import drawing
 from aejax.figures.codes import code_grid, code_space
 from aejax.figures.drawing import draw
@@ -91,7 +91,7 @@ def anomalies():
         "anomaly_score": {"": score, "code_": score},
         "anomaly_threshold": {"": np.float32(1.4), "code_": np.nan},
     }
-    findings = told(details, given.dataset)
+    findings = recorded_details(details, given.dataset)
     metrics = {"anomaly/tpr": 0.75, "anomaly/fpr": 0.125, "anomaly/code_tpr": None}
     return given, score, findings, drawn(given, findings=findings, metrics=metrics)
 

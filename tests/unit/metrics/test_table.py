@@ -63,7 +63,7 @@ def test_values_lie_in_the_range_of_their_row(computed):
 
 def test_each_row_uses_words_that_are_known():
     assert len({row.name for row in METRICS}) == len(METRICS)
-    known = findings.VOIDING.keys() | findings.GIVEN.keys() | findings.AFTERWARDS.keys()
+    known = findings.VOIDING.keys() | findings.BEFOREHAND.keys() | findings.AFTERWARDS.keys()
     assert {findings._split(need)[0] for row in METRICS for need in row.needs} == known
     assert {row.group for row in METRICS} == {*GROUPS, *BESIDE}
     assert {row.agreement for row in METRICS} == {"exact", "root", "smooth", "share", "loose"}
