@@ -19,20 +19,20 @@ FEW = 28  # examples whose restoration is shown, and vectors of a picture
 UNDATED = {"png": {"Software": None}, "pdf": {"CreationDate": None}, "svg": {"Date": None}}  # the same bits each time
 
 
-def draw(job, rows, metrics, findings, codes, grid, shown):
+def draw(job, rows, metrics, annotations, codes, grid, shown):
     """The pictures of a run, (name.format, bytes) one by one; `shown` is what `examples` returned.
 
-    `shown["rows"]` are the test examples that are shown, `findings` is what the record says of the evaluation.
+    `shown["rows"]` are the test examples that are shown, `annotations` is what the record says of the evaluation.
     """
     y = job.dataset.test.y
     few_N = picked(len(shown["rows"]), FEW, None if y is None else y[shown["rows"]])
     with mpl.rc_context(STYLE | {"svg.hashsalt": job.run_id}):
-        for name, figure in _figures(job, rows, metrics, findings, codes, grid, shown, few_N):
+        for name, figure in _figures(job, rows, metrics, annotations, codes, grid, shown, few_N):
             for kind in job.figures:
                 yield f"{name}.{kind}", _encoded(figure, kind)
 
 
-def _figures(job, rows, metrics, findings, codes, grid, shown, few_N):
+def _figures(job, rows, metrics, annotations, codes, grid, shown, few_N):
     form, label_names = job.experiment.form, job.dataset.label_names
     yield "curves", curves(rows, metrics, f"Training, {job.name}")
     unit = unit_scale(form, shown["clean"])
@@ -42,9 +42,9 @@ def _figures(job, rows, metrics, findings, codes, grid, shown, few_N):
     yield from of_kind(job, grid, shown, few_N, unit)
     if any(name.startswith("robust/") for name in metrics):
         yield "robustness", robustness(metrics, f"Restoration from test noises, {job.name}")
-    if "anomaly" in findings:
-        yield "anomaly_scores", anomaly_scores(findings["anomaly"], metrics, job.name)
-        yield from mistaken(job, findings["anomaly"], unit)
+    if "anomaly" in annotations:
+        yield "anomaly_scores", anomaly_scores(annotations["anomaly"], metrics, job.name)
+        yield from mistaken(job, annotations["anomaly"], unit)
 
 
 def preview(form, rows, title):

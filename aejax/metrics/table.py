@@ -25,7 +25,7 @@ class Metric:
     unit: str = ""
     range: tuple[float, float] = (-INF, INF)
     only: str = ""  # for which data or models it is computed; for others it is absent, not null
-    needs: tuple[str, ...] = ()  # it is null unless these hold; aejax.evaluation.findings checks them
+    needs: tuple[str, ...] = ()  # it is null unless these hold; aejax.evaluation.annotations checks them
     depends: tuple[str, ...] = ()  # what compared runs must share besides the test examples
     across_sizes: bool = True  # whether it is comparable between runs of different latent_dim
     agreement: str = "loose"  # of two evaluations of a run: exact, root, smooth, share or loose (runs.reproduction)

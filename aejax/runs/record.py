@@ -15,7 +15,7 @@ import optax
 
 from aejax.base.errors import InputError
 from aejax.base.version import VERSION
-from aejax.evaluation import findings
+from aejax.evaluation import annotations
 from aejax.models import autoencoder
 from aejax.models.bottlenecks import trim
 from aejax.runs.destination import Place
@@ -137,11 +137,11 @@ def recorded(job, metrics, z_NxZ, details):
     """
     latent_dim, dataset = int(job.experiment.latent_dim), job.dataset
     details = {name: array[:latent_dim] if name.startswith("unit_") else array for name, array in details.items()}
-    reasons = findings.absent(job.experiment, dataset, metrics, z_NxZ)
+    reasons = annotations.absent(job.experiment, dataset, metrics, z_NxZ)
     numbers = {name: tidy(value) for name, value in metrics.items()} | dict.fromkeys(reasons, math.nan)
-    remarks = findings.remarks(job.experiment, numbers)
+    remarks = annotations.remarks(job.experiment, numbers)
     fields = (
-        {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | findings.recorded_details(details, dataset)
+        {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | annotations.recorded_details(details, dataset)
     )
     return dict(sorted(numbers.items())), fields
 

@@ -19,7 +19,7 @@ from sklearn.neighbors import NearestNeighbors
 from aejax.base.errors import InputError
 from aejax.datasets.dataset import Dataset, Split
 from aejax.datasets.form import Form
-from aejax.evaluation import findings
+from aejax.evaluation import annotations
 from aejax.evaluation.likelihood import stored_levels
 from aejax.evaluation.robustness import median_filter
 from aejax.figures.evaluation import robustness
@@ -102,7 +102,7 @@ def test_clusters_of_test_codes_are_compared_with_their_labels(vae):
 
 def test_the_details_name_the_classes_that_are_confused(vae):
     each, metrics, codes, details = vae
-    told = findings.recorded_details(details, each.dataset)
+    told = annotations.recorded_details(details, each.dataset)
     nearest = NearestNeighbors(n_neighbors=5).fit(codes["train"]).kneighbors(codes["test"], return_distance=False)
     votes = (each.dataset.train.y[nearest][:, :, None] == np.arange(3)).sum(axis=1).argmax(axis=1)
     counts = oracle.confusion_matrix(each.dataset.test.y, votes)
@@ -130,7 +130,7 @@ def test_a_linear_decoder_interpolates_straight_and_evenly():
     metrics, z, _ = evaluated(trained(each)[0], each)
     assert metrics["interpolation/length"][0] == pytest.approx(1, rel=1e-4)
     assert metrics["interpolation/largest_step"][0] == pytest.approx(1, rel=1e-3)
-    reasons = findings.absent(each.experiment, each.dataset, lane(metrics, 0), z[0])
+    reasons = annotations.absent(each.experiment, each.dataset, lane(metrics, 0), z[0])
     assert reasons["generation/prior_p"] == "the model has no prior"
 
 
@@ -159,10 +159,12 @@ def test_a_metric_that_does_not_apply_is_null_with_the_reason(tmp_path, case, na
 def test_constant_codes_and_codes_that_are_not_finite_separate_nothing(vae):
     each, metrics, codes, _ = vae
     for z, reason in ((np.ones((150, 2)), "all the same"), (np.full((150, 2), np.nan), "not finite")):
-        reasons = findings.absent(each.experiment, each.dataset, metrics, z)
+        reasons = annotations.absent(each.experiment, each.dataset, metrics, z)
         assert reason in reasons["separation/silhouette"] and reason in reasons["usefulness/probe_accuracy_1_labels"]
     assert "code/active_units" in reasons  # nan says nothing of units, where a constant does
-    assert not findings.absent(each.experiment, each.dataset, metrics, codes["test"]).keys() & {"separation/silhouette"}
+    assert not annotations.absent(each.experiment, each.dataset, metrics, codes["test"]).keys() & {
+        "separation/silhouette"
+    }
 
 
 def test_anomalies_are_found_by_three_scores():
@@ -189,7 +191,7 @@ def test_anomalies_are_found_by_three_scores():
     apart = NearestNeighbors(n_neighbors=5).fit(z["train"]).kneighbors(z["test"])[0].mean(axis=1)
     assert metrics["anomaly/code_auroc"] == pytest.approx(oracle.roc_auc_score(positive, apart), abs=2e-3)
     assert 0.5 < metrics["anomaly/elbo_auroc"] <= 1
-    told = findings.recorded_details(details, each.dataset)["anomaly"]
+    told = annotations.recorded_details(details, each.dataset)["anomaly"]
     assert told.keys() == {"error", "code", "elbo"}
     assert sum(told["error"]["normal"]) == (~positive).sum() and sum(told["error"]["anomalous"]) == positive.sum()
     first = told["error"]["worst_false_alarms"][0]
@@ -254,7 +256,7 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
 def test_what_is_wrong_with_the_use_of_the_code_is_told_with_its_remedy(overrides, told):
     each = job("net.widths=[8]", "steps=300", "log_points=1", "evaluate.groups=[reconstruction,code]", *overrides)
     metrics = lane(evaluated(trained(each)[0], each)[0], 0)
-    remarks = findings.remarks(each.experiment, metrics)
+    remarks = annotations.remarks(each.experiment, metrics)
     assert [told in remark for remark in remarks] == ([True] if told else [])
 
 

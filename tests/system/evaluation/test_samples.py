@@ -10,7 +10,7 @@ from conftest import evaluated, job, trained
 from flax import struct
 
 from aejax.datasets.dataset import Dataset, Split
-from aejax.evaluation import encoding, findings, sampling, separation
+from aejax.evaluation import annotations, encoding, sampling, separation
 from aejax.evaluation.generation import generation
 from aejax.evaluation.sampling import Sampler
 from aejax.metrics.generation import novelty
@@ -68,7 +68,7 @@ def test_samples_that_are_not_finite_give_no_number():
     assert len(of_samples) == 11
     assert all(np.isnan(metrics[name]) for name in [*of_samples, "interpolation/length"])
     assert metrics["generation/prior_p"] > 0  # the posterior is as it was
-    reasons = findings.absent(each.experiment, each.dataset, metrics, z)
+    reasons = annotations.absent(each.experiment, each.dataset, metrics, z)
     assert {reasons[name] for name in of_samples} == {"the samples are not finite"}
 
 
@@ -270,5 +270,5 @@ def test_data_without_labels_have_no_baseline():
     each = job("evaluate.groups=[separation]", "net.widths=[8]")
     unlabeled = dataclasses.replace(each.dataset, label_names=(), **{
         name: Split(split.x) for name, split in each.dataset.splits.items()})  # fmt: skip
-    reasons = findings.absent(each.experiment, unlabeled, {}, np.zeros((27, 2)))
+    reasons = annotations.absent(each.experiment, unlabeled, {}, np.zeros((27, 2)))
     assert reasons["baseline/untrained_knn_accuracy"] == "the data have no labels"

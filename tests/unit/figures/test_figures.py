@@ -8,7 +8,7 @@ import pytest
 from conftest import job, refused
 
 from aejax.datasets.dataset import Dataset
-from aejax.evaluation.findings import recorded_details
+from aejax.evaluation.annotations import recorded_details
 from aejax.figures import drawing
 from aejax.figures.codes import code_grid, code_space
 from aejax.figures.drawing import draw
@@ -76,10 +76,10 @@ def drawn(given, **changed):
     shown |= {"grid": clean[np.arange(400) % len(clean)], "samples": clean[:28], "nearest": clean[:28]}
     history = [{"step": step, "train/loss": 1.0 / step, "train/reconstruction": 1.0 / step} for step in (1, 2)]
     few = picked(len(rows), drawing.FEW, None if y is None else y[rows])
-    arguments = {"findings": {}, "metrics": {}} | changed
+    arguments = {"annotations": {}, "metrics": {}} | changed
     with mpl.rc_context(STYLE):
         return dict(
-            drawing._figures(given, history, arguments["metrics"], arguments["findings"], codes, grid, shown, few)
+            drawing._figures(given, history, arguments["metrics"], arguments["annotations"], codes, grid, shown, few)
         )
 
 
@@ -91,9 +91,9 @@ def anomalies():
         "anomaly_score": {"": score, "code_": score},
         "anomaly_threshold": {"": np.float32(1.4), "code_": np.nan},
     }
-    findings = recorded_details(details, given.dataset)
+    annotations = recorded_details(details, given.dataset)
     metrics = {"anomaly/tpr": 0.75, "anomaly/fpr": 0.125, "anomaly/code_tpr": None}
-    return given, score, findings, drawn(given, findings=findings, metrics=metrics)
+    return given, score, annotations, drawn(given, annotations=annotations, metrics=metrics)
 
 
 def test_every_picture_has_a_title_that_names_the_run(anomalies):
@@ -114,7 +114,7 @@ def test_anomaly_scores_show_the_threshold_and_what_it_costs(anomalies):
 
 
 def test_mistakes_are_shown_with_their_scores_and_labels(anomalies):
-    given, score, findings, pictures = anomalies
+    given, score, annotations, pictures = anomalies
     normal = np.isin(given.dataset.test.y, [0, 1])
     shown = {name: [text.get_text() for text in pictures[name].axes[0].get_xticklabels()] for name in MISTAKES}
     worst = np.flatnonzero(normal)[-14:][::-1]  # the scores rise
@@ -122,7 +122,7 @@ def test_mistakes_are_shown_with_their_scores_and_labels(anomalies):
     missed = np.flatnonzero(~normal)[:14]
     assert shown["misses"] == [f"{given.dataset.test.y[row]}\n{score[row]:.3g}" for row in missed]
     assert "squared error 1.4, code distance none" in pictures["misses"].get_suptitle()
-    assert findings["anomaly"]["error"]["worst_misses"] == missed.tolist()
+    assert annotations["anomaly"]["error"]["worst_misses"] == missed.tolist()
 
 
 def test_points_have_a_key_of_colors_and_names_only_where_none_covers_another():

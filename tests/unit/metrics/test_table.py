@@ -13,7 +13,7 @@ from made import make_run, make_sweep
 from aejax.cli import evaluate, train
 from aejax.comparison.comparability import DATA, DEPENDENTS, problem
 from aejax.comparison.reading import read
-from aejax.evaluation import findings
+from aejax.evaluation import annotations
 from aejax.evaluation.protocol import GROUPS, PROTOCOL
 from aejax.metrics.table import BESIDE, METRICS, better, metric, renamed, row_of
 from aejax.runs.folder import Run
@@ -63,8 +63,8 @@ def test_values_lie_in_the_range_of_their_row(computed):
 
 def test_each_row_uses_words_that_are_known():
     assert len({row.name for row in METRICS}) == len(METRICS)
-    known = findings.VOIDING.keys() | findings.BEFOREHAND.keys() | findings.AFTERWARDS.keys()
-    assert {findings._split(need)[0] for row in METRICS for need in row.needs} == known
+    known = annotations.VOIDING.keys() | annotations.BEFOREHAND.keys() | annotations.AFTERWARDS.keys()
+    assert {annotations._split(need)[0] for row in METRICS for need in row.needs} == known
     assert {row.group for row in METRICS} == {*GROUPS, *BESIDE}
     assert {row.agreement for row in METRICS} == {"exact", "root", "smooth", "share", "loose"}
     fields = {f"protocol.{name}" for name in (*PROTOCOL, "nll_samples")}
