@@ -88,8 +88,8 @@ def _settings(overrides):
     """The settings of evaluate=full with these overrides, as a dict; without its noise grid where groups are given."""
     known = {"groups", "noise", "samples"}
     for word in overrides:
-        if word.startswith("what="):
-            raise InputError(f"{word}: no such setting; it is now groups={word.removeprefix('what=')}")
+        if word.removeprefix("evaluate.").startswith("what="):
+            raise InputError(f"{word}: no such setting; it is now groups={word.partition('=')[2]}")
         if word.split("=")[0] not in known:
             raise InputError(f"{word}: no such setting; must be one of {', '.join(sorted(known))}")
     named = {word.split("=")[0] for word in overrides}

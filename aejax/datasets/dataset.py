@@ -110,8 +110,10 @@ class Dataset:
 
     def _split(self, name: str, split: Any) -> Split:
         if not isinstance(split, Split):
-            x, y = split if isinstance(split, tuple) else (split, None)
-            split = Split(x, y)
+            parts = split if isinstance(split, tuple) else (split,)
+            if not 1 <= len(parts) <= 2:
+                self._refuse(f"{name} is a tuple of {len(parts)}", "give x, or x and y")
+            split = Split(*parts)
         if not isinstance(split.x, np.ndarray):
             self._refuse(f"{name} of {type(split.x).__name__}", "must be a numpy array")
         x = stored(split.x, self.kind)

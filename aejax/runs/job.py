@@ -8,14 +8,14 @@ from typing import Any
 from flax import struct
 
 from aejax.base.confinement import OWN, is_confined
-from aejax.base.errors import InputError, near
+from aejax.base.errors import InputError, matches, near
 from aejax.base.nested import dotted
 from aejax.base.version import VERSION
 from aejax.config import hints
 from aejax.config.explain import composed
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.splits import Splits
-from aejax.metrics.table import renamed
+from aejax.metrics.table import METRICS, metric, renamed
 from aejax.runs.folder import FORMAT, PICTURES
 from aejax.runs.mirror import Track
 from aejax.settings.build import Build
@@ -77,7 +77,8 @@ class Job:
         known = {name for names in keys.values() for name in names}
         for name in settings:
             if name not in known:
-                raise InputError(f"{name}: no such key; {hints.of_key(name, choices) or near(name, known)}")
+                hint = hints.of_key(name, choices) or near(name, known)
+                raise InputError(f"{name}: no such key; {hint.rstrip('; ')}")
         if not isinstance(settings.get("data"), dict):
             raise InputError("data: must be a group's choice or a mapping of settings with a _target_")
         common = {name: value for name, value in settings["data"].items() if name in declared(Splits)}
@@ -92,8 +93,7 @@ class Job:
             build.instance(kind, {name: (settings | {"data": source})[name] for name in names if name in settings})
             for kind, names in keys.items()
         )
-        if now := renamed(job_settings.objective):
-            raise InputError(f"objective={job_settings.objective}: no such metric; it is now {now}")
+        _check_objective(job_settings.objective)
         splits = build.instance(Splits, common, "data")
         key = json.dumps(settings["data"], sort_keys=True)
         if key not in loaded:
@@ -117,6 +117,15 @@ def compose(overrides, loaded=None):
     """The Job of these overrides, where Hydra has been initialized with conf/; raises InputError."""
     config = composed(overrides)
     return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
+
+
+def _check_objective(name):
+    """Raises InputError for a name that no run can have: neither in the table of metrics nor a column of a history."""
+    if now := renamed(name):
+        raise InputError(f"objective={name}: no such metric; it is now {now}")
+    if metric(name) is None and not name.startswith(("train/", "valid/", "likelihood/")):
+        nearest = matches(name, [row.name for row in METRICS])
+        raise InputError(f"objective={name}: no such metric; {nearest}docs/evaluation.md lists them")
 
 
 def _loaded(source):

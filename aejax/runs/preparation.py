@@ -39,7 +39,7 @@ def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
     `dataset` takes the place of the configuration's source. Raises InputError or OSError, with nothing left behind.
     """
     shared, folder = shared or Shared(), Path(folder)
-    check_places(folder, hydra.output_subdir, key)
+    check_places(folder, hydra.output_subdir, key if home is None else "hydra.sweep.subdir")
     job = Job.read(config, hydra.runtime.choices, shared.datasets, dataset)
     job.track.check()
     shared.check_memory(job)

@@ -116,7 +116,7 @@ def _read(task, composition, shared):
         task.returned.working_dir, task.returned.task_name = os.getcwd(), composed.hydra.job.name
         try:
             config, hydra = task.returned.cfg, composed.hydra
-            task.job, task.place = prepare(config, hydra, task.folder, "hydra.sweep.subdir", home, shared)
+            task.job, task.place = prepare(config, hydra, task.folder, "hydra.sweep.dir", home, shared)
         except (NotTrusted, NoSpace):  # concerns all jobs
             raise
         except (InputError, OSError) as error:  # perhaps a data file

@@ -47,9 +47,9 @@ FEW_OF_ALL = [("topk_ae", OWN, "gaussian")]
 ALL = sorted(itertools.product(choices("model"), choices("net"), choices("noise")))
 
 
-def variants(data, model, net, noise):
+def variants(data, model, net, noise, optim="adam"):
     """Two jobs of one composition that differ in all their numbers; skips where the parts do not fit each other."""
-    words = [f"data={data}", f"model={model}", f"noise={noise}", "track=off", "figures=false", *FEW]
+    words = [f"data={data}", f"model={model}", f"noise={noise}", f"optim={optim}", "track=off", "figures=false", *FEW]
     words += [] if net == OWN else [f"net={net}"]
     words += ["steps=8"] if model in ("stacked_ae", "rbm_ae") else []  # for each layer, and for the whole
     GlobalHydra.instance().clear()
@@ -75,8 +75,8 @@ def variants(data, model, net, noise):
 LOADED = {}
 
 
-def is_alone_as_among_lanes(model, net, noise):
-    jobs = variants("letters", model, net, noise)
+def is_alone_as_among_lanes(model, net, noise, optim="adam"):
+    jobs = variants("letters", model, net, noise, optim)
     data, steps = jobs[0].dataset.arrays(), step.segments(jobs[0].experiment)[0]
     layout = Layout(2, "vmap")
     experiments = layout.stack([each.experiment for each in jobs])
@@ -111,7 +111,8 @@ def test_a_lane_is_its_solo_run_step_by_step(model, net, noise):
 @pytest.mark.slow
 @pytest.mark.parametrize(("model", "net", "noise"), [each for each in EACH_ONCE if each not in FEW_OF_ALL])
 def test_a_lane_is_its_solo_run_with_each_model_net_and_noise(model, net, noise):
-    is_alone_as_among_lanes(model, net, noise)
+    """By SGD: an early step of Adam has the size of the rate; where a gradient is near 0 rounding decides its sign."""
+    is_alone_as_among_lanes(model, net, noise, "sgd")
 
 
 @pytest.mark.exhaustive

@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from conftest import CONF, called, refused, run
+from conftest import CONF, called, job, refused, run
 from made import make_run, make_sweep
 
 from aejax.cli import evaluate, train
@@ -130,6 +130,9 @@ def test_a_former_name_is_refused_with_the_present_one(tmp_path, told):
         status, out, err = told(sweep, *words)
         assert (status, out) == (2, "") and err.strip().endswith(line) and err.count("\n") == 1
     refused("objective=floor/pca_mse: no such metric; it is now baseline/pca_mse", "objective=floor/pca_mse")
+    refused("objective=recon/msee: no such metric; did you mean recon/mse", "objective=recon/msee")
+    for known in ("train/rate", "robust/flip/0.1/mse", "likelihood/variance"):
+        assert job(f"objective={known}").objective == known
 
 
 def test_anomalies_are_compared_unless_other_metrics_are_named(tmp_path, told):

@@ -1,7 +1,7 @@
 """hydra/sweeper=grid: all combinations, each composed once, by the launcher. Hydra imports this at every start."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Dict, Optional  # noqa: UP035, which OmegaConf reads
 
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
@@ -32,7 +32,7 @@ class GridSweeper(Sweeper):
 class GridSweeperConf:
     _target_: str = "hydra_plugins.aejax_grid.GridSweeper"
     max_batch_size: int | None = None
-    params: Any = None
+    params: Optional[Dict[str, str]] = None  # noqa: UP006, UP045
 
 
 ConfigStore.instance().store(group="hydra/sweeper", name="grid", node=GridSweeperConf, provider="aejax")
