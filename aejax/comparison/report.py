@@ -5,6 +5,7 @@ import functools
 from importlib import metadata, resources
 
 import jinja2
+import numpy as np
 import platformdirs
 import vl_convert
 
@@ -59,7 +60,12 @@ def _templates():
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "ensure_ascii": False, "allow_nan": False}
+    environment.policies["json.dumps_kwargs"] = {
+        "separators": (",", ":"),
+        "ensure_ascii": False,
+        "allow_nan": False,
+        "default": np.generic.item,  # older pandas leave numpy's integers as keys of groups
+    }
     return environment
 
 
