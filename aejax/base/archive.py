@@ -32,7 +32,7 @@ def contiguous(arrays):
     plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     objects = [name for name, array in plain.items() if array.dtype.hasobject]
     if objects:
-        raise ValueError(f"{objects[0]} holds Python objects; must hold numbers or texts")
+        raise ValueError(f"{objects[0]} holds Python objects instead of numbers or texts")
     return plain
 
 

@@ -14,7 +14,8 @@ from aejax.compat import wandb_compat
 OWN = ("aejax",)  # modules whose classes such a command may name
 WAY_OUT = "keep it inside, or add --trust"
 
-_folders: tuple[Path, ...] | None = None  # resolved; None: this process is not confined
+# Resolved; None: this process is not confined. A ContextVar would not reach the threads of a pool.
+_folders: tuple[Path, ...] | None = None
 
 
 class NotTrusted(InputError):

@@ -91,7 +91,7 @@ def _settings(overrides):
         if word.removeprefix("evaluate.").startswith("what="):
             raise InputError(f"{word}: no such setting; it is now groups={word.partition('=')[2]}")
         if word.split("=")[0] not in known:
-            raise InputError(f"{word}: no such setting; must be one of {', '.join(sorted(known))}")
+            raise InputError(f"{word}: no such setting; known: {', '.join(sorted(known))}")
     named = {word.split("=")[0] for word in overrides}
     if "groups" in named and "noise" not in named:
         overrides = [*overrides, "noise=own"]

@@ -110,8 +110,9 @@ def of_word(word):
 
 def of_key(unknown, chosen=(), places=(CONF,)):
     """The clause that suggests a key for an `unknown` one, given the {group: choice} of the command line."""
-    if unknown in RENAMED:
-        return f"it is now {RENAMED[unknown]}; "
+    renamed = next((RENAMED[key] for key in _itself_and_parents(unknown) if key in RENAMED), None)
+    if renamed:
+        return f"it is now {renamed}; "
     makers, known = _makers(places), groups(places)
     available = keys(chosen, places)
     if unknown in makers:
@@ -128,6 +129,12 @@ def of_key(unknown, chosen=(), places=(CONF,)):
         name if name in available or name not in makers else f"{name} (with {_joined(makers[name])})" for name in meant
     ]
     return f"did you mean {' or '.join(suggestions)}? "
+
+
+def _itself_and_parents(key):
+    """a.b.c, a.b, a for a.b.c."""
+    parts = key.split(".")
+    return [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
 
 
 def _joined(choices):

@@ -36,9 +36,7 @@ def gathered(builder_class, name, root, manual_dir, download):
         folder = folder if folder.is_dir() else Path(manual_dir)
         missing = [file for file in infos if not (folder / file).is_file()]
         if missing:
-            raise InputError(
-                f"data.manual_dir={manual_dir}: {', '.join(missing)} of {name} missing; must hold its original files"
-            )
+            raise InputError(f"data.manual_dir={manual_dir}: lacks {', '.join(missing)}, original files of {name}")
         for file, (_, info) in infos.items():
             _checked(folder / file, info)
         return {file: folder / file for file in infos}

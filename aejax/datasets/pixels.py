@@ -26,7 +26,7 @@ def opened(source, prefix):
         image = Image.open(source)
     except Image.DecompressionBombError as error:
         number = int(re.search(r"\d+", str(error))[0])
-        raise InputError(f"{prefix}: an image of {number:,} pixels; must be at most {MOST_PIXELS:,}") from None
+        raise InputError(f"{prefix}: an image of {number:,} pixels; the most are {MOST_PIXELS:,}") from None
     with image:
         yield image
 

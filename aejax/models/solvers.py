@@ -37,9 +37,9 @@ class PrincipalComponents:
         if not experiment.net.is_linear:
             raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
         if experiment.net.tied:
-            raise InputError("net.tied=true: principal components are tied already; must be false")
+            raise InputError("net.tied=true: principal components are tied already; set net.tied=false")
         if experiment.net.center:
-            raise InputError("net.center=true: principal components are centered already; must be false")
+            raise InputError("net.center=true: principal components are centered already; set net.center=false")
         if experiment.model.bottleneck.has_prior or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")
         if getattr(experiment.likelihood, "output", None) != "identity":

@@ -99,7 +99,7 @@ def metrics(path):
     values = _json(path)
     for name, value in values.items():
         if value is not None and not (_is(value, float) and _is_finite(value)):
-            raise _damaged(path, f"{name} is {reprlib.repr(value)}; must be a finite number or null")
+            raise _damaged(path, f"{name} is {reprlib.repr(value)}; only finite numbers and null are allowed")
     return values
 
 
@@ -120,10 +120,10 @@ def history(path):
             raise ValueError("its first line must name the columns, the step first, each once")
         for number, row in enumerate(reader, 2):
             if len(row) != len(names):
-                raise ValueError(f"line {number} has {len(row)} values; must have {len(names)}")
+                raise ValueError(f"line {number} has {len(row)} values instead of {len(names)}")
             rows.append(dict(zip(names, map(float, row), strict=True)))
             if not math.isfinite(rows[-1]["step"]):
-                raise ValueError(f"line {number} has the step {row[0]}; must be a number")
+                raise ValueError(f"line {number} has the step {row[0]}, which is no number")
     except (ValueError, csv.Error) as error:
         raise _damaged(path, error) from None
     return rows
@@ -175,7 +175,7 @@ def config(path):
     text = octets(path, MOST["yaml"])
     wrong = [name for name in _mapping(path, text) if not isinstance(name, str)]
     if wrong:
-        raise _damaged(path, f"has the key {reprlib.repr(wrong[0])}; must be a string")
+        raise _damaged(path, f"has the key {reprlib.repr(wrong[0])}, which is no string")
     try:
         return OmegaConf.create(text.decode())
     except (ValueError, TypeError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
@@ -189,7 +189,7 @@ def choices(path):
     check(path, chosen, dict.fromkeys(chosen, (str, None)))
     wrong = [group for group in chosen if not isinstance(group, str)]
     if wrong:
-        raise _damaged(path, f"choices has the group {reprlib.repr(wrong[0])}; must be a string")
+        raise _damaged(path, f"choices has the group {reprlib.repr(wrong[0])}, which is no string")
     return {group: choice for group, choice in chosen.items() if not group.startswith("hydra/")}
 
 
@@ -238,7 +238,7 @@ def _json(path):
     except (ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, dict):
-        raise _damaged(path, f"holds {reprlib.repr(content)}; must hold a mapping")
+        raise _damaged(path, f"holds {reprlib.repr(content)} instead of a mapping")
     return content
 
 

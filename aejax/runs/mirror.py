@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+import sys
 import threading
 import time
 from pathlib import Path
@@ -93,11 +94,12 @@ class Track:
 
 @contextlib.contextmanager
 def apart():
-    """A context that undoes what a run changes of W&B in this process: its variables, its service, its log level.
+    """A context that undoes what W&B changes in this process: variables, service, log level, sys.exit and excepthook.
 
     A W&B that the process used before stays as it is; a service that does not end in time is not waited for.
     """
     before, level = dict(os.environ), wandb_compat.log_level()
+    hooks = sys.exit, sys.excepthook  # wandb.init replaces both, for good
     try:
         yield
     finally:
@@ -111,6 +113,7 @@ def apart():
             del os.environ[name]
         os.environ.update({name: value for name, value in before.items() if name.startswith("WANDB_")})
         wandb_compat.set_log_level(level)
+        sys.exit, sys.excepthook = hooks  # type: ignore[assignment]
 
 
 class Mirror:

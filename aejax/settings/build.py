@@ -34,7 +34,7 @@ class Build:
         if not isinstance(node, dict):
             raise InputError(f"{key}={shown(node)}: must be a mapping of settings with a _target_")
         if "_target_" not in node:
-            raise InputError(f"{key}._target_: is missing; must name a dataclass")
+            raise InputError(f"{key}._target_: is missing; name a dataclass there")
         cls = self._class(node["_target_"], f"{key}._target_")
         members = {name for base in cls.__mro__ for name in vars(base)} | {
             field.name for field in dataclasses.fields(cls)

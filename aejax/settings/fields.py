@@ -29,7 +29,7 @@ def _field(leaf: bool, parse: Callable[[Any], Any], allowed: str) -> Any:
 
 def _interval(noun: str, low: float, high: float, above: float | None, optional: bool) -> str:
     bounds = [f"above {above:g}"] if above is not None else [f"at least {low:g}"] if low > -math.inf else []
-    bounds += [f"at most {high:,}" if isinstance(high, int) else f"at most {high:g}"] if high < math.inf else []
+    bounds += [f"at most {high:,}" if isinstance(high, int) else f"at most {high:,.12g}"] if high < math.inf else []
     return " ".join([noun, " and ".join(bounds)]).strip() + (" or null" if optional else "")
 
 

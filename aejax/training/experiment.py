@@ -52,12 +52,12 @@ class Experiment:
                 f"batch_size={self.batch_size}: must be at most the number of training examples, {form.examples}"
             )
         if self.select == "best" and not form.valid:
-            raise InputError("select=best: needs validation examples, and data.validation=0 takes none; must be last")
+            raise InputError("select=best: needs validation examples; set data.validation above 0, or select=last")
         batch_size = self.batch_size or (form.examples if form.examples <= FULL_BATCH else MINIBATCH)
         if self.epochs is not None:
             steps = max(1, round(self.epochs * (form.examples // batch_size)))
             if steps >= 2**31:
-                raise InputError(f"epochs={self.epochs:g}: makes {steps:,} steps; must make fewer than 2,147,483,648")
+                raise InputError(f"epochs={self.epochs:g}: makes {steps:,} steps; the most are 2,147,483,647")
         elif self.steps is not None:
             steps = self.steps
         else:

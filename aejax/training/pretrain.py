@@ -49,7 +49,7 @@ class Layerwise:
             raise InputError(f"pretrain={kind}: needs hidden layers, and net.widths=[] has none")
         if net.center:
             raise InputError(
-                f"net.center=true: with pretrain={kind} layers learn alone and see examples as they are; must be false"
+                f"net.center=true: with pretrain={kind} layers learn from examples as they are; set it to false"
             )
         if net.norm != "none" or net.residual:
             setting = "net.residual=true" if net.residual else f"net.norm={net.norm}"
@@ -57,7 +57,7 @@ class Layerwise:
                 f"pretrain={kind}: layers that are trained one by one have no norm and no shortcut; not with {setting}"
             )
         if experiment.model.solver.closed_form:
-            raise InputError(f"pretrain={kind}: a model in closed form takes no steps; must be none")
+            raise InputError(f"pretrain={kind}: a model in closed form takes no steps; set pretrain=none")
         if min(self.phases(experiment)) < 1:
             layers = len(net.widths) + 1
             raise InputError(

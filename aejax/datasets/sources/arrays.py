@@ -93,4 +93,4 @@ def _arrays(key, path):
     except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
         objects = "bject" in str(error) or "pickle" in str(error)
         problem = "holds Python objects, or is no array file" if objects else f"cannot be read ({error})"
-        raise InputError(f"{key}={path}: {problem}; must be a whole .npy or .npz file of plain arrays") from None
+        raise InputError(f"{key}={path}: {problem}; only whole files of plain arrays can be read") from None

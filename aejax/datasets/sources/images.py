@@ -90,7 +90,7 @@ class Images:
         sizes = [header[1] for header in headers if header]
         pixels = math.prod(self.size or max(sizes, default=(0, 0)))
         if pixels > MOST_PIXELS:
-            raise InputError(f"{setting}: images of {pixels:,} pixels; must have data.size of at most {MOST_PIXELS:,}")
+            raise InputError(f"{setting}: images of {pixels:,} pixels; set data.size, {MOST_PIXELS:,} at most")
         check_memory(
             len(sizes) * pixels * channels,
             f"{setting}: {len(sizes):,} images of {pixels:,} pixels in {channels} channels",

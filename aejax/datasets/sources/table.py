@@ -53,12 +53,12 @@ class Table:
     def _split(self, setting, table, columns):
         missing = [name for name in columns if name not in table.column_names]
         if missing:
-            raise InputError(f"{setting}: no column {missing[0]}; must have the columns of data.path")
+            raise InputError(f"{setting}: no column {missing[0]}, which data.path has")
         x_NxP = np.stack([self._numbers(setting, name, table.column(name)) for name in columns], axis=1)
         if self.label is None:
             return Split(x_NxP)
         if self.label not in table.column_names:
-            raise InputError(f"{setting}: no column {self.label}; must have the label of data.path")
+            raise InputError(f"{setting}: no column {self.label}, the label in data.path")
         labels = table.column(self.label)
         if labels.null_count or not (
             pa.types.is_string(labels.type) or pa.types.is_integer(labels.type) or pa.types.is_boolean(labels.type)
@@ -94,9 +94,7 @@ class Table:
             values_N = values_N.astype(np.float32)
         infinite_N = np.isinf(values_N)
         if infinite_N.any():
-            raise InputError(
-                f"{setting}: row {1 + int(infinite_N.argmax())}, column {name}: is infinite; must be finite"
-            )
+            raise InputError(f"{setting}: row {1 + int(infinite_N.argmax())}, column {name}: is infinite")
         return values_N
 
     def _filler(self, train_NxP):
@@ -117,9 +115,7 @@ def _read(key, path):
         check_memory(_float32_bytes(path), f"{setting}: as float32", "of fewer rows or columns")
         table = readers[path.suffix.lower()](path)
     except (pa.ArrowException, OSError) as error:
-        raise InputError(
-            f"{setting}: cannot be read ({error}); must be a whole table with a first line of names"
-        ) from None
+        raise InputError(f"{setting}: cannot be read as a table with a first line of names ({error})") from None
     twice = [name for name in table.column_names if table.column_names.count(name) > 1]
     if twice:
         raise InputError(f"{setting}: two columns {twice[0]}; names must differ")

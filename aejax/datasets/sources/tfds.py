@@ -110,9 +110,7 @@ class Tfds:
         try:
             root.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise InputError(
-                f"data.dir={root}: cannot be made ({error.strerror}); must be a folder that can be made"
-            ) from None
+            raise InputError(f"data.dir={root}: cannot be created ({error.strerror}); choose another folder") from None
         with alone(root):
             if prepared_folder(root, self.name) is None:  # nobody else has prepared it meanwhile
                 if files:
@@ -132,17 +130,19 @@ class Tfds:
             with contextlib.redirect_stdout(io.StringIO()):
                 builder.download_and_prepare(download_dir=str(downloads), download_config=config)
         except tfds.download.NonMatchingChecksumError as error:
-            raise InputError(f"data.name={self.name}: {error}; must be the registered files") from None
+            raise InputError(f"data.name={self.name}: not the registered files: {error}") from None
 
     def _decoded(self, folder):
         """The splits {name: Split} of the prepared set in `folder`, and a dict about them."""
         try:
             form = tfds_compat.file_format(folder)
         except ValueError:
-            problem = f"{folder / 'dataset_info.json'} cannot be read; must be as tensorflow-datasets left it"
+            problem = f"{folder / 'dataset_info.json'} cannot be read; remove {folder} to prepare the data again"
             raise InputError(f"data.name={self.name}: {problem}") from None
         if form != "array_record":  # others need TensorFlow, and parquet loses rows
-            raise InputError(f"data.name={self.name}: is prepared in {folder} as {form}; must be array_record")
+            raise InputError(
+                f"data.name={self.name}: is prepared in {folder} as {form}, not array_record; choose another data.dir"
+            )
         tfds = _library()
         check_features(folder)
         builder = tfds.builder_from_directory(str(folder))
@@ -203,12 +203,12 @@ class Tfds:
                     x = np.empty((len(source), *value.shape), value.dtype)
                 if value.shape != x.shape[1:]:
                     sizes = " and ".join(" x ".join(map(str, shape[:2])) for shape in (x.shape[1:], value.shape))
-                    raise InputError(f"data.name={self.name}: {split} has examples of {sizes}; must be of one size")
+                    raise InputError(f"data.name={self.name}: {split} has examples of {sizes}; all must have one size")
                 x[len(labels)] = value
                 labels.append(0 if self.label is None else record[self.label])
         if len(labels) != len(source):
             count = f"{len(labels)} of {len(source)} examples"
-            raise InputError(f"data.name={self.name}: {split} has {count}; must have all of them")
+            raise InputError(f"data.name={self.name}: {split} has only {count}; prepare the data again")
         return x, None if self.label is None else np.array(labels, np.int32)
 
 
@@ -234,10 +234,10 @@ def check_features(folder):
     try:
         classes = tfds_compat.feature_classes(folder)
     except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); must be prepared again") from None
+        raise InputError(f"{path}: cannot be read ({' '.join(str(error).split())}); prepare the data again") from None
     for name in classes:
         if not re.fullmatch(re.escape(CLASSES) + r"\w+\.\w+", name):
-            raise InputError(f"{path}: names the class {name}; must be one of {CLASSES}*, other code is not run")
+            raise InputError(f"{path}: names the class {name}; only classes of {CLASSES}* are run")
 
 
 def _library():

@@ -62,7 +62,7 @@ class Mlp(Net):
 
     def check(self, experiment):
         if self.tied and self.residual:
-            raise InputError("net.tied=true: a residual net cannot be tied; must be false, or net.residual=false")
+            raise InputError("net.tied=true: a residual net cannot be tied; set net.tied=false or net.residual=false")
 
     def encoder(self, shape):
         return DenseEncoder(self)

@@ -294,7 +294,7 @@ def _break(name):
         ("no_source", "a: data._target_=aejax.training.checkpoint.Checkpoint: must name a class of aejax.datasets"),
         ("deep", "config.yaml: cannot be read (more than 60 mappings and lists are nested)"),
         ("deep_choices", "a: its .hydra cannot be read (hydra.yaml lists no choices)"),
-        ("numbered_choices", "hydra.yaml: cannot be read (choices has the group 3; must be a string)"),
+        ("numbered_choices", "hydra.yaml: cannot be read (choices has the group 3, which is no string)"),
         ("other_choices", "a: its .hydra cannot be read (hydra.yaml lists no choices)"),
     ],
 )
@@ -311,7 +311,7 @@ def test_a_run_that_cannot_be_evaluated_gets_one_line_and_stays_as_it_is(again, 
     "words, told",
     [
         (["groups=[knn]"], "must be a list of some of reconstruction, restoration"),
-        (["waht=[elbo]"], "waht=[elbo]: no such setting; must be one of groups, noise, samples"),
+        (["waht=[elbo]"], "waht=[elbo]: no such setting; known: groups, noise, samples"),
         (["samples=0"], "samples=0: must be a whole number at least 1"),
         (["groups=[anomaly]"], "data.normal=null: must list the normal labels"),
     ],

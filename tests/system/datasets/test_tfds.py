@@ -141,7 +141,7 @@ def test_one_command_prepares_a_set_of_its_original_files_and_trains(mnist, here
 
 def test_a_folder_that_takes_no_prepared_set_is_told(mnist, here):
     (here / "file").write_text("in the way")
-    refused("data.dir=file/sets: cannot be made (Not a directory)", "file/sets", manual_dir=str(mnist[0]))
+    refused("data.dir=file/sets: cannot be created (Not a directory)", "file/sets", manual_dir=str(mnist[0]))
 
 
 def test_a_set_prepared_in_another_format_is_refused(mnist, tmp_path):
@@ -149,7 +149,7 @@ def test_a_set_prepared_in_another_format_is_refused(mnist, tmp_path):
     info = tmp_path / "mnist" / "3.0.1" / "dataset_info.json"
     for form in ("parquet", "tfrecord"):  # one loses rows, the other needs TensorFlow
         info.write_text(json.dumps(json.loads(info.read_text()) | {"fileFormat": form}))
-        refused(f"data.name=mnist: is prepared in {info.parent} as {form}; must be array_record", tmp_path)
+        refused(f"data.name=mnist: is prepared in {info.parent} as {form}, not array_record", tmp_path)
 
 
 def test_features_and_splits_that_are_not_there_are_told(mnist, tmp_path):
@@ -218,7 +218,9 @@ class Pictures(tfds.core.GeneratorBasedBuilder):
 
 def test_images_of_two_sizes_are_refused(tmp_path, capfd):
     Pictures(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
-    with pytest.raises(InputError, match=r"data.name=pictures: train has examples of [45] x 5 and [45] x 5; must be"):
+    with pytest.raises(
+        InputError, match=r"data.name=pictures: train has examples of [45] x 5 and [45] x 5; all must have one size"
+    ):
         load(tmp_path, name="pictures", label=None, test_split=None)
 
 
@@ -251,7 +253,9 @@ def test_a_prepared_set_names_no_class_whose_code_would_run(tmp_path, capfd, mon
     monkeypatch.setattr(tfds, "builder_from_directory", lambda *_: pytest.fail("was read"))
     for each in hostile(features):
         path.write_text(json.dumps(each))
-        with pytest.raises(InputError, match=r"features.json: names the class .*X; must be one of tensorflow_datasets"):
+        with pytest.raises(
+            InputError, match=r"features.json: names the class .*X; only classes of tensorflow_datasets"
+        ):
             load(tmp_path, name="vectors", feature="wave", label=None, test_split=None)
     for text in ("", "{", "[" * 100_000):
         path.write_text(text)

@@ -291,10 +291,16 @@ def test_what_is_learned_and_what_runs_is_recorded(tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["net.tied=true", "net.residual=true"], r"net\.tied=true: a residual net cannot be tied; must be false"),
-        (["model=pca", "net.tied=true"], r"net\.tied=true: principal components are tied already; must be false"),
-        (["model=pca", "net.center=true"], r"net\.center=true: principal components are centered already; must be"),
-        (["pretrain=greedy", "net.center=true"], r"net\.center=true: with pretrain=greedy layers learn alone and"),
+        (
+            ["net.tied=true", "net.residual=true"],
+            r"net\.tied=true: a residual net cannot be tied; set net\.tied=false",
+        ),
+        (["model=pca", "net.tied=true"], r"net\.tied=true: principal components are tied already; set net\.tied=false"),
+        (
+            ["model=pca", "net.center=true"],
+            r"net\.center=true: principal components are centered already; set net\.center=false",
+        ),
+        (["pretrain=greedy", "net.center=true"], r"net\.center=true: with pretrain=greedy layers learn from"),
         (["net.dropout=1"], r"net\.dropout=1: must be a number at least 0 and at most 0\.99 or null"),
         (["net.norm=group"], r"net\.norm=group: must be one of none, layer, batch"),
         (["net.init=zeros"], r"net\.init=zeros: must be one of glorot_normal"),

@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import sys
 
 import jax
 import numpy as np
@@ -70,12 +71,12 @@ def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
     request.addfinalizer(lambda: jax.config.update(cache, kept))
     jax.config.update(cache, 7.0)
     logging.getLogger("wandb").setLevel(logging.INFO)
-    before = dict(os.environ)
+    before, hooks = dict(os.environ), (sys.exit, sys.excepthook)
     words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "hydra.run.dir=run"]
     left = aejax.train(Dataset(train=RNG.random((60, 5))), *words, "evaluate.groups=[reconstruction]", "track=offline")
     assert "wandb_lost" not in left.record, left.record["wandb_lost"]
     assert list(left.path.glob("wandb/offline-run-*/*.wandb"))
-    assert dict(os.environ) == before
+    assert dict(os.environ) == before and (sys.exit, sys.excepthook) == hooks
     assert jax.config.jax_persistent_cache_min_compile_time_secs == 7.0
     assert logging.getLogger("wandb").level == logging.INFO
     shutil.rmtree("run")

@@ -29,6 +29,8 @@ def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):
 
 WRONG = {
     "net=conv net.tied=true seed=1,2": "net.tied: no such key; only with net=deep, net=linear, net=mlp; --cfg",
+    "model.growth=0.1,0.2": "model.growth: no such key; it is now model.capacity_warmup; ",
+    "latent_dim=0,-1": "latent_dim=0: must be ",
     "seed=range(0)": "seed=range(0): makes no job; a sweep has 1 to 10,000",
     "seed=range(10001)": "seed=range(10001): makes more than 10,000 jobs; a sweep has 1 to 10,000",
     "seed=range(101) latent_dim=range(1,101)": "latent_dim=range(1,101): makes more than 10,000 jobs",

@@ -53,7 +53,7 @@ def pictures(here):
 @pytest.mark.parametrize("size", [[], ["data.size=[16,16]"], ["data.size=[16,16]", "data.skip_broken=true"]])
 def test_a_picture_that_is_an_attack_on_the_memory_is_refused(pictures, size):
     (pictures / "9.png").write_bytes(header(20_000, 20_000))
-    told = f"{pictures}/9.png: an image of 400,000,000 pixels; must be at most {MOST_PIXELS:,}"
+    told = f"{pictures}/9.png: an image of 400,000,000 pixels; the most are {MOST_PIXELS:,}"
     refused(told, "data=images", f"data.path={pictures}", *size)
 
 
@@ -62,7 +62,7 @@ def test_sizes_of_examples_are_bounded_before_anything_is_decoded(pictures, monk
             f"data.path={pictures}", "data.size=[16384,16384]")  # fmt: skip
     for number in range(8):
         (pictures / f"{number}.png").write_bytes(header(5000, 4000))
-    told = f"data.path={pictures}: images of 20,000,000 pixels; must have data.size of at most 16,777,216"
+    told = f"data.path={pictures}: images of 20,000,000 pixels; set data.size, 16,777,216 at most"
     monkeypatch.setattr("aejax.datasets.sources.images.pixels", lambda *_: pytest.fail("was decoded"))
     refused(told, "data=images", f"data.path={pictures}")
 

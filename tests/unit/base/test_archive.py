@@ -159,7 +159,7 @@ DAMAGES = [  # file, what is in it, what is told
     *(
         ("run.json", text, told)
         for text, told in [
-            ("[]", "holds []; must hold a mapping"),
+            ("[]", "holds [] instead of a mapping"),
             ("{}", "status is None; must be a string"),
             ('{"status": 3}', "status is 3; must be a string"),
             ('{"status": "completed", "evaluation": [1]}', "evaluation is [1]; must be a mapping"),
@@ -177,16 +177,16 @@ DAMAGES = [  # file, what is in it, what is told
             (b"\xff\xfe\xfd", "decode"),
         ]
     ),
-    ("metrics.json", "[1]", "holds [1]; must hold a mapping"),
-    ("metrics.json", '{"a": "1"}', "a is '1'; must be a finite number or null"),
-    ("metrics.json", '{"a": true}', "a is True; must be a finite number or null"),
-    ("metrics.json", '{"a": NaN}', "a is nan; must be a finite number or null"),
-    ("metrics.json", '{"a": 1' + "0" * 400 + "}", "must be a finite number or null"),
+    ("metrics.json", "[1]", "holds [1] instead of a mapping"),
+    ("metrics.json", '{"a": "1"}', "a is '1'; only finite numbers and null are allowed"),
+    ("metrics.json", '{"a": true}', "a is True; only finite numbers and null are allowed"),
+    ("metrics.json", '{"a": NaN}', "a is nan; only finite numbers and null are allowed"),
+    ("metrics.json", '{"a": 1' + "0" * 400 + "}", "only finite numbers and null are allowed"),
     ("history.csv", "", "its first line must name the columns, the step first, each once"),
-    ("history.csv", "step,a\n1\n", "line 2 has 1 values; must have 2"),
-    ("history.csv", "step,a\n1,2,3\n", "line 2 has 3 values; must have 2"),
+    ("history.csv", "step,a\n1\n", "line 2 has 1 values instead of 2"),
+    ("history.csv", "step,a\n1,2,3\n", "line 2 has 3 values instead of 2"),
     ("history.csv", "step,a\n1,x\n", "could not convert string to float"),
-    ("history.csv", "step\nnan\n", "line 2 has the step nan; must be a number"),
+    ("history.csv", "step\nnan\n", "line 2 has the step nan, which is no number"),
     ("history.csv", 'step\n"1', "unexpected end of data"),
     ("codes.npz", b"PK", "not a zip file"),
     ("codes.npz", written(z=BASE), "holds no index"),

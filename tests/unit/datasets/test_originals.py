@@ -38,7 +38,7 @@ def test_original_files_are_prepared_and_read_whole_whatever_their_order(mnist, 
 
 
 def test_original_files_that_are_others_are_refused(mnist, tmp_path):
-    refused("data.manual_dir=/none: t10k-images-idx3-ubyte.gz, t10k-labels", tmp_path / "d", manual_dir="/none")
+    refused("data.manual_dir=/none: lacks t10k-images-idx3-ubyte.gz, t10k-labels", tmp_path / "d", manual_dir="/none")
     other = tmp_path / "other"
     other.mkdir()
     for path in mnist[0].iterdir():

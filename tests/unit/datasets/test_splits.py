@@ -265,7 +265,7 @@ def test_without_validation_examples_there_is_no_validation_error(tmp_path):
     assert "valid/mse" not in left.history[0]
     assert left.record["data"]["examples"]["valid"] == 0
     assert (left.path / "figures" / "curves.png").exists()
-    with pytest.raises(InputError, match=r"^select=best: needs validation examples, and data\.validation=0 takes none"):
+    with pytest.raises(InputError, match=r"^select=best: needs validation examples; set data\.validation above 0"):
         job("data.validation=0", "select=best")
 
 

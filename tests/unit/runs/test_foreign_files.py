@@ -70,7 +70,7 @@ def test_yaml_that_grows_or_is_too_deep_is_refused_at_once(tmp_path, text):
 
 def test_a_setting_with_a_number_for_a_name_is_refused(tmp_path):
     (tmp_path / "config.yaml").write_text("a: 1\n3: 4\n")
-    with pytest.raises(InputError, match=r"config\.yaml: cannot be read \(has the key 3; must be a string\)"):
+    with pytest.raises(InputError, match=r"config\.yaml: cannot be read \(has the key 3, which is no string\)"):
         contents.config(tmp_path / "config.yaml")
 
 
@@ -125,7 +125,7 @@ def test_a_prepared_set_that_is_damaged_gets_one_line(tmp_path, text):
     (tmp_path / "dataset_info.json").write_text(text, encoding="latin-1")
     source = Tfds.__new__(Tfds)
     object.__setattr__(source, "name", "mnist")
-    with pytest.raises(InputError, match=r"data.name=mnist: .*dataset_info.json cannot be read; must be"):
+    with pytest.raises(InputError, match=r"data.name=mnist: .*dataset_info.json cannot be read; remove"):
         source._decoded(tmp_path)
 
 

@@ -76,7 +76,7 @@ def test_a_wrong_value_is_told_by_the_key_that_the_user_would_change():
         (["optim.lr=1e-50"], r"^optim\.lr=1e-50: must be a number above 0$"),
         (["optim.lr=1e39"], r"^optim\.lr=1e\+39: must be a number above 0$"),
         (["latent_dim=65537"], r"^latent_dim=65537: .* at most 65,536$"),
-        (["epochs=1e308"], r"^epochs=1e\+308: must be a number above 0 and at most 1e\+06 or null$"),
+        (["epochs=1e308"], r"^epochs=1e\+308: must be a number above 0 and at most 1,000,000 or null$"),
         (["epochs=1e6", "batch_size=1", "data=emoji"], None),
         (["log_points=100001"], r"^log_points=100001: .* at most 100,000 or null$"),
         (["epochs=1", "steps=null"], None),

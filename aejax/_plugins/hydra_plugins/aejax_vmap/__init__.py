@@ -8,14 +8,14 @@ from hydra.plugins.launcher import Launcher
 from aejax.base.interrupts import STOP
 from aejax.compat import hydra_compat
 
-OWN = "aejax.cli.train"  # the module of the task whose jobs can train together; others run one by one
+TRAIN = "aejax.cli.train"  # the module of the task whose jobs can train together; others run one by one
 
 
 class VmapLauncher(Launcher):
     """Hands all jobs of a batch to aejax at once."""
 
     def setup(self, *, hydra_context, task_function, config):
-        self.trains_jointly = getattr(task_function, "__module__", None) == OWN
+        self.trains_jointly = getattr(task_function, "__module__", None) == TRAIN
         if not self.trains_jointly:
             self.launch_batch = hydra_compat.basic_launcher()
             self.launch_batch.setup(hydra_context=hydra_context, task_function=task_function, config=config)
