@@ -19,6 +19,7 @@ from aejax.config.explain import CONF
 from aejax.evaluation.evaluate import evaluate
 from aejax.runs.job import Job
 from aejax.runs.programs import keep_compiled_programs
+from aejax.settings.configuration import without_hydra
 from aejax.training import step
 from aejax.training.lanes import Layout
 
@@ -30,8 +31,7 @@ def main():
         words = [f"evaluate={sys.argv[1] if len(sys.argv) > 1 else 'default'}", "model=vae", "noise=flip"]
         config = hydra.compose("config", words, return_hydra_config=True)
     choices = dict(config.hydra.runtime.choices)
-    del config._content["hydra"]
-    job = Job.read(config, choices)
+    job = Job.read(without_hydra(config), choices)
     for lanes in (1, 64):
         layout = Layout(lanes, "map")
         experiments = layout.stack([job.experiment] * lanes)

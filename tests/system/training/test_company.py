@@ -18,6 +18,7 @@ from aejax.runs.console import ConsoleReport
 from aejax.runs.group import run_group
 from aejax.runs.job import Job
 from aejax.runs.record import Clock, Place
+from aejax.settings.configuration import without_hydra
 from aejax.training import step
 from aejax.training.lanes import Layout, lane
 from aejax.training.plan import groups, layout_of
@@ -56,7 +57,7 @@ def variants(data, model, net, noise, optim="adam"):
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         config = hydra.compose("config", words, return_hydra_config=True)
     picked = dict(config.hydra.runtime.choices)
-    del config._content["hydra"]
+    config = without_hydra(config)
     if config.net.widths:
         config.net.widths = [5]  # the linear net has no widths, and keeps that
     jobs = []
