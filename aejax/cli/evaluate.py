@@ -60,9 +60,9 @@ def main(words=None):
                 for folder in folders:
                     check_links(folder)
                 stack.enter_context(confined(*folders))
-            settings = _settings(overrides)
+            settings = protocol_settings(overrides)
             _use_cores(len(folders))
-            saved_runs = _read_all(folders, settings, options.trust)
+            saved_runs = read_runs(folders, settings, options.trust)
             for saved in saved_runs:
                 stack.enter_context(locked(saved.run.path))
             reproduced = _reproduced(saved_runs)
@@ -84,7 +84,7 @@ def main(words=None):
         fail(lack)
 
 
-def _settings(overrides):
+def protocol_settings(overrides):
     """The settings of evaluate=full with these overrides, as a dict; without its noise grid where groups are given."""
     known = {"groups", "noise", "samples"}
     for word in overrides:
@@ -110,7 +110,7 @@ def _use_cores(runs):
         jax.config.update("jax_num_cpu_devices", cores())
 
 
-def _read_all(folders, settings, trust):
+def read_runs(folders, settings, trust):
     """The saved run in each folder; raises InputError for the first that cannot be evaluated."""
     loaded = {}
     return [_read(folder, settings, trust, loaded) for folder in folders]

@@ -113,7 +113,7 @@ def of_key(unknown, chosen=(), places=(CONF,)):
     renamed = next((RENAMED[key] for key in _itself_and_parents(unknown) if key in RENAMED), None)
     if renamed:
         return f"it is now {renamed}; "
-    makers, known = _makers(places), groups(places)
+    makers, known = settings_of_choices(places), groups(places)
     available = keys(chosen, places)
     if unknown in makers:
         return f"only with {', '.join(makers[unknown])}; "
@@ -165,7 +165,7 @@ def _is_set(key, entry):
 
 
 @functools.cache
-def _makers(places):
+def settings_of_choices(places):
     """{key: the choices that have it, such as net=conv}."""
     makers = {}
     for group, names in groups(places).items():

@@ -106,24 +106,24 @@ def expected_metrics(experiment):
     """The metrics that the requested groups record for all data and models, as null where they do not apply."""
     groups = set(experiment.evaluate.groups) - ({"restoration"} if isinstance(experiment.noise, Clean) else set())
     return [
-        row.name for row in METRICS if row.group in groups and any(_split(need)[0] in BEFOREHAND for need in row.needs)
+        row.name for row in METRICS if row.group in groups and any(parted(need)[0] in BEFOREHAND for need in row.needs)
     ]
 
 
 def _reason(conditions, name, unmet):
     """Why the first unmet one of these conditions that a metric needs does not hold; None if all hold."""
     row = metric(name)
-    needs = [need for need in (row.needs if row else ()) if _split(need)[0] in conditions]
+    needs = [need for need in (row.needs if row else ()) if parted(need)[0] in conditions]
     return next((reason for need in needs if (reason := unmet(need)) is not None), None)
 
 
 def _unmet(evidence, need):
     """Why a condition does not hold; None if it does."""
-    kind, number = _split(need)
+    kind, number = parted(need)
     return (VOIDING | BEFOREHAND | AFTERWARDS)[kind](evidence, *number)
 
 
-def _split(need):
+def parted(need):
     """`15 training examples` as ("training examples", [15]); a condition without a number as (it, [])."""
     first, _, rest = need.partition(" ")
     return (rest, [int(first)]) if first.isdigit() else (need, [])

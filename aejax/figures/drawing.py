@@ -27,12 +27,13 @@ def draw(job, rows, metrics, annotations, codes, grid, shown):
     y = job.dataset.test.y
     few_N = picked(len(shown["rows"]), FEW, None if y is None else y[shown["rows"]])
     with mpl.rc_context(STYLE | {"svg.hashsalt": job.run_id}):
-        for name, figure in _figures(job, rows, metrics, annotations, codes, grid, shown, few_N):
+        for name, figure in figures(job, rows, metrics, annotations, codes, grid, shown, few_N):
             for kind in job.figures:
                 yield f"{name}.{kind}", _encoded(figure, kind)
 
 
-def _figures(job, rows, metrics, annotations, codes, grid, shown, few_N):
+def figures(job, rows, metrics, annotations, codes, grid, shown, few_N):
+    """(name, Figure) of everything that is drawn of a run; `few_N` are the rows of `shown` in small pictures."""
     form, label_names = job.experiment.form, job.dataset.label_names
     yield "curves", curves(rows, metrics, f"Training, {job.name}")
     unit = unit_scale(form, shown["clean"])

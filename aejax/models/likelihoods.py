@@ -131,19 +131,20 @@ class Learned(Gaussian):
         return {"log_variance": jnp.full(shape, inverse + jnp.log(self.floor))}
 
     def negative_log(self, x_BxP, logits_BxP, params):
-        log_variance_P = jnp.broadcast_to(self._log_variance(params), x_BxP.shape[1:])
+        log_variance_P = jnp.broadcast_to(self.log_variance(params), x_BxP.shape[1:])
         squared_BxP = (x_BxP - self.mean(logits_BxP)) ** 2
         nats_BxP = squared_BxP * jnp.exp(-log_variance_P)[None, :] + (math.log(2 * math.pi) + log_variance_P)[None, :]
         return 0.5 * jnp.sum(nats_BxP, axis=1)
 
     def draw(self, key, logits_BxP, params):
-        std_P = jnp.broadcast_to(jnp.exp(0.5 * self._log_variance(params)), logits_BxP.shape[1:])
+        std_P = jnp.broadcast_to(jnp.exp(0.5 * self.log_variance(params)), logits_BxP.shape[1:])
         return self.mean(logits_BxP) + std_P[None, :] * jax.random.normal(key, logits_BxP.shape)
 
     def learned(self, params):
-        return {"variance": jnp.mean(jnp.exp(self._log_variance(params)))}
+        return {"variance": jnp.mean(jnp.exp(self.log_variance(params)))}
 
-    def _log_variance(self, params):
+    def log_variance(self, params):
+        """The logarithm of the variance, [1] or [P], above that of `floor`."""
         lowest = jnp.log(self.floor)
         return lowest + jax.nn.softplus(params["log_variance"] - lowest)
 

@@ -179,7 +179,7 @@ class Mirror:
         self.run.summary.update({name: value for name, value in metrics.items() if value is not None})
         pictures = sorted((finished.path / "figures").glob("*.png"))
         self.run.log({f"figures/{picture.stem}": wandb.Image(str(picture)) for picture in pictures})
-        self.run.log({"codes": wandb.Table(*_code_table(codes, label_names))})
+        self.run.log({"codes": wandb.Table(*code_table(codes, label_names))})
         if self.track.artifact:
             artifact = wandb.Artifact(f"params-{self.run.id}", type="model")
             artifact.add_file(str(finished.path / "params.safetensors"))
@@ -198,7 +198,7 @@ def _reason(error):
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _code_table(codes, label_names):
+def code_table(codes, label_names):
     """Columns and rows: index in the source, label, a column a code unit, and the file name where there is one."""
     z_NxZ, names = codes["z"][:TABLE_ROWS], codes.get("name")
     labels = [label_names[label] for label in codes["y"]] if "y" in codes else [""] * len(codes["z"])

@@ -81,8 +81,8 @@ def test_the_name_of_a_folder_that_cannot_be_is_that_of_none(finished, tmp_path,
     shutil.copytree(finished / "a", tmp_path / "a")
     path = tmp_path / "a" / ".hydra" / "hydra.yaml"
     path.write_text(re.sub("cwd: .*", f"cwd: {'a' * 5000}", path.read_text()))
-    read = lambda: evaluate._read(tmp_path / "a", evaluate._settings([]), False, {})  # noqa: E731
-    assert read().run.path == tmp_path / "a"
+    read = lambda: evaluate.read_runs([tmp_path / "a"], evaluate.protocol_settings([]), False)  # noqa: E731
+    assert read()[0].run.path == tmp_path / "a"
     path.write_text(re.sub("cwd: .*", f"cwd: {tmp_path}", path.read_text()))
     monkeypatch.setattr("os.chdir", lambda _: (_ for _ in ()).throw(PermissionError(13, "Permission denied")))
     with pytest.raises(InputError, match=r"a: was started in .*, which cannot be entered \(Permission denied\)"):
@@ -332,7 +332,7 @@ def test_groups_that_are_named_come_without_the_grid_of_noise():
     }
     for words, noise in asked.items():
         forget()
-        assert evaluate._settings(list(words))["noise"] == noise, words
+        assert evaluate.protocol_settings(list(words))["noise"] == noise, words
 
 
 def test_a_folder_without_a_run_gets_one_line(again):

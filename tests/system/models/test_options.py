@@ -265,7 +265,7 @@ def test_the_learned_variance_finds_the_right_one():
     for each, expected in (("image", 0.13), ("pixel", [0.01] * 4 + [0.25] * 4)):
         one = job(*blind, *learned, f"likelihood.shared_variance={str(each == 'image').lower()}")
         state, _ = trained(one)
-        variance = np.exp(one.experiment.likelihood._log_variance(lane(state.params, 0)["likelihood"]))
+        variance = np.exp(one.experiment.likelihood.log_variance(lane(state.params, 0)["likelihood"]))
         np.testing.assert_allclose(variance, np.broadcast_to(expected, variance.shape), rtol=0.1)
         assert evaluated(state, one)[0]["likelihood/variance"][0] == pytest.approx(0.13, rel=0.1)
 

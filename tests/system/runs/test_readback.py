@@ -14,7 +14,7 @@ from aejax.datasets.dataset import Dataset, Split
 from aejax.runs.console import ConsoleReport
 from aejax.runs.folder import FORMAT, Run
 from aejax.runs.group import run_group
-from aejax.runs.mirror import _code_table
+from aejax.runs.mirror import code_table
 from aejax.runs.record import Clock, Place
 from aejax.runs.reproduction import SavedRun, measured
 from aejax.training.checkpoint import Checkpoint, Progress
@@ -113,7 +113,7 @@ def test_views_in_a_checkpoint_are_read_back(tmp_path):
 def test_codes_that_are_a_view_are_tabled_as_they_are():
     z_NxZ, names = WIDE[:, 0, 4:6].astype(np.float32), np.array([f"{row}.png" for row in range(30)])[::-1]
     codes = {"z": z_NxZ, "index": np.arange(60)[::2], "y": np.arange(30)[::-1] % 3, "name": names}
-    columns, rows = _code_table(codes, ("a", "b", "c"))
+    columns, rows = code_table(codes, ("a", "b", "c"))
     assert columns == ["index", "label", "z0", "z1", "name"]
     assert rows[1] == [2, "b", *z_NxZ[1].tolist(), "28.png"]
     assert [row[2:4] for row in rows] == z_NxZ.tolist()

@@ -79,7 +79,7 @@ def drawn(given, **changed):
     arguments = {"annotations": {}, "metrics": {}} | changed
     with mpl.rc_context(STYLE):
         return dict(
-            drawing._figures(given, history, arguments["metrics"], arguments["annotations"], codes, grid, shown, few)
+            drawing.figures(given, history, arguments["metrics"], arguments["annotations"], codes, grid, shown, few)
         )
 
 

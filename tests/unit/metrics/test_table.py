@@ -64,7 +64,7 @@ def test_values_lie_in_the_range_of_their_row(computed):
 def test_each_row_uses_words_that_are_known():
     assert len({row.name for row in METRICS}) == len(METRICS)
     known = annotations.VOIDING.keys() | annotations.BEFOREHAND.keys() | annotations.AFTERWARDS.keys()
-    assert {annotations._split(need)[0] for row in METRICS for need in row.needs} == known
+    assert {annotations.parted(need)[0] for row in METRICS for need in row.needs} == known
     assert {row.group for row in METRICS} == {*GROUPS, *BESIDE}
     assert {row.agreement for row in METRICS} == {"exact", "root", "smooth", "share", "loose"}
     fields = {f"protocol.{name}" for name in (*PROTOCOL, "nll_samples")}
