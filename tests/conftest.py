@@ -38,6 +38,7 @@ import pytest
 import sets
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from rich.console import Console
 
 from aejax.base.devices import cores
@@ -48,9 +49,11 @@ from aejax.evaluation.evaluate import evaluate
 from aejax.runs.console import ConsoleReport
 from aejax.runs.folder import Run
 from aejax.runs.group import run_group
-from aejax.runs.job import compose
+from aejax.runs.job import Job, compose
 from aejax.runs.programs import keep_compiled_programs
 from aejax.runs.record import Clock, Place
+from aejax.settings.configuration import without_hydra
+from aejax.sweeps.composition import Composition
 from aejax.training import step
 from aejax.training.plan import layout_of
 
@@ -115,9 +118,22 @@ def forget():
 
 def job(*overrides, loaded=None):
     """The job that these overrides compose; `loaded` keeps the data that jobs have in common."""
+    try:
+        config = composition().job(overrides)
+    except Exception:  # a single run is refused with another line than a sweep's job
+        GlobalHydra.instance().clear()
+        with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+            return compose(overrides, loaded)
+    return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
+
+
+@functools.cache
+def composition():
+    """Composes as a sweep does, which takes a tenth of the time that Hydra takes, and gives the same."""
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        return compose(overrides, loaded)
+        loader = GlobalHydra.instance().config_loader()
+        return Composition(loader, loader.load_configuration("config", [], RunMode.MULTIRUN))
 
 
 def refused(told, *overrides):

@@ -43,8 +43,9 @@ def folders(words):
     return (CONF, *(Path(folder).absolute() for folder in paths))
 
 
+@functools.cache
 def groups(places=(CONF,)):
-    """{group: {choice: its file}} of the configuration folders `places`, without Hydra's own groups."""
+    """{group: {choice: its file}} of the configuration folders `places`, without Hydra's own groups; read once."""
     files = {"sweep": {path.stem: path for path in sorted(SWEEPS.glob("*.yaml"))}}
     for place in places:
         for path in sorted(place.glob("[!.]*/**/*.yaml")):

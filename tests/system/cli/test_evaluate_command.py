@@ -185,6 +185,7 @@ def test_on_the_same_device_only_rounding_may_differ():
     assert [is_close(*each, same=True) for each in apart] == [False] * len(apart)
 
 
+@pytest.mark.slow
 def test_errors_across_runs_are_those_of_their_own_data(again):
     place, evaluate = again
     assert (

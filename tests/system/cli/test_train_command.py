@@ -182,6 +182,7 @@ def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
     assert not list((tmp_path / "run" / "figures").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reader", [pytest.param("true", marks=pytest.mark.slow), "head -n 1"])
 def test_a_closed_pipe_does_not_end_a_run(tmp_path, reader):
     words = " ".join([sys.executable, "-m", "aejax", *(f"'{word}'" for word in QUICK), "hydra.run.dir=run"])
@@ -202,6 +203,7 @@ def test_a_full_or_narrow_terminal_does_not_end_a_run(tmp_path):
     assert Run.read(tmp_path / "ñ ☃").record["status"] == "completed"
 
 
+@pytest.mark.slow
 def test_a_terminal_shows_a_bar_that_reaches_its_end(tmp_path):
     master, slave = pty.openpty()
     words = [sys.executable, "-m", "aejax", *QUICK, "steps=400", "log_points=20", "hydra.run.dir=run"]
@@ -262,8 +264,8 @@ def leaves(tree):
 
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
-    script = "from aejax.cli import train; from aejax.runs import group; group.SAVE_SECONDS = 0.1; train.main()"
-    words = ["steps=50000000", "log_points=50000", "hydra.run.dir=run"]
+    script = "from aejax.cli import train; from aejax.runs import segments; segments.SAVE_SECONDS = 0.1; train.main()"
+    words = ["steps=50000000", "log_points=50000", "evaluate.groups=[reconstruction]", "hydra.run.dir=run"]
     running = subprocess.Popen(
         [sys.executable, "-c", script, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

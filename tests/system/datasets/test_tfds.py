@@ -42,6 +42,7 @@ def test_a_second_start_maps_the_decoded_arrays_and_imports_nothing(mnist, tmp_p
     assert told == {f"memmap uint8 {first.train.contents} {first.test.contents}\n"}
 
 
+@pytest.mark.slow
 def test_many_processes_prepare_and_cache_once(digits, tmp_path):
     script = (
         "import sys, tensorflow_datasets as tfds; sys.path.insert(0, 'tests')\n"

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import evaluated, job, trained
+from conftest import evaluated, job, run, trained
 from flax import struct
 
 from aejax.datasets.dataset import Dataset, Split
@@ -272,3 +272,18 @@ def test_data_without_labels_have_no_baseline():
         name: Split(split.x) for name, split in each.dataset.splits.items()})  # fmt: skip
     reasons = annotations.absent(each.experiment, unlabeled, {}, np.zeros((27, 2)))
     assert reasons["baseline/untrained_knn_accuracy"] == "the data have no labels"
+
+
+def test_a_model_without_a_prior_has_pictures_and_metrics_of_its_samples(tmp_path):
+    finished = run(
+        tmp_path,
+        "net.widths=[8]",
+        "steps=200",
+        "log_points=1",
+        "latent_dim=3",
+        "evaluate.groups=[reconstruction,generation]",
+        "figures=true",
+    )
+    assert (tmp_path / "figures" / "samples.png").stat().st_size > 5000
+    assert 0 <= finished.metrics["generation/glyphs_valid_new"] <= 1
+    assert finished.metrics["generation/prior_p"] is None

@@ -210,3 +210,12 @@ def test_an_interrupt_that_a_library_swallowed_ends_the_run(tmp_path, monkeypatc
     finally:
         STOP.clear()
     assert Run.read(tmp_path).record["status"] == "interrupted"
+
+
+def test_without_validation_examples_there_is_no_validation_error(tmp_path):
+    left = run(tmp_path / "run", "data.validation=0", "steps=4", "log_points=2", "net.widths=[5]", "figures=true")
+    assert "valid/mse" not in left.history[0]
+    assert left.record["data"]["examples"]["valid"] == 0
+    assert (left.path / "figures" / "curves.png").exists()
+    with pytest.raises(InputError, match=r"^select=best: needs validation examples; set data\.validation above 0"):
+        job("data.validation=0", "select=best")

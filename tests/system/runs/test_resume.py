@@ -100,6 +100,7 @@ def test_a_run_that_is_stopped_leaves_a_checkpoint_first(tmp_path, words, uninte
     assert results(tmp_path) == uninterrupted
 
 
+@pytest.mark.slow
 def test_a_kill_after_the_training_goes_on_too(tmp_path, words, uninterrupted, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
@@ -213,6 +214,7 @@ def test_asking_whether_a_folder_is_free_makes_nothing(tmp_path):
         check_free(tmp_path)
 
 
+@pytest.mark.slow
 def test_who_prepares_data_second_waits_for_the_first_and_no_longer(tmp_path):
     script = (
         "import sys; from pathlib import Path; from aejax.datasets.cache import alone; "

@@ -75,6 +75,7 @@ def test_the_offline_run_holds_config_summary_pictures_codes_and_parameters(offl
     assert "params-" in json.dumps(records(path, "artifact"))
 
 
+@pytest.mark.slow
 def test_online_without_a_key_is_told_at_once(tmp_path):
     running = aejax(tmp_path, "track=online", *QUICK)
     _, err = running.communicate(timeout=60)

@@ -147,6 +147,7 @@ def test_every_activation_is_elementwise():
         assert activation(x).shape == x.shape
 
 
+@pytest.mark.slow
 def test_the_pages_own_data_and_noise_are_found_and_trained(tmp_path):
     page = "\n".join((HOWTO / f"{name}.md").read_text() for name in ("data", "noise", "model"))
     code = re.findall(r"```python\n# mine\.py\n(.*?)```", page, re.S)

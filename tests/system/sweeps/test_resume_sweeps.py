@@ -137,6 +137,7 @@ def test_a_damaged_ledger_is_set_aside_and_finished_runs_are_kept(command, again
     assert [each["status"] for each in json.loads((again / "sweep.json").read_text())["jobs"]] == ["completed"] * 4
 
 
+@pytest.mark.slow
 def test_a_run_json_that_cannot_be_read_is_set_aside(again):
     (again / "1" / "run.json").write_text("{")
     told = tried(again.parent, "aejax.resume", "s").stdout
@@ -201,6 +202,7 @@ def test_a_sweep_that_is_worked_on_lets_no_other_command_in(command, again):
         assert state_of(again) == after
 
 
+@pytest.mark.slow
 def test_an_interrupt_while_runs_begin_leaves_those_that_have_not_unwritten(command, tmp_path, monkeypatch, whole):
     """On one thread runs begin while on another the command ends."""
     begin = Lane.begin
@@ -254,6 +256,7 @@ def test_jobs_may_lie_in_folders_of_folders(command, tmp_path):
     assert all((tmp_path / "s" / job["folder"] / "metrics.json").exists() for job in jobs)
 
 
+@pytest.mark.slow
 def test_settings_go_where_hydra_is_told_and_finished_ones_are_left(command, tmp_path):
     words = ["-m", "seed=0,0,1", "steps=2", *SWEEP[4:], "track=off", "hydra.sweep.dir=s", "log_points=1"]
     assert command(*words)[0] == 0

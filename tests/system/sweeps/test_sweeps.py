@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import hydra
+import numpy as np
 import pytest
 from commands import QUICK, sweep
 from conftest import CONF, job
@@ -87,3 +88,19 @@ def refused(folder, words, told):
     assert done.stderr.startswith(f"aejax: {told}")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert list(folder.iterdir()) == []
+
+
+def test_a_sweep_says_once_what_its_data_are_and_what_is_wrong_with_them(command):
+    np.save("far.npy", (np.random.default_rng(0).normal(size=(60, 6)) * 40 + 50).astype(np.float32))
+    few = [
+        "steps=3",
+        "log_points=1",
+        "net.widths=[4]",
+        "figures=false",
+        "track=off",
+        "evaluate.groups=[reconstruction]",
+    ]
+    status, out, err = command("-m", "data=arrays", "data.path=far.npy", *few, "seed=0,1", "hydra.sweep.dir=s")
+    assert status == 0 and err.count("far from unit scale") == err.count("\n") == 1
+    first = "data far.npy: 49 train, 5 valid, 6 test examples of 6, kind real, likelihood gaussian"
+    assert out.startswith(f"{first}\n2 jobs") and out.count("kind real") == 1

@@ -174,6 +174,7 @@ def test_a_code_whose_covariance_does_not_fit_is_refused(monkeypatch):
     check_memory(job(*wide, "evaluate.groups=[reconstruction]"))
 
 
+@pytest.mark.slow
 def test_memory_that_is_used_up_is_told_in_one_line(command, monkeypatch, tmp_path):
     def full(lanes, *rest):
         if lanes[0].job.experiment.batch_size == 7:

@@ -30,6 +30,7 @@ def grid(tmp_path_factory):
     return make_grid(tmp_path_factory.mktemp("grid") / "sweep")
 
 
+@pytest.mark.slow
 def test_too_many_pairs_are_not_compared(tmp_path, told):
     folder = make_sweep(tmp_path / "s", {str(each): ({MSE: 0.1}, {"optim__lr": each / 1000}) for each in range(80)})
     status, out, _ = told(folder)

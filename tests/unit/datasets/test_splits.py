@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import evaluated, job, run, trained
+from conftest import evaluated, job, trained
 from flax import struct
 
 from aejax.base.errors import InputError
@@ -258,15 +258,6 @@ def test_a_limit_leaves_a_test_on_the_training_examples_whole():
     assert all(letter.tobytes() in known for letter in few.train.x)
     assert few.warnings == ("9 of 27 test examples are training examples too",
                             "9 of 27 validation examples are training examples too")  # fmt: skip
-
-
-def test_without_validation_examples_there_is_no_validation_error(tmp_path):
-    left = run(tmp_path / "run", "data.validation=0", "steps=4", "log_points=2", "net.widths=[5]", "figures=true")
-    assert "valid/mse" not in left.history[0]
-    assert left.record["data"]["examples"]["valid"] == 0
-    assert (left.path / "figures" / "curves.png").exists()
-    with pytest.raises(InputError, match=r"^select=best: needs validation examples; set data\.validation above 0"):
-        job("data.validation=0", "select=best")
 
 
 def test_where_the_data_lie_is_no_part_of_a_runs_identity():

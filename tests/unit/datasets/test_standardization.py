@@ -4,12 +4,11 @@ import io
 
 import numpy as np
 import pytest
-from conftest import called, job
+from conftest import job
 from rich.console import Console
 from sklearn.preprocessing import StandardScaler
 
 from aejax.base.errors import InputError
-from aejax.cli.train import main
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.standardization import scale_warning, standardization
 from aejax.runs.console import ConsoleReport
@@ -81,18 +80,6 @@ def first_line(*jobs):
     out = io.StringIO()
     ConsoleReport(Console(file=out, soft_wrap=True)).data(jobs)
     return out.getvalue()
-
-
-def test_a_sweep_says_once_what_its_data_are_and_what_is_wrong_with_them(here, capfd):
-    np.save("far.npy", FAR[:60])
-    words = ["-m", "data=arrays", "data.path=far.npy", *QUICK, "seed=0,1", "hydra.sweep.dir=s"]
-    assert called(main, *words) == 0
-    out, err = capfd.readouterr()
-    assert err.count("far from unit scale") == err.count("\n") == 1
-    assert out.startswith(
-        "data far.npy: 49 train, 5 valid, 6 test examples of 6, kind real, likelihood gaussian\n2 jobs"
-    )
-    assert out.count("kind real") == 1
 
 
 @pytest.mark.parametrize(

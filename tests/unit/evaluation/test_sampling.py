@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import job, run, trained
+from conftest import job, trained
 from sklearn.mixture import GaussianMixture
 
 from aejax.base.errors import InputError
@@ -69,13 +69,6 @@ def test_a_model_with_a_prior_samples_from_it_unless_asked():
         chosen[words] = job("net.widths=[8]", *words.split()).experiment.sampler
     assert [type(sampler).__name__ for sampler in chosen.values()] == ["Prior", "Prior", "KDE", "Gaussian"]
     assert [sampler.is_prior for sampler in chosen.values()] == [True, True, False, False]
-
-
-def test_a_model_without_a_prior_has_pictures_and_metrics_of_its_samples(tmp_path):
-    finished = run(tmp_path, *FEW, "evaluate.groups=[reconstruction,generation]", "figures=true")
-    assert (tmp_path / "figures" / "samples.png").stat().st_size > 5000
-    assert 0 <= finished.metrics["generation/glyphs_valid_new"] <= 1
-    assert finished.metrics["generation/prior_p"] is None
 
 
 @pytest.mark.parametrize(
