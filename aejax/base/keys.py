@@ -29,6 +29,7 @@ class Purpose(enum.IntEnum):
     GENERATED = 17
     TWO_SAMPLES = 18
     PRETRAIN = 19  # of a run: draws of layers in layer-wise pretraining
+    VARIABLES = 20  # of a run: of parts that have parameters of their own
 
 
 def key_for(seed, purpose, step=0):

@@ -69,7 +69,9 @@ BEFOREHAND = {  # decided by data and model before anything is measured; the met
     "a peak": lambda evidence: (
         "the data are real numbers, which have no peak" if evidence.experiment.form.kind == "real" else None
     ),
-    "a prior": lambda evidence: None if evidence.experiment.model.bottleneck.has_prior else "the model has no prior",
+    "a prior": lambda evidence: (
+        None if evidence.experiment.model.bottleneck.has_posterior else "the model has no prior"
+    ),
     "samples of the prior": lambda evidence: (
         None if evidence.experiment.sampler.is_prior else "samples are not the prior's"
     ),
@@ -157,14 +159,14 @@ def recorded_details(details, dataset):
 def remarks(experiment, metrics):
     """A line for each problem with the use of the code, with its usual remedies."""
     dead, units = metrics.get("code/dead_units") or 0, int(experiment.latent_dim)
-    has_prior = experiment.model.bottleneck.has_prior
-    if has_prior and metrics.get("code/collapsed") == 0 and metrics.get("recon/r2", 1) < COLLAPSED_SHARE:
+    has_posterior = experiment.model.bottleneck.has_posterior
+    if has_posterior and metrics.get("code/collapsed") == 0 and metrics.get("recon/r2", 1) < COLLAPSED_SHARE:
         return [
             f"the decoder does not use the code: it carries {metrics['code/kl']:.2g} nats, but reconstructions explain "
             "less than 1 % of the variance; usual remedies: more steps, another optim.lr"
         ]
     if metrics.get("code/collapsed"):
-        if has_prior:
+        if has_posterior:
             return [
                 f"posterior collapse: the code carries {metrics['code/kl']:.2g} nats; usual remedies: a smaller weight "
                 "of the KL (model.beta), its annealing (model.anneal), free bits (model.free_bits), a weaker decoder"
@@ -175,8 +177,8 @@ def remarks(experiment, metrics):
         ]
     if not dead:
         return []
-    problem = f"{dead} of {units} code units are {'not used' if has_prior else 'dead'}; "
-    if has_prior:
+    problem = f"{dead} of {units} code units are {'not used' if has_posterior else 'dead'}; "
+    if has_posterior:
         return [problem + "usual remedies, where they are wanted: model.free_bits, model.anneal, a smaller model.beta"]
     return [
         problem + "usual remedies: a smaller optim.lr, a smaller weight of penalties, for top-k a larger model.boost"

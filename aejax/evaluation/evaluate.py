@@ -42,7 +42,7 @@ class Subject:
     def __init__(self, experiment, params, data):
         self.experiment, self.params, self.data = experiment, params, data
         self.form, self.clean = experiment.form, experiment.form.scaled(data.test)  # [N, P]
-        test = encode_decode(experiment, params, self.clean)
+        test = encode_decode(experiment, params, self.clean, data.y_test)
         self.z, self.kl, self.predicted = test["mean"], test["kl"], test["predicted"]  # [N, Z], [N, Z] or None, [N, P]
         self.squared = squared_error(self.clean, self.predicted)  # [N]
 
@@ -64,7 +64,7 @@ def _restoration(subject):
     if isinstance(subject.experiment.noise, Clean):
         return {}, {}
     noisy = noisy_copies(subject.experiment, subject.data)
-    restored_MxP = reconstructed(subject.experiment, subject.params, noisy["input"])
+    restored_MxP = reconstructed(subject.experiment, subject.params, noisy["input"], noisy["label"])
     return _prefixed("restore", reconstructions(subject.form, noisy["clean"], restored_MxP)), {}
 
 
@@ -108,16 +108,18 @@ def _neighborhood(subject):
 
 
 def _of_prior(measure):
-    """The group of metrics that `measure`(experiment, params, test examples) gives, empty without a prior."""
+    """The group of metrics that `measure`(experiment, params, examples, labels) gives, empty without a posterior."""
 
     def group(subject):
-        return ({} if subject.kl is None else measure(subject.experiment, subject.params, subject.clean)), {}
+        if not subject.experiment.model.bottleneck.has_posterior:
+            return {}, {}
+        return measure(subject.experiment, subject.params, subject.clean, subject.data.y_test), {}
 
     return group
 
 
 def _generation(subject):
-    paths = interpolations(subject.experiment, subject.params, subject.z)
+    paths = interpolations(subject.experiment, subject.params, subject.z, subject.data.y_test)
     samples = generation(subject.experiment, subject.params, subject.data)
     return _prefixed("interpolation", paths) | _prefixed("generation", samples), {}
 

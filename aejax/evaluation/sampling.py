@@ -8,11 +8,11 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.evaluation.encoding import codes_of_stored, picked
+from aejax.evaluation.encoding import codes_of_stored, picked, seen
 from aejax.evaluation.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import code_width, latent_mask
+from aejax.models.priors import mask_of
 from aejax.settings.fields import static_int
 
 EM_STEPS = 100
@@ -33,14 +33,20 @@ class Sampler:
     def check(self, experiment):
         """Raises InputError where this sampler cannot serve the experiment."""
 
-    def codes(self, experiment, params, data, key, samples):
-        """Codes [samples, Z]."""
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        """Codes [samples, Z], of these labels if the model is conditional."""
         raise NotImplementedError
 
     def images(self, experiment, params, data, key, samples):
-        """Mean images of such codes, [samples, P]."""
-        z_SxZ = self.codes(experiment, params, data, key, samples)
-        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_SxZ))
+        """Mean images of such codes, [samples, P]; of all classes in turn if the model is conditional."""
+        label_S = sampled_labels(experiment, samples)
+        z_SxZ = self.codes(experiment, params, data, key, samples, label_S)
+        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_SxZ, label_S))
+
+
+def sampled_labels(experiment, samples):
+    """The labels of so many samples, all classes in turn, [samples] int32; None unless the model is conditional."""
+    return jnp.arange(samples) % experiment.form.classes if experiment.model.is_conditional else None
 
 
 @struct.dataclass
@@ -48,7 +54,7 @@ class Auto(Sampler):
     """The prior where the model has one, else a Gaussian."""
 
     def settle(self, experiment):
-        return Prior() if experiment.model.bottleneck.has_prior else Gaussian()
+        return Prior() if experiment.model.bottleneck.has_posterior else Gaussian()
 
 
 @struct.dataclass
@@ -58,11 +64,11 @@ class Prior(Sampler):
     is_prior: ClassVar[bool] = True
 
     def check(self, experiment):
-        if not experiment.model.bottleneck.has_prior:
+        if not experiment.model.bottleneck.has_posterior:
             raise InputError("sampler=prior: the model has no prior; use auto, gaussian, mixture or kde")
 
-    def codes(self, experiment, params, data, key, samples):
-        return autoencoder.prior(experiment, params, key, samples)
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        return experiment.prior.sample(experiment, params, key, samples, label_S)
 
 
 @struct.dataclass
@@ -71,9 +77,10 @@ class Density(Sampler):
     section 4).
     """
 
-    def codes(self, experiment, params, data, key, samples):
-        mask_Z = latent_mask(code_width(params), experiment.latent_dim)
-        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY))
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        mask_Z = mask_of(experiment, params)
+        y_N = None if seen(experiment, data.y_train) is None else picked(data.y_train, DENSITY)
+        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY), y_N)
         key_eps, *keys = jax.random.split(key, 3)
         eps_SxZ = normal_by_unit(key_eps, mask_Z.shape[0], (samples,)).T
         return self.drawn(z_NxZ, mask_Z, experiment.latent_dim, eps_SxZ, keys) * mask_Z[None, :]
