@@ -17,8 +17,8 @@ from aejax.settings.fields import Leaf, leaf_float, static_int
 class Context:
     """What bounds and terms may use: the experiment, its parameters, the batch and the model's outputs for it.
 
-    `distortion` is -log p(x | z) of the outputs, [B]; `progress` the share of the steps after pretraining that are done,
-    0 to 1. `key` is for random draws of a term, `key_samples` for those of a bound, `key_training` for nets as in a
+    `distortion` is -log p(x | z) of the outputs, [B]; `progress` the share of the steps after pretraining that are
+    done, 0 to 1. `key` is for random draws of a term, `key_samples` for those of a bound, `key_training` for nets as in a
     step of the training; all are None in evaluation. `variables` are those that the term made by `init`.
     """
 
@@ -230,6 +230,4 @@ def objective(
 
 def term_names(model: Any) -> list[str]:
     """The names of what `objective` returns beside the reconstruction."""
-    return [
-        name for term, part in model.terms.items() for name in ((term, f"{term}_loss") if part.is_critic else (term,))
-    ]
+    return [*model.terms, *(f"{name}_loss" for name, term in model.terms.items() if term.is_critic)]
