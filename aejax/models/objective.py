@@ -18,8 +18,8 @@ class Context:
     """What bounds and terms may use: the experiment, its parameters, the batch and the model's outputs for it.
 
     `distortion` is -log p(x | z) of the outputs, [B]; `progress` the share of the steps after pretraining that are
-    done, 0 to 1. `key` is for random draws of a term, `key_samples` for those of a bound, `key_training` for nets as in a
-    step of the training; all are None in evaluation. `variables` are those that the term made by `init`.
+    done, 0 to 1. `key` is for random draws of a term, `key_samples` for those of a bound, `key_training` for nets as in
+    a step of the training; all are None in evaluation. `variables` are those that the term made by `init`.
     """
 
     experiment: Any

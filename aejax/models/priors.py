@@ -78,7 +78,7 @@ class Normal(Prior):
     def log_ratio(
         self, experiment: Any, params: Any, posterior: Posterior, draw: Draw, label: jax.Array | None = None
     ) -> jax.Array:
-        if not isinstance(posterior, Diagonal):
+        if draw.eps is None or not isinstance(posterior, Diagonal):
             return super().log_ratio(experiment, params, posterior, draw, label)
         ratio_BxZ = 0.5 * (draw.eps**2 + posterior.log_variance - draw.z**2) * posterior.mask[None, :]
         return jnp.sum(ratio_BxZ, axis=1)
