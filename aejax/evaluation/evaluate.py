@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from aejax.evaluation.anomaly import anomalies
 from aejax.evaluation.encoding import encode_decode, labeled, noisy_copies, reconstructed, untrained
 from aejax.evaluation.generation import generation, interpolations
-from aejax.evaluation.likelihood import bounds, importance_weighted
+from aejax.evaluation.likelihood import bounds, importance_weighted, rate_of_each
 from aejax.evaluation.protocol import WORST
 from aejax.evaluation.robustness import robustness
 from aejax.evaluation.separation import baseline, clustering, label_efficiency, neighborhood, probed, separations
@@ -47,6 +47,15 @@ class Subject:
         self.squared = squared_error(self.clean, self.predicted)  # [N]
 
     @functools.cached_property
+    def rate(self):
+        """KL(posterior || prior) of each example in nats, [N], estimated where it has no closed form; None without."""
+        if self.kl is not None:
+            return jnp.sum(self.kl, axis=1)
+        if not self.experiment.model.bottleneck.has_posterior:
+            return None
+        return rate_of_each(self.experiment, self.params, self.clean, self.data.y_test)
+
+    @functools.cached_property
     def labeled(self):
         """Labeled codes to fit on and to score, None where the data have no labels."""
         return labeled(self.experiment, self.params, self.data) if self.data.y_test is not None else None
@@ -76,7 +85,8 @@ def _code(subject):
     details = {"unit_variance": jnp.var(subject.z, axis=0)}
     if subject.kl is not None:
         details["unit_kl"] = jnp.mean(subject.kl, axis=0)
-    scores = code_use(subject.experiment, subject.z, subject.kl, subject.clean, subject.predicted)
+    explained = r2(subject.clean, subject.predicted)
+    scores = code_use(subject.experiment, subject.z, subject.kl, subject.rate, explained)
     return _prefixed("code", scores), details
 
 
@@ -177,18 +187,18 @@ def baselines(experiment, data):
     return mse | {"pca_mse": jnp.mean(squared_error(centered_NxP, projected_NxP)) / test_NxP.shape[1]}
 
 
-def code_use(experiment, z_NxZ, kl_NxZ, clean_NxP, predicted_NxP):
-    """How the test split uses the code units, {name: scalar}."""
+def code_use(experiment, z_NxZ, kl_NxZ, rate_N, explained):
+    """How the test split uses the code units, {name: scalar}; `explained` is the share of the pixels' variance."""
     metrics = {
         "active_units": code.active_units(z_NxZ),
         "dead_units": code.dead_units(z_NxZ, experiment.latent_dim, kl_NxZ),
         "effective_dim": code.effective_dim(z_NxZ),
         "correlation": code.correlation(z_NxZ),
         "sparsity": code.sparsity(z_NxZ, experiment.latent_dim),
-        "collapsed": code.collapsed(r2(clean_NxP, predicted_NxP), kl_NxZ),
+        "collapsed": code.collapsed(explained, rate_N),
     }
-    if kl_NxZ is not None:
-        metrics["kl"] = jnp.mean(jnp.sum(kl_NxZ, axis=1))
+    if rate_N is not None:
+        metrics["kl"] = jnp.mean(rate_N)
     return metrics
 
 

@@ -24,6 +24,11 @@ def bound_of_each(experiment, params, x_NxP, y_N=None):
     return -(rate_N + distortion_N)
 
 
+def rate_of_each(experiment, params, x_NxP, y_N=None):
+    """KL(posterior || prior) of each example in nats, [N]."""
+    return _terms(experiment, params, x_NxP, y_N)[1]
+
+
 def _terms(experiment, params, x_NxP, y_N):
     def one(part, index):
         part_BxP, label_B = part

@@ -22,8 +22,8 @@ def active_units(mean_NxZ: jax.Array) -> jax.Array:
 def live_units(mean_NxZ: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
     """Whether each unit carries information, [Z] bool.
 
-    With a KL to the prior: more than 0.01 nats of it in the mean. Without one, where a code has no scale of its own:
-    a variance above 0.0001 of the largest unit's.
+    With a KL to the prior by unit: more than 0.01 nats of it in the mean. Without: a variance above 0.0001 of the
+    largest unit's, as a code may have no scale of its own.
     """
     if kl_NxZ is not None:
         return jnp.mean(kl_NxZ, axis=0) > ACTIVE_NATS
@@ -36,14 +36,14 @@ def dead_units(mean_NxZ: jax.Array, latent_dim: int | jax.Array, kl_NxZ: jax.Arr
     return latent_dim - jnp.sum(live_units(mean_NxZ, kl_NxZ))
 
 
-def collapsed(explained: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
+def collapsed(explained: jax.Array, rate_N: jax.Array | None = None) -> jax.Array:
     """1 if the code carries no information, 0 if it does: the verdict on a run. Comparable across code sizes.
 
-    With a KL to the prior it carries none if that, summed over units, is below 0.1 nats (posterior collapse, Bowman
-    et al. 2016, section 3): a code that carries more, which an untrained decoder cannot use, has not collapsed. Without
-    a KL it carries none if less than 1 % of the variance of the pixels is `explained`.
+    With rate_N, each example's KL to the prior, it carries none if their mean is below 0.1 nats (posterior collapse,
+    Bowman et al. 2016, section 3): a code that carries more, which an untrained decoder cannot use, has not collapsed.
+    Without, it carries none if less than 1 % of the variance of the pixels is `explained`.
     """
-    enough = explained >= COLLAPSED_SHARE if kl_NxZ is None else jnp.mean(jnp.sum(kl_NxZ, axis=1)) >= COLLAPSED_NATS
+    enough = explained >= COLLAPSED_SHARE if rate_N is None else jnp.mean(rate_N) >= COLLAPSED_NATS
     return jnp.logical_not(enough).astype(jnp.int32)  # nan counts as collapsed, too
 
 

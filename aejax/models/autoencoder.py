@@ -8,8 +8,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for
-from aejax.models.bottlenecks import Code, FromCode, ToCode, latent_mask
-from aejax.models.priors import mask_of
+from aejax.models.bottlenecks import Code, FromCode, ToCode, latent_mask, mask_of
 from aejax.settings.fields import part, parts, static_choice
 
 

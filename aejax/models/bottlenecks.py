@@ -27,6 +27,11 @@ def code_width(params: Any) -> int:
     return params["to_code"]["mean"]["bias"].shape[-1]
 
 
+def mask_of(experiment: Any, params: Any) -> jax.Array:
+    """The `latent_mask` of a lane with these parameters, [Z]."""
+    return latent_mask(code_width(params), experiment.latent_dim)
+
+
 class ToCode(nn.Module):
     """h_BxH -> {head: BxZ}: one linear layer for each head of the bottleneck, which may also see labels [B, C]."""
 

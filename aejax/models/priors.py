@@ -9,9 +9,12 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.bottlenecks import code_width, latent_mask
+from aejax.models import autoencoder, flows
+from aejax.models.bottlenecks import Gaussian, mask_of
 from aejax.models.posteriors import LOG_2PI, Diagonal, Draw, Posterior
+from aejax.settings.fields import static_int
 
 
 @struct.dataclass
@@ -23,6 +26,9 @@ class Prior:
 
     def check(self, experiment: Any) -> None:
         """Raises InputError if the prior does not fit the rest of the experiment."""
+        if not experiment.model.bottleneck.has_posterior:
+            name = type(self).__name__.lower()
+            raise InputError(f"prior={name}: the model has no posterior; use prior=normal, or model=vae")
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
         """The variables before the first step; `width` is the number of code units, masked ones included."""
@@ -59,6 +65,9 @@ class Prior:
 class Normal(Prior):
     """N(0, I)."""
 
+    def check(self, experiment: Any) -> None:
+        """Fits every experiment; without a posterior it is not used."""
+
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:
         return -0.5 * jnp.sum((z_BxZ**2 + LOG_2PI) * mask_of(experiment, params)[None, :], axis=1)
 
@@ -89,6 +98,157 @@ def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
     return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance)
 
 
-def mask_of(experiment: Any, params: Any) -> jax.Array:
-    """1 for the code units that a lane has and 0 for the others, [Z]."""
-    return latent_mask(code_width(params), experiment.latent_dim)
+@struct.dataclass
+class LearnedDiagonal(Prior):
+    """A Gaussian with independent units whose means and variances are learned."""
+
+    def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
+        return {"mean": jnp.zeros(width), "log_variance": jnp.zeros(width)}
+
+    def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
+        return {name: array[:latent_dim] for name, array in variables.items()}
+
+    def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:
+        mean_Z, log_variance_Z = params["prior"]["mean"], params["prior"]["log_variance"]
+        nats_BxZ = (z_BxZ - mean_Z) ** 2 * jnp.exp(-log_variance_Z)[None, :] + log_variance_Z[None, :] + LOG_2PI
+        return -0.5 * jnp.sum(nats_BxZ * mask_of(experiment, params)[None, :], axis=1)
+
+    def sample(
+        self, experiment: Any, params: Any, key: jax.Array, samples: int, label: jax.Array | None = None
+    ) -> jax.Array:
+        mask_Z, prior = mask_of(experiment, params), params["prior"]
+        eps_SxZ = normal_by_unit(key, mask_Z.shape[0], (samples,)).T
+        z_SxZ = prior["mean"][None, :] + jnp.exp(0.5 * prior["log_variance"])[None, :] * eps_SxZ
+        return z_SxZ * mask_Z[None, :]
+
+    def kl(
+        self, experiment: Any, params: Any, posterior: Posterior, label: jax.Array | None = None
+    ) -> jax.Array | None:
+        if not isinstance(posterior, Diagonal):
+            return None
+        mean_Z, log_variance_Z = params["prior"]["mean"], params["prior"]["log_variance"]
+        standard_BxZ = (posterior.mean - mean_Z[None, :]) * jnp.exp(-0.5 * log_variance_Z)[None, :]
+        return gaussian_kl(standard_BxZ, posterior.log_variance - log_variance_Z[None, :]) * posterior.mask[None, :]
+
+
+@struct.dataclass
+class Mixture(Prior):
+    """A mixture of `components` learned Gaussians with independent units."""
+
+    components: int = static_int(1, 10_000)
+
+    def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
+        mean_KxZ = normal_by_unit(key, width, (self.components,)).T
+        return {"logit": jnp.zeros(self.components), "mean": mean_KxZ, "log_variance": jnp.zeros_like(mean_KxZ)}
+
+    def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
+        return {name: array if name == "logit" else array[:, :latent_dim] for name, array in variables.items()}
+
+    def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:
+        logit_K, mean_KxZ, log_variance_KxZ = self.parts(experiment, params)
+        components = Diagonal(mean_KxZ[:, None, :], mask_of(experiment, params), log_variance_KxZ[:, None, :])
+        log_KxB = jax.vmap(lambda component: component.log_prob(z_BxZ), in_axes=(Diagonal(0, None, 0),))(components)
+        return jax.scipy.special.logsumexp(log_KxB + jax.nn.log_softmax(logit_K)[:, None], axis=0)
+
+    def sample(
+        self, experiment: Any, params: Any, key: jax.Array, samples: int, label: jax.Array | None = None
+    ) -> jax.Array:
+        mask_Z, (logit_K, mean_KxZ, log_variance_KxZ) = mask_of(experiment, params), self.parts(experiment, params)
+        key_component, key_eps = jax.random.split(key)
+        component_S = jax.random.categorical(key_component, logit_K, shape=(samples,))
+        eps_SxZ = normal_by_unit(key_eps, mask_Z.shape[0], (samples,)).T
+        return (mean_KxZ[component_S] + jnp.exp(0.5 * log_variance_KxZ[component_S]) * eps_SxZ) * mask_Z[None, :]
+
+    def parts(self, experiment: Any, params: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Logits [K], means [K, Z] and log variances [K, Z] of the components."""
+        prior = params["prior"]
+        return prior["logit"], prior["mean"], prior["log_variance"]
+
+
+@struct.dataclass
+class Vamp(Mixture):
+    """The mixture of the posteriors of `components` learned pseudo-inputs (Tomczak & Welling 2018, eq. 9)."""
+
+    def check(self, experiment: Any) -> None:
+        super().check(experiment)
+        if experiment.model.is_conditional:
+            raise InputError("prior=vamp: pseudo-inputs have no labels; set model.condition=none, or prior=normal")
+        if experiment.model.bottleneck.heads != Gaussian.heads:
+            name = type(experiment.model.bottleneck).__name__.lower()
+            raise InputError(
+                f"prior=vamp: mixes Gaussian posteriors, not those of {name}; use model=vae, or prior=flow"
+            )
+
+    def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
+        return {"inputs": jax.random.normal(key, (self.components, experiment.form.pixels))}
+
+    def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
+        return variables
+
+    def parts(self, experiment: Any, params: Any) -> tuple[jax.Array, jax.Array, jax.Array]:
+        inputs_KxP = params["prior"]["inputs"]
+        if experiment.form.kind != "real":
+            inputs_KxP = jax.nn.sigmoid(inputs_KxP)
+        posterior = autoencoder.encode(experiment, params, inputs_KxP).posterior
+        return jnp.zeros(self.components), posterior.mean, posterior.log_variance
+
+
+@struct.dataclass
+class Flow(Prior):
+    """The base of normalizing flows from N(0, I): `layers` whose networks have `hidden` units."""
+
+    layers: int = static_int(1, 100)
+    hidden: int = static_int(1, 10_000)
+
+    def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
+        return flows.init(key, width, self.layers, self.hidden)
+
+    def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
+        return flows.trim(variables, latent_dim)
+
+    def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:
+        mask_Z = mask_of(experiment, params)
+        noise_BxZ, log_determinant_B = self.noise(params["prior"], z_BxZ, mask_Z)
+        return log_determinant_B - 0.5 * jnp.sum((noise_BxZ**2 + LOG_2PI) * mask_Z[None, :], axis=1)
+
+    def sample(
+        self, experiment: Any, params: Any, key: jax.Array, samples: int, label: jax.Array | None = None
+    ) -> jax.Array:
+        mask_Z = mask_of(experiment, params)
+        noise_SxZ = normal_by_unit(key, mask_Z.shape[0], (samples,)).T * mask_Z[None, :]
+        return self.codes(params["prior"], noise_SxZ, mask_Z)
+
+    def noise(self, variables: Any, z_BxZ: jax.Array, mask_Z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The noise of codes and the log determinant, [B]."""
+        raise NotImplementedError
+
+    def codes(self, variables: Any, noise_BxZ: jax.Array, mask_Z: jax.Array) -> jax.Array:
+        """The codes of noise, [B, Z]."""
+        raise NotImplementedError
+
+
+@struct.dataclass
+class Coupling(Flow):
+    """A flow of affine couplings (RealNVP, Dinh et al. 2017)."""
+
+    def check(self, experiment: Any) -> None:
+        super().check(experiment)
+        if experiment.latent_dim < 2:
+            raise InputError("latent_dim=1: prior=flow couples units, and there is one; use prior=maf or latent_dim=2")
+
+    def noise(self, variables: Any, z_BxZ: jax.Array, mask_Z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return flows.coupled(variables, z_BxZ, mask_Z)
+
+    def codes(self, variables: Any, noise_BxZ: jax.Array, mask_Z: jax.Array) -> jax.Array:
+        return flows.uncoupled(variables, noise_BxZ, mask_Z)
+
+
+@struct.dataclass
+class Autoregressive(Flow):
+    """A masked autoregressive flow (Papamakarios et al. 2017); sampling takes a unit at a time."""
+
+    def noise(self, variables: Any, z_BxZ: jax.Array, mask_Z: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return flows.autoregressed(variables, z_BxZ, mask_Z)
+
+    def codes(self, variables: Any, noise_BxZ: jax.Array, mask_Z: jax.Array) -> jax.Array:
+        return flows.unautoregressed(variables, noise_BxZ, mask_Z)

@@ -297,9 +297,9 @@ def test_use_of_code_units():
     assert code.live_units(z, np.array([[2.0, 0.001, 0.02]])).tolist() == [True, False, True]
     verdicts = [code.collapsed(each, kl) for each, kl in ((0.5, None), (0.001, None), (np.nan, None))]
     assert [int(each) for each in verdicts] == [0, 1, 1]
-    assert int(code.collapsed(0.5, np.full((3, 2), 0.01))) == 1
-    assert int(code.collapsed(0.5, np.full((3, 2), 1.0))) == 0
-    assert int(code.collapsed(0.001, np.full((3, 2), 0.55))) == 0  # untrained: a code that no decoder uses yet
+    assert int(code.collapsed(0.5, np.full(3, 0.02))) == 1
+    assert int(code.collapsed(0.5, np.full(3, 2.0))) == 0
+    assert int(code.collapsed(0.001, np.full(3, 1.1))) == 0  # untrained: a code that no decoder uses yet
 
 
 @pytest.mark.slow
