@@ -1,7 +1,7 @@
 """Invertible maps of codes with tractable determinants: from a code to noise and back.
 
-A map of `layers` layers is a dict of stacked variables [layers, ...]. Its networks do not depend on how many units others
-have: weights are drawn by unit, and masked units, which are 0, take no part.
+A map of `layers` layers is a dict of stacked variables [layers, ...]. Its networks do not depend on how many units
+others have: weights are drawn by unit, and masked units, which are 0, take no part.
 """
 
 from typing import Any
@@ -36,9 +36,9 @@ def trim(variables: Variables, latent_dim: int) -> Variables:
 
 
 def coupled(variables: Variables, z_BxZ: jax.Array, mask_Z: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The noise of codes by affine couplings of even and odd units, and the log determinant [B] (Dinh et al. 2017, eq. 7).
+    """The noise of codes by affine couplings of even and odd units, and the log determinant, [B].
 
-    The networks have one hidden layer.
+    Dinh et al. 2017, eq. 7; the networks have one hidden layer.
     """
     total_B = jnp.zeros(z_BxZ.shape[0])
     for place in range(variables["in"].shape[0]):
@@ -70,10 +70,11 @@ def _coupling(variables: Variables, place: int, z_BxZ: jax.Array, mask_Z: jax.Ar
 def autoregressed(
     variables: Variables, z_BxZ: jax.Array, mask_Z: jax.Array, context_BxH: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """The noise of codes, each unit's by those before it, and the log determinant [B] (Papamakarios et al. 2017, eq. 4).
+    """The noise of codes, each unit's by those before it, and the log determinant, [B].
 
-    Shift and scale of a unit come from a hidden layer that sums over the units before it, as in Uria et al. 2013, eq. 2;
-    every other layer takes the units in reversed order. `context_BxH` is added to the hidden layers.
+    Papamakarios et al. 2017, eq. 4. Shift and scale of a unit come from a hidden layer that sums over the units before
+    it, as in Uria et al. 2013, eq. 2; every other layer takes the units in reversed order. `context_BxH` is added to
+    the hidden layers.
     """
     total_B = jnp.zeros(z_BxZ.shape[0])
     for place in range(variables["in"].shape[0]):
@@ -119,7 +120,7 @@ def _conditioned(
     """Shift and log scale [B, Z] of units whose hidden layers have these sums."""
     if context_BxH is not None:
         sum_BxZxH = sum_BxZxH + context_BxH[:, None]
-    hidden_BxZxH = jnp.tanh(sum_BxZxH + variables["bias"][place])
+    hidden_BxZxH = jnp.tanh(sum_BxZxH + variables["bias"][place][None, None])
     out_BxZx2 = (
         jnp.einsum("bzh,zhk->bzk", hidden_BxZxH, variables["out"][place]) + variables["shift_scale"][place][None]
     )

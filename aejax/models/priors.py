@@ -110,7 +110,9 @@ class LearnedDiagonal(Prior):
 
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:
         mean_Z, log_variance_Z = params["prior"]["mean"], params["prior"]["log_variance"]
-        nats_BxZ = (z_BxZ - mean_Z) ** 2 * jnp.exp(-log_variance_Z)[None, :] + log_variance_Z[None, :] + LOG_2PI
+        nats_BxZ = (
+            (z_BxZ - mean_Z[None, :]) ** 2 * jnp.exp(-log_variance_Z)[None, :] + log_variance_Z[None, :] + LOG_2PI
+        )
         return -0.5 * jnp.sum(nats_BxZ * mask_of(experiment, params)[None, :], axis=1)
 
     def sample(
