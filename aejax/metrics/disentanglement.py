@@ -170,15 +170,13 @@ def factor_vae(key: jax.Array, fit: Known, score: Known, votes: int, group: int)
     from; the score is the accuracy on `score`, 1 / F by chance, 1 at most.
     """
     live_Z = live_units(fit[0])
-    variance_Z = jnp.var(fit[0], axis=0)
-    scale_Z = jnp.where(live_Z, 1 / jnp.where(live_Z, variance_Z, 1), jnp.inf)
+    variance_Z = jnp.where(live_Z, jnp.var(fit[0], axis=0), 1)
     factors = fit[1].shape[1]
 
     def voted(key: jax.Array, known: Known) -> tuple[jax.Array, jax.Array]:
         factor_D, row_DxG = _sharing(key, known[1], votes, group)
         within_DxZ = lax.map(lambda row_G: jnp.var(known[0][row_G], axis=0), row_DxG)
-        relative_DxZ = jnp.where(live_Z[None, :], within_DxZ * jnp.where(live_Z, scale_Z, 1)[None, :], jnp.inf)
-        return jnp.argmin(relative_DxZ, axis=1), factor_D
+        return jnp.argmin(jnp.where(live_Z[None, :], within_DxZ / variance_Z[None, :], jnp.inf), axis=1), factor_D
 
     key_fit, key_score = jax.random.split(key)
     unit_D, factor_D = voted(key_fit, fit)

@@ -151,7 +151,7 @@ class Tfds:
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
         wanted = [("feature", self.feature)] + [("label", self.label)] * (self.label is not None)
-        wanted += [("factors", name) for name in self.factors or ()]
+        wanted += [("factors", str(name)) for name in self.factors or ()]
         for key, name in wanted:
             if name not in features:
                 raise InputError(f"data.{key}={name}: no such feature of {self.name}; {near(name, features)}")

@@ -254,7 +254,7 @@ def test_factors_of_a_set_are_read_with_its_examples_and_kept(tmp_path, capfd):
         np.testing.assert_array_equal(x[:, 0].argmax(axis=1), factors[:, 1])
         np.testing.assert_array_equal(dataset.train.y, factors[:, 0])
     assert load(tmp_path, **words).fingerprint != first.fingerprint
-    told = "data.factors=label_y: no such feature of sprites; did you mean label_x?"
+    told = "data.factors=label_y: no such feature of sprites; did you mean label_x or"
     refused(told, tmp_path, factors=("label_y",), **words)
     told = "data.factors: value_x of sprites is no class label; list features that are"
     refused(told, tmp_path, factors=("value_x",), **words)

@@ -29,7 +29,7 @@ JOBS = (  # that compute all metrics between them
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory):
-    """All metrics of these jobs, of their histories, and of `aejax.evaluate --across --udr`: {name: its finite values}."""
+    """All metrics of these jobs, their histories, and `aejax.evaluate --across --udr`: {name: its finite values}."""
     place, values = tmp_path_factory.mktemp("runs"), {}
     runs = [run(place / str(number), *WORDS, *words) for number, words in enumerate(JOBS)]
     letters = [place / f"letters{seed}" for seed in range(2)]
