@@ -148,7 +148,8 @@ def dci(fit: Known, score: Known, sizes: tuple[int, ...]) -> dict[str, jax.Array
         return boosted((fit_z_MxZ, labels[0]), (z_NxZ, labels[1]), max(sizes))
 
     importance_FxZ, accuracy_F = lax.map(of_factor, (fit[1].T, score[1].T))
-    importance_ZxF = _shares(importance_FxZ.T, 0)
+    even_Zx1 = live_Z[:, None] / jnp.maximum(jnp.sum(live_Z), 1)  # of a factor that no split tells anything about
+    importance_ZxF = jnp.where(jnp.sum(importance_FxZ, axis=1)[None, :] > 0, _shares(importance_FxZ.T, 0), even_Zx1)
     unit_Z = _shares(jnp.sum(importance_ZxF, axis=1), 0)
     live = jnp.sum(live_Z)
     by_unit_Z = 1 - _entropy(_shares(importance_ZxF, 1), axis=1) / jnp.log(factors)
