@@ -6,9 +6,10 @@ from conftest import called, run, state_of
 from sklearn.metrics import mutual_info_score
 
 from aejax.cli import evaluate, train
+from aejax.datasets.sources.shapes import Shapes
 from aejax.runs.folder import Run
 
-WORDS = ["data=shapes", "data.examples=400", "net.widths=[16]", "latent_dim=3", "steps=60", "log_points=1"]
+WORDS = ["model=vae", "data=shapes", "data.examples=400", "net.widths=[16]", "steps=60", "log_points=1"]
 NAMES = {"mig", "sap", "dci_disentanglement", "dci_completeness", "dci_informativeness", "factor_vae", "beta_vae",
          "modularity", "info_m", "info_e", "info_c"}  # fmt: skip
 
@@ -20,14 +21,20 @@ def scores(run):
 
 @pytest.fixture(scope="module")
 def seeds(tmp_path_factory):
-    """Folders of two runs that differ in their seed, and of one of another model."""
+    """Folders of two runs that differ in their seed, and of one of another code size."""
     place = tmp_path_factory.mktemp("runs")
-    for name, words in (("0", ["seed=0"]), ("1", ["seed=1"]), ("pca", ["model=pca"])):
-        words = ["model=vae", *WORDS, *words, "evaluate.groups=[code,disentanglement]", "figures=false", "track=off"]
+    for name, words in (
+        ("0", ["seed=0", "latent_dim=3"]),
+        ("1", ["seed=1", "latent_dim=3"]),
+        ("other", ["latent_dim=2"]),
+    ):
+        groups = "[code]" if name == "other" else "[code,disentanglement]"
+        words = [*WORDS, *words, f"evaluate.groups={groups}", "figures=false", "track=off"]
         assert called(train.main, *words, f"hydra.run.dir={place / name}") == 0
     return place
 
 
+@pytest.mark.slow
 def test_a_run_on_data_with_factors_has_all_scores(seeds):
     run = Run.read(seeds / "0")
     found = scores(run)
@@ -36,8 +43,6 @@ def test_a_run_on_data_with_factors_has_all_scores(seeds):
     z = run.codes["z"]
     edges = [np.histogram_bin_edges(unit.astype(float), 20)[1:-1] for unit in z.T]
     bins = np.stack([np.digitize(unit, edge) for unit, edge in zip(z.T, edges, strict=True)])
-    from aejax.datasets.sources.shapes import Shapes
-
     factors = Shapes(400, 32, "gray", 0).load().train.factors[run.codes["index"]]
     gaps = []
     for column in factors.T:
@@ -51,6 +56,7 @@ def test_data_without_factors_have_no_scores(tmp_path):
     assert scores(each) == {} and "disentanglement/mig" not in each.record["evaluation"]["absent"]
 
 
+@pytest.mark.slow
 def test_seeds_are_ranked_by_their_agreement(seeds, capsys):
     before = Run.read(seeds / "0").metrics
     assert called(evaluate.main, str(seeds / "0"), str(seeds / "1"), "--udr", "groups=[code]") == 0
@@ -62,11 +68,12 @@ def test_seeds_are_ranked_by_their_agreement(seeds, capsys):
     assert before.items() <= runs[0].metrics.items() and runs[0].record["evaluation"]["udr"] == {"runs": 2}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("names", "told"),
     [
         (["0"], "--udr: {0} has no other run that differs in its seed only; add one"),
-        (["0", "1", "pca"], "--udr: {pca} has no other run that differs in its seed only; add one"),
+        (["0", "1", "other"], "--udr: {other} has no other run that differs in its seed only; add one"),
         (["0", "1", "0"], None),
     ],
 )
@@ -76,6 +83,6 @@ def test_what_has_nothing_to_agree_with_is_refused(seeds, names, told, capsys):
     assert called(evaluate.main, *words, "--udr", "groups=[code]") == 2
     err = capsys.readouterr().err
     if told:
-        assert err == f"aejax: {told.format(*words, pca=seeds / 'pca')}\n"
+        assert err == f"aejax: {told.format(*words, other=seeds / 'other')}\n"
     assert err.count("\n") == 1
     assert state_of(seeds) == before
