@@ -8,6 +8,7 @@ import functools
 import jax.numpy as jnp
 
 from aejax.evaluation.anomaly import anomalies
+from aejax.evaluation.disentanglement import disentanglement
 from aejax.evaluation.encoding import encode_decode, labeled, noisy_copies, reconstructed, untrained
 from aejax.evaluation.generation import generation, interpolations
 from aejax.evaluation.likelihood import bounds, importance_weighted, rate_of_each
@@ -134,6 +135,11 @@ def _generation(subject):
     return _prefixed("interpolation", paths) | _prefixed("generation", samples), {}
 
 
+def _disentanglement(subject):
+    scores = disentanglement(subject.experiment, subject.params, subject.data, subject.z)
+    return _prefixed("disentanglement", scores), {}
+
+
 def _anomaly(subject):
     experiment, params, data = subject.experiment, subject.params, subject.data
     scores, score, threshold = anomalies(experiment, params, data, subject.clean, subject.z, subject.squared)
@@ -158,6 +164,7 @@ MEASURES = {  # by the groups of evaluate.groups: Subject -> metrics, details
     "elbo": _of_prior(bounds),
     "nll": _of_prior(importance_weighted),
     "generation": _generation,
+    "disentanglement": _disentanglement,
     "anomaly": _anomaly,
 }
 
