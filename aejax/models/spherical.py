@@ -34,10 +34,10 @@ class VonMisesFisher(Posterior):
         """Davidson et al. 2018, algorithm 1, with exact gradients of the cosine and by rotation."""
         key_drop, key_tangent = jax.random.split(key)
         drop_B = sampled_drop(key_drop, self.concentration, self.mask)
-        normal_BxZ = _normal(key_tangent, self.mean.shape[0], self.mask)
-        # As the mean turns, so does what is orthogonal to it.
-        tangent_BxZ = lax.stop_gradient(on_sphere(_orthogonal(on_sphere(normal_BxZ), self.mean)))
-        tangent_BxZ = _orthogonal(tangent_BxZ, self.mean)
+        tangent_BxZ = _normal(key_tangent, self.mean.shape[0], self.mask)
+        for _ in range(2):  # once leaves rounding where little is orthogonal
+            tangent_BxZ = on_sphere(_orthogonal(tangent_BxZ, self.mean))
+        tangent_BxZ = _orthogonal(lax.stop_gradient(tangent_BxZ), self.mean)  # it turns with the mean
         sine_B = jnp.sqrt(drop_B * (2 - drop_B) + TINY)
         z_BxZ = (1 - drop_B)[:, None] * self.mean + sine_B[:, None] * tangent_BxZ
         return Draw(z_BxZ, self._log_density(drop_B))

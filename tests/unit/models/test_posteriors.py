@@ -59,60 +59,62 @@ def wrapped(c, mean=((0.3, -0.5),), log_variance=((0.4, -0.6),)):
 
 def of_one(posterior, z):
     """The log densities of one example's posterior at many codes."""
-    return np.asarray(jax.jit(jax.vmap(lambda code: posterior.log_prob(code[None])[0]))(jnp.asarray(z)), np.float64)
+    return np.asarray(DENSITIES(posterior, jnp.asarray(z, jnp.float32)), np.float64)
 
 
-def draws(posterior, count):
+def draws(posterior, count=20_000):
     """Codes [count, Z] and log densities [count] of one example's posterior."""
-    one = jax.jit(jax.vmap(posterior.sample))(jax.random.split(jax.random.key(3), count))
-    return np.asarray(one.z, np.float64)[:, 0], np.asarray(one.log_q, np.float64)[:, 0]
+    draw = DRAWS(posterior, jax.random.split(jax.random.key(3), count))
+    return np.asarray(draw.z, np.float64)[:, 0], np.asarray(draw.log_q, np.float64)[:, 0]
+
+
+DENSITIES = jax.jit(lambda posterior, z: jax.vmap(lambda code: posterior.log_prob(code[None])[0])(z))
+DRAWS = jax.jit(lambda posterior, keys: jax.vmap(posterior.sample)(keys))
 
 
 # --- Bessel functions -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", [0, 0.5, 1, 1.5, 4, 9.5, 24, 50])
-def test_bessel_functions_are_scipy_s(order):
-    x = np.geomspace(1e-3, 1e4, 57).astype(np.float32)
-    ive, above = (special.ive(each, x.astype(np.float64)) for each in (order, order + 1))
-    np.testing.assert_allclose(bessel.log_ive(jnp.float32(order), x), np.log(ive), rtol=1e-6, atol=6e-5)
-    one_minus = jax.vmap(jax.value_and_grad(lambda x: bessel.complement(jnp.float32(order), x)))(x)
-    np.testing.assert_allclose(one_minus[0], 1 - above / ive, rtol=2e-5)
-    slope = 1 - (above / ive) ** 2 - (2 * order + 1) / x.astype(np.float64) * above / ive
-    np.testing.assert_allclose(one_minus[1], -slope, rtol=1e-4)
-    gradient = jax.vmap(jax.grad(lambda x: bessel.log_ive(jnp.float32(order), x)))(x)
-    np.testing.assert_allclose(gradient, above / ive + order / x.astype(np.float64) - 1, rtol=1e-4, atol=1e-6)
+def test_bessel_functions_are_scipy_s():
+    x, of_x = np.geomspace(1e-3, 1e4, 57).astype(np.float32), lambda function: jax.vmap(function, in_axes=(None, 0))
+    log_ive = jax.jit(of_x(jax.value_and_grad(bessel.log_ive, argnums=1)))
+    complement = jax.jit(of_x(jax.value_and_grad(bessel.complement, argnums=1)))
+    exact = x.astype(np.float64)
+    for order in (0, 0.5, 1, 1.5, 4, 9.5, 24, 50):
+        ive, above = (special.ive(each, exact) for each in (order, order + 1))
+        value, slope = log_ive(jnp.float32(order), x)
+        np.testing.assert_allclose(value, np.log(ive), rtol=1e-6, atol=6e-5)
+        np.testing.assert_allclose(slope, above / ive + order / exact - 1, rtol=1e-4, atol=1e-6)
+        value, slope = complement(jnp.float32(order), x)
+        np.testing.assert_allclose(value, 1 - above / ive, rtol=2e-5)
+        np.testing.assert_allclose(-slope, 1 - (above / ive) ** 2 - (2 * order + 1) / exact * above / ive, rtol=1e-4)
 
 
 # --- the sphere -------------------------------------------------------------------------------------------------------
 
 
-def fisher(dims, kappa, width=None):
-    """A posterior whose mean is oblique, in `dims` of `width` units."""
-    width = width or dims
-    mean = np.zeros((1, width), np.float32)
+WIDTH = 21
+
+
+def fisher(dims, kappa):
+    """A posterior whose mean is oblique, in `dims` of WIDTH units."""
+    mean, mask = np.zeros((1, WIDTH), np.float32), jnp.arange(WIDTH) < dims
     mean[0, :dims] = np.random.default_rng(dims).normal(size=dims)
     mean /= np.linalg.norm(mean)
-    mask = (jnp.arange(width) < dims).astype(jnp.float32)
-    return VonMisesFisher(jnp.asarray(mean), mask, jnp.array([kappa], jnp.float32))
+    return VonMisesFisher(jnp.asarray(mean), mask.astype(jnp.float32), jnp.array([kappa], jnp.float32))
 
 
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 1.3), (3, 40.0), (5, 0.01), (20, 9.0), (50, 3000.0)])
-def test_a_fisher_density_is_scipy_s(dims, kappa):
-    posterior = fisher(dims, kappa, width=dims + 3)
-    z, log_q = draws(posterior, 50)
+@pytest.mark.parametrize(("dims", "kappa"), [(2, 1.3), (3, 20.0), (4, 1e-3), (20, 3000.0), (3, 1e4)])
+def test_draws_are_of_the_fisher_density_of_scipy(dims, kappa):
+    posterior = fisher(dims, kappa)
+    z, log_q = draws(posterior, 8000)
     assert not z[:, dims:].any()
     np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)
-    expected = stats.vonmises_fisher(np.asarray(posterior.mean[0, :dims], np.float64), kappa)
-    unit = z[:, :dims] / np.linalg.norm(z[:, :dims], axis=1, keepdims=True)
-    np.testing.assert_allclose(log_q, [expected.logpdf(one) for one in unit], rtol=1e-4, atol=5e-3)
-    np.testing.assert_allclose(of_one(posterior, z.astype(np.float32)), log_q, rtol=1e-4, atol=5e-3)
-
-
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 1.3), (3, 20.0), (4, 1e-3), (30, 12.0), (3, 1e4)])
-def test_draws_have_the_moments_of_the_fisher_density(dims, kappa):
-    posterior = fisher(dims, kappa, width=dims + 1)
-    z, _ = draws(posterior, 20_000)
+    mean = np.asarray(posterior.mean[0, :dims], np.float64)
+    expected = stats.vonmises_fisher(mean / np.linalg.norm(mean), kappa)
+    unit = z[:50, :dims] / np.linalg.norm(z[:50, :dims], axis=1, keepdims=True)
+    np.testing.assert_allclose(log_q[:50], [expected.logpdf(one) for one in unit], rtol=1e-4, atol=5e-3)
+    np.testing.assert_allclose(of_one(posterior, z), log_q, rtol=1e-4, atol=5e-3)
     mean = np.asarray(posterior.mean[0], np.float64)
     cosine = z @ mean
     drop = 1 - special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
@@ -125,42 +127,60 @@ def test_draws_have_the_moments_of_the_fisher_density(dims, kappa):
     np.testing.assert_allclose(spread, expected, atol=0.1 * np.abs(expected).max())
 
 
+@jax.jit
+def drops(kappa, mask):
+    """Draws of 1 - cosine and their derivatives in the concentration."""
+    kappas = jnp.full(10_000, kappa, jnp.float32)
+    return jax.jvp(lambda each: sampled_drop(jax.random.key(0), each, mask), (kappas,), (jnp.ones(10_000),))
+
+
 @pytest.mark.parametrize("kappa", [0.5, 7.0, 300.0])
 def test_a_cosine_moves_with_the_concentration_at_its_quantile(kappa):
     """In three dimensions its distribution function is (exp(kappa cosine) - exp(-kappa)) / (2 sinh(kappa))."""
-    kappas, mask = jnp.full(500, kappa, jnp.float32), jnp.ones(3)
-    drop, slope = jax.jvp(lambda each: sampled_drop(jax.random.key(0), each, mask), (kappas,), (jnp.ones(500),))
-    drop, slope = np.asarray(drop, np.float64), np.asarray(slope, np.float64)
+    drop, slope = np.asarray(drops(kappa, fisher(3, kappa).mask), np.float64)
 
     def at(quantile, kappa):
-        return -np.log1p(-(1 - quantile) * -np.expm1(-2 * kappa)) / kappa
+        return -np.log1p((1 - quantile) * np.expm1(-2 * kappa)) / kappa
 
     quantile = 1 - np.expm1(-kappa * drop) / np.expm1(-2 * kappa)
     step = 1e-4 * kappa
     expected = (at(quantile, kappa + step) - at(quantile, kappa - step)) / (2 * step)
-    np.testing.assert_allclose(slope, expected, rtol=5e-3, atol=1e-3 * np.abs(expected).mean())
+    np.testing.assert_allclose(slope, expected, rtol=5e-3, atol=2e-3 * np.abs(expected).mean())
 
 
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 2.0), (12, 30.0), (2, 1e4), (200, 150.0)])
+@pytest.mark.parametrize(("dims", "kappa"), [(2, 2.0), (12, 30.0), (2, 1e4), (20, 15.0)])
 def test_the_mean_gradient_of_cosines_is_that_of_their_mean(dims, kappa):
-    kappas, mask = jnp.full(10_000, kappa, jnp.float32), jnp.ones(dims)
-    _, slope = jax.jvp(lambda each: sampled_drop(jax.random.key(0), each, mask), (kappas,), (jnp.ones(10_000),))
+    _, slope = drops(kappa, fisher(dims, kappa).mask)
     ratio = special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
     assert float(slope.mean()) == pytest.approx(ratio**2 + (dims - 1) / kappa * ratio - 1, rel=0.06)
 
 
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 0.7), (3, 25.0), (8, 3.0), (40, 500.0)])
+@pytest.mark.parametrize(("dims", "kappa"), [(2, 1.3), (5, 20.0)])
+def test_draws_turn_with_the_mean(dims, kappa):
+    """The mean of draws is a multiple of the mean direction, and so are their derivatives."""
+    posterior = fisher(dims, kappa)
+    turn = np.zeros((1, WIDTH), np.float32)
+    turn[0, 0], turn[0, 1] = -posterior.mean[0, 1], posterior.mean[0, 0]  # orthogonal to the mean
+
+    def drawn(key):
+        return jax.jvp(lambda mean: posterior.replace(mean=mean).sample(key).z[0], (posterior.mean,), (turn,))[1]
+
+    slope = np.asarray(jax.jit(jax.vmap(drawn))(jax.random.split(jax.random.key(0), 8000))).mean(axis=0)
+    ratio = special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
+    np.testing.assert_allclose(slope, ratio * turn[0], atol=0.03)
+
+
+@pytest.mark.parametrize(("dims", "kappa"), [(2, 0.7), (3, 25.0), (8, 3.0), (20, 500.0)])
 def test_the_kl_to_the_uniform_density_is_its_integral(dims, kappa):
     angle = np.linspace(0, np.pi, 200_001)[1:-1]
     uniform = stats.beta((dims - 1) / 2, (dims - 1) / 2, -1, 2).logpdf(np.cos(angle)) + np.log(np.sin(angle))
     log_q = kappa * np.cos(angle) + uniform  # of the angle, not normalized
     log_q -= special.logsumexp(log_q) + np.log(angle[1] - angle[0])
     expected = np.sum(np.exp(log_q) * (log_q - uniform)) * (angle[1] - angle[0])
-    kl = jax.value_and_grad(lambda kappa: fisher(dims, 1.0).replace(concentration=kappa).kl_to_uniform()[0])
-    value, slope = kl(jnp.array([kappa], jnp.float32))
+    value, slope = jax.value_and_grad(lambda posterior: posterior.kl_to_uniform()[0])(fisher(dims, kappa))
     assert float(value) == pytest.approx(expected, rel=1e-4)
     ratio = special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
-    assert float(slope[0]) == pytest.approx(kappa * (1 - ratio**2) - (dims - 1) * ratio, rel=1e-3)
+    assert float(slope.concentration[0]) == pytest.approx(kappa * (1 - ratio**2) - (dims - 1) * ratio, rel=1e-3)
 
 
 def test_the_area_is_that_of_spheres():
@@ -207,7 +227,7 @@ def test_the_kl_of_a_unit_is_given_those_before():
 @pytest.mark.parametrize("name", FLOWS)
 def test_the_density_of_a_flow_integrates_to_one_and_has_the_moments_of_draws(name):
     posterior = flowed(name)
-    z, _ = draws(posterior, 20_000)
+    z, _ = draws(posterior)
     low, high = z.min(axis=0) - 1, z.max(axis=0) + 1
     axes = [np.linspace(low[unit], high[unit], 401) for unit in range(2)]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, 2).astype(np.float32)
@@ -276,7 +296,7 @@ def test_the_wrapped_normal_integrates_to_one_over_the_volume_of_the_ball(c):
 def test_the_wrapped_normal_is_the_gaussian_of_distances(c):
     """With variance 1 the density is a function of the distance to the mean (eq. 4), by another formula for that."""
     posterior = wrapped(c, log_variance=((0.0, 0.0),))
-    z, log_q = draws(posterior, 200)
+    z, log_q = draws(posterior)
     mean = np.asarray(posterior.mean[0], np.float64)
     gap, edges = np.sum((z - mean) ** 2, axis=1), (1 - c * np.sum(z**2, axis=1)) * (1 - c * mean @ mean)
     distance = np.arccosh(1 + 2 * c * gap / edges) / np.sqrt(c)
