@@ -32,6 +32,11 @@ HVAE = {"hvae": ["model.leapfrogs=2"]}  # its posterior needs more than heads
 FLOWS = ("planar", "radial", "iaf")
 
 
+def most_slow(names, quick):
+    """The names as parameters of which all but one are slow."""
+    return [name if name == quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
+
+
 def normal(seed, *shape, scale=1.0):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape) * scale, jnp.float32)
 
@@ -155,6 +160,7 @@ def test_the_mean_gradient_of_cosines_is_that_of_their_mean(dims, kappa):
     assert float(slope.mean()) == pytest.approx(ratio**2 + (dims - 1) / kappa * ratio - 1, rel=0.06)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("dims", "kappa"), [(2, 1.3), (5, 20.0)])
 def test_draws_turn_with_the_mean(dims, kappa):
     """The mean of draws is a multiple of the mean direction, and so are their derivatives."""
@@ -224,7 +230,7 @@ def test_the_kl_of_a_unit_is_given_those_before():
 # --- flows ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", FLOWS)
+@pytest.mark.parametrize("name", most_slow(FLOWS, "radial"))
 def test_the_density_of_a_flow_integrates_to_one_and_has_the_moments_of_draws(name):
     posterior = flowed(name)
     z, _ = draws(posterior)
@@ -241,20 +247,27 @@ def test_the_density_of_a_flow_integrates_to_one_and_has_the_moments_of_draws(na
     np.testing.assert_allclose(np.cov(z.T), covariance, atol=0.1 * np.diag(covariance).max())
 
 
-@pytest.mark.parametrize("name", FLOWS)
-def test_a_flow_has_the_determinant_of_autodiff_and_an_inverse(name):
-    posterior = flowed(name, examples=6, units=4)
-    z = normal(9, 6, 4)
+def jacobians(posterior, z):
+    """What a flow makes of codes and back: codes, log determinants, both Jacobians [B, Z, Z], and a draw."""
+    place = jnp.arange(z.shape[0])
     moved, log_determinant = posterior.moved(z)
-    np.testing.assert_allclose(posterior.unmoved(moved), z, atol=1e-3)
-    for place in range(6):
-        one = lambda code: posterior.moved(z.at[place].set(code))[0][place]  # noqa: B023, E731
-        expected = np.linalg.slogdet(np.asarray(jax.jacfwd(one)(z[place]), np.float64))
-        assert expected[0] > 0
-        assert float(log_determinant[place]) == pytest.approx(expected[1], abs=1e-3)
+    there = jax.jacfwd(lambda z: posterior.moved(z)[0])(z)[place, :, place]
+    back = jax.jacfwd(posterior.unmoved)(moved)[place, :, place]
     draw = posterior.sample(jax.random.key(0))
-    np.testing.assert_allclose(posterior.log_prob(draw.z), draw.log_q, atol=1e-2)
-    np.testing.assert_allclose(posterior.mean, posterior.moved(posterior.base.mean)[0])
+    return moved, log_determinant, there, back, posterior.unmoved(moved), draw, posterior.log_prob(draw.z)
+
+
+@pytest.mark.parametrize("name", most_slow(FLOWS, "planar"))
+def test_a_flow_has_the_determinant_of_autodiff_and_an_inverse_with_gradients(name):
+    posterior, z = flowed(name, examples=6, units=4), normal(9, 6, 4)
+    moved, log_determinant, there, back, again, draw, log_q = jax.jit(jacobians)(posterior, z)
+    np.testing.assert_allclose(again, z, atol=1e-3)
+    sign, expected = np.linalg.slogdet(np.asarray(there, np.float64))
+    assert (sign > 0).all()
+    np.testing.assert_allclose(log_determinant, expected, atol=1e-3)
+    np.testing.assert_allclose(back @ there, np.broadcast_to(np.eye(4), (6, 4, 4)), atol=2e-2)
+    np.testing.assert_allclose(log_q, draw.log_q, atol=1e-2)
+    np.testing.assert_allclose(posterior.mean, posterior.moved(posterior.base.mean)[0], rtol=1e-5)
     assert abs(np.asarray(moved - z)).max() > 0.1
 
 
@@ -265,16 +278,6 @@ def test_a_planar_layer_that_is_not_invertible_is_made_so():
     np.testing.assert_allclose(np.sum(u * w, axis=2), product, atol=1e-4)
     assert float(jnp.sum(posterior.u * posterior.w, axis=2).min()) < -1 < float(product.min())
     assert float(above_minus_one(jnp.float32(0))) == pytest.approx(0, abs=1e-6)
-
-
-@pytest.mark.parametrize("name", FLOWS)
-def test_the_inverse_of_a_flow_has_gradients(name):
-    posterior = flowed(name, examples=3, units=4)
-    z = normal(7, 3, 4)
-    slope = jax.jacrev(posterior.unmoved)(posterior.moved(z)[0])
-    there = jax.jacfwd(lambda z: posterior.moved(z)[0])(z)
-    identity = np.einsum("aibj,bjck->aick", slope, there)
-    np.testing.assert_allclose(identity.reshape(12, 12), np.eye(12), atol=2e-2)
 
 
 # --- the Poincaré ball ------------------------------------------------------------------------------------------------
@@ -354,6 +357,7 @@ def hamiltonian():
     return experiment, params, x, autoencoder.encode(experiment, params, x).posterior
 
 
+@pytest.mark.slow
 def test_leapfrogs_keep_the_volume_and_tempering_gives_it_back():
     *_, posterior = hamiltonian()
 
@@ -367,6 +371,7 @@ def test_leapfrogs_keep_the_volume_and_tempering_gives_it_back():
     assert abs(np.asarray(jacobian) - np.eye(4)).max() > 0.1
 
 
+@pytest.mark.slow
 def test_small_leapfrogs_without_tempering_keep_the_energy():
     experiment, params, x, posterior = hamiltonian()
     posterior = posterior.replace(step=0.05 * posterior.step, tempering=jnp.float32(1), leapfrogs=20)
@@ -411,7 +416,7 @@ def experiment_of(name, dim=3):
     return job(f"model={name}", *MODELS[name], *FEW, f"latent_dim={dim}").experiment
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", most_slow(MODELS, "p_vae"))
 def test_gradients_are_finite_at_extreme_heads(name):
     experiment = experiment_of(name)
     params = autoencoder.init(experiment, 4)
@@ -437,7 +442,7 @@ def test_gradients_are_finite_at_extreme_heads(name):
     assert not any(np.any(leaf[:, 3]) for leaf in (code.z, code.mean))
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", most_slow(MODELS, "s_vae"))
 def test_the_rate_is_the_mean_of_the_log_ratio_and_does_not_depend_on_masked_units(name):
     experiment = experiment_of(name)
     rng = np.random.default_rng(1)
@@ -461,9 +466,8 @@ def test_the_rate_is_the_mean_of_the_log_ratio_and_does_not_depend_on_masked_uni
     jax.tree.map(functools.partial(np.testing.assert_allclose, atol=1e-5), found[3], found[5])
 
 
-@pytest.mark.parametrize(
-    "name", ["s_vae", *(pytest.param(name, marks=pytest.mark.slow) for name in MODELS if name != "s_vae")]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS | HVAE)
 def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
     jobs = [job(f"model={name}", *(MODELS | HVAE)[name], *FEW, f"latent_dim={dim}", f"seed={dim}") for dim in (3, 5)]
     together, _ = trained(*jobs)
