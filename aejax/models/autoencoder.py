@@ -171,6 +171,7 @@ def from_code(experiment, params, z_BxZ, label=None):
     """The decoder's first hidden units h_BxH, before their activation."""
     net, layer = experiment.net, params["from_code"] | {"kernel": code_weights(experiment, params)}
     module, labels = FromCode(net.features(experiment.form.shape)), _one_hot(experiment, label)
+    z_BxZ = experiment.model.bottleneck.coordinates(z_BxZ)
     return module.apply({"params": layer}, z_BxZ, mask_of(experiment, params), labels)
 
 
@@ -205,8 +206,8 @@ def log_ratio(experiment, params, code, label=None):
 
 def rate(experiment, params, code, label=None):
     """KL(posterior || prior) in nats, [B]: in closed form where there is one, else of the draw."""
-    kl_BxZ = kl_by_unit(experiment, params, code, label)
-    return -log_ratio(experiment, params, code, label) if kl_BxZ is None else jnp.sum(kl_BxZ, axis=1)
+    kl_B = experiment.prior.kl_sum(experiment, params, code.posterior, label)
+    return -log_ratio(experiment, params, code, label) if kl_B is None else kl_B
 
 
 def _encode(experiment, params, x_BxP, key, key_training, label):
@@ -216,7 +217,9 @@ def _encode(experiment, params, x_BxP, key, key_training, label):
     input_BxP = x_BxP - center["center"][None, :] if center else x_BxP
     h_BxH, statistics = _through(encoder, params["encoder"], params, "encoder", input_BxP, key_training)
     bottleneck_statistics = None if key_training is None else params["running"].get("bottleneck", {})
-    return to_code(experiment, params, h_BxH, key, bottleneck_statistics, label), statistics | center
+    code = to_code(experiment, params, h_BxH, key, bottleneck_statistics, label)
+    code = experiment.model.bottleneck.completed(code, experiment, params, x_BxP, key, label)
+    return code, statistics | center
 
 
 def _decode(experiment, params, z_BxZ, key_training, label):

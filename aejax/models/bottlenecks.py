@@ -13,8 +13,8 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.posteriors import Diagonal, Draw, Posterior
-from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_bool, static_choice
+from aejax.models.posteriors import Correlated, Diagonal, Draw, Posterior
+from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_bool, static_choice, static_int
 
 
 def latent_mask(width: int, latent_dim: int | jax.Array) -> jax.Array:
@@ -122,6 +122,22 @@ class Bottleneck:
         """The variables without masked units."""
         return variables
 
+    def coordinates(self, z_BxZ: jax.Array) -> jax.Array:
+        """What the decoder sees of codes z_BxZ, [B, Z]."""
+        return z_BxZ
+
+    def completed(
+        self,
+        code: Code,
+        experiment: Any,
+        params: Any,
+        x_BxP: jax.Array,
+        key: jax.Array | None = None,
+        label: jax.Array | None = None,
+    ) -> Code:
+        """The code of a kind that looks at the whole model, not only at heads of the encoder."""
+        return code
+
 
 @struct.dataclass
 class Plain(Bottleneck):
@@ -222,6 +238,56 @@ class Gaussian(Bottleneck):
         variables: dict[str, Any] | None = None,
     ) -> Code:
         return drawn(Diagonal(heads["mean"], mask_Z, heads["log_variance"]), key, statistics)
+
+
+@struct.dataclass
+class FullGaussian(Gaussian):
+    """A Gaussian posterior with a full covariance (Kingma & Welling 2019, section 2.5.1).
+
+    The Cholesky factor is the lower triangle of a product of two matrices of this `rank`, which depend on the example:
+    any triangle for a code of up to 2 rank + 1 units.
+    """
+
+    rank: int = static_int(1, 1000)
+
+    @property
+    def heads(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (*Gaussian.heads, *(f"{name}_{place}" for name in ("row", "column") for place in range(self.rank)))
+
+    def __call__(
+        self,
+        heads: dict[str, jax.Array],
+        mask_Z: jax.Array,
+        key: jax.Array | None = None,
+        statistics: dict[str, jax.Array] | None = None,
+        variables: dict[str, Any] | None = None,
+    ) -> Code:
+        row_RxBxZ, column_RxBxZ = stacked(heads, "row", self.rank), stacked(heads, "column", self.rank)
+        product_BxZxZ = jnp.einsum("rbi,rbj->bij", row_RxBxZ, column_RxBxZ)
+        lower_BxZxZ = jnp.tril(product_BxZxZ, -1) / jnp.sqrt(self.rank * jnp.sum(mask_Z))
+        return drawn(Correlated(heads["mean"], mask_Z, heads["log_variance"], lower_BxZxZ), key, statistics)
+
+
+def stacked(heads: dict[str, jax.Array], name: str, count: int) -> jax.Array:
+    """The heads NAME_0, NAME_1, ... as one array, [count, B, Z]."""
+    return jnp.stack([heads[f"{name}_{place}"] for place in range(count)])
+
+
+def pooled(head: jax.Array, mask_Z: jax.Array) -> jax.Array:
+    """A number for each example, [..., B], from a head [..., B, Z], at a scale that more units do not change."""
+    return jnp.sum(head, axis=-1) / jnp.sqrt(jnp.sum(mask_Z))
+
+
+@struct.dataclass
+class Estimated(Gaussian):
+    """The base of posteriors whose KL has no closed form, so that training needs a sample."""
+
+    def check(self, experiment: Any) -> None:
+        if not self.sampling:
+            raise InputError(
+                "model.bottleneck.sampling=false: the KL of this posterior is estimated from a sample; set it to true, "
+                "or use model=vae"
+            )
 
 
 def drawn(posterior: Posterior, key: jax.Array | None, statistics: dict[str, jax.Array] | None) -> Code:

@@ -1,5 +1,6 @@
 """Posteriors: the distribution of an example's code, by closed forms where there are any."""
 
+import functools
 import math
 from typing import Any
 
@@ -54,6 +55,33 @@ class Diagonal(Posterior):
 
     def log_prob(self, z_BxZ: jax.Array) -> jax.Array:
         return self._log_density((z_BxZ - self.mean) * jnp.exp(-0.5 * self.log_variance))
+
+    def _log_density(self, eps_BxZ: jax.Array) -> jax.Array:
+        return -0.5 * jnp.sum((eps_BxZ**2 + self.log_variance + LOG_2PI) * self.mask[None, :], axis=1)
+
+
+@struct.dataclass
+class Correlated(Posterior):
+    """A Gaussian with a full covariance (Kingma & Welling 2019, section 2.5.1).
+
+    Its Cholesky factor has the diagonal exp(log_variance / 2) and, below it, `lower` [B, Z, Z], which is 0 elsewhere
+    and for masked units.
+    """
+
+    log_variance: jax.Array
+    lower: jax.Array
+
+    def sample(self, key: jax.Array) -> Draw:
+        examples, units = self.mean.shape
+        eps_BxZ = normal_by_unit(key, units, (examples,)).T * self.mask[None, :]
+        correlated_BxZ = jnp.einsum("bij,bj->bi", self.lower, eps_BxZ)
+        z_BxZ = self.mean + jnp.exp(0.5 * self.log_variance) * eps_BxZ + correlated_BxZ
+        return Draw(z_BxZ, self._log_density(eps_BxZ), eps_BxZ)
+
+    def log_prob(self, z_BxZ: jax.Array) -> jax.Array:
+        factor_BxZxZ = self.lower + jax.vmap(jnp.diag)(jnp.exp(0.5 * self.log_variance))
+        solve = functools.partial(jax.scipy.linalg.solve_triangular, lower=True)
+        return self._log_density(jax.vmap(solve)(factor_BxZxZ, z_BxZ - self.mean))
 
     def _log_density(self, eps_BxZ: jax.Array) -> jax.Array:
         return -0.5 * jnp.sum((eps_BxZ**2 + self.log_variance + LOG_2PI) * self.mask[None, :], axis=1)

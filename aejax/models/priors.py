@@ -3,7 +3,7 @@
 The variables of a prior stand in `params["prior"]`, a dict that is absent where it has none.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
 from aejax.models import autoencoder, flows
 from aejax.models.bottlenecks import Gaussian, mask_of
-from aejax.models.posteriors import LOG_2PI, Diagonal, Draw, Posterior
+from aejax.models.posteriors import LOG_2PI, Correlated, Diagonal, Draw, Posterior
 from aejax.settings.fields import static_int
 
 
@@ -24,11 +24,12 @@ class Prior:
     `label` [B] are the labels of the examples, None unless the model is conditional.
     """
 
+    choice: ClassVar[str] = "of its own"  # its name in conf/prior
+
     def check(self, experiment: Any) -> None:
         """Raises InputError if the prior does not fit the rest of the experiment."""
         if not experiment.model.bottleneck.has_posterior:
-            name = type(self).__name__.lower()
-            raise InputError(f"prior={name}: the model has no posterior; use prior=normal, or model=vae")
+            raise InputError(f"prior={self.choice}: the model has no posterior; use prior=normal, or model=vae")
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
         """The variables before the first step; `width` is the number of code units, masked ones included."""
@@ -54,6 +55,13 @@ class Prior:
         """KL(posterior || prior) of each unit in nats, [B, Z]; None without a closed form."""
         return None
 
+    def kl_sum(
+        self, experiment: Any, params: Any, posterior: Posterior, label: jax.Array | None = None
+    ) -> jax.Array | None:
+        """KL(posterior || prior) in nats, [B]; None without a closed form."""
+        kl_BxZ = self.kl(experiment, params, posterior, label)
+        return None if kl_BxZ is None else jnp.sum(kl_BxZ, axis=1)
+
     def log_ratio(
         self, experiment: Any, params: Any, posterior: Posterior, draw: Draw, label: jax.Array | None = None
     ) -> jax.Array:
@@ -64,6 +72,8 @@ class Prior:
 @struct.dataclass
 class Normal(Prior):
     """N(0, I)."""
+
+    choice: ClassVar[str] = "normal"
 
     def check(self, experiment: Any) -> None:
         """Fits every experiment; without a posterior it is not used."""
@@ -80,6 +90,9 @@ class Normal(Prior):
     def kl(
         self, experiment: Any, params: Any, posterior: Posterior, label: jax.Array | None = None
     ) -> jax.Array | None:
+        if isinstance(posterior, Correlated):  # of each unit given those before it: these are what sums to the KL
+            kl_BxZ = gaussian_kl(posterior.mean, posterior.log_variance) + 0.5 * jnp.sum(posterior.lower**2, axis=2)
+            return kl_BxZ * posterior.mask[None, :]
         if not isinstance(posterior, Diagonal):
             return None
         return gaussian_kl(posterior.mean, posterior.log_variance) * posterior.mask[None, :]
@@ -101,6 +114,8 @@ def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
 @struct.dataclass
 class LearnedDiagonal(Prior):
     """A Gaussian with independent units whose means and variances are learned."""
+
+    choice: ClassVar[str] = "learned"
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
         return {"mean": jnp.zeros(width), "log_variance": jnp.zeros(width)}
@@ -137,6 +152,8 @@ class LearnedDiagonal(Prior):
 class Mixture(Prior):
     """A mixture of `components` learned Gaussians with independent units."""
 
+    choice: ClassVar[str] = "mixture"
+
     components: int = static_int(1, 10_000)
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
@@ -170,6 +187,8 @@ class Mixture(Prior):
 @struct.dataclass
 class Vamp(Mixture):
     """The mixture of the posteriors of `components` learned pseudo-inputs (Tomczak & Welling 2018, eq. 9)."""
+
+    choice: ClassVar[str] = "vamp"
 
     def check(self, experiment: Any) -> None:
         super().check(experiment)
@@ -233,6 +252,8 @@ class Flow(Prior):
 class Coupling(Flow):
     """A flow of affine couplings (RealNVP, Dinh et al. 2017)."""
 
+    choice: ClassVar[str] = "flow"
+
     def check(self, experiment: Any) -> None:
         super().check(experiment)
         if experiment.latent_dim < 2:
@@ -248,6 +269,8 @@ class Coupling(Flow):
 @struct.dataclass
 class Autoregressive(Flow):
     """A masked autoregressive flow (Papamakarios et al. 2017); sampling takes a unit at a time."""
+
+    choice: ClassVar[str] = "maf"
 
     def noise(self, variables: Any, z_BxZ: jax.Array, mask_Z: jax.Array) -> tuple[jax.Array, jax.Array]:
         return flows.autoregressed(variables, z_BxZ, mask_Z)
