@@ -46,6 +46,7 @@ class Term:
 
     is_critic: ClassVar[bool] = False  # whether its variables learn by its loss, with an optimizer of its own
     needs_labels: ClassVar[bool] = False  # whether it looks at the batch's labels
+    infers_labels: ClassVar[bool] = False  # whether it has a classifier, `log_class`
     matches_prior: ClassVar[bool] = False  # whether it makes codes, all together, like draws of the prior
 
     def check(self, experiment: Any) -> None:

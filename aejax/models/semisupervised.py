@@ -29,6 +29,7 @@ class SemiSupervised(Term):
     classification: Leaf = leaf_float(0)
 
     needs_labels: ClassVar[bool] = True
+    infers_labels: ClassVar[bool] = True
 
     def check(self, experiment: Any) -> None:
         check_net("the classifier", experiment)

@@ -69,7 +69,7 @@ def test_the_parts_of_the_kl_of_a_gaussian_code_have_their_closed_forms():
     context = context_of(gaussian_code(examples, covariance, variance), examples)
     for part, value in expected.items():
         of_each = np.asarray(KLPart(jnp.float32(1), part, "stratified")(context))
-        assert of_each.mean() == pytest.approx(value, abs=5 * of_each.std() / examples**0.5 + 0.02), part
+        assert of_each.mean() == pytest.approx(value, abs=5 * float(of_each.std()) / examples**0.5 + 0.02), part
     assert expected["correlation"] > 0.2
 
 
@@ -118,7 +118,6 @@ def test_the_moments_are_those_of_numpy(kind):
 def test_the_discrepancy_is_that_of_numpy_and_0_for_draws_of_the_prior(kernel):
     term, key = MMD(jnp.float32(1), kernel, jnp.float32(0.7)), jax.random.key(5)
     z = codes(40)
-    prior = np.asarray(Normal().sample(None, {"to_code": {"mean": {"bias": MASK}}}, key, 40)) if False else None
     context = context_of(Code(z, z, MASK), key=key)
     prior = np.asarray(Normal().sample(context.experiment, context.params, key, 40), np.float64)
     size = 2 * 0.7 * 3
@@ -181,15 +180,15 @@ def started(*words, width=5):
     return one.experiment, params, Batch(x_BxP, x_BxP, arrays.y_train)
 
 
-def value(name, *words, at=0, by=()):
+def value(name, *words):
     experiment, params, batch = started(*words)
-    return experiment, params, batch, jax.jit(objective)(experiment, params, batch, jnp.int32(at))[1][name]
+    return experiment, params, batch, jax.jit(objective)(experiment, params, batch, jnp.int32(0))[1][name]
 
 
 def test_the_decoders_smoothness():
     experiment, params, _, l2 = value("smoothness", "model=rae", "model.by=l2")
     kernels = [np.asarray(kernel, np.float64) for kernel in decoder_kernels(experiment, params)]
-    assert [kernel.shape for kernel in kernels] == [(5, 6), (6, 20)] or len(kernels) == 2
+    assert [kernel.shape for kernel in kernels] == [(5, 6), (6, experiment.form.pixels)]
     assert float(l2) == pytest.approx(0.5 * sum((kernel**2).sum() for kernel in kernels), rel=1e-5)
     *_, spectral = value("smoothness", "model=rae", "model.by=spectral")
     assert float(spectral) == pytest.approx(0.5 * sum(np.linalg.norm(kernel, 2) ** 2 for kernel in kernels), rel=2e-2)
@@ -262,7 +261,7 @@ def test_a_semi_supervised_bound_is_the_sum_over_labels():
     def measured(share, **other):
         terms = {"bound": term.replace(share=jnp.float32(share), **other)}
         model = experiment.model.replace(terms=terms)
-        return jax.jit(objective)(experiment.replace(model=model), params, batch.replace(**{}), at)
+        return jax.jit(objective)(experiment.replace(model=model), params, batch, at)
 
     cvae = experiment.replace(model=job(*FEW, *words, "latent_dim=3", "model=cvae").experiment.model)
     elbo = lambda label: jax.jit(objective)(cvae, params, batch.replace(label=label), at)[0]  # noqa: E731
@@ -332,7 +331,7 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
         (["model=m2_vae", "model.condition=none"], r"^model\.condition=none: model=m2_vae decodes code and label"),
         (["model=factor_vae", "latent_dim=1"], r"^latent_dim=1: model=factor_vae makes units independent"),
         (["model=factor_vae", "model.critic_widths=[]"], r"^model\.critic_widths=\[\]: must name at least one"),
-        (["model=adversarial_ae", "model.critic_every=0"], r"^model\.critic_every=0: must be a whole number at least 1"),
+        (["model=adversarial_ae", "model.critic_every=0"], r"^model\.critic_every=0: must be a whole number"),
         (["model=rae", "model.by=none"], r"^model\.by=none: must be one of l2, gradient, spectral"),
         (["model=dip_vae", "model.bottleneck._target_=aejax.models.bottlenecks.Plain",
           "~model.bottleneck.sampling", "+model.bottleneck.activation=identity"],
