@@ -209,12 +209,11 @@ def test_prefixes_are_those_of_the_code():
         return float(jnp.mean(experiment.likelihood.negative_log(batch.target, logits, {})))
 
     assert float(term) == pytest.approx((distortion(2) + distortion(1)) / 2, rel=1e-5)
-    experiment = experiment.replace(
-        model=experiment.model.replace(terms={"prefixes": experiment.model.terms["prefixes"].replace(halvings=None)})
-    )
+    random = {"prefixes": experiment.model.terms["prefixes"].replace(halvings=None)}
+    experiment = experiment.replace(model=experiment.model.replace(terms=random))
     drawn = jax.jit(jax.vmap(lambda at: objective(experiment, params, batch, at)[1]["prefixes"]))(jnp.arange(300))
     expected = np.mean([distortion(units) for units in (1, 2, 3)])
-    assert np.mean(drawn) == pytest.approx(expected, abs=5 * np.std(drawn) / 300**0.5)
+    assert np.mean(drawn) == pytest.approx(expected, abs=5 * float(np.std(drawn)) / 300**0.5)
 
 
 def test_the_optimal_variance_is_the_batchs_squared_error():
