@@ -155,7 +155,7 @@ class Learned(Gaussian):
 
 @struct.dataclass
 class Optimal(Learned):
-    """Independent pixels N(mean, variance) with the variance that is best for the batch (Rybkin et al. 2021, eq. 6).
+    """Independent pixels N(mean, variance) with the variance that is best for the batch (optimal sigma, Rybkin et al. 2021).
 
     That is its mean squared error. Evaluation takes a variance that is learned beside it, from the errors alone.
     """

@@ -28,7 +28,7 @@ class Replacement(Term):
 
 @struct.dataclass
 class Dissimilarity(Replacement):
-    """1 - the multi-scale structural similarity of example and reconstruction, [B] (Snell et al. 2017, eq. 6)."""
+    """1 - the multi-scale structural similarity of example and reconstruction, [B] (Snell et al. 2017)."""
 
     def check(self, experiment: Any) -> None:
         super().check(experiment)

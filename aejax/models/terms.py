@@ -123,7 +123,7 @@ class MMD(Term):
 
     It is the estimate without bias, so that it may be negative. With the squared distance s of two codes and
     c = 2 * scale * units, which for scale 1 is the mean of s over draws of N(0, I), the `kernel` is c / (c + s)
-    (multiquadric: Tolstikhin et al. 2018, section 4) or exp(-s / c) (gaussian: Zhao et al. 2019, section 4).
+    (multiquadric: Tolstikhin et al. 2018, section 4) or exp(-s / c) (gaussian: Zhao et al. 2019).
     """
 
     kernel: str = static_choice("multiquadric", "gaussian")
