@@ -155,9 +155,9 @@ class Learned(Gaussian):
 
 @struct.dataclass
 class Optimal(Learned):
-    """Independent pixels N(mean, variance) with the variance that is best for the batch (optimal sigma, Rybkin et al. 2021).
+    """Independent pixels N(mean, variance) with the batch's optimal variance (Rybkin et al. 2021).
 
-    That is its mean squared error. Evaluation takes a variance that is learned beside it, from the errors alone.
+    That is the mean squared error of the batch. Evaluation takes a variance that is learned beside it, from the errors alone.
     """
 
     def training_loss(self, x_BxP, logits_BxP, params):
