@@ -157,7 +157,7 @@ class Learned(Gaussian):
 class Optimal(Learned):
     """Independent pixels N(mean, variance) with the batch's optimal variance (Rybkin et al. 2021).
 
-    That is the mean squared error of the batch. Evaluation takes a variance that is learned beside it, from the errors alone.
+    That is the mean squared error. Evaluation takes a variance that is learned beside it, from the errors alone.
     """
 
     def training_loss(self, x_BxP, logits_BxP, params):
