@@ -86,7 +86,8 @@ class CodeCritic(Critic):
 
     def logit(self, context: Context, z_BxZ: jax.Array) -> jax.Array:
         """How much more z_BxZ looks like the first kind of codes than like the second, [B]."""
-        return CodeNet(self.widths).apply({"params": context.variables}, z_BxZ, context.outputs.code.mask)
+        net: Any = CodeNet(self.widths)
+        return net.apply({"params": context.variables}, z_BxZ, context.outputs.code.mask)
 
 
 @struct.dataclass
@@ -163,8 +164,8 @@ class ImageCritic(Critic, Replacement):
 
     def judged(self, context: Context, x_BxP: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Features [B, H] of images, and the logit of their being examples, [B]."""
-        module = self.head(context.experiment)
-        h_BxH, logit_Bx1 = module.apply({"params": context.variables}, x_BxP)
+        head: Any = self.head(context.experiment)
+        h_BxH, logit_Bx1 = head.apply({"params": context.variables}, x_BxP)
         return h_BxH, logit_Bx1[:, 0]
 
     def __call__(self, context: Context) -> jax.Array:

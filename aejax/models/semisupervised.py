@@ -57,10 +57,12 @@ class SemiSupervised(Term):
     def log_class(self, experiment: Any, params: Any, variables: Any, x_BxP: jax.Array) -> jax.Array:
         """log q(y | x), [B, C]."""
         centered_BxP = x_BxP - params["running"]["center"][None, :] if experiment.net.center else x_BxP
-        return jax.nn.log_softmax(self.head(experiment).apply({"params": variables}, centered_BxP)[1])
+        head: Any = self.head(experiment)
+        return jax.nn.log_softmax(head.apply({"params": variables}, centered_BxP)[1])
 
     def __call__(self, context: Context) -> jax.Array:
         experiment, batch = context.experiment, context.batch
+        assert batch.label is not None, "needs_labels"
         log_q_BxC = self.log_class(experiment, context.params, context.variables, batch.input)
         nats_BxC = lax.map(lambda label: self.bound(context, label), jnp.arange(experiment.form.classes)).T
         unknown_B = jnp.sum(jnp.exp(log_q_BxC) * (nats_BxC + log_q_BxC), axis=1)

@@ -3,7 +3,7 @@
 Masked units are 0 and count nowhere; random draws are made by unit.
 """
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ from aejax.base.keys import normal_by_unit
 from aejax.models import autoencoder
 from aejax.models.bottlenecks import Gaussian
 from aejax.models.objective import Context, Term
-from aejax.models.posteriors import LOG_2PI, Posterior
+from aejax.models.posteriors import LOG_2PI, Diagonal
 from aejax.settings.fields import Leaf, leaf_float, static_choice, static_int
 
 
@@ -43,16 +43,17 @@ class KLPart(Term):
 
     def __call__(self, context: Context) -> jax.Array:
         code, experiment = context.outputs.code, context.experiment
-        joint_B, product_B = aggregated(code.posterior, code.z, experiment.form.examples, self.estimator)
+        posterior = cast(Diagonal, code.posterior)
+        joint_B, product_B = aggregated(posterior, code.z, experiment.form.examples, self.estimator)
         if self.part == "information":
-            return code.posterior.log_prob(code.z) - joint_B
+            return posterior.log_prob(code.z) - joint_B
         if self.part == "correlation":
             return joint_B - product_B
         return product_B - experiment.prior.log_prob(experiment, context.params, code.z, context.batch.label)
 
 
 def aggregated(
-    posterior: Posterior, z_BxZ: jax.Array, examples: int, estimator: str = "stratified"
+    posterior: Diagonal, z_BxZ: jax.Array, examples: int, estimator: str = "stratified"
 ) -> tuple[jax.Array, jax.Array]:
     """log q(z) and log prod_j q(z_j) at z_BxZ of the mixture of all `examples` Gaussian posteriors, [B] each.
 
@@ -102,7 +103,7 @@ class MomentMatching(Term):
         check_gaussian("model: moments of posteriors", experiment)
 
     def __call__(self, context: Context) -> jax.Array:
-        posterior = context.outputs.code.posterior
+        posterior = cast(Diagonal, context.outputs.code.posterior)
         covariance_ZxZ = covariance(posterior.mean)
         if self.kind == "II":
             covariance_ZxZ += jnp.diag(jnp.mean(jnp.exp(posterior.log_variance), axis=0) * posterior.mask)
@@ -181,7 +182,7 @@ class Smoothness(Term):
         experiment, params, code = context.experiment, context.params, context.outputs.code
         if self.by != "gradient":
             size = _squared_norm if self.by == "l2" else _squared_spectral_norm
-            return 0.5 * sum(size(kernel) for kernel in decoder_kernels(experiment, params))
+            return 0.5 * sum(map(size, decoder_kernels(experiment, params)), jnp.float32(0))
 
         def image(z_BxZ: jax.Array) -> jax.Array:
             return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, context.batch.label))
@@ -234,7 +235,8 @@ class Prefixes(Term):
             return self.distortion(context, 1 + jnp.floor(share_B * units))
         kept = [jnp.ceil(units / 2 ** (halving + 1)) for halving in range(self.halvings)]
         examples = context.batch.input.shape[0]
-        return sum(self.distortion(context, jnp.full(examples, count)) for count in kept) / self.halvings
+        cut = [self.distortion(context, jnp.full(examples, count)) for count in kept]
+        return jnp.mean(jnp.stack(cut), axis=0)
 
     def distortion(self, context: Context, kept_B: jax.Array) -> jax.Array:
         """-log p(x) in nats of codes that keep so many of their units, [B]."""
