@@ -22,9 +22,10 @@ def measured(*words):
     return {name: float(value[0]) for name, value in metrics.items()}, one, lane(state.params, 0), z_LxNxZ[0]
 
 
-def test_a_conditional_vae_of_glyphs_needs_no_code():
-    metrics, *_ = measured("model=cvae", "data=letters", "steps=600")
-    assert metrics["code/kl"] < 0.05 and metrics["recon/mse"] < 1e-3
+def test_a_conditional_vae_of_glyphs_hardly_needs_a_code():
+    """Each letter is alone in its class, so that the label says it all."""
+    plain, conditional = (measured(f"model={model}", "data=letters", "steps=600")[0] for model in ("vae", "cvae"))
+    assert conditional["code/kl"] < 0.4 * plain["code/kl"] and conditional["recon/mse"] < plain["recon/mse"]
 
 
 def test_a_code_whose_decoder_knows_the_label_tells_less_of_it():
@@ -35,9 +36,9 @@ def test_a_code_whose_decoder_knows_the_label_tells_less_of_it():
 
 
 def test_labels_are_inferred_from_those_of_a_tenth():
-    words = ["model=m2_vae", "data._target_=blobs.Blobs", "latent_dim=2", "steps=500"]
+    words = ["model=m2_vae", "data=digits", "latent_dim=4", "steps=600", "evaluate.groups=[separation]"]
     some, none = (measured(*words, f"model.share={share}")[0]["separation/label_accuracy"] for share in (0.1, 0.0))
-    assert some > 0.8 and some > none + 0.1
+    assert some > 0.8 and none < 0.4
 
 
 @pytest.mark.parametrize("model", ["wae_mmd", "adversarial_ae", "wae_gan"])

@@ -300,7 +300,7 @@ MODELS = {
     "m2_vae": ["data._target_=blobs.Blobs"],
     "msssim_vae": ["data=emoji", "data.color=gray"],
 }
-QUICK = ("beta_tc_vae", "factor_vae", "matryoshka_ae")
+QUICK = ("factor_vae",)
 
 
 @pytest.mark.parametrize(
