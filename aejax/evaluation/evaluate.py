@@ -103,9 +103,9 @@ def _separation(subject):
         return {}, {}
     scores, confusion_CxC = separations(subject.experiment, subject.labeled)
     untrained_codes = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
-    scores |= inferred(subject.experiment, subject.params, subject.clean, subject.data.y_test)
+    accuracy = inferred(subject.experiment, subject.params, subject.clean, subject.data.y_test)
     metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, untrained_codes))
-    return metrics, {"confusion": confusion_CxC}
+    return metrics | _prefixed("classifier", accuracy), {"confusion": confusion_CxC}
 
 
 def _of_labeled(prefix, measure):

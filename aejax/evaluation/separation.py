@@ -26,7 +26,7 @@ def inferred(experiment, params, x_NxP, y_N):
         return {}
     term, variables = experiment.model.terms[name], params["terms"][name]
     log_NxC = mapped(lambda x_BxP, _: term.log_class(experiment, params, variables, x_BxP), x_NxP)
-    return {"label_accuracy": jnp.mean(jnp.argmax(log_NxC, axis=1) == y_N)}
+    return {"accuracy": jnp.mean(jnp.argmax(log_NxC, axis=1) == y_N)}
 
 
 def separations(experiment, known):

@@ -180,7 +180,7 @@ CLASSES = (
     Metric("separation/fisher_ratio", "separation", 1, "tr(Sw⁻¹ Sb), the same codes; directions down to 1e-5 of the "
            "largest scatter, in units of each unit's own.", "", (0, INF), needs=BY_TEST_LABELS, depends=SCORED,
            across_sizes=False, source="Fukunaga 1990, eq. 10.5"),
-    Metric("separation/label_accuracy", "separation", 1, "Accuracy of the model's own classifier on test examples.",
+    Metric("classifier/accuracy", "separation", 1, "Accuracy of the model's own classifier on test examples.",
            **SHARE, only="for models that infer labels", agreement="share",
            source="Kingma et al. 2014, section 4.2"),
 )

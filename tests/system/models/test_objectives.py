@@ -37,7 +37,7 @@ def test_a_code_whose_decoder_knows_the_label_tells_less_of_it():
 
 def test_labels_are_inferred_from_those_of_a_tenth():
     words = ["model=m2_vae", "data=digits", "latent_dim=4", "steps=600", "evaluate.groups=[separation]"]
-    some, none = (measured(*words, f"model.share={share}")[0]["separation/label_accuracy"] for share in (0.1, 0.0))
+    some, none = (measured(*words, f"model.share={share}")[0]["classifier/accuracy"] for share in (0.1, 0.0))
     assert some > 0.8 and none < 0.4
 
 

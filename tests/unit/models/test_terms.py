@@ -87,11 +87,12 @@ def test_the_estimators_of_the_density_of_all_codes():
     code = gaussian_code(6, np.eye(2), 0.4)
     density = stats.norm(np.asarray(code.mean), 0.4**0.5).pdf(np.asarray(code.z[0])[None]).prod(axis=1)
     by_batch = {"weighted": [], "stratified": []}
+    estimate = jax.jit(aggregated, static_argnums=(2, 3))
     for others in itertools.permutations(range(1, 6), 2):
         rows = jnp.array([0, *others])
         posterior = jax.tree.map(lambda leaf: leaf[rows] if leaf.ndim > 1 else leaf, code.posterior)  # noqa: B023
         for estimator, values in by_batch.items():
-            values.append(float(jnp.exp(aggregated(posterior, code.z[rows], 6, estimator)[0][0])))
+            values.append(float(jnp.exp(estimate(posterior, code.z[rows], 6, estimator)[0][0])))
         assert by_batch["weighted"][-1] == pytest.approx(density[np.asarray(rows)].sum() / 18, rel=1e-4)
     assert np.mean(by_batch["stratified"]) == pytest.approx(density.mean(), rel=1e-4)
     whole = aggregated(code.posterior, code.z, 6, "weighted")[0][0]  # a full batch is exact
@@ -185,6 +186,7 @@ def value(name, *words):
     return experiment, params, batch, jax.jit(objective)(experiment, params, batch, jnp.int32(0))[1][name]
 
 
+@pytest.mark.slow
 def test_the_decoders_smoothness():
     experiment, params, _, l2 = value("smoothness", "model=rae", "model.by=l2")
     kernels = [np.asarray(kernel, np.float64) for kernel in decoder_kernels(experiment, params)]
@@ -233,6 +235,7 @@ def test_the_optimal_variance_is_the_batchs_squared_error():
     np.testing.assert_allclose(of_params["log_variance"], learned["log_variance"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_similarity_takes_the_place_of_the_pixels():
     experiment, params, batch = started("model=msssim_vae", "data=emoji", "net.widths=[]", "latent_dim=2")
     total, terms, _ = objective(experiment, params, batch, jnp.int32(0))
