@@ -64,14 +64,21 @@ VOIDING = {  # without these, a computed metric means nothing, whatever its valu
     "finite codes": lambda evidence: None if np.isfinite(evidence.z_NxZ).all() else "the codes are not finite",
     "codes that differ": _one_code,
 }
+
+
+def _no_prior(model):
+    """Why the ELBO is not defined, None if it is."""
+    if model.bottleneck.has_posterior:
+        return None
+    return "the model has no posterior" if model.has_prior else "the model has no prior"
+
+
 BEFOREHAND = {  # decided by data and model before anything is measured; the metric is recorded as null
     "labels": lambda evidence: None if evidence.dataset.label_names else "the data have no labels",
     "a peak": lambda evidence: (
         "the data are real numbers, which have no peak" if evidence.experiment.form.kind == "real" else None
     ),
-    "a prior": lambda evidence: (
-        None if evidence.experiment.model.bottleneck.has_posterior else "the model has no prior"
-    ),
+    "a prior": lambda evidence: _no_prior(evidence.experiment.model),
     "samples of the prior": lambda evidence: (
         None if evidence.experiment.sampler.is_prior else "samples are not the prior's"
     ),

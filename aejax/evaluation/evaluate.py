@@ -14,7 +14,15 @@ from aejax.evaluation.generation import generation, interpolations
 from aejax.evaluation.likelihood import bounds, importance_weighted, rate_of_each
 from aejax.evaluation.protocol import WORST
 from aejax.evaluation.robustness import robustness
-from aejax.evaluation.separation import baseline, clustering, label_efficiency, neighborhood, probed, separations
+from aejax.evaluation.separation import (
+    baseline,
+    clustering,
+    inferred,
+    label_efficiency,
+    neighborhood,
+    probed,
+    separations,
+)
 from aejax.metrics import code
 from aejax.metrics.reconstruction import error_by_class, r2, reconstruction, squared_error, ssim, worst
 from aejax.models.noise import Clean
@@ -96,8 +104,9 @@ def _separation(subject):
         return {}, {}
     scores, confusion_CxC = separations(subject.experiment, subject.labeled)
     untrained_codes = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
+    accuracy = inferred(subject.experiment, subject.params, subject.clean, subject.data.y_test)
     metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, untrained_codes))
-    return metrics, {"confusion": confusion_CxC}
+    return metrics | _prefixed("classifier", accuracy), {"confusion": confusion_CxC}
 
 
 def _of_labeled(prefix, measure):

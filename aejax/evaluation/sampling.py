@@ -54,7 +54,7 @@ class Auto(Sampler):
     """The prior where the model has one, else a Gaussian."""
 
     def settle(self, experiment):
-        return Prior() if experiment.model.bottleneck.has_posterior else Gaussian()
+        return Prior() if experiment.model.has_prior else Gaussian()
 
 
 @struct.dataclass
@@ -64,7 +64,7 @@ class Prior(Sampler):
     is_prior: ClassVar[bool] = True
 
     def check(self, experiment):
-        if not experiment.model.bottleneck.has_posterior:
+        if not experiment.model.has_prior:
             raise InputError("sampler=prior: the model has no prior; use auto, gaussian, mixture or kde")
 
     def codes(self, experiment, params, data, key, samples, label_S=None):

@@ -187,6 +187,9 @@ CLASSES = (
     Metric("separation/fisher_ratio", "separation", 1, "tr(Sw⁻¹ Sb), the same codes; directions down to 1e-5 of the "
            "largest scatter, in units of each unit's own.", "", (0, INF), needs=BY_TEST_LABELS, depends=SCORED,
            across_sizes=False, source="Fukunaga 1990, eq. 10.5"),
+    Metric("classifier/accuracy", "separation", 1, "Accuracy of the model's own classifier on test examples.",
+           **SHARE, only="for models that infer labels", agreement="share",
+           source="Kingma et al. 2014, section 4.2"),
 )
 UNTRAINED = like(
     CLASSES, "baseline/untrained_{of}", ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette"), VARIED,

@@ -34,6 +34,11 @@ class Autoencoder:
         """Whether a training step looks at labels."""
         return self.is_conditional or any(term.needs_labels for term in self.terms.values())
 
+    @property
+    def has_prior(self):
+        """Whether the codes of examples, all together, are trained to be like draws of the prior."""
+        return self.bottleneck.has_posterior or any(term.matches_prior for term in self.terms.values())
+
     def init(self, experiment, key, width):
         """The variables of the terms before the first step, {name: variables}, of those that have some."""
         keys = jax.random.split(key, len(self.terms) + 1)

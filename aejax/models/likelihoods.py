@@ -42,6 +42,10 @@ class Likelihood:
         """-log p(x) in nats, summed over pixels, [B]; `params` are the kind's own parameters."""
         raise NotImplementedError
 
+    def training_loss(self, x_BxP, logits_BxP, params):
+        """What a training step minimizes in place of negative_log, [B]."""
+        return self.negative_log(x_BxP, logits_BxP, params)
+
     def draw(self, key, logits_BxP, params):
         """Examples x_BxP drawn from p(x) at these logits."""
         raise NotImplementedError
@@ -147,6 +151,22 @@ class Learned(Gaussian):
         """The logarithm of the variance, [1] or [P], above that of `floor`."""
         lowest = jnp.log(self.floor)
         return lowest + jax.nn.softplus(params["log_variance"] - lowest)
+
+
+@struct.dataclass
+class Optimal(Learned):
+    """Independent pixels N(mean, variance) with the batch's optimal variance (Rybkin et al. 2021).
+
+    That is the mean squared error. Evaluation takes a variance that is learned beside it, from the errors alone.
+    """
+
+    def training_loss(self, x_BxP, logits_BxP, params):
+        squared_BxP = (x_BxP - self.mean(logits_BxP)) ** 2
+        best = jnp.mean(squared_BxP, axis=None if self.shared_variance else 0)
+        variance_P = jnp.broadcast_to(jnp.maximum(best, self.floor), x_BxP.shape[1:])
+        nats_BxP = squared_BxP / variance_P[None, :] + jnp.log(2 * math.pi * variance_P)[None, :]
+        learned_B = self.negative_log(x_BxP, jax.lax.stop_gradient(logits_BxP), params)
+        return 0.5 * jnp.sum(nats_BxP, axis=1) + learned_B - jax.lax.stop_gradient(learned_B)
 
 
 @struct.dataclass

@@ -46,6 +46,8 @@ class Term:
 
     is_critic: ClassVar[bool] = False  # whether its variables learn by its loss, with an optimizer of its own
     needs_labels: ClassVar[bool] = False  # whether it looks at the batch's labels
+    infers_labels: ClassVar[bool] = False  # whether it has a classifier, `log_class`
+    matches_prior: ClassVar[bool] = False  # whether it makes codes, all together, like draws of the prior
 
     def check(self, experiment: Any) -> None:
         """Raises InputError if the term does not fit the rest of the experiment."""
@@ -210,7 +212,8 @@ def objective(
     outputs = forward(experiment, params, batch.input, key_code, key_training, batch.label)
     pretraining = sum(experiment.pretrain.phases(experiment))  # steps before the whole model trains
     progress = jnp.float32(1.0) if at is None else (at - pretraining) / (experiment.steps - pretraining)
-    nats_B = experiment.likelihood.negative_log(batch.target, outputs.logits, params["likelihood"])
+    distortion = experiment.likelihood.negative_log if at is None else experiment.likelihood.training_loss
+    nats_B = distortion(batch.target, outputs.logits, params["likelihood"])
     context = Context(experiment, params, batch, outputs, nats_B, progress, key_penalty, key_posterior, key_training)
     terms = {"reconstruction": jnp.mean(nats_B)}
     total = jnp.mean(experiment.bound(context))

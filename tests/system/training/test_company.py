@@ -31,6 +31,9 @@ NUMBERS = {  # what may differ inside a program, where an experiment has it
     "model.beta": (0.5, 2.0),
     "noise.level": (0.1, 0.3),
     "model.k": (2, 1),
+    "model.weight": (0.5, 2.0),
+    "model.critic_lr": (0.01, 0.003),
+    "model.critic_every": (1, 2),
 }
 
 

@@ -23,6 +23,7 @@ JOBS = (  # that compute all metrics between them
     ["noise=flip", "likelihood=learned", "evaluate=full", "evaluate.samples=2"],
     ["data=digits", "likelihood=bernoulli", "evaluate.groups=[generation,usefulness]"],
     ["data=shapes", "data.examples=200", "evaluate.groups=[disentanglement]"],
+    ["data=digits", "model=m2_vae", "evaluate.groups=[separation]"],
     ["data=digits", "task=anomaly", "data.normal=[0,1,2,3,4]", "evaluate.groups=[nll,anomaly]", "evaluate.samples=2"],
 )
 
