@@ -72,6 +72,9 @@ BEFOREHAND = {  # decided by data and model before anything is measured; the met
     "a prior": lambda evidence: (
         None if evidence.experiment.model.bottleneck.has_posterior else "the model has no prior"
     ),
+    "a codebook": lambda evidence: (
+        None if evidence.experiment.model.bottleneck.entries else "the model has no codebook"
+    ),
     "samples of the prior": lambda evidence: (
         None if evidence.experiment.sampler.is_prior else "samples are not the prior's"
     ),
