@@ -22,6 +22,7 @@ WORDS = ["model=vae", "net.widths=[4]", "steps=2", "log_points=1"]
 JOBS = (  # that compute all metrics between them
     ["noise=flip", "likelihood=learned", "evaluate=full", "evaluate.samples=2"],
     ["data=digits", "likelihood=bernoulli", "evaluate.groups=[generation,usefulness]"],
+    ["model=vq_vae", "evaluate.groups=[code]"],
     ["data=digits", "task=anomaly", "data.normal=[0,1,2,3,4]", "evaluate.groups=[nll,anomaly]", "evaluate.samples=2"],
 )
 
