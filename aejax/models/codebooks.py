@@ -77,27 +77,30 @@ class Codebook(Discrete):
         variables: dict[str, Any] | None = None,
     ) -> Code:
         h_BxGxD, mask_G = grouped(heads["mean"], self.size), mask_Z[:: self.size]
-        rest_BxGxD, z_BxGxD = h_BxGxD, jnp.zeros_like(h_BxGxD)
-        commitment_B = attraction_B = jnp.zeros(h_BxGxD.shape[0])
-        indices, states = [], []
-        for level in range(self.levels):
-            state = _level(variables or {}, level)
-            if statistics is not None and key is not None:
-                state = self._revived(state, rest_BxGxD, mask_G, jax.random.fold_in(key, level))
-            entries_KxD, fixed_BxGxD = self._entries(state), jax.lax.stop_gradient(rest_BxGxD)
-            index_BxG = nearest(entries_KxD, fixed_BxGxD)
-            entry_BxGxD = entries_KxD[index_BxG]
+
+        def quantize(carry: Any, inputs: Any) -> Any:
+            (rest_BxGxD, z_BxGxD, commitment_B, attraction_B), (state, key_level) = carry, inputs
+            fixed_BxGxD = jax.lax.stop_gradient(rest_BxGxD)
+            if key_level is not None:
+                state = self.revived(state, fixed_BxGxD, mask_G, key_level)
+            index_BxG, entry_BxGxD = self.nearest(state, fixed_BxGxD)
             attraction_B += _squared_distance(fixed_BxGxD, entry_BxGxD, mask_G)
             entry_BxGxD = jax.lax.stop_gradient(entry_BxGxD)
             commitment_B += _squared_distance(rest_BxGxD, entry_BxGxD, mask_G)
-            if statistics is not None:
-                states.append(self._counted(state, fixed_BxGxD, index_BxG, mask_G))
-            rest_BxGxD, z_BxGxD = rest_BxGxD - entry_BxGxD, z_BxGxD + entry_BxGxD
-            indices.append(index_BxG)
+            if key_level is not None:
+                state = self.counted(state, fixed_BxGxD, index_BxG, mask_G)
+            carry = rest_BxGxD - entry_BxGxD, z_BxGxD + entry_BxGxD, commitment_B, attraction_B
+            return carry, (index_BxG, state)
+
+        keys = None if statistics is None or key is None else jax.random.split(key, self.levels)
+        zero_B = jnp.zeros(h_BxGxD.shape[0])
+        start = h_BxGxD, jnp.zeros_like(h_BxGxD), zero_B, zero_B
+        carry, (index_LxBxG, states) = jax.lax.scan(quantize, start, (variables, keys))
+        _, z_BxGxD, commitment_B, attraction_B = carry
         if statistics is not None:
-            statistics = {name: jnp.stack([state[name] for state in states]) for name in statistics}
+            statistics = {name: states[name] for name in statistics}
         mean_BxZ = z_BxGxD.reshape(heads["mean"].shape) * mask_Z[None, :]
-        quantized = Quantized(self._positions(indices, mask_G), commitment_B, attraction_B)
+        quantized = Quantized(self._positions(index_LxBxG, mask_G), commitment_B, attraction_B)
         return Code(
             z=straight_through(mean_BxZ, heads["mean"]),
             mean=mean_BxZ,
@@ -107,26 +110,27 @@ class Codebook(Discrete):
         )
 
     def indices(self, z_BxZ: jax.Array, mask_Z: jax.Array, variables: dict[str, Any]) -> jax.Array:
-        rest_BxGxD, indices = grouped(z_BxZ, self.size), []
-        for level in range(self.levels):
-            entries_KxD = self._entries(_level(variables, level))
-            indices.append(nearest(entries_KxD, rest_BxGxD))
-            rest_BxGxD -= entries_KxD[indices[-1]]
-        return self._positions(indices, mask_Z[:: self.size])
+        return self({"mean": z_BxZ}, mask_Z, variables=variables).quantized.indices
 
     def vectors(self, indices_BxT: jax.Array, mask_Z: jax.Array, variables: dict[str, Any]) -> jax.Array:
-        entries_LxKxD = jnp.stack([self._entries(_level(variables, level)) for level in range(self.levels)])
         index_BxGxL = jnp.maximum(grouped(indices_BxT, self.levels), 0)
-        z_BxGxD = jnp.sum(entries_LxKxD.reshape(-1, self.size)[index_BxGxL], axis=2)
+        z_BxGxD = jnp.sum(jax.vmap(self.table)(variables).reshape(-1, self.size)[index_BxGxL], axis=2)
         return z_BxGxD.reshape(z_BxGxD.shape[0], -1) * mask_Z[None, :]
 
-    def _positions(self, indices: list[jax.Array], mask_G: jax.Array) -> jax.Array:
-        """The indices [B, G] of each level as those of all entries, the levels of a group side by side, [B, T]."""
-        index_BxGxL = jnp.stack(indices, axis=2) + self.codes * jnp.arange(self.levels)[None, None, :]
+    def _positions(self, index_LxBxG: jax.Array, mask_G: jax.Array) -> jax.Array:
+        """The indices of each level as those of all entries, the levels of a group side by side, [B, T]."""
+        index_BxGxL = jnp.moveaxis(index_LxBxG, 0, 2) + self.codes * jnp.arange(self.levels)[None, None, :]
         index_BxGxL = jnp.where(mask_G[None, :, None] > 0, index_BxGxL, -1)
         return index_BxGxL.reshape(index_BxGxL.shape[0], -1)
 
-    def _entries(self, state: dict[str, jax.Array]) -> jax.Array:
+    def nearest(self, state: dict[str, jax.Array], h_BxGxD: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The indices [B, G] of a level's nearest vectors, of equally near ones the first, and these [B, G, D]."""
+        table_KxD = self.table(state)
+        products_BxGxK = jnp.einsum("bgd,kd->bgk", h_BxGxD, table_KxD, precision="highest")
+        index_BxG = jnp.argmin(jnp.sum(table_KxD**2, axis=1)[None, None, :] - 2 * products_BxGxK, axis=2)
+        return index_BxG, table_KxD[index_BxG]
+
+    def table(self, state: dict[str, jax.Array]) -> jax.Array:
         """The vectors of a level, [K, D]."""
         if self.learning == "loss":
             return state["codebook"] + state["shift"]
@@ -134,14 +138,14 @@ class Codebook(Discrete):
         smoothed_K = (state["count"] + SMOOTHING) / (total + self.codes * SMOOTHING) * total
         return state["sum"] / smoothed_K[:, None]
 
-    def _revived(
+    def revived(
         self, state: dict[str, jax.Array], h_BxGxD: jax.Array, mask_G: jax.Array, key: jax.Array
     ) -> dict[str, jax.Array]:
         """The state of a level with new vectors in place of idle ones; the draws do not depend on the width."""
         key_example, key_group = jax.random.split(key)
         example_K = jax.random.randint(key_example, (self.codes,), 0, h_BxGxD.shape[0])
         group_K = jax.random.randint(key_group, (self.codes,), 0, jnp.sum(mask_G).astype(jnp.int32))
-        vector_KxD, idle_K = jax.lax.stop_gradient(h_BxGxD)[example_K, group_K], state["idle"] >= self.revive
+        vector_KxD, idle_K = h_BxGxD[example_K, group_K], state["idle"] >= self.revive
         fresh = {"idle": jnp.zeros(self.codes)}
         if self.learning == "loss":
             fresh |= {"shift": vector_KxD - jax.lax.stop_gradient(state["codebook"])}
@@ -149,7 +153,7 @@ class Codebook(Discrete):
             fresh |= {"sum": vector_KxD, "count": jnp.ones(self.codes)}
         return state | {name: _where(idle_K, array, state[name]) for name, array in fresh.items()}
 
-    def _counted(
+    def counted(
         self, state: dict[str, jax.Array], h_BxGxD: jax.Array, index_BxG: jax.Array, mask_G: jax.Array
     ) -> dict[str, jax.Array]:
         """The state of a level after a batch whose outputs were assigned to these entries."""
@@ -190,16 +194,6 @@ class Commitment(Term):
         if context.experiment.model.bottleneck.learning == "loss":
             moving += jnp.mean(context.outputs.code.quantized.attraction)
         return moving
-
-
-def nearest(entries_KxD: jax.Array, h_BxGxD: jax.Array) -> jax.Array:
-    """The index of the entry nearest to each vector, of equally near ones the first, [B, G] int32."""
-    products_BxGxK = jnp.einsum("bgd,kd->bgk", h_BxGxD, entries_KxD, precision="highest")
-    return jnp.argmin(jnp.sum(entries_KxD**2, axis=1)[None, None, :] - 2 * products_BxGxK, axis=2)
-
-
-def _level(variables: dict[str, Any], level: int) -> dict[str, jax.Array]:
-    return {name: array[level] for name, array in variables.items()}
 
 
 def _squared_distance(a_BxGxD: jax.Array, b_BxGxD: jax.Array, mask_G: jax.Array) -> jax.Array:

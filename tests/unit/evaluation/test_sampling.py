@@ -96,7 +96,7 @@ def test_samples_of_discrete_codes_are_such_codes(sampler):
     params, data = lane(trained(each)[0].chosen, 0), each.dataset.arrays()
     codes = jax.jit(lambda params: each.experiment.sampler.codes(each.experiment, params, data, jax.random.key(0), 50))
     z, statistics = np.asarray(codes(params)), params["running"]["bottleneck"]
-    vectors = each.experiment.model.bottleneck._entries({name: array[0] for name, array in statistics.items()})
+    vectors = each.experiment.model.bottleneck.table({name: array[0] for name, array in statistics.items()})
     apart = np.abs(z.reshape(-1, 1, 4) - np.asarray(vectors)[None]).max(axis=2).min(axis=1)
     assert apart.max() < 1e-5 and len(np.unique(z, axis=0)) > 5
 

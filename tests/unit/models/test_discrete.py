@@ -108,12 +108,12 @@ def test_idle_entries_become_outputs_of_the_batch_whatever_the_width(learning):
     for width in (4, 10):
         state, heads = bottleneck.start(width), {"mean": jnp.pad(jnp.array(h), ((0, 0), (0, width - 4)))}
         state |= {"idle": jnp.array([[3.0, 0, 7, 2, 0, 3]])}
-        before = np.asarray(bottleneck._entries({name: array[0] for name, array in (own | state).items()}))
-        revived = bottleneck._revived(
+        before = np.asarray(bottleneck.table({name: array[0] for name, array in (own | state).items()}))
+        revived = bottleneck.revived(
             {name: array[0] for name, array in (own | state).items()},
             heads["mean"].reshape(10, -1, 2), latent_mask(width, 4)[::2], KEY,
         )  # fmt: skip
-        drawn.append(np.asarray(bottleneck._entries(revived)))
+        drawn.append(np.asarray(bottleneck.table(revived)))
         is_output = (cdist(drawn[-1], h.reshape(-1, 2)) < 1e-5).any(axis=1)
         np.testing.assert_array_equal(is_output, [True, False, True, False, False, True])
         np.testing.assert_allclose(drawn[-1][~is_output], before[~is_output], rtol=1e-5)
@@ -266,7 +266,7 @@ def test_the_nll_of_categories_is_that_of_their_enumeration():
 
 
 @pytest.mark.parametrize(
-    "name", ["rvq_vae", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL if name != "rvq_vae")]
+    "name", ["vq_vae", *(pytest.param(name, marks=pytest.mark.slow) for name in SMALL if name != "vq_vae")]
 )
 def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
     jobs = [job(*SMALL[name], *FEW, f"latent_dim={dim}", f"seed={dim}") for dim in (4, 8)]
