@@ -90,12 +90,13 @@ def test_an_entry_is_the_running_mean_of_its_outputs():
     books, batches = normal(6, 2), normal(5, 30, 8, seed=2) * np.asarray(mask)
     state = {"sum": jnp.array(books[None]), "count": jnp.ones((1, 6)), "idle": jnp.zeros((1, 6))}
     count, total = np.ones(6), books.astype(np.float64)
+    apply = jax.jit(lambda h, state: bottleneck({"mean": h}, mask, KEY, state, state).statistics)
     for h in batches:
         entries = total / ((count + 1e-5) / (count.sum() + 6e-5) * count.sum())[:, None]
         active = h.reshape(30, 4, 2)[:, :2].reshape(-1, 2)
         member = np.eye(6)[cdist(active, entries).argmin(axis=1)]
         count, total = 0.9 * count + 0.1 * member.sum(axis=0), 0.9 * total + 0.1 * member.T @ active
-        state = bottleneck({"mean": jnp.array(h)}, mask, KEY, state, state).statistics
+        state = apply(h, state)
     np.testing.assert_allclose(state["count"][0], count, rtol=1e-4)
     np.testing.assert_allclose(state["sum"][0], total, rtol=1e-3, atol=1e-4)
 
@@ -140,7 +141,7 @@ def test_by_the_loss_an_entry_descends_toward_the_mean_of_its_outputs():
 
 def test_a_codebook_is_used_and_counted():
     words = ["steps=200", "log_points=1", "evaluate.groups=[reconstruction,code]"]
-    each = job("model=vq_vae", "model.codes=16", "latent_dim=8", "net.widths=[16]", *words)
+    each = job("model=vq_vae", "model.codes=16", "model.revive=20", "latent_dim=8", "net.widths=[16]", *words)
     state = trained(each)[0]
     metrics, z, _ = evaluated(state, each)
     params = lane(state.params, 0)
