@@ -18,14 +18,12 @@ from aejax.evaluation.protocol import GROUPS, PROTOCOL
 from aejax.metrics.table import BESIDE, METRICS, better, metric, renamed, row_of
 from aejax.runs.folder import Run
 
-WORDS = ["net.widths=[4]", "steps=2", "log_points=1"]
+WORDS = ["model=vae", "net.widths=[4]", "steps=2", "log_points=1"]
 JOBS = (  # that compute all metrics between them
-    ["model=vae", "noise=flip", "likelihood=learned", "evaluate=full", "evaluate.samples=2"],
-    ["model=vae", "data=digits", "likelihood=bernoulli", "evaluate.groups=[generation,usefulness]"],
-    ["model=vq_vae", "evaluate.groups=[code]"],
-    ["model=vae", "data=digits", "task=anomaly", "data.normal=[0,1,2,3,4]", "evaluate.groups=[nll,anomaly]",
-     "evaluate.samples=2"],
-)  # fmt: skip
+    ["noise=flip", "likelihood=learned", "evaluate=full", "evaluate.samples=2"],
+    ["data=digits", "likelihood=bernoulli", "evaluate.groups=[generation,usefulness]"],
+    ["data=digits", "task=anomaly", "data.normal=[0,1,2,3,4]", "evaluate.groups=[nll,anomaly]", "evaluate.samples=2"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +31,8 @@ def computed(tmp_path_factory):
     """All metrics of these jobs, of their histories, and of `aejax.evaluate --across`: {name: its finite values}."""
     place, values = tmp_path_factory.mktemp("runs"), {}
     runs = [run(place / str(number), *WORDS, *words) for number, words in enumerate(JOBS)]
-    assert (
-        called(train.main, "model=vae", *WORDS, f"hydra.run.dir={place / 'letters'}", "track=off", "figures=false") == 0
-    )
+    runs.append(run(place / "codebook", "model=vq_vae", *WORDS[1:], "evaluate.groups=[code]"))
+    assert called(train.main, *WORDS, f"hydra.run.dir={place / 'letters'}", "track=off", "figures=false") == 0
     assert called(evaluate.main, str(place / "letters"), "--across", "groups=[usefulness]") == 0
     runs.append(Run.read(place / "letters"))
     for each in runs:
