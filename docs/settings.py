@@ -21,8 +21,8 @@ from aejax.training.experiment import BESIDE, Experiment
 PAGE = Path(__file__).parent / "reference" / "settings.md"
 SEARCH = menu.CONF / "hydra" / "sweeper" / "optuna.yaml"
 GROUPS = (
-    "data", "model", "net", "prior", "bound", "likelihood", "noise", "pretrain", "optim", "sampler", "evaluate", "track",
-    "task", "experiment",
+    "data", "model", "net", "prior", "bound", "likelihood", "noise", "pretrain", "optim", "sampler", "evaluate",
+    "track", "task", "experiment",
 )  # fmt: skip
 HEAD = """# Settings
 

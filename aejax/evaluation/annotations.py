@@ -79,6 +79,9 @@ BEFOREHAND = {  # decided by data and model before anything is measured; the met
         "the data are real numbers, which have no peak" if evidence.experiment.form.kind == "real" else None
     ),
     "a prior": lambda evidence: _no_prior(evidence.experiment.model),
+    "a codebook": lambda evidence: (
+        None if evidence.experiment.model.bottleneck.entries else "the model has no codebook"
+    ),
     "samples of the prior": lambda evidence: (
         None if evidence.experiment.sampler.is_prior else "samples are not the prior's"
     ),

@@ -30,9 +30,10 @@ def seen(experiment, y_N):
 
 
 def encode_decode(experiment, params, x_NxP, y_N=None):
-    """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP, "kl": NxZ or None}.
+    """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP}.
 
-    A conditional model needs the labels y_N, here and below.
+    And where the model has them, else None, the KL of each unit, "kl" NxZ, and "indices" NxT of a discrete code. A
+    conditional model needs the labels y_N, here and below.
     """
 
     def one(part, _):
@@ -40,7 +41,8 @@ def encode_decode(experiment, params, x_NxP, y_N=None):
         code = autoencoder.encode(experiment, params, part_BxP, label=label_B)
         predicted_BxP = experiment.likelihood.mean(autoencoder.decode(experiment, params, code.mean, label_B))
         kl_BxZ = autoencoder.kl_by_unit(experiment, params, code, label_B)
-        return {"mean": code.mean, "predicted": predicted_BxP, "kl": kl_BxZ}
+        indices_BxT = None if code.quantized is None else code.quantized.indices
+        return {"mean": code.mean, "predicted": predicted_BxP, "kl": kl_BxZ, "indices": indices_BxT}
 
     return mapped(one, (x_NxP, seen(experiment, y_N)))
 
@@ -61,9 +63,17 @@ def codes(experiment, params, x_NxP, y_N=None):
 
 def codes_of_stored(experiment, params, stored_NxP, y_N=None):
     """Posterior means of stored examples, [N, Z]; pixels that are stored as probabilities are drawn."""
+    return _of_stored(experiment, params, stored_NxP, y_N, lambda code: code.mean)
 
+
+def indices_of_stored(experiment, params, stored_NxP, y_N=None):
+    """The same as the indices of a discrete code, [N, T]."""
+    return _of_stored(experiment, params, stored_NxP, y_N, lambda code: code.quantized.indices)
+
+
+def _of_stored(experiment, params, stored_NxP, y_N, of):
     def encoded(part, at):
-        return autoencoder.encode(experiment, params, _drawn(experiment.form, part[0], at), label=part[1]).mean
+        return of(autoencoder.encode(experiment, params, _drawn(experiment.form, part[0], at), label=part[1]))
 
     return mapped(encoded, (stored_NxP, seen(experiment, y_N)))
 

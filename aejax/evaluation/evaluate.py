@@ -53,6 +53,7 @@ class Subject:
         self.form, self.clean = experiment.form, experiment.form.scaled(data.test)  # [N, P]
         test = encode_decode(experiment, params, self.clean, data.y_test)
         self.z, self.kl, self.predicted = test["mean"], test["kl"], test["predicted"]  # [N, Z], [N, Z] or None, [N, P]
+        self.indices = test["indices"]  # [N, T] or None
         self.squared = squared_error(self.clean, self.predicted)  # [N]
 
     @functools.cached_property
@@ -96,6 +97,9 @@ def _code(subject):
         details["unit_kl"] = jnp.mean(subject.kl, axis=0)
     explained = r2(subject.clean, subject.predicted)
     scores = code_use(subject.experiment, subject.z, subject.kl, subject.rate, explained)
+    if entries := subject.experiment.model.bottleneck.entries:
+        scores |= {"perplexity": code.perplexity(subject.indices, entries)}
+        scores |= {"used_codes": code.used_codes(subject.indices, entries)}
     return _prefixed("code", scores), details
 
 

@@ -8,7 +8,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.evaluation.encoding import codes_of_stored, picked, seen
+from aejax.evaluation.encoding import codes_of_stored, indices_of_stored, picked, seen
 from aejax.evaluation.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.models import autoencoder
@@ -18,6 +18,8 @@ from aejax.settings.fields import static_int
 EM_STEPS = 100
 REGULAR = 1e-6  # of the mean variance of the codes, added to each unit's in a fitted covariance
 STARTS = 3  # of the k-means that a mixture begins with
+SMOOTHING = 0.1  # of an example: the weight of a position's frequencies beside those after a value
+CHAINS = 64  # samples of a chain at a time
 
 
 @struct.dataclass
@@ -51,10 +53,12 @@ def sampled_labels(experiment, samples):
 
 @struct.dataclass
 class Auto(Sampler):
-    """The prior where the model has one, else a Gaussian."""
+    """The prior where the model has one, else a chain of discrete codes or a Gaussian."""
 
     def settle(self, experiment):
-        return Prior() if experiment.model.has_prior else Gaussian()
+        if experiment.model.has_prior:
+            return Prior()
+        return Codes() if experiment.model.bottleneck.is_discrete else Gaussian()
 
 
 @struct.dataclass
@@ -74,7 +78,7 @@ class Prior(Sampler):
 @struct.dataclass
 class Density(Sampler):
     """The base of densities fitted to training codes, which sample from models without a prior (Ghosh et al. 2020,
-    section 4).
+    section 4). Discrete codes are the nearest to what is drawn.
     """
 
     def codes(self, experiment, params, data, key, samples, label_S=None):
@@ -83,7 +87,8 @@ class Density(Sampler):
         z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY), y_N)
         key_eps, *keys = jax.random.split(key, 3)
         eps_SxZ = normal_by_unit(key_eps, mask_Z.shape[0], (samples,)).T
-        return self.drawn(z_NxZ, mask_Z, experiment.latent_dim, eps_SxZ, keys) * mask_Z[None, :]
+        z_SxZ = self.drawn(z_NxZ, mask_Z, experiment.latent_dim, eps_SxZ, keys) * mask_Z[None, :]
+        return autoencoder.snapped(experiment, params, z_SxZ)
 
     def drawn(self, z_NxZ, mask_Z, latent_dim, eps_SxZ, keys):
         """Codes [S, Z] of the density of z_NxZ, from standard normal draws eps_SxZ and two keys."""
@@ -127,6 +132,51 @@ class KDE(Density):
         scott = z_NxZ.shape[0] ** (-1 / (jnp.float32(latent_dim) + 4))
         center_S = jax.random.randint(keys[0], eps_SxZ.shape[:1], 0, z_NxZ.shape[0])
         return z_NxZ[center_S] + scott * (eps_SxZ @ factor_ZxZ.T)
+
+
+@struct.dataclass
+class Codes(Sampler):
+    """A Markov chain over the positions of a discrete code, counted in training codes."""
+
+    def check(self, experiment):
+        if not experiment.model.bottleneck.is_discrete:
+            raise InputError("sampler=codes: the model has no discrete codes; use auto, gaussian, mixture or kde")
+
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        y_N = None if seen(experiment, data.y_train) is None else picked(data.y_train, DENSITY)
+        index_NxT = indices_of_stored(experiment, params, picked(data.train, DENSITY), y_N)
+        fits = None if y_N is None else (y_N, label_S)
+        return autoencoder.vectors(experiment, params, chain(key, index_NxT, samples, fits))
+
+
+def chain(key, index_NxT, samples, labels=None):
+    """Rows [samples, T] of a Markov chain over the columns of index_NxT; `labels` are those of its rows and of samples.
+
+    A value comes after another with the probability (n(before, value) + s n(value) / N) / (n(before) + s), where n
+    counts the rows and s is SMOOTHING. Such a value is that of a row, drawn with weight 1 if it has the value before,
+    and s / N in any case.
+    """
+    examples = index_NxT.shape[0]
+    y_N, label_S = (jnp.zeros(examples), jnp.zeros(samples)) if labels is None else labels
+
+    def step(before_S, column):
+        before_N, index_N, key_column = column
+
+        def one(sample):
+            before, label, uniform = sample
+            weight_N = jnp.where(y_N == label, (before_N == before) + SMOOTHING / examples, 0.0)
+            until_N = jnp.cumsum(weight_N)
+            return index_N[jnp.searchsorted(until_N, uniform * until_N[-1], side="right").clip(max=examples - 1)]
+
+        uniform_S = jax.random.uniform(key_column, (samples,))
+        index_S = jax.lax.map(one, (before_S, label_S, uniform_S), batch_size=CHAINS)
+        return index_S, index_S
+
+    index_TxN = index_NxT.T
+    before_TxN = jnp.concatenate([jnp.zeros_like(index_TxN[:1]), index_TxN[:-1]])
+    keys_T = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(index_TxN.shape[0]))
+    start_S = jnp.zeros(samples, index_TxN.dtype)
+    return jax.lax.scan(step, start_S, (before_TxN, index_TxN, keys_T))[1].T
 
 
 def gaussian(z_NxZ, weight_N, mask_Z):

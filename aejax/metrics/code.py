@@ -1,4 +1,4 @@
-"""How the code is used: how many units, how evenly, at which rate."""
+"""How the code is used: how many units or entries of a codebook, how evenly, at which rate."""
 
 import jax
 import jax.numpy as jnp
@@ -74,3 +74,21 @@ def sparsity(mean_NxZ: jax.Array, latent_dim: int | jax.Array) -> jax.Array:
     """Share of code entries that are 0, over `latent_dim` units."""
     used_N = jnp.sum(jnp.abs(mean_NxZ) > ZERO, axis=1)
     return 1 - jnp.mean(used_N) / latent_dim
+
+
+def perplexity(indices_NxT: jax.Array, entries: int) -> jax.Array:
+    """exp(entropy) of the entries of a codebook in use, 1 to `entries`, over all positions; -1 is no position."""
+    share_K = usage(indices_NxT, entries)
+    return jnp.exp(-jnp.sum(share_K * jnp.log(jnp.where(share_K > 0, share_K, 1))))
+
+
+def used_codes(indices_NxT: jax.Array, entries: int) -> jax.Array:
+    """Share of the entries of a codebook that some position of some example has."""
+    return jnp.mean(usage(indices_NxT, entries) > 0)
+
+
+def usage(indices_NxT: jax.Array, entries: int) -> jax.Array:
+    """How often each entry of a codebook is used, as shares [entries]."""
+    place_M = jnp.where(indices_NxT < 0, entries, indices_NxT).ravel()
+    count_K = jnp.zeros(entries).at[place_M].add(1, mode="drop")
+    return count_K / jnp.sum(count_K)

@@ -161,6 +161,11 @@ CODE = (
            "variance is explained, else 0. A code that carries more but that the decoder does not use counts as not "
            "collapsed; a remark in `run.json` says so.", "0 or 1", (0, 1), needs=CODES, agreement="exact",
            source="Bowman et al. 2016, section 3"),
+    Metric("code/perplexity", "code", 0, "Perplexity of the codebook's entries among all positions of all codes: how "
+           "many would be used if they were used equally often.", "entries", (1, INF), needs=("a codebook",),
+           agreement="share", source="van den Oord et al. 2017"),
+    Metric("code/used_codes", "code", 0, "Entries of the codebook that are used.",
+           **SHARE, needs=("a codebook",), agreement="share"),
 )
 CLASSES = (
     Metric("separation/knn_accuracy", "separation", 1,

@@ -118,7 +118,7 @@ def trim(experiment, params, latent_dim):
     if "kernel" in from_code:  # absent with tied weights
         from_code["kernel"] = from_code["kernel"][:latent_dim]
     if "bottleneck" in running:
-        running["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in running["bottleneck"].items()}
+        running["bottleneck"] = experiment.model.bottleneck.trim_statistics(running["bottleneck"], latent_dim)
     trimmed = dict(params, to_code=to_code, from_code=from_code, running=running)
     for name, component in owners(experiment).items():
         if name in params:
@@ -169,7 +169,17 @@ def to_code(experiment, params, h_BxH, key=None, statistics=None, label=None):
     """The Code of the encoder's hidden units h_BxH; `statistics` are the bottleneck's, in training."""
     bottleneck, mask_Z = experiment.model.bottleneck, mask_of(experiment, params)
     heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z, _one_hot(experiment, label))
-    return bottleneck(heads, mask_Z, key, statistics, params.get("bottleneck", {}))
+    return bottleneck(heads, mask_Z, key, statistics, _bottleneck_variables(params))
+
+
+def snapped(experiment, params, z_BxZ):
+    """The codes nearest to z_BxZ among those that the encoder can give; z_BxZ itself unless codes are discrete."""
+    return experiment.model.bottleneck.snapped(z_BxZ, mask_of(experiment, params), _bottleneck_variables(params))
+
+
+def vectors(experiment, params, indices_BxT):
+    """The codes [B, Z] of the indices of their positions, of a model with discrete codes."""
+    return experiment.model.bottleneck.vectors(indices_BxT, mask_of(experiment, params), _bottleneck_variables(params))
 
 
 def from_code(experiment, params, z_BxZ, label=None):
@@ -247,6 +257,11 @@ def _through(module, module_params, params, name, h, key_training):
     rngs = {"dropout": jax.random.fold_in(key_training, purpose)}
     out, updated = module.apply(variables, h, training=True, rngs=rngs, mutable=["batch_stats"])
     return out, {name: updated["batch_stats"]} if statistics else {}
+
+
+def _bottleneck_variables(params):
+    """The bottleneck's variables and running statistics, {name: array}."""
+    return params.get("bottleneck", {}) | params["running"].get("bottleneck", {})
 
 
 def _one_hot(experiment, label):

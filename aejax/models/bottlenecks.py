@@ -80,11 +80,25 @@ class FromCode(nn.Module):
 
 
 @struct.dataclass
+class Quantized:
+    """A code as indices [B, T] int32 of its T positions, -1 where a position is masked.
+
+    With a codebook, the squared distances of the encoder's outputs to their entries come in two copies, [B]: the
+    gradient of `commitment` moves the outputs, that of `attraction` the entries.
+    """
+
+    indices: jax.Array
+    commitment: Any = None
+    attraction: Any = None
+
+
+@struct.dataclass
 class Code:
     """The output of a bottleneck: z_BxZ goes to the decoder, evaluation uses mean_BxZ.
 
     mask_Z is 1 for the units that the lane has. `posterior` is the distribution of z, None where there is none, and
     `draw` the Draw of it that z is, None where z is the mean. `statistics` go to the next step of a training.
+    `quantized` is the Quantized of a discrete code, None of any other.
     """
 
     z: jax.Array
@@ -93,6 +107,7 @@ class Code:
     posterior: Posterior | None = None
     draw: Draw | None = None
     statistics: dict[str, jax.Array] | None = None
+    quantized: Any = None
 
 
 @struct.dataclass
@@ -100,15 +115,21 @@ class Bottleneck:
     """The base: `bottleneck(heads, mask_Z, key, statistics, variables)` gives the Code of `heads` {name: BxZ}.
 
     Without a key z is the posterior mean. `statistics` {name: Z} are passed in a training step only; `variables` are
-    the parameters that `init` made, {} where it made none.
+    the parameters that `init` made and the statistics as they are, {} where there are none.
     """
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation needs a mean
     has_posterior: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False  # whether codes are among finitely many, as aejax.models.discrete.Discrete
     sampling = False  # no ClassVar, because a kind may have it as a field
 
     def check(self, experiment: Any) -> None:
         """Raises InputError if the kind does not fit the rest of the experiment."""
+
+    @property
+    def entries(self) -> int | None:
+        """The number of entries of the codebook that all positions of a discrete code share, None without one."""
+        return None
 
     def start(self, width: int) -> dict[str, jax.Array]:
         """The statistics before the first step, {name: Z}: what training carries along beside the parameters."""
@@ -137,6 +158,14 @@ class Bottleneck:
     ) -> Code:
         """The code of a kind that looks at the whole model, not only at heads of the encoder."""
         return code
+
+    def trim_statistics(self, statistics: dict[str, jax.Array], latent_dim: int) -> dict[str, jax.Array]:
+        """The statistics without masked units."""
+        return {name: values_Z[:latent_dim] for name, values_Z in statistics.items()}
+
+    def snapped(self, z_BxZ: jax.Array, mask_Z: jax.Array, variables: dict[str, Any]) -> jax.Array:
+        """The codes nearest to z_BxZ among those that the bottleneck can give, all unless they are discrete."""
+        return z_BxZ
 
 
 @struct.dataclass

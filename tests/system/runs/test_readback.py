@@ -28,6 +28,10 @@ OWN = {  # what a model needs beside narrow nets: layers that learn one after an
     "rbm_ae": ["net.widths=[6,5]", "steps=12"],
     "stacked_ae": ["steps=12"],
     "topk_ae": ["model.k=2"],
+    "vq_vae": ["model.size=2", "model.codes=5"],
+    "rvq_vae": ["model.size=2", "model.codes=5"],
+    "fsq_vae": ["model.levels=[4,3]"],
+    "concrete_vae": ["model.size=2"],
     "linear_ae": ["net.widths=[]"],
     "pca": ["net.widths=[]"],
 }
@@ -49,7 +53,8 @@ def reads_back(folder, *words):
         np.testing.assert_allclose(left.codes["z"], z_NxZ, rtol=1e-5, atol=1e-5)
         assert left.metrics["recon/mse"] > 0
         for name, value in left.metrics.items():
-            assert value == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-5), name
+            if value is not None:
+                assert value == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-5), name
 
 
 @pytest.mark.parametrize("model", FEW)

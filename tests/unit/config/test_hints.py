@@ -9,7 +9,7 @@ MEANT = {
     "lr": "optim.lr",
     "optimizer.lr": "optim.lr",
     "learning_rate": "optim.lr",
-    "beta": "model.beta (with model=beta_vae|conv_vae|full_vae|hvae|iaf_vae|p_vae|planar_vae|radial_vae|s_vae|vae)",
+    "beta": "model.beta (with model=beta_vae|concrete_vae|conv_vae|full_vae|...)",
     "model=vae beta": "model.beta",
     "rho": "model.rho (with model=sparse_ae)",
     "weight": "model.weight (with model=contractive_ae|l1_ae|sparse_ae)",
