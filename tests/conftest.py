@@ -27,6 +27,8 @@ for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB
     os.environ.pop(name, None)
 
 import functools
+import io
+import pickle
 import shutil
 import sys
 import time
@@ -39,6 +41,7 @@ import sets
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 from rich.console import Console
 
 from aejax.base.devices import cores
@@ -60,6 +63,22 @@ from aejax.training.plan import layout_of
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", cores())  # as the commands that tests start have them
 keep_compiled_programs()
+
+
+@functools.cache
+def parsed(text):
+    """A configuration as pickled bytes; OmegaConf's parser is written in Python."""
+    return pickle.dumps(LOAD(io.StringIO(text)))
+
+
+def load(file):
+    """OmegaConf.load, which Hydra calls for each of its files whenever it composes; each text is parsed once."""
+    text = Path(file).read_text(encoding="utf-8") if isinstance(file, str | Path) else file.read()
+    return pickle.loads(parsed(text))
+
+
+LOAD = OmegaConf.load
+OmegaConf.load = staticmethod(load)
 
 
 def pytest_unconfigure():
