@@ -40,8 +40,10 @@ import pytest
 import sets
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from aejax.base.devices import cores
@@ -139,10 +141,11 @@ def job(*overrides, loaded=None):
     """The job that these overrides compose; `loaded` keeps the data that jobs have in common."""
     try:
         config = composition().job(overrides)
-    except Exception:  # a single run is refused with another line than a sweep's job
+    except (HydraException, OmegaConfBaseException):  # a single run is refused with a line of its own
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(overrides, loaded)
+            compose(overrides, loaded)
+        raise
     return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
 
 
