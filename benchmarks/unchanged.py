@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file
 
-from aejax.metrics.table import renamed
+from aejax.metrics.lookup import renamed
 
 MODELS = (
     "ae,linear_ae,deep_ae,conv_ae,sparse_ae,l1_ae,topk_ae,contractive_ae,stacked_ae,rbm_ae,vae,beta_vae,conv_vae,pca"

@@ -12,7 +12,7 @@ BOXES = (  # (row, column, title, lines)
     ("what you ask for", 0, "command", ("model=vae data=emoji", "'seed=range(16)'")),
     ("what you ask for", 1, "config/", ("composes conf/ and the", "command line")),
     ("what you ask for", 2, "settings/  datasets/", ("checks every value,", "loads and splits data")),
-    ("what you ask for", 3, "jobs", ("one, or all of sweeps/:", "an Experiment (pytree) each")),
+    ("what you ask for", 3, "jobs", ("one, or all of sweeps/;", "each an Experiment")),
     ("what runs", 3, "training/plan", ("groups jobs of", "equal structure")),
     ("what runs", 2, "training/  models/", ("one program per group,", "one lane per job")),
     ("what runs", 1, "evaluation/  metrics/", ("measures all lanes", "by one protocol")),

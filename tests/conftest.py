@@ -27,6 +27,8 @@ for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB
     os.environ.pop(name, None)
 
 import functools
+import io
+import pickle
 import shutil
 import sys
 import time
@@ -38,7 +40,10 @@ import pytest
 import sets
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
 from hydra.types import RunMode
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from rich.console import Console
 
 from aejax.base.devices import cores
@@ -60,6 +65,22 @@ from aejax.training.plan import layout_of
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", cores())  # as the commands that tests start have them
 keep_compiled_programs()
+
+
+@functools.cache
+def parsed(text):
+    """A configuration as pickled bytes; OmegaConf's parser is written in Python."""
+    return pickle.dumps(LOAD(io.StringIO(text)))
+
+
+def load(file):
+    """OmegaConf.load, which Hydra calls for each of its files whenever it composes; each text is parsed once."""
+    text = Path(file).read_text(encoding="utf-8") if isinstance(file, str | Path) else file.read()
+    return pickle.loads(parsed(text))
+
+
+LOAD = OmegaConf.load
+OmegaConf.load = staticmethod(load)
 
 
 def pytest_unconfigure():
@@ -119,17 +140,21 @@ def forget():
 def job(*overrides, loaded=None):
     """The job that these overrides compose; `loaded` keeps the data that jobs have in common."""
     try:
-        config = composition().job(overrides)
-    except Exception:  # a single run is refused with another line than a sweep's job
+        config = composition(sys.modules.get("hydra_plugins.aejax_vmap")).job(overrides)
+    except (HydraException, OmegaConfBaseException):  # a single run is refused with a line of its own
         GlobalHydra.instance().clear()
         with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-            return compose(overrides, loaded)
+            compose(overrides, loaded)
+        raise
     return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
 
 
 @functools.cache
-def composition():
-    """Composes as a sweep does, which takes a tenth of the time that Hydra takes, and gives the same."""
+def composition(plugin):
+    """Composes as a sweep does, which takes a tenth of the time that Hydra takes, and gives the same.
+
+    Where its state is reset Hydra imports plugins again; a configuration is pickled with the classes of its `plugin`.
+    """
     GlobalHydra.instance().clear()
     with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()

@@ -5,7 +5,7 @@ import itertools
 
 import numpy as np
 
-from aejax.metrics.table import is_log
+from aejax.metrics.lookup import is_log
 
 SCHEMA = "https://vega.github.io/schema/vega-lite/v6.json"  # only a name: nothing fetches it
 CONFIG = {
@@ -57,9 +57,7 @@ def _dash(rows):
 def chart(title, values, height=300, **properties):
     """The specification of a chart that fills the available width."""
     size = {"width": "container", "height": height, "autosize": {"type": "fit-x", "contains": "padding"}}
-    longest = max(
-        (len(row["series"]) for row in values if "series" in row), default=0
-    )  # sets the number of legend columns
+    longest = max((len(row["series"]) for row in values if "series" in row), default=0)  # for the legend's columns
     header = {"$schema": SCHEMA, "description": title, "usermeta": {"longest": longest}}
     return header | {"config": CONFIG, "data": {"values": values}} | size | properties
 

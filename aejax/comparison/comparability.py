@@ -6,7 +6,8 @@ A run has aspects. A metric depends on some of them; values of runs that differ 
 import functools
 import json
 
-from aejax.metrics.table import METRICS, metric
+from aejax.metrics.lookup import metric
+from aejax.metrics.table import METRICS
 
 FAMILIES = {"bernoulli": "bernoulli", "gaussian": "gaussian", "linear": "gaussian", "learned": "gaussian"}
 DATA, TRAINED_ON, SIZE = "data", "training and validation data", "latent_dim"

@@ -8,7 +8,7 @@ from aejax.comparison import formats
 from aejax.comparison.fields import Entry
 from aejax.comparison.reading import flat
 from aejax.compat import wandb_compat
-from aejax.metrics.table import is_log
+from aejax.metrics.lookup import is_log
 from aejax.runs.contents import ERROR, SCORE
 
 TIMEOUT = 15  # seconds to wait for the server's answer

@@ -13,7 +13,7 @@ from aejax.base.errors import InputError, matches, near
 from aejax.comparison.comparability import aspects, difference, problem
 from aejax.comparison.fields import MAIN, OWN, Entry
 from aejax.comparison.reading import overridden
-from aejax.metrics.table import renamed
+from aejax.metrics.lookup import renamed
 from aejax.runs.folder import FINISHED
 
 ASIDE = ("hydra", "track", "lanes", "checkpoint", "figures", "evaluate", "objective", "experiment", "sweep", "seed")
@@ -27,9 +27,8 @@ SIGNS = {
     "=": operator.eq,
 }
 CONDITION = re.compile(r"([\w./+-]+?)(<=|>=|!=|==|=|<|>)(?!=)(.+)")
-BETWEEN = re.compile(
-    r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))"
-)  # between conditions in one text; a value may hold spaces
+# Between conditions in one text; a value may hold spaces.
+BETWEEN = re.compile(r"\s+(?=[\w./+-]+(?:<=|>=|!=|==|=|<|>))")
 
 
 class Runs:
@@ -145,9 +144,8 @@ class Runs:
             if entry.settings:
                 settings = _settings(entry)
                 for name in (*MAIN, *self.groups, "seed"):
-                    usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(settings.get(name))] = settings.get(
-                        name
-                    )
+                    value = settings.get(name)
+                    usual.setdefault(entry.sweep, {}).setdefault(name, {})[repr(value)] = value
         columns = set(self.settings) | {*MAIN, "seed"}
         for place, entry in enumerate(self.entries):
             if entry.settings or entry.sweep is None:

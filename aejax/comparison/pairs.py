@@ -9,7 +9,7 @@ from aejax.comparison.comparability import difference
 from aejax.comparison.frame import Runs
 from aejax.comparison.intervals import LEAST_PAIRS, LEVEL, holm, improvement, least_p, mean_interval, paired
 from aejax.comparison.labels import names
-from aejax.metrics.table import better
+from aejax.metrics.lookup import better
 
 CIRCUMSTANCES = ("data", "noise", "latent_dim")  # under which models are compared, unless these are the question
 MOST = 3000  # comparisons; with more, Holm's correction could hardly show any difference

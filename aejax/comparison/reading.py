@@ -23,7 +23,7 @@ from aejax.base.version import VERSION
 from aejax.comparison import fields
 from aejax.comparison.fields import Entry
 from aejax.comparison.plain import plain
-from aejax.metrics.table import renamed
+from aejax.metrics.lookup import renamed
 from aejax.runs import contents
 from aejax.runs.folder import FINISHED, LEDGER, SETTINGS, Run
 

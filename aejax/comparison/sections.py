@@ -10,7 +10,7 @@ from aejax.comparison.intervals import mean_interval
 from aejax.comparison.labels import names
 from aejax.comparison.reading import FAULTS
 from aejax.comparison.summary import SHORT
-from aejax.metrics.table import better
+from aejax.metrics.lookup import better
 from aejax.runs.contents import ERROR, SCORE
 from aejax.runs.folder import Run
 

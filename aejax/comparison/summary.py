@@ -8,7 +8,8 @@ from aejax.comparison.fields import COUNT, COUNTS, HIGH, LOW
 from aejax.comparison.frame import Runs
 from aejax.comparison.intervals import interquartile, mean_interval
 from aejax.comparison.plain import plain, word
-from aejax.metrics.table import HEADLINES, METRICS, better, metric, renamed
+from aejax.metrics.lookup import better, metric, renamed
+from aejax.metrics.table import HEADLINES, METRICS
 
 SHORT = {row.name: row.label for row in METRICS if row.label}  # {baseline: its short name}
 BASELINES = tuple(SHORT)

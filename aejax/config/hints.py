@@ -113,11 +113,11 @@ def of_key(unknown, chosen=(), places=(CONF,)):
     renamed = next((RENAMED[key] for key in _itself_and_parents(unknown) if key in RENAMED), None)
     if renamed:
         return f"it is now {renamed}; "
-    makers, known = settings_of_choices(places), groups(places)
+    choices, known = choices_by_key(places), groups(places)
     available = keys(chosen, places)
-    if unknown in makers:
-        return f"only with {', '.join(makers[unknown])}; "
-    all_keys = dict.fromkeys((*available, *makers, "hydra.run.dir"))
+    if unknown in choices:
+        return f"only with {', '.join(choices[unknown])}; "
+    all_keys = dict.fromkeys((*available, *choices, "hydra.run.dir"))
     key = next((key for key in _synonyms(unknown) if key in all_keys or key in known), None)
     if key in known:
         return f"did you mean {key}={'|'.join(known[key])}? "
@@ -126,7 +126,8 @@ def of_key(unknown, chosen=(), places=(CONF,)):
     if not meant:
         return matches(unknown, available)
     suggestions = [
-        name if name in available or name not in makers else f"{name} (with {_joined(makers[name])})" for name in meant
+        name if name in available or name not in choices else f"{name} (with {_joined(choices[name])})"
+        for name in meant
     ]
     return f"did you mean {' or '.join(suggestions)}? "
 
@@ -165,15 +166,15 @@ def _is_set(key, entry):
 
 
 @functools.cache
-def settings_of_choices(places):
+def choices_by_key(places):
     """{key: the choices that have it, such as net=conv}."""
-    makers = {}
+    choices = {}
     for group, names in groups(places).items():
         for name in names:
             for key, entry in choice(group, name, places).settings.items():
                 if key.startswith(f"{group}.") and _is_set(key, entry):
-                    makers.setdefault(key, []).append(f"{group}={name}")
-    return makers
+                    choices.setdefault(key, []).append(f"{group}={name}")
+    return choices
 
 
 def all_chosen(chosen, places=(CONF,)):

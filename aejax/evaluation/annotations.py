@@ -8,8 +8,9 @@ import numpy as np
 
 from aejax.evaluation.likelihood import stored_levels
 from aejax.metrics.code import COLLAPSED_SHARE
+from aejax.metrics.lookup import metric
 from aejax.metrics.separation import confused_pairs
-from aejax.metrics.table import METRICS, metric
+from aejax.metrics.table import METRICS
 from aejax.models.noise import Clean
 
 PAIRS = 10  # of classes: the most confused ones

@@ -3,67 +3,9 @@
 Everything that describes a metric derives from this table, so a new metric is one function and one row.
 """
 
-import dataclasses
-import functools
-import math
-import re
-from collections.abc import Iterable, Sequence
 from typing import Any
 
-INF = math.inf
-BESIDE = ("robust", "cross_data", "training")  # groups that evaluate.groups cannot choose
-
-
-@dataclasses.dataclass(frozen=True)
-class Metric:
-    """One metric, or a family: {noise}, {level}, {data} and {term} in its name stand for any text."""
-
-    name: str
-    group: str  # of evaluate.groups, or one of BESIDE
-    better: int  # 1: larger is better, -1: smaller is better, 0: neither
-    meaning: str
-    unit: str = ""
-    range: tuple[float, float] = (-INF, INF)
-    only: str = ""  # for which data or models it is computed; for others it is absent, not null
-    needs: tuple[str, ...] = ()  # it is null unless these hold; aejax.evaluation.annotations checks them
-    depends: tuple[str, ...] = ()  # what compared runs must share besides the test examples
-    across_sizes: bool = True  # whether it is comparable between runs of different latent_dim
-    agreement: str = "loose"  # of two evaluations of a run: exact, root, smooth, share or loose (runs.reproduction)
-    log: bool = False  # charts show it on a logarithmic axis
-    beside: tuple[str, ...] = ()  # baselines that a table shows next to it
-    headline: int = 0  # its place among the default columns of a table; 0: not among them
-    label: str = ""  # the header of its column, if not its name
-    source: str = ""
-    formerly: str = ""  # its name in runs of a format before 3
-
-
-def like(
-    rows: Sequence[Metric],
-    name: str,
-    of: Sequence[str] | None = None,
-    drop: Sequence[str] = (),
-    depends: Sequence[str] = (),
-    **changes: Any,
-) -> tuple[Metric, ...]:
-    """Copies of `rows` under the new `name`, in which {of} stands for the last part of the old names.
-
-    `of` selects among the last parts; conditions in `drop` are removed from `needs`; `depends` are added; `changes`
-    replace other fields.
-    """
-    changed_rows = []
-    for row in rows:
-        last, before = (text.rpartition("/")[2] for text in (row.name, row.formerly))
-        if of is None or last in of:
-            changed: dict[str, Any] = {
-                "name": name.replace("{of}", last),
-                "formerly": before and name.replace("{of}", before),
-                "needs": tuple(need for need in row.needs if need not in drop),
-                "depends": (*row.depends, *depends),
-                "headline": 0,
-            }
-            changed_rows.append(dataclasses.replace(row, **changed | changes))
-    return tuple(changed_rows)
-
+from aejax.metrics.metric import BESIDE, INF, Metric, like
 
 # Conditions and dependences that several rows share.
 CODES = ("finite codes",)
@@ -379,55 +321,3 @@ METRICS = (
 # fmt: on
 GROUPS = tuple(dict.fromkeys(row.group for row in METRICS if row.group not in BESIDE))  # of evaluate.groups
 HEADLINES = tuple(row.name for row in sorted(METRICS, key=lambda row: row.headline) if row.headline)
-
-
-def row_of(name: str) -> Metric | None:
-    """The row of METRICS for a metric or its family; None for a custom metric."""
-    match = _match(name, [(row.name, row) for row in METRICS])
-    return match[0] if match else None
-
-
-@functools.lru_cache(4096)
-def metric(name: str) -> Metric | None:
-    """The same row under the metric's full name; None if there is no row."""
-    row = row_of(name)
-    return dataclasses.replace(row, name=name) if row else None
-
-
-def better(name: str) -> int:
-    """1 if a larger value of this metric is better, -1 if a smaller one is, 0 if neither or unknown."""
-    row = metric(name)
-    return row.better if row else 0
-
-
-def is_log(name: str) -> bool:
-    """Whether charts show this metric on a logarithmic axis."""
-    row = metric(name)
-    return bool(row and row.log)
-
-
-def renamed(name: str) -> str | None:
-    """The present name of a metric that had this name in runs of a format before 3; None for any other."""
-    match = _match(name, [(row.formerly, row) for row in METRICS if row.formerly])
-    return match[0].name.format(**match[1]) if match else None
-
-
-def _match(name: str, rows: Iterable[tuple[str, Metric]]) -> tuple[Metric, dict[str, str]] | None:
-    """The row of the first matching pattern, exact names first, and the values of its placeholders; None if none."""
-    for pattern, row in rows:
-        if pattern == name:
-            return row, {}
-    for pattern, row in rows:
-        if "{" in pattern and (parts := re.fullmatch(_expression(pattern), name)):
-            return row, parts.groupdict()
-    return None
-
-
-@functools.cache
-def _expression(pattern: str) -> str:
-    """The regular expression of a name with placeholders; {data} may contain slashes."""
-    parts = re.split(r"\{(\w+)\}", pattern)
-    return "".join(
-        (f"(?P<{part}>{'.+' if part == 'data' else '[^/]+'})" if place % 2 else re.escape(part))
-        for place, part in enumerate(parts)
-    )

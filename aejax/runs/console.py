@@ -10,7 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from aejax.metrics.table import HEADLINES, better
+from aejax.metrics.lookup import better
+from aejax.metrics.table import HEADLINES
 from aejax.runs.folder import Run
 
 LINES = 10  # log lines of a training where there is no terminal

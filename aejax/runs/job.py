@@ -15,7 +15,8 @@ from aejax.config import hints
 from aejax.config.explain import composed
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.splits import Splits
-from aejax.metrics.table import METRICS, metric, renamed
+from aejax.metrics.lookup import metric, renamed
+from aejax.metrics.table import METRICS
 from aejax.runs.folder import FORMAT, PICTURES
 from aejax.runs.mirror import Track
 from aejax.settings.build import Build

@@ -8,7 +8,7 @@ import numpy as np
 from aejax.base.errors import InputError
 from aejax.base.nested import dotted
 from aejax.evaluation.evaluate import evaluate
-from aejax.metrics.table import metric
+from aejax.metrics.lookup import metric
 from aejax.models import autoencoder
 from aejax.runs.contents import ERROR
 from aejax.runs.record import recorded, versions

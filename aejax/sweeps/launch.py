@@ -30,7 +30,8 @@ class Sweep:
         self.composition = Composition(hydra_context.config_loader, config)
         self.callbacks, self.task_function = hydra_context.callbacks, task_function
         self.command = config.hydra.overrides.task
-        self.is_search = config.hydra.runtime.choices["hydra/sweeper"] != "grid"  # whose next batch may be valid
+        grid = config.hydra.runtime.choices["hydra/sweeper"] == "grid"
+        self.is_one_batch = grid and config.hydra.sweeper.max_batch_size in (None, -1)
         # Every CPU core is a device. A resumed sweep keeps its layout, even with fewer cores now.
         with contextlib.suppress(RuntimeError):  # JAX is initialized in this process: its devices stay
             jax.config.update("jax_num_cpu_devices", max(cores(), Ledger(self.folder).devices))
@@ -58,12 +59,12 @@ class Sweep:
         return [task.returned for task in tasks]
 
     def _read(self, ledger, job_overrides, initial_job_idx):
-        """The Tasks of a batch; raises InputError if none can be trained, or if the folder holds another sweep."""
+        """The Tasks of a batch; raises InputError if the folder holds another sweep, or if no job of it is valid."""
         try:
             tasks = read_all(self.composition, job_overrides, initial_job_idx)
         except NoSpace as error:
             raise no_space(error, self.folder) from None
-        if not (self.is_search or any(task.job for task in tasks)):
+        if self.is_one_batch and not any(task.job for task in tasks):
             raise InputError(tasks[0].error)
         for task in tasks:
             ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)

@@ -82,7 +82,7 @@ def check_a_foreign_index_changes_nothing():
 
 def check_every_metric_of_a_run_has_a_direction_or_is_neutral():
     """Every metric of a run that is measured in full has a row in the table, which says what is better."""
-    from aejax.metrics.table import metric
+    from aejax.metrics.lookup import metric
 
     folder = _sweep("model=vae", "noise=flip", "evaluate=full", "evaluate.samples=5", "seed=0,1")
     names = set().union(*(json.loads(path.read_text()) for path in folder.glob("*/metrics.json")))

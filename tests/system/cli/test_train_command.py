@@ -265,7 +265,7 @@ def leaves(tree):
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
     script = "from aejax.cli import train; from aejax.runs import segments; segments.SAVE_SECONDS = 0.1; train.main()"
-    words = ["steps=50000000", "log_points=50000", "evaluate.groups=[reconstruction]", "hydra.run.dir=run"]
+    words = ["steps=50000000", "log_points=50000", "evaluate.groups=[reconstruction]", "track=off", "hydra.run.dir=run"]
     running = subprocess.Popen(
         [sys.executable, "-c", script, *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -274,6 +274,7 @@ def test_data_without_labels_have_no_baseline():
     assert reasons["baseline/untrained_knn_accuracy"] == "the data have no labels"
 
 
+@pytest.mark.slow
 def test_a_model_without_a_prior_has_pictures_and_metrics_of_its_samples(tmp_path):
     finished = run(
         tmp_path,

@@ -19,6 +19,7 @@ from aejax.training.lanes import lane
 
 KEY = jax.random.key(4)
 FEW = ["steps=4", "log_points=2"]
+CODE = ["log_points=1", "evaluate.groups=[code]"]
 
 
 def narrow(name):
@@ -124,7 +125,7 @@ def test_idle_units_are_counted_and_come_back():
 
 
 def test_dead_units_are_counted_in_the_metrics():
-    each = job("model=topk_ae", "model.k=1", "latent_dim=40", "net.widths=[6]", "steps=1", "log_points=1")
+    each = job("model=topk_ae", "model.k=1", "latent_dim=40", "net.widths=[6]", "steps=1", *CODE)
     metrics, z, _ = evaluated(trained(each)[0], each)
     assert metrics["code/dead_units"][0] == 40 - len(set(np.argmax(z[0], axis=1))) >= 13
     assert metrics["code/sparsity"][0] == pytest.approx(39 / 40)
@@ -134,7 +135,7 @@ def test_dead_units_are_counted_in_the_metrics():
 
 
 def test_units_are_on_at_the_target_rate():
-    each = job("model=sparse_ae", "model.rho=0.2", "latent_dim=30", "net.widths=[16]", "steps=600", "log_points=1")
+    each = job("model=sparse_ae", "model.rho=0.2", "latent_dim=30", "net.widths=[16]", "steps=600", *CODE)
     z = evaluated(trained(each)[0], each)[1][0]
     assert z.mean() == pytest.approx(0.2, rel=0.1)
     assert ((z > 0) & (z < 1)).all()
@@ -154,9 +155,7 @@ def test_the_rates_divergence_is_that_of_bernoullis():
 def test_l1_makes_codes_sparse():
     sparsity = []
     for weight in (0, 1):
-        each = job(
-            "model=l1_ae", f"model.weight={weight}", "latent_dim=20", "net.widths=[16]", "steps=500", "log_points=1"
-        )
+        each = job("model=l1_ae", f"model.weight={weight}", "latent_dim=20", "net.widths=[16]", "steps=500", *CODE)
         sparsity.append(evaluated(trained(each)[0], each)[0]["code/sparsity"][0])
     assert sparsity[0] < 0.7 < 0.8 < sparsity[1]
 
@@ -243,7 +242,7 @@ def test_the_rate_falls_and_the_distortion_rises_with_beta():
 def test_the_capacity_is_where_the_kl_settles():
     each = job(
         "model=beta_vae", "model.beta=30", "model.capacity=1.5", "model.capacity_warmup=0.5", "net.widths=[16]",
-        "steps=600", "log_points=1",
+        "steps=600", *CODE,
     )  # fmt: skip
     assert evaluated(trained(each)[0], each)[0]["code/kl"][0] == pytest.approx(1.5, abs=0.1)
 

@@ -44,7 +44,7 @@ def resumed(folder):
     return called(lambda: aejax.cli.resume.main([folder]))
 
 
-@pytest.mark.parametrize("ending", ["s/1/run.json", "1/.hydra/hydra.yaml"])
+@pytest.mark.parametrize("ending", [pytest.param("s/1/run.json", marks=pytest.mark.slow), "1/.hydra/hydra.yaml"])
 def test_a_sweep_says_what_is_finished_and_goes_on(command, tmp_path, filling, ending):
     filling(ending)
     status, out, err = command(*SWEEP)

@@ -245,6 +245,7 @@ def test_what_a_record_brings_along_is_trusted_only_where_it_is_told(command, ag
     assert "+noise._target_=os.system" in command_of(again, trust=True)[0]
 
 
+@pytest.mark.slow
 def test_jobs_may_lie_in_folders_of_folders(command, tmp_path):
     words = ["-m", "seed=0,1", "steps=2", *SWEEP[4:], "track=off", "hydra.sweep.dir=s", "log_points=1"]
     assert command(*words, "hydra.sweep.subdir=${hydra:runtime.choices.model}/s${seed}")[0] == 0

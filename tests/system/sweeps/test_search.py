@@ -161,6 +161,7 @@ def test_trials_without_the_metric_fail(tmp_path):
     assert "failed, 2 jobs: objective=recon/msee: no such metric; did you mean recon/mse" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_missing_optuna_names_the_extra(tmp_path):
     script = "import sys; sys.modules['optuna'] = None; from aejax.cli.train import main; main()"
     words = ["-m", "hydra/sweeper=optuna", "seed=1,2"]

@@ -5,6 +5,8 @@ import shutil
 
 import pytest
 
+from aejax.runs.folder import Run
+
 QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "figures=false", "evaluate.groups=[reconstruction]", "track=off"]
 
 
@@ -12,6 +14,12 @@ def test_a_job_without_its_objective_fails_alone(command, tmp_path):
     status, out, _ = command("-m", "objective=recon/mse,nonsense", "seed=1", *QUICK, "hydra.sweep.dir=s")
     assert status == 1
     assert "1 completed, 1 failed" in out and "objective=nonsense: no such metric" in out
+
+
+def test_a_batch_without_a_valid_job_does_not_end_the_sweep(command):
+    status, out, _ = command("-m", "latent_dim=0,2", *QUICK, "hydra.sweeper.max_batch_size=1", "hydra.sweep.dir=s")
+    assert status == 1
+    assert "latent_dim=0: must be a whole number" in out and Run.read("s/1").record["status"] == "completed"
 
 
 def test_a_job_whose_choice_is_no_text_fails_alone(command):

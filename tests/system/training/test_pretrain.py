@@ -65,6 +65,7 @@ def test_a_phase_moves_its_own_layer_and_nothing_else(words):
     assert len(moved(states[3], states[4])) == len(flat(autoencoder.trained(states[3].params)))
 
 
+@pytest.mark.slow
 def test_each_phase_begins_with_an_optimizer_of_its_own():
     _, states = after((*GREEDY, "latent_dim=3", "steps=24"), 4, 1)
     counts = [[leaf for leaf in jax.tree.leaves(state.optim) if leaf.dtype == jnp.int32] for state in states]
@@ -180,7 +181,7 @@ def test_a_deep_narrow_sigmoid_net_trains_that_is_stuck_without(kind):
     assert helped < 0.7 * stuck
 
 
-@pytest.mark.parametrize("words", [GREEDY, RBM], ids=["greedy", "rbm"])
+@pytest.mark.parametrize("words", [pytest.param(GREEDY, marks=pytest.mark.slow), RBM], ids=["greedy", "rbm"])
 def test_the_history_tells_the_layer(tmp_path, words):
     told = run(tmp_path, *words, "steps=24", "log_points=8", "evaluate.groups=[reconstruction]").history
     assert [row["layer"] for row in told] == [1, 2, 3, 3, 0, 0, 0, 0]

@@ -10,7 +10,7 @@ import aejax.compare
 from aejax.comparison import pairs, summary
 from aejax.comparison.comparability import DEPENDENTS, problem
 from aejax.evaluation.protocol import PROTOCOL
-from aejax.metrics.table import better, metric
+from aejax.metrics.lookup import better, metric
 
 MSE = "recon/mse"
 

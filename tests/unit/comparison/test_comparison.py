@@ -19,7 +19,7 @@ import aejax.compare
 from aejax.base.errors import InputError
 from aejax.comparison import formats, labels, summary
 from aejax.comparison.reading import read
-from aejax.metrics.table import better
+from aejax.metrics.lookup import better
 
 MSE, KNN = "recon/mse", "separation/knn_accuracy"
 

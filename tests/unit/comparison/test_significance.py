@@ -81,6 +81,7 @@ def entries_of(values_MxS):
     return found
 
 
+@pytest.mark.slow
 def test_equal_models_are_told_apart_in_5_percent_of_the_cases_at_the_most():
     rng, (first, second) = np.random.default_rng(3), np.triu_indices(10, 1)
     values = rng.normal(size=(20_000, 10, 8)) + rng.normal(size=(20_000, 1, 8))  # seeds have an effect of their own

@@ -204,7 +204,7 @@ class Ramps:
 def test_dynamic_binarization_draws_anew_at_each_step():
     """PCA of what is drawn, from its covariance in expectation, against PCA of many draws."""
     chosen = [f"data._target_={__name__}.Ramps", "data.binarize=dynamic"]
-    pca = job("model=pca", "latent_dim=1", "likelihood=linear", *chosen)
+    pca = job("model=pca", "latent_dim=1", "likelihood=linear", "evaluate.groups=[reconstruction,baselines]", *chosen)
     metrics = evaluated(trained(pca)[0], pca)[0]
     probability = pca.dataset.train.x / 255
     draws = np.random.default_rng(0).random((400, *probability.shape)) < probability

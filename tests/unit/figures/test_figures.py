@@ -203,6 +203,7 @@ def test_formats_that_there_are_not_are_refused():
         refused("figures=", f"figures={wrong}")
 
 
+@pytest.mark.slow
 def test_pictures_are_of_their_format_and_the_same_each_time():
     given = job("data=letters", "figures=[png,pdf,svg]")
     clean = given.dataset.test.x.reshape(27, 35).astype(np.float32)

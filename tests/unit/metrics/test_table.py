@@ -15,7 +15,9 @@ from aejax.comparison.comparability import DATA, DEPENDENTS, problem
 from aejax.comparison.reading import read
 from aejax.evaluation import annotations
 from aejax.evaluation.protocol import GROUPS, PROTOCOL
-from aejax.metrics.table import BESIDE, METRICS, better, metric, renamed, row_of
+from aejax.metrics.lookup import better, metric, renamed, row_of
+from aejax.metrics.metric import BESIDE
+from aejax.metrics.table import METRICS
 from aejax.runs.folder import Run
 
 WORDS = ["model=vae", "net.widths=[4]", "steps=2", "log_points=1"]
@@ -161,5 +163,5 @@ def test_the_page_has_the_table():
 
 
 def test_the_table_needs_neither_jax_nor_numpy():
-    script = "import sys, aejax.metrics.table; sys.exit(bool({'jax', 'numpy'} & set(sys.modules)))"
+    script = "import sys, aejax.metrics.lookup; sys.exit(bool({'jax', 'numpy'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

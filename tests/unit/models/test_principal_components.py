@@ -46,7 +46,8 @@ def numpy_pca(x_NxP, units):
 def test_pca_equals_numpys(data):
     sizes = [1, 2, 5, 8, 10, 12, 16, 26, 32, 50]
     where = ["data=emoji", data] if "." in data else [data]
-    jobs = [job("model=pca", f"latent_dim={units}", *where) for units in sizes]
+    groups = "evaluate.groups=[reconstruction,baselines]"
+    jobs = [job("model=pca", f"latent_dim={units}", groups, *where) for units in sizes]
     metrics, z_LxNxZ, _ = evaluated(trained(*jobs)[0], *jobs)
     x_NxP = np.asarray(jobs[0].experiment.form.scaled(jobs[0].dataset.arrays().test))
     for index, units in enumerate(sizes):
