@@ -280,11 +280,17 @@ class Dataset:
             train, y, train_factors = (
                 None if array is None else array[self._kept] for array in (train, y, train_factors)
             )
-        x = [place(examples, flatten=True) for examples in (train, valid, self.test.x)]
-        y = [place(labels) for labels in (y, self.test.y, None if self.valid is None else self.valid.y)]
-        whole = place(self._mean()) if mean and self._kept is not None else None
-        test_factors = self.test.factors if factors else None
-        return Arrays(*x, *y, whole, place(train_factors), place(test_factors))
+        return Arrays(
+            train=place(train, flatten=True),
+            valid=place(valid, flatten=True),
+            test=place(self.test.x, flatten=True),
+            y_train=place(y),
+            y_test=place(self.test.y),
+            y_valid=place(None if self.valid is None else self.valid.y),
+            mean=place(self._mean()) if mean and self._kept is not None else None,
+            factors_train=place(train_factors),
+            factors_test=place(self.test.factors) if factors else None,
+        )
 
     def _mean(self) -> np.ndarray:
         """The mean [P] of the training examples as stored."""

@@ -40,7 +40,7 @@ def boosted(
             leaf_NxL = jax.nn.one_hot(leaf_M[:examples], leaves)
             by_leaf_NxLW = (leaf_NxL[:, :, None] * entry_NxW[:, None, :]).reshape(examples, -1)
 
-            def split_gain(bin_N: jax.Array, by_leaf_NxLW=by_leaf_NxLW, leaves=leaves) -> jax.Array:
+            def split_gain(bin_N: jax.Array, by_leaf_NxLW: jax.Array = by_leaf_NxLW, leaves: int = leaves) -> jax.Array:
                 with jax.default_matmul_precision("highest"):
                     histogram = jax.nn.one_hot(bin_N, BINS).T @ by_leaf_NxLW
                 below_KxLxW = jnp.cumsum(histogram, axis=0).reshape(BINS, leaves, -1)

@@ -68,8 +68,8 @@ def multiscale_ssim(clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple
     images = [pixels_NxP.reshape(-1, *shape) for pixels_NxP in (clean_NxP, predicted_NxP)]
     log_N = jnp.zeros(clean_NxP.shape[0])
     for scale, weight in enumerate(SCALE_WEIGHTS[:scales]):
-        size = images[0].shape[1:]
-        luminance, structure = _similarities(*(image.reshape(image.shape[0], -1) for image in images), size)
+        clean, predicted = (image.reshape(image.shape[0], -1) for image in images)
+        luminance, structure = _similarities(clean, predicted, images[0].shape[1:])
         similar = structure[0] / structure[1]
         similar = similar * luminance[0] / luminance[1] if scale == scales - 1 else similar
         similar_N = jnp.mean(similar, axis=(1, 2, 3))

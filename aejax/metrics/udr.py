@@ -41,4 +41,5 @@ def _strength(first: Run, second: Run) -> jax.Array:
 def _ranks(values_N: jax.Array) -> jax.Array:
     """Ranks; those of equal values are their mean."""
     ascending_N = jnp.sort(values_N)
-    return 0.5 * sum(jnp.searchsorted(ascending_N, values_N, side=side) for side in ("left", "right"))
+    first_N, last_N = (jnp.searchsorted(ascending_N, values_N, side=side) for side in ("left", "right"))
+    return 0.5 * (first_N + last_N)

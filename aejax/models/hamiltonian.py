@@ -1,5 +1,6 @@
 """Posteriors made more flexible by Hamiltonian dynamics on the model's own log p(x, z) (Caterini et al. 2018)."""
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -102,11 +103,12 @@ class HamiltonianFlow(Estimated):
         key: jax.Array | None = None,
         label: jax.Array | None = None,
     ) -> Code:
-        base, variables = code.posterior, params["bottleneck"]
+        base: Any = code.posterior
+        variables = params["bottleneck"]
         step_Z = self.largest_step * jax.nn.sigmoid(variables["step"])
         tempering = jax.nn.sigmoid(variables["tempering"])
         posterior = Hamiltonian(
             base.mean, base.mask, base, step_Z, tempering, experiment, params, x_BxP, label, self.leapfrogs
         )
         mean_BxZ, _ = posterior.moved(base.mean, jnp.zeros_like(base.mean))
-        return drawn(posterior.replace(mean=mean_BxZ), key, code.statistics)
+        return drawn(dataclasses.replace(posterior, mean=mean_BxZ), key, code.statistics)

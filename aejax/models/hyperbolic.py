@@ -22,25 +22,25 @@ TINY = 1e-12
 SMALL = 0.3  # below, log(sinh(x) / x) is its series
 
 
-def added(x_BxZ: jax.Array, y_BxZ: jax.Array, c: jax.Array) -> jax.Array:
+def added(x_BxZ: jax.Array, y_BxZ: jax.Array, c: Leaf) -> jax.Array:
     """The Möbius sum of points of the ball (eq. 2)."""
     xy, xx, yy = (c * jnp.sum(product, axis=1, keepdims=True) for product in (x_BxZ * y_BxZ, x_BxZ**2, y_BxZ**2))
     sum_BxZ = (1 + 2 * xy + yy) * x_BxZ + (1 - xx) * y_BxZ
     return within(sum_BxZ / jnp.maximum(1 + 2 * xy + xx * yy, TINY), c)
 
 
-def within(z_BxZ: jax.Array, c: jax.Array) -> jax.Array:
+def within(z_BxZ: jax.Array, c: Leaf) -> jax.Array:
     """The points, those too near the border pulled back to BORDER of the radius."""
     return z_BxZ * jnp.minimum(1.0, BORDER / (jnp.sqrt(c) * _length(z_BxZ)))
 
 
-def to_ball(v_BxZ: jax.Array, c: jax.Array) -> jax.Array:
+def to_ball(v_BxZ: jax.Array, c: Leaf) -> jax.Array:
     """The exponential map at the center (eq. 3)."""
     length_Bx1 = jnp.sqrt(c) * _length(v_BxZ)
     return within(v_BxZ * jnp.tanh(0.5 * length_Bx1) / length_Bx1, c)
 
 
-def from_ball(z_BxZ: jax.Array, c: jax.Array) -> jax.Array:
+def from_ball(z_BxZ: jax.Array, c: Leaf) -> jax.Array:
     """The logarithm at the center, the inverse of `to_ball` (eq. 3)."""
     z_BxZ = within(z_BxZ, c)
     length_Bx1 = jnp.sqrt(c) * _length(z_BxZ)
@@ -63,7 +63,7 @@ class WrappedNormal(Posterior):
     """A Gaussian of tangent vectors with independent units, wrapped around the ball from `mean` (eq. 4)."""
 
     log_variance: jax.Array
-    c: jax.Array
+    c: Leaf
 
     def sample(self, key: jax.Array) -> Draw:
         examples, units = self.mean.shape

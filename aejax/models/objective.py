@@ -1,5 +1,6 @@
 """The terms of an objective, per example; the mean over examples and the weight come last."""
 
+import dataclasses
 from typing import Any, ClassVar
 
 import jax
@@ -29,7 +30,7 @@ class Context:
     distortion: jax.Array
     progress: jax.Array
     key: jax.Array | None = None
-    key_samples: jax.Array | None = None
+    key_samples: Any = None
     key_training: jax.Array | None = None
     variables: dict[str, Any] | None = None
 
@@ -95,7 +96,7 @@ class KL(Term):
     @property
     def is_plain(self) -> bool:
         """Whether it is the KL itself, with weight 1; known before the numbers are traced."""
-        return self.weight == 1 and not (self.anneal or self.free_bits or self.capacity)
+        return bool(self.weight == 1 and not (self.anneal or self.free_bits or self.capacity))
 
     def check(self, experiment: Any) -> None:
         if not experiment.model.bottleneck.has_posterior:
@@ -220,12 +221,12 @@ def objective(
     for name, term in experiment.model.terms.items():
         variables = params.get("terms", {}).get(name, {})
         constant = jax.lax.stop_gradient(variables) if term.is_critic else variables
-        seen = context.replace(variables=constant)
+        seen = dataclasses.replace(context, variables=constant)
         terms[name] = jnp.mean(term(seen))
         if not (experiment.bound.has_kl and isinstance(term, KL)):
             total += term.contribution(seen, terms[name])
         if term.is_critic:
-            loss = term.loss(jax.lax.stop_gradient(context).replace(variables=variables))
+            loss = term.loss(dataclasses.replace(jax.lax.stop_gradient(context), variables=variables))
             terms[f"{name}_loss"] = loss
             total += loss - jax.lax.stop_gradient(loss)
     return total, terms, outputs.statistics

@@ -165,8 +165,12 @@ class Mixture(Prior):
 
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:
         logit_K, mean_KxZ, log_variance_KxZ = self.parts(experiment, params)
-        components = Diagonal(mean_KxZ[:, None, :], mask_of(experiment, params), log_variance_KxZ[:, None, :])
-        log_KxB = jax.vmap(lambda component: component.log_prob(z_BxZ), in_axes=(Diagonal(0, None, 0),))(components)
+        mask_Z = mask_of(experiment, params)
+
+        def log_density(mean_Z: jax.Array, log_variance_Z: jax.Array) -> jax.Array:
+            return Diagonal(mean_Z[None, :], mask_Z, log_variance_Z[None, :]).log_prob(z_BxZ)
+
+        log_KxB = jax.vmap(log_density)(mean_KxZ, log_variance_KxZ)
         return jax.scipy.special.logsumexp(log_KxB + jax.nn.log_softmax(logit_K)[:, None], axis=0)
 
     def sample(
