@@ -65,8 +65,9 @@ class Block(nn.Module):
         net = self.net
         if tokens.shape[2] != self.width:
             tokens = net.dense(self.width)(tokens)
-        attention = nn.MultiHeadDotProductAttention(
-            net.heads, qkv_features=net.heads * -(-self.width // net.heads), kernel_init=net.initializer
+        size = -(-self.width // net.heads)
+        attention = nn.MultiHeadDotProductAttention(  # no biases: the keys' would be 0 but for rounding
+            net.heads, qkv_features=net.heads * size, kernel_init=net.initializer, use_bias=False
         )
         tokens = self._added(tokens, attention(net.normed(tokens, training)))
         hidden = net.active(net.dense(EXPANSION * self.width)(net.normed(tokens, training)), training)
