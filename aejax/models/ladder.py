@@ -97,12 +97,11 @@ class TopDown(Posterior):
         return Draw(z_BxZ, -0.5 * jnp.sum(nats_BxZ, axis=1), eps_BxZ)
 
     def log_prob(self, z_BxZ: jax.Array) -> jax.Array:
-        masks_LxZ = level_masks(self.mask, self.levels)
-        parts = [
-            _log_normal(z_BxZ, *self.of_level(place, z_BxZ, masks_LxZ)[0], masks_LxZ[place])
-            for place in range(self.levels)
-        ]
-        return jnp.sum(jnp.stack(parts), axis=0)
+        masks_LxZ, total_B = level_masks(self.mask, self.levels), jnp.zeros(z_BxZ.shape[0])
+        for place in range(self.levels):
+            (mean_BxZ, log_variance_BxZ), _ = self.of_level(place, z_BxZ, masks_LxZ)
+            total_B += _log_normal(z_BxZ, mean_BxZ, log_variance_BxZ, masks_LxZ[place])
+        return total_B
 
     def kl_by_unit(self) -> jax.Array:
         """KL(q(z_l | z_l+1, x) || p(z_l | z_l+1)) of each unit in nats, [B, Z], at the codes of `path`."""
@@ -245,12 +244,11 @@ class Hierarchy(Prior):
         return variables | _trimmed_layers(variables, latent_dim) | {"above": variables["above"][:latent_dim]}
 
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:
-        masks_LxZ, variables = self._masks(experiment, params), params.get("prior", {})
-        parts = [
-            _log_normal(z_BxZ, *below(variables, place, z_BxZ, masks_LxZ), mask_Z)
-            for place, mask_Z in enumerate(masks_LxZ)
-        ]
-        return jnp.sum(jnp.stack(parts), axis=0)
+        masks_LxZ, total_B = self._masks(experiment, params), jnp.zeros(z_BxZ.shape[0])
+        for place in range(masks_LxZ.shape[0]):
+            mean_BxZ, log_variance_BxZ = below(params.get("prior", {}), place, z_BxZ, masks_LxZ)
+            total_B += _log_normal(z_BxZ, mean_BxZ, log_variance_BxZ, masks_LxZ[place])
+        return total_B
 
     def sample(
         self, experiment: Any, params: Any, key: jax.Array, samples: int, label: jax.Array | None = None
