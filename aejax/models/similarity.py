@@ -59,7 +59,7 @@ class HiddenPixels(Replacement):
         super().check(experiment)
         noise, form = experiment.noise, experiment.form
         if not isinstance(noise, Patches):
-            raise InputError("model.terms.hidden: the objective is what a noise hides; use noise=patches")
+            raise InputError("noise: model=masked_ae learns what noise=patches hides; use that, or model=ae")
         if form.kind != "real" and 0 <= noise.fill <= 1:
             raise InputError(
                 f"noise.fill={noise.fill:g}: tells hidden pixels from visible ones, so that it must be no pixel's "

@@ -186,7 +186,7 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone():
     [
         (
             ["model=masked_ae", "noise=masking"],
-            r"^model\.terms\.hidden: the objective is what a noise hides; use noise=",
+            r"^noise: model=masked_ae learns what noise=patches hides; use that, or model=ae$",
         ),
         (["model=masked_ae", "noise.fill=0"], r"^noise\.fill=0: tells hidden pixels from visible ones, so that it"),
         (["model=masked_ae", "noise.level=0.01"], r"^noise\.level=0\.01: hides none of 4 x 3 patches, of which this"),
