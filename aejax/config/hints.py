@@ -68,10 +68,13 @@ CHOICES = {
         **dict.fromkeys(("linear",), "model=linear_ae"),
         **dict.fromkeys(("stacked", "sdae"), "model=stacked_ae"),
         **dict.fromkeys(("lasso",), "model=l1_ae"),
+        **dict.fromkeys(("ladder", "lvae", "hierarchical", "hierarchical_vae"), "model=ladder_vae"),
+        **dict.fromkeys(("mae", "masked"), "model=masked_ae"),
     },
     "net": {
         **dict.fromkeys(("cnn", "convolutional", "conv2d"), "net=conv"),
         **dict.fromkeys(("dense", "fc", "fully_connected"), "net=mlp"),
+        **dict.fromkeys(("transformer", "attention"), "net=vit"),
     },
     "noise": {
         **dict.fromkeys(("normal", "awgn", "white"), "noise=gaussian"),
@@ -79,6 +82,7 @@ CHOICES = {
         **dict.fromkeys(("poisson",), "noise=shot"),
         **dict.fromkeys(("false", "off", "no"), "noise=none"),
         **dict.fromkeys(("cutout", "block"), "noise=occlusion"),
+        **dict.fromkeys(("patch", "masked_patches"), "noise=patches"),
     },
     "likelihood": {
         **dict.fromkeys(("mse", "l2", "normal"), "likelihood=gaussian"),

@@ -27,14 +27,14 @@ OWN = {  # what a model needs beside narrow nets; layers that learn one after an
     "stacked_ae": ["steps=12"],
     "topk_ae": ["model.k=2"],
     "vq_vae": ["model.size=2", "model.codes=5"],
-    "rvq_vae": ["model.size=2", "model.codes=5"],
+    "rvq_vae": ["model.size=2", "model.codes=5", "seed=1"],  # with seed 0 rounding decides between two entries
     "fsq_vae": ["model.levels=[4,3]"],
     "concrete_vae": ["model.size=2"],
     "linear_ae": ["net.widths=[]"],
     "pca": ["net.widths=[]"],
 }
 UNITS = (2, 4)  # of the two lanes
-DIVERGING = "optim.lr=1e30"
+DIVERGING = "optim.lr=3e38"
 
 
 @pytest.mark.parametrize(
@@ -58,11 +58,12 @@ def test_every_model(tmp_path, model):
     alone = run(tmp_path / "alone", *words, narrow)
     is_near(lane, alone)
     if not closed_form:
+        segment = jobs[0].experiment.steps // 3
         with pytest.raises(Killed):
-            run(tmp_path / "cut", *words, narrow, report=Watch(kill_at=4))
+            run(tmp_path / "cut", *words, narrow, report=Watch(kill_at=2 * segment))
         resumed = Watch()
         run(tmp_path / "cut", *words, narrow, report=resumed)
-        assert resumed.began >= 2
+        assert resumed.began >= segment
         assert results(tmp_path / "cut") == results(tmp_path / "alone")
 
 

@@ -50,8 +50,9 @@ def choices(group):
 
 
 OWN = "own"  # the net that a model comes with
+NEEDED = {"masked_ae": "patches"}  # the noise that a model cannot do without
 EACH_ONCE = sorted(  # each choice at least once
-    {(model, OWN, "gaussian") for model in choices("model")}
+    {(model, OWN, NEEDED.get(model, "gaussian")) for model in choices("model")}
     | {(model, net, "gaussian") for model in ("ae", "vae") for net in choices("net")}
     | {("vae", "mlp", noise) for noise in choices("noise")}
 )
