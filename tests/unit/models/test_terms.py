@@ -293,7 +293,9 @@ def test_a_semi_supervised_bound_is_the_sum_over_labels():
         (["model=vae_gan", "net.norm=batch"], r"^net\.norm=batch: the critic of images has no running statistics"),
         (["model=vae_gan", "net=linear"], r"^net=linear: the critic of images needs hidden layers"),
         (["model=m2_vae", "model.condition=none"], r"^model\.condition=none: model=m2_vae decodes code and label"),
-        (["model=factor_vae", "latent_dim=1"], r"^latent_dim=1: model=factor_vae makes units independent"),
+        (["model=factor_vae", "latent_dim=1"], r"^latent_dim=1: the model's critic looks at how units go together"),
+        (["model=wae_gan", "latent_dim=1"], r"^latent_dim=1: the model's critic .* or model=wae_mmd$"),
+        (["model=cvae", "data=digits", "task=anomaly", "data.normal=[0]"], r"^data\.normal: the model looks at labels"),
         (["model=factor_vae", "model.critic_widths=[]"], r"^model\.critic_widths=\[\]: must name at least one"),
         (["model=adversarial_ae", "model.critic_every=0"], r"^model\.critic_every=0: must be a whole number"),
         (["model=rae", "model.by=none"], r"^model\.by=none: must be one of l2, gradient, spectral"),
@@ -305,3 +307,9 @@ def test_a_semi_supervised_bound_is_the_sum_over_labels():
 def test_wrong_inputs(words, message):
     with pytest.raises(InputError, match=message):
         job(*words)
+
+
+def test_a_condition_on_data_without_labels_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros((20, 6), np.float32))
+    with pytest.raises(InputError, match=r"^model\.condition=label: data=\w+ has no labels; use model\.condition=none$"):
+        job("model=cvae", "data=arrays", f"data.path={tmp_path / 'x.npy'}")
