@@ -28,7 +28,10 @@ MODELS = {
     "s_vae": [],
     "p_vae": ["model.curvature=0.7"],
 }
-HVAE = {"hvae": ["model.leapfrogs=2"]}  # its posterior needs more than heads
+HVAE = {  # their posteriors need more than heads
+    "hvae": ["model.leapfrogs=2"],
+    "rhvae": ["model.leapfrogs=2", "model.bank=20", "model.rank=2"],
+}
 FLOWS = ("planar", "radial", "iaf")
 
 
