@@ -18,7 +18,7 @@ from aejax.settings.fields import Leaf, leaf_float, static_int
 
 @struct.dataclass
 class Riemannian(Sampler):
-    """Hamiltonian Monte Carlo on the volume of the codes' manifold (Chadebec & Allassonnière 2022, section 4).
+    """Hamiltonian Monte Carlo on the volume of the codes' manifold (Chadebec & Allassonnière 2022).
 
     The metric is the model's where it has one, else that of the posteriors of so many `centers`, training examples that
     are picked by hash. A chain begins at a random center.

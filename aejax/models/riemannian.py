@@ -16,7 +16,7 @@ from aejax.settings.fields import Leaf, leaf_float, static_int
 
 @struct.dataclass
 class LearnedMetric:
-    """G with G^-1(z) = sum_i weight_i L_i L_i^T exp(-|z - c_i|^2 / T^2) + lambda I (Chadebec et al. 2020, section 3).
+    """G with G^-1(z) = sum_i weight_i L_i L_i^T exp(-|z - c_i|^2 / T^2) + lambda I (Chadebec et al. 2020).
 
     `center` is [R, Z], `product` L L^T [R, Z, Z], `weight` [R]; all are 0 for masked units, in which G is the identity.
     `temperature` is T, `regularization` lambda.
@@ -44,7 +44,7 @@ class LearnedMetric:
         return jnp.linalg.cholesky(self.inverse(z_BxZ))
 
     def log_density(self, z_BxZ: jax.Array) -> jax.Array:
-        """The log of sqrt(det G^-1) at codes, [B], high among the centers (Chadebec et al. 2022, section 4)."""
+        """The log of sqrt(det G^-1) at codes, [B], high among the centers (Chadebec et al. 2022)."""
         return _log_diagonal(self.root(z_BxZ))
 
     @property
@@ -68,7 +68,7 @@ class LearnedMetric:
 class PosteriorMetric:
     """G(z) = sum_i S_i^-1 exp(-(z - c_i)^T S_i^-1 (z - c_i) / rho^2) + lambda exp(-tau |z|^2) I.
 
-    Chadebec & Allassonnière 2022, section 3: c_i and the diagonal S_i are the mean and the covariance of the posterior
+    Chadebec & Allassonnière 2022: c_i and the diagonal S_i are the mean and the covariance of the posterior
     of a training example, because the precision of a posterior approximates the metric that the decoder pulls back.
     `center` and `precision` are [R, Z], `temperature` is rho, `regularization` lambda and `decay` tau.
     """
@@ -90,7 +90,7 @@ class PosteriorMetric:
         return jnp.exp(-apart_BxR / self.temperature**2) @ precision_RxZ + floor_Bx1
 
     def log_density(self, z_BxZ: jax.Array) -> jax.Array:
-        """The log of sqrt(det G) at codes, [B]: the uniform density of the manifold (section 4)."""
+        """The log of sqrt(det G) at codes, [B]: the uniform density of the manifold."""
         return 0.5 * jnp.log(self.diagonal(z_BxZ) + TINY) @ self.mask
 
     @property
@@ -130,10 +130,10 @@ def _solved(root_BxZxZ: jax.Array, side_BxZxK: jax.Array, transposed: bool = Fal
 
 @struct.dataclass
 class RiemannianHamiltonian(Hamiltonian):
-    """Momenta are N(0, G(z)), and the potential is -log p(input, z) (Chadebec et al. 2020, section 3).
+    """Momenta are N(0, G(z)), and the potential is -log p(input, z) (Chadebec et al. 2020).
 
     A generalized leapfrog step solves its two implicit equations by so many fixed-point `iterations` (Girolami &
-    Calderhead 2011, section 6).
+    Calderhead 2011).
     """
 
     metric: LearnedMetric = None  # type: ignore[assignment]
@@ -181,7 +181,7 @@ def _repeated(update: Any, times: int, start: jax.Array) -> jax.Array:
 
 @struct.dataclass
 class MetricFlow(HamiltonianFlow):
-    """Posteriors that follow Hamiltonian dynamics on a manifold (Chadebec et al. 2020, algorithm 1).
+    """Posteriors that follow Hamiltonian dynamics on a manifold (Chadebec et al. 2020).
 
     The metric is that of the means and the factors L that the encoder gives `bank` training examples, the most recent
     ones, in a ring among the running statistics; gradients flow through those of the batch. L has its diagonal from a
