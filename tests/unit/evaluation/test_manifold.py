@@ -33,7 +33,7 @@ def test_chains_are_distributed_as_the_density_on_a_grid(name):
     if name == "learned":  # its density has no end: what is of the manifold
         weight[np.abs(grid).max(axis=1) > 2] = 0
     weight /= weight.sum()
-    run = jax.jit(lambda start: chains(jax.random.key(0), metric.log_density, start, 0.5 * metric.width, 60, 5))
+    run = jax.jit(lambda start: chains(jax.random.key(0), metric.log_density, start, 1.3 * metric.width, 60, 3))
     z = np.asarray(run(metric.center[np.arange(6000) % 3]), np.float64)
     assert not z[:, 2].any()
     z = z[np.abs(z).max(axis=1) < (2 if name == "learned" else 4)]
