@@ -25,13 +25,13 @@ REGULAR = 1e-6  # of the mean variance of the codes: the least variance by which
 class LearnedDensity(Sampler):
     """The base: a density of standardized codes, given their class if the model is conditional.
 
-    It is fitted by `steps` steps of Adam, each on `batch_size` random codes, at a rate that falls from `lr` to 0 as a
+    It is fitted by `steps` steps of Adam, each on `batch_size` random codes, at a rate that falls from `fit_lr` to 0 as a
     cosine. Its networks have hidden layers of `hidden` units. Discrete codes are the nearest to what is drawn.
     """
 
     steps: int = static_int(1, 1_000_000)
     batch_size: int = static_int(1, 1_000_000)
-    lr: Leaf = leaf_float(above=0)
+    fit_lr: Leaf = leaf_float(above=0)
     hidden: int = static_int(1, 10_000)
 
     def codes(self, experiment, params, data, key, samples, label_S=None):
@@ -60,7 +60,7 @@ class LearnedDensity(Sampler):
             return jnp.mean(self.nats(variables, key_noise, standard_NxZ[rows_B], mask_Z, classes_BxC))
 
         classes = 0 if classes_NxC is None else classes_NxC.shape[1]
-        variables = descended(loss, self.init(key_init, mask_Z, classes), key_fit, self.steps, self.lr)
+        variables = descended(loss, self.init(key_init, mask_Z, classes), key_fit, self.steps, self.fit_lr)
         z_SxZ = self.sampled(variables, key_sample, mask_Z, samples, classes_SxC)
         return (mean_Z[None, :] + std_Z[None, :] * z_SxZ) * mask_Z[None, :]
 

@@ -37,7 +37,9 @@ class LearnedMetric:
     def inverse(self, z_BxZ: jax.Array) -> jax.Array:
         """G^-1 at codes, [B, Z, Z]."""
         diagonal_Z = jnp.where(self.mask > 0, self.regularization, 1.0)
-        return jnp.einsum("br,rij->bij", self.near(z_BxZ), self.product) + jnp.diag(diagonal_Z)[None]
+        # Rounded products may lose more than the regularization, and with it the Cholesky factor.
+        sum_BxZxZ = jnp.einsum("br,rij->bij", self.near(z_BxZ), self.product, precision="highest")
+        return sum_BxZxZ + jnp.diag(diagonal_Z)[None]
 
     def root(self, z_BxZ: jax.Array) -> jax.Array:
         """The Cholesky factor of G^-1 at codes, [B, Z, Z]."""
@@ -59,7 +61,7 @@ class LearnedMetric:
         That of log det(G^-1) / 2 - momentum^T G^-1 momentum / 2, each center by its own matrix.
         """
         outer_BxZxZ = inner_BxZxZ - momentum_BxZ[:, :, None] * momentum_BxZ[:, None, :]
-        half_BxR = 0.5 * jnp.einsum("bij,rij->br", outer_BxZxZ, self.product) * self.near(z_BxZ)
+        half_BxR = 0.5 * jnp.einsum("bij,rij->br", outer_BxZxZ, self.product, precision="highest") * self.near(z_BxZ)
         toward_BxZ = half_BxR @ self.center - jnp.sum(half_BxR, axis=1, keepdims=True) * z_BxZ
         return 2 / self.temperature**2 * toward_BxZ
 
@@ -245,7 +247,8 @@ class MetricFlow(HamiltonianFlow):
 
     def metric(self, statistics: dict[str, jax.Array], mask_Z: jax.Array) -> LearnedMetric:
         """The metric of a bank."""
-        product_RxZxZ = jnp.einsum("rij,rkj->rik", statistics["factor"], statistics["factor"])
+        factor_RxZxZ = statistics["factor"]
+        product_RxZxZ = jnp.einsum("rij,rkj->rik", factor_RxZxZ, factor_RxZxZ, precision="highest")
         return LearnedMetric(
             statistics["center"],
             product_RxZxZ,

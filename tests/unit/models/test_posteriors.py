@@ -503,6 +503,7 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
         ),
         (["model=hvae", "bound=dreg"], "bound=dreg: needs the density of codes, which model=hvae does not know"),
         (["model=full_vae", "prior=vamp"], "prior=vamp: mixes Gaussian posteriors, not those of fullgaussian"),
+        (["model=hvae", "prior=vamp"], "prior=vamp: mixes Gaussian posteriors, not those of hamiltonianflow"),
     ],
 )
 def test_wrong_combinations(words, message):
