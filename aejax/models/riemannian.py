@@ -230,7 +230,7 @@ class MetricFlow(HamiltonianFlow):
             return code
         diagonal_BxZ = jax.nn.softplus(heads["diagonal"] + UNIT) * mask_Z[None, :]
         factor_BxZxZ = lower_triangle(heads, self.rank, mask_Z) + jax.vmap(jnp.diag)(diagonal_BxZ)
-        return code.replace(statistics=self.remembered(statistics, heads["mean"], factor_BxZxZ))
+        return dataclasses.replace(code, statistics=self.remembered(statistics, heads["mean"], factor_BxZxZ))
 
     def remembered(
         self, statistics: dict[str, jax.Array], mean_BxZ: jax.Array, factor_BxZxZ: jax.Array
