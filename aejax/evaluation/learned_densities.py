@@ -25,8 +25,8 @@ REGULAR = 1e-6  # of the mean variance of the codes: the least variance by which
 class LearnedDensity(Sampler):
     """The base: a density of standardized codes, given their class if the model is conditional.
 
-    It is fitted by `steps` steps of Adam, each on `batch_size` random codes, at a rate that falls from `fit_lr` to 0 as a
-    cosine. Its networks have hidden layers of `hidden` units. Discrete codes are the nearest to what is drawn.
+    It is fitted by `steps` steps of Adam, each on `batch_size` random codes, at a rate that falls from `fit_lr` to 0 as
+    a cosine. Its networks have hidden layers of `hidden` units. Discrete codes are the nearest to what is drawn.
     """
 
     steps: int = static_int(1, 1_000_000)

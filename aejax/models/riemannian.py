@@ -41,13 +41,13 @@ class LearnedMetric:
         sum_BxZxZ = jnp.einsum("br,rij->bij", self.near(z_BxZ), self.product, precision="highest")
         return sum_BxZxZ + jnp.diag(diagonal_Z)[None]
 
-    def root(self, z_BxZ: jax.Array) -> jax.Array:
-        """The Cholesky factor of G^-1 at codes, [B, Z, Z]."""
-        return jnp.linalg.cholesky(self.inverse(z_BxZ))
+    def roots(self, z_BxZ: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The Cholesky factor of G^-1 at codes, and its inverse, [B, Z, Z]."""
+        return cholesky(self.inverse(z_BxZ))
 
     def log_density(self, z_BxZ: jax.Array) -> jax.Array:
         """The log of sqrt(det G^-1) at codes, [B], high among the centers (Chadebec et al. 2022)."""
-        return _log_diagonal(self.root(z_BxZ))
+        return _log_diagonal(self.roots(z_BxZ)[0])
 
     @property
     def width(self) -> jax.Array:
@@ -126,8 +126,35 @@ def _log_diagonal(root_BxZxZ: jax.Array) -> jax.Array:
     return jnp.sum(jnp.log(jnp.diagonal(root_BxZxZ, axis1=1, axis2=2)), axis=1)
 
 
-def _solved(root_BxZxZ: jax.Array, side_BxZxK: jax.Array, transposed: bool = False) -> jax.Array:
-    return lax.linalg.triangular_solve(root_BxZxZ, side_BxZxK, left_side=True, lower=True, transpose_a=transposed)
+@jax.custom_jvp
+def cholesky(matrix_BxZxZ: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The Cholesky factors of positive definite matrices, and their inverses.
+
+    By elimination, a unit at a time: on a CPU, JAX's own routines for stacks of matrices wait in a pool of threads for
+    other threads of that pool, and never end where programs on several devices call them at the same time.
+    """
+    place_Z = jnp.arange(matrix_BxZxZ.shape[2])
+
+    def eliminated(state: tuple[jax.Array, jax.Array], at: jax.Array) -> Any:
+        rest_BxZxZ, inverse_BxZxZ = state
+        column_BxZ = rest_BxZxZ[:, :, at] * (place_Z >= at)[None, :] / jnp.sqrt(rest_BxZxZ[:, at, at])[:, None]
+        row_BxZ = inverse_BxZxZ[:, at] / column_BxZ[:, at][:, None]
+        below_BxZ = column_BxZ * (place_Z > at)[None, :]
+        inverse_BxZxZ = inverse_BxZxZ.at[:, at].set(row_BxZ) - below_BxZ[:, :, None] * row_BxZ[:, None, :]
+        return (rest_BxZxZ - column_BxZ[:, :, None] * column_BxZ[:, None, :], inverse_BxZxZ), column_BxZ
+
+    unit_BxZxZ = jnp.broadcast_to(jnp.eye(place_Z.shape[0])[None], matrix_BxZxZ.shape)
+    (_, inverse_BxZxZ), column_ZxBxZ = lax.scan(eliminated, (matrix_BxZxZ, unit_BxZxZ), place_Z)
+    return jnp.moveaxis(column_ZxBxZ, 0, 2), inverse_BxZxZ
+
+
+@cholesky.defjvp
+def _cholesky_jvp(primals: tuple[jax.Array], tangents: tuple[jax.Array]) -> Any:
+    root_BxZxZ, inverse_BxZxZ = cholesky(*primals)
+    with jax.default_matmul_precision("highest"):
+        inner_BxZxZ = inverse_BxZxZ @ tangents[0] @ jnp.swapaxes(inverse_BxZxZ, 1, 2)
+        lower_BxZxZ = jnp.tril(inner_BxZxZ) * (1 - 0.5 * jnp.eye(inner_BxZxZ.shape[2]))[None]
+        return (root_BxZxZ, inverse_BxZxZ), (root_BxZxZ @ lower_BxZxZ, -lower_BxZxZ @ inverse_BxZxZ)
 
 
 @struct.dataclass
@@ -142,10 +169,10 @@ class RiemannianHamiltonian(Hamiltonian):
     iterations: int = struct.field(pytree_node=False, default=1)
 
     def momentum(self, z_BxZ: jax.Array, noise_BxZ: jax.Array) -> jax.Array:
-        return _solved(self.metric.root(z_BxZ), noise_BxZ[:, :, None], transposed=True)[:, :, 0]
+        return jnp.einsum("bij,bi->bj", self.metric.roots(z_BxZ)[1], noise_BxZ)
 
     def log_momentum(self, z_BxZ: jax.Array, momentum_BxZ: jax.Array) -> jax.Array:
-        root_BxZxZ = self.metric.root(z_BxZ)
+        root_BxZxZ, _ = self.metric.roots(z_BxZ)
         noise_BxZ = jnp.einsum("bij,bi->bj", root_BxZxZ, momentum_BxZ)
         return super().log_momentum(z_BxZ, noise_BxZ) + _log_diagonal(root_BxZxZ)
 
@@ -172,9 +199,8 @@ class RiemannianHamiltonian(Hamiltonian):
 
     def _inner(self, z_BxZ: jax.Array) -> jax.Array:
         """G at codes, [B, Z, Z]."""
-        root_BxZxZ = self.metric.root(z_BxZ)
-        unit_BxZxZ = jnp.broadcast_to(jnp.eye(z_BxZ.shape[1])[None], root_BxZxZ.shape)
-        return _solved(root_BxZxZ, _solved(root_BxZxZ, unit_BxZxZ), transposed=True)
+        _, inverse_BxZxZ = self.metric.roots(z_BxZ)
+        return jnp.einsum("bij,bik->bjk", inverse_BxZxZ, inverse_BxZxZ, precision="highest")
 
 
 def _repeated(update: Any, times: int, start: jax.Array) -> jax.Array:

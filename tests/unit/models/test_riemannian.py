@@ -13,7 +13,7 @@ from scipy import special, stats
 from aejax.models import autoencoder
 from aejax.models.hamiltonian import Hamiltonian
 from aejax.models.posteriors import Diagonal
-from aejax.models.riemannian import LearnedMetric, MetricFlow, RiemannianHamiltonian, posterior_metric
+from aejax.models.riemannian import LearnedMetric, MetricFlow, RiemannianHamiltonian, cholesky, posterior_metric
 from aejax.training.lanes import lane
 
 MASK = jnp.array([1.0, 1.0, 0.0])
@@ -99,6 +99,26 @@ def test_the_metric_of_posteriors_is_its_formula():
         expected = share @ precision + 0.2 * np.exp(-0.1 * np.sum(code**2))
         np.testing.assert_allclose(diagonal[:2], expected[:2], rtol=1e-4)
         assert float(log_density) == pytest.approx(0.5 * np.log(expected[:2]).sum(), abs=1e-4)
+
+
+def test_cholesky_factors_and_their_gradients_are_jax_s():
+    rng = np.random.default_rng(0)
+    root, weight = rng.normal(size=(2, 6, 4, 5)).astype(np.float32)
+    matrix = jnp.asarray(root @ np.swapaxes(root, 1, 2) + 0.1 * np.eye(4), jnp.float32)
+
+    def summed(function):
+        def of(matrix):
+            parts = function(0.5 * (matrix + jnp.swapaxes(matrix, 1, 2)))
+            return jnp.sum(parts[0] * weight[:, :, :4]) + jnp.sum(parts[1] * weight[:, :, 1:]), parts
+
+        return jax.jit(jax.value_and_grad(of, has_aux=True))(matrix)
+
+    def expected(matrix):
+        factor = jnp.linalg.cholesky(matrix)
+        return factor, jnp.linalg.inv(factor)
+
+    made, known = summed(cholesky), summed(expected)
+    jax.tree.map(functools.partial(np.testing.assert_allclose, rtol=2e-3, atol=2e-3), made, known)
 
 
 def test_momenta_are_gaussians_of_the_metric():
