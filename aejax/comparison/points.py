@@ -1,6 +1,7 @@
 """The codes of a run as points of a chart."""
 
 import io
+import threading
 import zipfile
 import zlib
 from pathlib import Path
@@ -13,6 +14,7 @@ from aejax.comparison.reading import FAULTS
 from aejax.runs import contents
 
 MOST_BYTES = 2**30  # of codes.npz, and of each array in it
+PARSING = threading.Lock()  # read_array parses a header by ast, which may fail in two threads at once (CPython 3.11)
 UNREADABLE = (*FAULTS, EOFError, NotImplementedError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error)
 
 
@@ -38,9 +40,9 @@ def _read(path):
         if any(member.file_size > MOST_BYTES for member in file.infolist()):
             raise ValueError("holds an array that is too large")
         names = [name for name in ("z", "y") if f"{name}.npy" in file.namelist()]
-        return {
-            name: np.lib.format.read_array(io.BytesIO(file.read(f"{name}.npy")), allow_pickle=False) for name in names
-        }
+        files = {name: io.BytesIO(file.read(f"{name}.npy")) for name in names}
+    with PARSING:
+        return {name: np.lib.format.read_array(content, allow_pickle=False) for name, content in files.items()}
 
 
 def _names(path):

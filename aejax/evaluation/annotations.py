@@ -153,7 +153,7 @@ def recorded_details(details, dataset):
         pairs, share = (np.asarray(array)[:PAIRS] for array in confused_pairs(details["confusion"]))
         mixed = [(f"{names[i]}~{names[j]}", part) for (i, j), part in zip(pairs, _rounded(share), strict=True) if part]
         record["confused"] = dict(mixed)
-    for name in ("unit_variance", "unit_kl"):
+    for name in ("unit_variance", "unit_kl", "level_kl"):
         if name in details:
             record[name] = _rounded(details[name])
     if "anomaly_score" in details:

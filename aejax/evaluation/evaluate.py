@@ -11,7 +11,7 @@ from aejax.evaluation.anomaly import anomalies
 from aejax.evaluation.disentanglement import disentanglement
 from aejax.evaluation.encoding import encode_decode, labeled, noisy_copies, reconstructed, untrained
 from aejax.evaluation.generation import generation, interpolations
-from aejax.evaluation.likelihood import bounds, importance_weighted, rate_of_each
+from aejax.evaluation.likelihood import bounds, importance_weighted, kl_of_each, rate_of_each
 from aejax.evaluation.protocol import WORST
 from aejax.evaluation.robustness import robustness
 from aejax.evaluation.separation import (
@@ -25,6 +25,7 @@ from aejax.evaluation.separation import (
 )
 from aejax.metrics import code
 from aejax.metrics.reconstruction import error_by_class, r2, reconstruction, squared_error, ssim, worst
+from aejax.models.bottlenecks import mask_of
 from aejax.models.noise import Clean
 from aejax.models.principal_components import principal_components
 
@@ -54,6 +55,9 @@ class Subject:
         test = encode_decode(experiment, params, self.clean, data.y_test)
         self.z, self.kl, self.predicted = test["mean"], test["kl"], test["predicted"]  # [N, Z], [N, Z] or None, [N, P]
         self.indices = test["indices"]  # [N, T] or None
+        self.levels = experiment.model.bottleneck.by_level(mask_of(experiment, params))  # [L, Z]
+        if len(self.levels) > 1:  # what a level adds depends on the draw of the one above
+            self.kl = kl_of_each(experiment, params, self.clean, data.y_test)
         self.squared = squared_error(self.clean, self.predicted)  # [N]
 
     @functools.cached_property
@@ -96,10 +100,14 @@ def _code(subject):
     if subject.kl is not None:
         details["unit_kl"] = jnp.mean(subject.kl, axis=0)
     explained = r2(subject.clean, subject.predicted)
+    if len(subject.levels) > 1:
+        details["level_kl"] = jnp.matmul(subject.levels, details["unit_kl"], precision="highest")
     scores = code_use(subject.experiment, subject.z, subject.kl, subject.rate, explained)
     if entries := subject.experiment.model.bottleneck.entries:
         scores |= {"perplexity": code.perplexity(subject.indices, entries)}
         scores |= {"used_codes": code.used_codes(subject.indices, entries)}
+    if "level_kl" in details:
+        scores |= {"active_levels": code.active_levels(details["level_kl"])}
     return _prefixed("code", scores), details
 
 

@@ -29,18 +29,32 @@ def rate_of_each(experiment, params, x_NxP, y_N=None):
     return _terms(experiment, params, x_NxP, y_N)[1]
 
 
+def kl_of_each(experiment, params, x_NxP, y_N=None):
+    """KL(posterior || prior) of each unit of each example in nats, [N, Z], where it has a closed form given a draw."""
+
+    def kl(part_BxP, label_B, key):
+        code = autoencoder.encode(experiment, params, part_BxP, key, label_B)
+        return autoencoder.kl_by_unit(experiment, params, code, label_B)
+
+    return _averaged(experiment, x_NxP, y_N, kl)
+
+
 def _terms(experiment, params, x_NxP, y_N):
+    def terms(part_BxP, label_B, key):
+        outputs = autoencoder.forward(experiment, params, part_BxP, key, label=label_B)
+        rate_B = autoencoder.rate(experiment, params, outputs.code, label_B)
+        return negative_log(experiment, params, part_BxP, outputs), rate_B
+
+    return _averaged(experiment, x_NxP, y_N, terms)
+
+
+def _averaged(experiment, x_NxP, y_N, of):
+    """The means of `of`(examples, labels, key) over ELBO_SAMPLES keys, always the same ones."""
+
     def one(part, index):
-        part_BxP, label_B = part
         key_part = jax.random.fold_in(key_for(SEED, Purpose.ELBO), index)
-
-        def terms(key):
-            outputs = autoencoder.forward(experiment, params, part_BxP, key, label=label_B)
-            rate_B = autoencoder.rate(experiment, params, outputs.code, label_B)
-            return negative_log(experiment, params, part_BxP, outputs), rate_B
-
-        samples = lax.map(terms, jax.random.split(key_part, ELBO_SAMPLES))
-        return jax.tree.map(lambda term_SxB: jnp.mean(term_SxB, axis=0), samples)
+        samples = lax.map(lambda key: of(*part, key), jax.random.split(key_part, ELBO_SAMPLES))
+        return jax.tree.map(lambda term: jnp.mean(term, axis=0), samples)
 
     return mapped(one, (x_NxP, seen(experiment, y_N)))
 

@@ -47,6 +47,11 @@ def collapsed(explained: jax.Array, rate_N: jax.Array | None = None) -> jax.Arra
     return jnp.logical_not(enough).astype(jnp.int32)  # nan counts as collapsed, too
 
 
+def active_levels(kl_L: jax.Array) -> jax.Array:
+    """The number of levels of a hierarchical code with a KL of at least 0.1 nats: the others have collapsed."""
+    return jnp.sum(kl_L >= COLLAPSED_NATS)
+
+
 @jax.jit
 def effective_dim(mean_NxZ: jax.Array) -> jax.Array:
     """Participation ratio of the code's covariance, tr(C)^2 / tr(C^2), 1 to Z; nan for a constant code.

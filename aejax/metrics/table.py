@@ -94,6 +94,9 @@ CODE = (
            **COUNT, source=ACTIVE),
     Metric("code/dead_units", "code", 0, "Units with a KL of at most 0.01 nats; without a prior, with a variance of at "
            "most 1e-4 of the largest one.", **COUNT),
+    Metric("code/active_levels", "code", 0, "Levels of a hierarchical code with a KL of at least 0.1 nats, given the "
+           "level above; `run.json` has the KL of each.", "levels", (0, INF), only="for models with levels",
+           needs=CODES, agreement="smooth", source="Sønderby et al. 2016, section 3"),
     Metric("code/effective_dim", "code", 0, "Participation ratio of the code's covariance, 1 to `latent_dim`.",
            "units", (1, INF), needs=CODES, across_sizes=False, agreement="smooth", source="Gao et al. 2017, eq. 5"),
     Metric("code/correlation", "code", 0, "Mean absolute correlation of two units.",

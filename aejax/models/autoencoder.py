@@ -57,6 +57,11 @@ class Autoencoder:
             raise InputError(
                 f"model.condition=label: data={experiment.form.name} has no labels; use model.condition=none"
             )
+        if self.needs_labels and experiment.form.normal:
+            raise InputError(
+                "data.normal: the model looks at labels, and training has none of the anomalies'; use a model that does "
+                "not, such as model=vae model.condition=none"
+            )
         for component in (self.bottleneck, *self.terms.values(), self.solver):
             component.check(experiment)
 
@@ -88,7 +93,8 @@ def init(experiment, width):
     )
     h_1xH, encoder = net.encoder(form.shape).init_with_output(key_encoder, x_1xP, training=False)
     to_code = ToCode(bottleneck.heads).init(key_code, h_1xH, mask_Z, label_1xC)
-    h_1xH, from_code = FromCode(net.features(form.shape)).init_with_output(key_code, z_1xZ, mask_Z, label_1xC)
+    seen_Z = bottleneck.by_level(mask_Z)[0]
+    h_1xH, from_code = FromCode(net.features(form.shape)).init_with_output(key_code, z_1xZ, seen_Z, label_1xC)
     decoder = net.decoder(form.shape).init(key_decoder, h_1xH, training=False)
     modules = {"encoder": encoder, "to_code": to_code, "from_code": from_code, "decoder": decoder}
     params = {name: variables.get("params", {}) for name, variables in modules.items()}
@@ -169,7 +175,7 @@ def to_code(experiment, params, h_BxH, key=None, statistics=None, label=None):
     """The Code of the encoder's hidden units h_BxH; `statistics` are the bottleneck's, in training."""
     bottleneck, mask_Z = experiment.model.bottleneck, mask_of(experiment, params)
     heads = ToCode(bottleneck.heads).apply({"params": params["to_code"]}, h_BxH, mask_Z, _one_hot(experiment, label))
-    return bottleneck(heads, mask_Z, key, statistics, _bottleneck_variables(params))
+    return bottleneck(heads | {"hidden": h_BxH}, mask_Z, key, statistics, _bottleneck_variables(params))
 
 
 def snapped(experiment, params, z_BxZ):
@@ -186,8 +192,9 @@ def from_code(experiment, params, z_BxZ, label=None):
     """The decoder's first hidden units h_BxH, before their activation."""
     net, layer = experiment.net, params["from_code"] | {"kernel": code_weights(experiment, params)}
     module, labels = FromCode(net.features(experiment.form.shape)), _one_hot(experiment, label)
-    z_BxZ = experiment.model.bottleneck.coordinates(z_BxZ)
-    return module.apply({"params": layer}, z_BxZ, mask_of(experiment, params), labels)
+    bottleneck = experiment.model.bottleneck
+    seen_Z = bottleneck.by_level(mask_of(experiment, params))[0]
+    return module.apply({"params": layer}, bottleneck.coordinates(z_BxZ), seen_Z, labels)
 
 
 def code_weights(experiment, params):

@@ -114,8 +114,9 @@ class Code:
 class Bottleneck:
     """The base: `bottleneck(heads, mask_Z, key, statistics, variables)` gives the Code of `heads` {name: BxZ}.
 
-    Without a key z is the posterior mean. `statistics` {name: Z} are passed in a training step only; `variables` are
-    the parameters that `init` made and the statistics as they are, {} where there are none.
+    The encoder's output is beside the heads, as `hidden` [B, H]. Without a key z is the posterior mean. `statistics`
+    {name: Z} are passed in a training step only; `variables` are the parameters that `init` made and the statistics as
+    they are, {} where there are none.
     """
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation needs a mean
@@ -143,6 +144,10 @@ class Bottleneck:
     def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
         """The variables without masked units."""
         return variables
+
+    def by_level(self, mask_Z: jax.Array) -> jax.Array:
+        """1 for the units of each level of the code, [L, Z]; the first level is what the decoder sees."""
+        return mask_Z[None, :]
 
     def coordinates(self, z_BxZ: jax.Array) -> jax.Array:
         """What the decoder sees of codes z_BxZ, [B, Z]."""

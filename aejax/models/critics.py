@@ -75,6 +75,11 @@ class CodeCritic(Critic):
     def check(self, experiment: Any) -> None:
         if not self.widths:
             raise InputError("model.critic_widths=[]: must name at least one hidden layer of the critic")
+        if experiment.latent_dim < 2:
+            raise InputError(
+                "latent_dim=1: the model's critic looks at how units go together, and there is one; use latent_dim=2, "
+                "or model=wae_mmd"
+            )
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
         mask_Z = latent_mask(width, experiment.latent_dim)
@@ -113,11 +118,6 @@ class DensityRatio(CodeCritic):
     The critic tells codes from codes whose units are permuted among the examples of the batch; the paper takes another
     batch for these.
     """
-
-    def check(self, experiment: Any) -> None:
-        super().check(experiment)
-        if experiment.latent_dim < 2:
-            raise InputError("latent_dim=1: model=factor_vae makes units independent, and there is one; use model=vae")
 
     def __call__(self, context: Context) -> jax.Array:
         return self.logit(context, context.outputs.code.z)

@@ -36,7 +36,7 @@ def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):
 
 
 WRONG = {
-    "net=conv net.tied=true seed=1,2": "net.tied: no such key; only with net=deep, net=linear, net=mlp; --cfg",
+    "net=conv net.tied=true seed=1,2": "net.tied: no such key; only with net=deep|linear|mlp; --cfg",
     "model.growth=0.1,0.2": "model.growth: no such key; it is now model.capacity_warmup; ",
     "latent_dim=0,-1": "latent_dim=0: must be ",
     "seed=range(0)": "seed=range(0): makes no job; a sweep has 1 to 10,000",

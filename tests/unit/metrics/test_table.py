@@ -36,6 +36,7 @@ def computed(tmp_path_factory):
     place, values = tmp_path_factory.mktemp("runs"), {}
     runs = [run(place / str(number), *WORDS, *words) for number, words in enumerate(JOBS)]
     runs.append(run(place / "codebook", "model=vq_vae", *WORDS[1:], "evaluate.groups=[code]"))
+    runs.append(run(place / "levels", "model=ladder_vae", *WORDS[1:], "evaluate.groups=[code]"))
     letters = [place / f"letters{seed}" for seed in range(2)]
     for seed, folder in enumerate(letters):  # whose plain autoencoders have informative units from the first step on
         words = [*WORDS[1:], f"seed={seed}", f"hydra.run.dir={folder}", "track=off", "figures=false"]

@@ -88,7 +88,9 @@ def oracle(name, experiment, params, batch):
     return term_name, *((image_model, image_critic) if name == "vae_gan" else (model, critic))
 
 
-@pytest.mark.parametrize("name", ["adversarial_ae", "factor_vae", "vae_gan"])
+@pytest.mark.parametrize(
+    "name", ["factor_vae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adversarial_ae", "vae_gan"))]
+)
 def test_the_model_learns_through_a_frozen_critic_and_the_critic_by_its_loss_alone(name):
     experiment, params, batch = started(f"model={name}")
     term_name, model, critic = oracle(name, experiment, params, batch)

@@ -29,7 +29,7 @@ def moved():
 
     def of(name):
         experiment = job(*FEW, f"prior={name}", *PRIORS[name], "latent_dim=2").experiment
-        params = autoencoder.init(experiment, 2)
+        params = jax.jit(autoencoder.init, static_argnames="width")(experiment, width=2)
         keys = iter(jax.random.split(jax.random.key(1), 99))
         shaken = jax.tree.map(lambda leaf: leaf + 0.4 * jax.random.normal(next(keys), leaf.shape), params["prior"])
         return experiment, params | {"prior": shaken}
@@ -37,22 +37,26 @@ def moved():
     return {name: of(name) for name in PRIORS}
 
 
+log_prob = jax.jit(lambda experiment, params, z, label=None: experiment.prior.log_prob(experiment, params, z, label))
+
+
 @pytest.mark.parametrize("name", PRIORS)
 def test_the_density_integrates_to_one(moved, name):
     experiment, params = moved[name]
-    axis = np.linspace(-12, 12, 481, dtype=np.float32)
+    axis = np.linspace(-12, 12, 241, dtype=np.float32)
     z = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    density = np.exp(np.asarray(experiment.prior.log_prob(experiment, params, z), np.float64)).reshape(481, 481)
+    density = np.exp(np.asarray(log_prob(experiment, params, z), np.float64)).reshape(241, 241)
     assert integrate.simpson(integrate.simpson(density, x=axis), x=axis) == pytest.approx(1, abs=2e-3)
 
 
 @pytest.mark.parametrize("name", PRIORS)
 def test_samples_have_the_moments_of_the_density(moved, name):
     experiment, params = moved[name]
-    z = np.asarray(experiment.prior.sample(experiment, params, jax.random.key(0), 20_000), np.float64)
-    axis = np.linspace(-12, 12, 481, dtype=np.float32)
+    sample = jax.jit(lambda params, key: experiment.prior.sample(experiment, params, key, 20_000))
+    z = np.asarray(sample(params, jax.random.key(0)), np.float64)
+    axis = np.linspace(-12, 12, 241, dtype=np.float32)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1).reshape(-1, 2)
-    weight = np.exp(np.asarray(experiment.prior.log_prob(experiment, params, grid), np.float64))
+    weight = np.exp(np.asarray(log_prob(experiment, params, grid), np.float64))
     weight /= weight.sum()
     mean = weight @ grid
     covariance = (grid - mean).T @ ((grid - mean) * weight[:, None])
@@ -98,6 +102,44 @@ def test_pseudo_inputs_mix_their_posteriors(moved):
     np.testing.assert_allclose(experiment.prior.log_prob(experiment, params, z), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("name", sorted(set(PRIORS) - {"vamp"}))
+def test_codes_of_a_label_are_those_of_one_density_moved_and_scaled(name):
+    words = [*FEW, f"prior={name}", *PRIORS[name], "latent_dim=2", "model.condition=label"]
+    experiment = job(*words).experiment
+    params = jax.jit(autoencoder.init, static_argnames="width")(experiment, width=2)
+    mean_CxZ, log_scale_CxZ = np.random.default_rng(0).normal(size=(2, experiment.form.classes, 2)).astype(np.float32)
+    by_label = params | {"prior": params["prior"] | {"label": jnp.array([mean_CxZ, log_scale_CxZ])}}
+    z = np.array([[0.2, -0.4], [1.0, 2.0]], np.float32)
+    label = np.array([3, 1])
+    plain = (z - mean_CxZ[label]) * np.exp(-log_scale_CxZ[label])
+    expected = log_prob(experiment, params, plain, label) - log_scale_CxZ[label].sum(axis=1)
+    np.testing.assert_allclose(log_prob(experiment, by_label, z, label), expected, rtol=1e-5)
+    drawn = experiment.prior.sample(experiment, params, jax.random.key(0), 2, label)
+    moved_BxZ = experiment.prior.sample(experiment, by_label, jax.random.key(0), 2, label)
+    np.testing.assert_allclose(moved_BxZ, drawn * np.exp(log_scale_CxZ[label]) + mean_CxZ[label], rtol=1e-4, atol=1e-5)
+
+
+def test_the_kl_to_a_learned_gaussian_of_a_label_is_in_closed_form():
+    words = [*FEW, "prior=learned", "latent_dim=2", "model.condition=label"]
+    experiment = job(*words).experiment
+    params = jax.jit(autoencoder.init, static_argnames="width")(experiment, width=2)
+    arrays = np.random.default_rng(0).normal(size=(6, 26, 2)).astype(np.float32)
+    prior = {
+        "mean": arrays[0, 0],
+        "log_variance": arrays[1, 0],
+        "label": jnp.array(arrays[2:4, : experiment.form.classes]),
+    }
+    posterior = Diagonal(jnp.array(arrays[4, :3]), jnp.ones(2), jnp.array(arrays[5, :3]))
+    label = np.array([0, 2, 1])
+    kl = experiment.prior.kl(experiment, params | {"prior": prior}, posterior, label)
+    q = stats.norm(arrays[4, :3], np.exp(0.5 * arrays[5, :3]))
+    scale = np.exp(arrays[3, label])
+    p = stats.norm(arrays[2, label] + scale * arrays[0, 0], scale * np.exp(0.5 * arrays[1, 0]))
+    draws = q.rvs(size=(400_000, 3, 2), random_state=0)
+    np.testing.assert_allclose(kl, (q.logpdf(draws) - p.logpdf(draws)).mean(axis=0), rtol=0.02, atol=0.01)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PRIORS)
 def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
     jobs = [job(*FEW, f"prior={name}", *PRIORS[name], f"latent_dim={dim}", f"seed={dim}") for dim in (3, 5)]

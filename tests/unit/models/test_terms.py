@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import job, trained
+from conftest import job
 from scipy import stats
 
 from aejax.base.errors import InputError
@@ -21,8 +21,6 @@ from aejax.models.priors import Normal
 from aejax.models.semisupervised import known
 from aejax.models.terms import MMD, KLPart, MomentMatching, aggregated, decoder_kernels
 from aejax.models.views import CrossCorrelation, VICReg
-from aejax.runs.folder import flat
-from aejax.training.lanes import lane
 
 RNG = np.random.default_rng(3)
 MASK = jnp.array([1.0, 1.0, 1.0, 0.0])
@@ -282,43 +280,7 @@ def test_a_semi_supervised_bound_is_the_sum_over_labels():
     assert float(measured(0.0)[1]["bound"]) == pytest.approx(by_label, rel=1e-4)
 
 
-# --- lanes and wrong inputs -------------------------------------------------------------------------------------------
-
-MODELS = {
-    "beta_tc_vae": [],
-    "dip_vae": [],
-    "info_vae": [],
-    "wae_mmd": [],
-    "sigma_vae": [],
-    "rae": [],
-    "barlow_ae": [],
-    "vicreg_ae": [],
-    "matryoshka_ae": [],
-    "adversarial_ae": [],
-    "wae_gan": [],
-    "factor_vae": [],
-    "vae_gan": [],
-    "conditional_ae": [],
-    "cvae": [],
-    "m2_vae": ["data._target_=blobs.Blobs"],
-    "msssim_vae": ["data=emoji", "data.color=gray"],
-}
-QUICK = ("factor_vae",)
-
-
-@pytest.mark.parametrize(
-    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
-)
-def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
-    words = [*FEW, f"model={name}", *MODELS[name]]
-    jobs = [job(*words, f"latent_dim={dim}", f"seed={dim}") for dim in (3, 5)]
-    together, rows = trained(*jobs)
-    alone, row = trained(jobs[0])
-    for key in row[-1]:
-        np.testing.assert_allclose(rows[-1][key][0], row[-1][key][0], rtol=1e-3, atol=1e-4, err_msg=key)
-    trimmed = flat(autoencoder.trim(jobs[0].experiment, lane(together.params, 0), 3))
-    for key, expected in flat(lane(alone.params, 0)).items():
-        np.testing.assert_allclose(trimmed[key], expected, atol=5e-4, err_msg=key)
+# --- wrong inputs ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -331,7 +293,9 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
         (["model=vae_gan", "net.norm=batch"], r"^net\.norm=batch: the critic of images has no running statistics"),
         (["model=vae_gan", "net=linear"], r"^net=linear: the critic of images needs hidden layers"),
         (["model=m2_vae", "model.condition=none"], r"^model\.condition=none: model=m2_vae decodes code and label"),
-        (["model=factor_vae", "latent_dim=1"], r"^latent_dim=1: model=factor_vae makes units independent"),
+        (["model=factor_vae", "latent_dim=1"], r"^latent_dim=1: the model's critic looks at how units go together"),
+        (["model=wae_gan", "latent_dim=1"], r"^latent_dim=1: the model's critic .* or model=wae_mmd$"),
+        (["model=cvae", "data=digits", "task=anomaly", "data.normal=[0]"], r"^data\.normal: the model looks at labels"),
         (["model=factor_vae", "model.critic_widths=[]"], r"^model\.critic_widths=\[\]: must name at least one"),
         (["model=adversarial_ae", "model.critic_every=0"], r"^model\.critic_every=0: must be a whole number"),
         (["model=rae", "model.by=none"], r"^model\.by=none: must be one of l2, gradient, spectral"),
@@ -343,3 +307,11 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
 def test_wrong_inputs(words, message):
     with pytest.raises(InputError, match=message):
         job(*words)
+
+
+def test_a_condition_on_data_without_labels_is_refused(tmp_path):
+    np.save(tmp_path / "x.npy", np.eye(40, 6, dtype=np.float32))
+    with pytest.raises(
+        InputError, match=r"^model\.condition=label: data=x\.npy has no labels; use model\.condition=none$"
+    ):
+        job("model=cvae", "data=arrays", f"data.path={tmp_path / 'x.npy'}")
