@@ -52,9 +52,9 @@ RENAMED = {
     "likelihood.each": "likelihood.shared_variance=true|false",
     "model.fit": "model.solver",
     "model.growth": "model.capacity_warmup",
-    "sample": "sampler=auto|prior|codes|gaussian|mixture|kde",
+    "sample": "sampler=auto|prior|codes|gaussian|mixture|kde|flow|two_stage|riemannian",
     "sample.components": "sampler.components",
-    "sample.how": "sampler=auto|prior|codes|gaussian|mixture|kde",
+    "sample.how": "sampler=auto|prior|codes|gaussian|mixture|kde|flow|two_stage|riemannian",
     "what": "evaluate.groups",
 }
 

@@ -71,9 +71,15 @@ def indices_of_stored(experiment, params, stored_NxP, y_N=None):
     return _of_stored(experiment, params, stored_NxP, y_N, lambda code: code.quantized.indices)
 
 
-def _of_stored(experiment, params, stored_NxP, y_N, of):
+def draws_of_stored(experiment, params, stored_NxP, y_N, key):
+    """Posterior samples of stored examples, [N, Z]."""
+    return _of_stored(experiment, params, stored_NxP, y_N, lambda code: code.z, key)
+
+
+def _of_stored(experiment, params, stored_NxP, y_N, of, key=None):
     def encoded(part, at):
-        return of(autoencoder.encode(experiment, params, _drawn(experiment.form, part[0], at), label=part[1]))
+        x_BxP, key_part = _drawn(experiment.form, part[0], at), None if key is None else jax.random.fold_in(key, at)
+        return of(autoencoder.encode(experiment, params, x_BxP, key_part, part[1]))
 
     return mapped(encoded, (stored_NxP, seen(experiment, y_N)))
 

@@ -121,6 +121,7 @@ class Bottleneck:
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation needs a mean
     has_posterior: ClassVar[bool] = False
+    has_metric: ClassVar[bool] = False  # whether codes have a Riemannian metric, as aejax.models.riemannian.MetricFlow
     is_discrete: ClassVar[bool] = False  # whether codes are among finitely many, as aejax.models.discrete.Discrete
     sampling = False  # no ClassVar, because a kind may have it as a field
 
@@ -286,7 +287,7 @@ class FullGaussian(Gaussian):
 
     @property
     def heads(self) -> tuple[str, ...]:  # type: ignore[override]
-        return (*Gaussian.heads, *(f"{name}_{place}" for name in ("row", "column") for place in range(self.rank)))
+        return (*Gaussian.heads, *triangle_heads(self.rank))
 
     def __call__(
         self,
@@ -296,10 +297,20 @@ class FullGaussian(Gaussian):
         statistics: dict[str, jax.Array] | None = None,
         variables: dict[str, Any] | None = None,
     ) -> Code:
-        row_RxBxZ, column_RxBxZ = stacked(heads, "row", self.rank), stacked(heads, "column", self.rank)
-        product_BxZxZ = jnp.einsum("rbi,rbj->bij", row_RxBxZ, column_RxBxZ)
-        lower_BxZxZ = jnp.tril(product_BxZxZ, -1) / jnp.sqrt(self.rank * jnp.sum(mask_Z))
+        lower_BxZxZ = lower_triangle(heads, self.rank, mask_Z)
         return drawn(Correlated(heads["mean"], mask_Z, heads["log_variance"], lower_BxZxZ), key, statistics)
+
+
+def triangle_heads(rank: int) -> tuple[str, ...]:
+    """The names of the heads that `lower_triangle` takes."""
+    return tuple(f"{name}_{place}" for name in ("row", "column") for place in range(rank))
+
+
+def lower_triangle(heads: dict[str, jax.Array], rank: int, mask_Z: jax.Array) -> jax.Array:
+    """What is below the diagonal of a product of two matrices of this rank, [B, Z, Z]."""
+    row_RxBxZ, column_RxBxZ = stacked(heads, "row", rank), stacked(heads, "column", rank)
+    product_BxZxZ = jnp.einsum("rbi,rbj->bij", row_RxBxZ, column_RxBxZ)
+    return jnp.tril(product_BxZxZ, -1) / jnp.sqrt(rank * jnp.sum(mask_Z))
 
 
 def stacked(heads: dict[str, jax.Array], name: str, count: int) -> jax.Array:

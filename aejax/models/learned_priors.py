@@ -9,7 +9,7 @@ from flax import struct
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
 from aejax.models import autoencoder, flows
-from aejax.models.bottlenecks import Gaussian, mask_of
+from aejax.models.bottlenecks import Estimated, Gaussian, mask_of
 from aejax.models.posteriors import LOG_2PI, Diagonal, Posterior
 from aejax.models.priors import Prior, gaussian_kl
 from aejax.settings.fields import static_int
@@ -153,8 +153,9 @@ class Vamp(Mixture):
         super().check(experiment)
         if experiment.model.is_conditional:
             raise InputError("prior=vamp: pseudo-inputs have no labels; set model.condition=none, or prior=normal")
-        if experiment.model.bottleneck.heads != Gaussian.heads:
-            name = type(experiment.model.bottleneck).__name__.lower()
+        bottleneck = experiment.model.bottleneck
+        if bottleneck.heads != Gaussian.heads or isinstance(bottleneck, Estimated):
+            name = type(bottleneck).__name__.lower()
             raise InputError(
                 f"prior=vamp: mixes Gaussian posteriors, not those of {name}; use model=vae, or prior=flow"
             )

@@ -9,7 +9,7 @@ MEANT = {
     "lr": "optim.lr",
     "optimizer.lr": "optim.lr",
     "learning_rate": "optim.lr",
-    "beta": "model.beta (with model=vae|cvae|hvae|p_vae|s_vae|dip_vae|...)",
+    "beta": "model.beta (with model=vae|cvae|hvae|p_vae|rhvae|s_vae|...)",
     "model=vae beta": "model.beta",
     "rho": "model.rho (with model=sparse_ae)",
     "weight": "model.weight (with model=rae|l1_ae|vae_gan|wae_gan|wae_mmd|info_vae|...)",

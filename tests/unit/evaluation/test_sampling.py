@@ -114,7 +114,10 @@ def test_a_model_with_a_prior_samples_from_it_unless_asked():
     [
         (["sampler=prior"], r"^sampler=prior: the model has no prior; use auto, gaussian, mixture or kde"),
         (["sampler=mixture", "sampler.components=28"], r"^sampler\.components=28: must be at most .* 27"),
-        (["sampler=flow"], r"^sampler=flow: no such choice; known: auto, codes, gaussian, kde, mixture, prior"),
+        (
+            ["sampler=density"],
+            r"^sampler=density: no such choice; known: auto, codes, flow, gaussian, kde, mixture, prior",
+        ),
         (["sample.how=kde"], r"^sample\.how: no such key; it is now sampler=auto\|prior\|codes\|gaussian\|mixture"),
     ],
 )

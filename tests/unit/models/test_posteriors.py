@@ -26,7 +26,10 @@ MODELS = {
     "s_vae": [],
     "p_vae": ["model.curvature=0.7"],
 }
-HVAE = {"hvae": ["model.leapfrogs=2"]}  # its posterior needs more than heads
+HVAE = {  # their posteriors need more than heads
+    "hvae": ["model.leapfrogs=2"],
+    "rhvae": ["model.leapfrogs=2", "model.bank=20", "model.rank=2"],
+}
 FLOWS = ("planar", "radial", "iaf")
 
 
@@ -487,6 +490,7 @@ def test_the_rate_is_the_mean_of_the_log_ratio_and_does_not_depend_on_masked_uni
         ),
         (["model=hvae", "bound=dreg"], "bound=dreg: needs the density of codes, which model=hvae does not know"),
         (["model=full_vae", "prior=vamp"], "prior=vamp: mixes Gaussian posteriors, not those of fullgaussian"),
+        (["model=hvae", "prior=vamp"], "prior=vamp: mixes Gaussian posteriors, not those of hamiltonianflow"),
     ],
 )
 def test_wrong_combinations(words, message):
