@@ -1,6 +1,5 @@
 """Posteriors: the distribution of an example's code, by closed forms where there are any."""
 
-import functools
 import math
 from typing import Any
 
@@ -79,9 +78,15 @@ class Correlated(Posterior):
         return Draw(z_BxZ, self._log_density(eps_BxZ), eps_BxZ)
 
     def log_prob(self, z_BxZ: jax.Array) -> jax.Array:
-        factor_BxZxZ = self.lower + jax.vmap(jnp.diag)(jnp.exp(0.5 * self.log_variance))
-        solve = functools.partial(jax.scipy.linalg.solve_triangular, lower=True)
-        return self._log_density(jax.vmap(solve)(factor_BxZxZ, z_BxZ - self.mean))
+        centered_BxZ, std_BxZ = z_BxZ - self.mean, jnp.exp(0.5 * self.log_variance)
+
+        def substitute(eps_BxZ: jax.Array, unit: jax.Array) -> tuple[jax.Array, None]:
+            rest_B = centered_BxZ[:, unit] - jnp.sum(self.lower[:, unit] * eps_BxZ, axis=1)
+            return eps_BxZ.at[:, unit].set(rest_B / std_BxZ[:, unit]), None
+
+        # Not by solve_triangular: on CPUs its batches may wait for each other forever where there are several devices.
+        units = jnp.arange(z_BxZ.shape[1])
+        return self._log_density(jax.lax.scan(substitute, jnp.zeros_like(z_BxZ), units)[0])
 
     def _log_density(self, eps_BxZ: jax.Array) -> jax.Array:
         return -0.5 * jnp.sum((eps_BxZ**2 + self.log_variance + LOG_2PI) * self.mask[None, :], axis=1)
