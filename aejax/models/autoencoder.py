@@ -59,8 +59,8 @@ class Autoencoder:
             )
         if self.needs_labels and experiment.form.normal:
             raise InputError(
-                "data.normal: the model looks at labels, and training has none of the anomalies'; use one that does not, "
-                "such as model=vae model.condition=none"
+                "data.normal: the model looks at labels, and training has none of the anomalies'; use one that does "
+                "not, such as model=vae model.condition=none"
             )
         for component in (self.bottleneck, *self.terms.values(), self.solver):
             component.check(experiment)
