@@ -125,7 +125,7 @@ def of_key(unknown, chosen=(), places=(CONF,)):
     all_keys = dict.fromkeys((*available, *choices, "hydra.run.dir"))
     key = next((key for key in _synonyms(unknown) if key in all_keys or key in known), None)
     if key in known:
-        return f"did you mean {key}={'|'.join(known[key])}? "
+        return f"did you mean {_joined([f'{key}={name}' for name in known[key]])}? "
     leaf = unknown.split(".")[-1]
     alike = [name for name in all_keys if name.split(".")[-1] == leaf]
     nearer = [name for name in alike if name in available or not name.startswith("model.terms.")]

@@ -134,7 +134,7 @@ def test_the_gradient_is_that_of_contrastive_divergence():
     """Hinton 2002: <v h> of the data less <v h> at the chain's end."""
     each, [state] = after((*RBM, "latent_dim=3", "steps=24"))
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    loss = lambda params: each.experiment.pretrain.loss(each.experiment, params, 0, x_BxP, x_BxP, 7)  # noqa: E731
+    loss = lambda params: each.experiment.pretrain.loss(each.experiment, params, 0, Batch(x_BxP, x_BxP), 7)  # noqa: E731
     gradient = jax.jit(jax.grad(loss))(state.params)
     machine = each.experiment.pretrain.machine(each.experiment, state.params, 0)
     key = jax.random.fold_in(key_for(each.experiment.seed, 19, 7), 0)
