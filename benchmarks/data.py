@@ -65,9 +65,9 @@ def main(originals):
         folder = Path(name)
         for name in ("mnist", "fashion_mnist"):
             common = f"'train', 'test', 'image', 'label', 'auto', {str(folder / 'sets')!r}"
-            seconds, used, above = started(folder, f"Tfds({name!r}, {common}, {originals!r}, False)")
+            seconds, used, above = started(folder, f"Tfds({name!r}, {common}, {originals!r}, False, None)")
             print(f"| {name}: prepared from its files | {seconds:.1f} s ({used:.1f} s), {above:.1f} x the arrays |")
-            again = [started(folder, f"Tfds({name!r}, {common}, None, False)") for _ in range(5)]
+            again = [started(folder, f"Tfds({name!r}, {common}, None, False, None)") for _ in range(5)]
             seconds, used, above = (statistics.median(column) for column in zip(*again, strict=True))
             print(f"| {name}: second start to arrays | {seconds:.3f} s ({used:.3f} s), {above:.1f} x the arrays |")
         rng = np.random.default_rng(0)

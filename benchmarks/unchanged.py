@@ -115,9 +115,10 @@ def _differences(run, before, after):
     lines = [
         f"{run}: {key} differs" for key in ("name", "status", "params", "codes", "history") if old[key] != new[key]
     ]
-    for name in sorted(metrics.keys() | new["metrics"].keys()):
-        if metrics.get(name, "absent") != new["metrics"].get(name, "absent"):
-            lines.append(f"{run}: {name} {metrics.get(name, 'absent')} -> {new['metrics'].get(name, 'absent')}")
+    known = {name: value for name, value in new["metrics"].items() if name in metrics or value is not None}
+    for name in sorted(metrics.keys() | known.keys()):  # a metric that came later and does not apply changes nothing
+        if metrics.get(name, "absent") != known.get(name, "absent"):
+            lines.append(f"{run}: {name} {metrics.get(name, 'absent')} -> {known.get(name, 'absent')}")
     return lines
 
 

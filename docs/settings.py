@@ -14,14 +14,15 @@ import yaml
 
 from aejax.config import hints, menu
 from aejax.datasets.splits import Splits
+from aejax.models.autoencoder import Autoencoder
 from aejax.runs.job import JobSettings
 from aejax.training.experiment import BESIDE, Experiment
 
 PAGE = Path(__file__).parent / "reference" / "settings.md"
 SEARCH = menu.CONF / "hydra" / "sweeper" / "optuna.yaml"
 GROUPS = (
-    "data", "model", "net", "likelihood", "noise", "pretrain", "optim", "sampler", "evaluate", "track", "task",
-    "experiment",
+    "data", "model", "net", "prior", "bound", "likelihood", "noise", "pretrain", "optim", "sampler", "evaluate",
+    "track", "task", "experiment",
 )  # fmt: skip
 HEAD = """# Settings
 
@@ -141,7 +142,7 @@ def field_of(name, entries):
         owners = (class_of(entries[f"{parent}._target_"].value),)
     else:
         owners = ()
-    owners += (Splits,) if parent == "data" else ()
+    owners += {"data": (Splits,), "model": (Autoencoder,)}.get(parent, ())
     for owner in owners:
         for field in dataclasses.fields(owner):
             if field.name == last and "setting" in field.metadata:

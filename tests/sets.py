@@ -31,7 +31,9 @@ def infos(folder, base):
 
 def load(root, name="mnist", **changed):
     settings = {"split": "train", "test_split": "test", "feature": "image", "label": "label", "kind": "auto"}
-    return Tfds(name=name, dir=str(root), **settings | {"manual_dir": None, "download": False} | changed).load()
+    return Tfds(
+        name=name, dir=str(root), **settings | {"manual_dir": None, "download": False, "factors": None} | changed
+    ).load()
 
 
 def pairs(x, y):

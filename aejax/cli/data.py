@@ -75,6 +75,8 @@ def inform(overrides, options):
             )
     if dataset.label_names:
         print(f"labels       {len(dataset.label_names)}")
+    if dataset.factor_names:
+        print("factors      " + ", ".join(f"{name}: {size} values" for name, size in description["factors"].items()))
     for name in ("fingerprint", "license", "note"):
         if description[name]:
             print(f"{name:12} {description[name]}")

@@ -26,10 +26,12 @@ from aejax.runs import contents
 USE = """all metrics:             python -m aejax.evaluate RUN RUN2
 some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* groups=[nll,generation] samples=5000
 error on other data:     python -m aejax.evaluate RUN RUN2 --across
+agreement between seeds: python -m aejax.evaluate multirun/DAY/TIME/* --udr groups=[code]
 
 Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; with groups=... no robust/* is measured,
 unless noise=grid asks for it. Metrics that metrics.json already holds are kept.
 First each run's own metrics are computed again; a run whose parameters do not reproduce them is left unchanged."""
+UDR = "disentanglement/udr"
 SAME = 1e-4  # relative difference up to which two evaluations of one run agree
 
 
@@ -46,6 +48,7 @@ def main(words=None):
     )
     parser.add_argument("words", nargs="+", metavar="RUN | key=value", help="folders of runs, and settings")
     parser.add_argument("--across", action="store_true", help="also the error of each run on the data of the others")
+    parser.add_argument("--udr", action="store_true", help="also whether runs that differ in their seed agree on units")
     parser.add_argument(
         "--trust", action="store_true", help="read classes that are not aejax's own, prepare or download data"
     )
@@ -63,12 +66,16 @@ def main(words=None):
             settings = protocol_settings(overrides)
             _use_cores(len(folders))
             saved_runs = read_runs(folders, settings, options.trust)
+            if options.udr:
+                _repeats(saved_runs)
             for saved in saved_runs:
                 stack.enter_context(locked(saved.run.path))
             reproduced = _reproduced(saved_runs)
             _evaluate_all(reproduced)
             if options.across and reproduced:
                 _across(reproduced)
+            if options.udr and len(reproduced) > 1:
+                _agree_on_units(reproduced)
             if len(reproduced) < len(saved_runs):
                 sys.exit(1)
     except KNOWN as error:
@@ -264,6 +271,24 @@ def _across(saved_runs):
         print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {saved.name}")
         sources = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
         _write(saved, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": sources})
+
+
+def _repeats(saved_runs):
+    from aejax.runs.repeats import repeats
+
+    return repeats(saved_runs)
+
+
+def _agree_on_units(saved_runs):
+    """Prints the UDR of each run among those that differ from it in their seed only, and records it."""
+    from aejax.runs.repeats import agreements
+
+    for runs in _repeats(saved_runs):
+        print(f"\nUDR among {len(runs)} seeds")
+        for saved, score in zip(runs, agreements(runs).tolist(), strict=True):
+            print(f"{score:10.5f}  {saved.name}")
+            absent = {} if math.isfinite(score) else {UDR: "no code unit is informative"}
+            _write(saved, {UDR: float(str(np.float32(score)))}, {"absent": absent, "udr": {"runs": len(runs)}})
 
 
 def dataset_key(dataset):

@@ -6,6 +6,7 @@ from aejax.base.errors import matches, near
 from aejax.config.menu import CONF, choice, common, defaults, groups
 
 MOST = 3  # keys that a hint names
+MOST_CHOICES = 6  # for each of them
 
 # What other programs and papers call a key, where aejax uses another name.
 KEYS = {
@@ -51,9 +52,9 @@ RENAMED = {
     "likelihood.each": "likelihood.shared_variance=true|false",
     "model.fit": "model.solver",
     "model.growth": "model.capacity_warmup",
-    "sample": "sampler=auto|prior|gaussian|mixture|kde",
+    "sample": "sampler=auto|prior|codes|gaussian|mixture|kde|flow|two_stage|riemannian",
     "sample.components": "sampler.components",
-    "sample.how": "sampler=auto|prior|gaussian|mixture|kde",
+    "sample.how": "sampler=auto|prior|codes|gaussian|mixture|kde|flow|two_stage|riemannian",
     "what": "evaluate.groups",
 }
 
@@ -67,10 +68,13 @@ CHOICES = {
         **dict.fromkeys(("linear",), "model=linear_ae"),
         **dict.fromkeys(("stacked", "sdae"), "model=stacked_ae"),
         **dict.fromkeys(("lasso",), "model=l1_ae"),
+        **dict.fromkeys(("ladder", "lvae", "hierarchical", "hierarchical_vae"), "model=ladder_vae"),
+        **dict.fromkeys(("mae", "masked"), "model=masked_ae"),
     },
     "net": {
         **dict.fromkeys(("cnn", "convolutional", "conv2d"), "net=conv"),
         **dict.fromkeys(("dense", "fc", "fully_connected"), "net=mlp"),
+        **dict.fromkeys(("transformer", "attention"), "net=vit"),
     },
     "noise": {
         **dict.fromkeys(("normal", "awgn", "white"), "noise=gaussian"),
@@ -78,6 +82,7 @@ CHOICES = {
         **dict.fromkeys(("poisson",), "noise=shot"),
         **dict.fromkeys(("false", "off", "no"), "noise=none"),
         **dict.fromkeys(("cutout", "block"), "noise=occlusion"),
+        **dict.fromkeys(("patch", "masked_patches"), "noise=patches"),
     },
     "likelihood": {
         **dict.fromkeys(("mse", "l2", "normal"), "likelihood=gaussian"),
@@ -116,13 +121,15 @@ def of_key(unknown, chosen=(), places=(CONF,)):
     choices, known = choices_by_key(places), groups(places)
     available = keys(chosen, places)
     if unknown in choices:
-        return f"only with {', '.join(choices[unknown])}; "
+        return f"only with {_joined(choices[unknown])}; "
     all_keys = dict.fromkeys((*available, *choices, "hydra.run.dir"))
     key = next((key for key in _synonyms(unknown) if key in all_keys or key in known), None)
     if key in known:
-        return f"did you mean {key}={'|'.join(known[key])}? "
+        return f"did you mean {_joined([f'{key}={name}' for name in known[key]])}? "
     leaf = unknown.split(".")[-1]
-    meant = [key] if key else [name for name in all_keys if name.split(".")[-1] == leaf][:MOST]
+    alike = [name for name in all_keys if name.split(".")[-1] == leaf]
+    nearer = [name for name in alike if name in available or not name.startswith("model.terms.")]
+    meant = [key] if key else ([name for name in nearer if name in available] or nearer or alike)[:MOST]
     if not meant:
         return matches(unknown, available)
     suggestions = [
@@ -139,9 +146,12 @@ def _itself_and_parents(key):
 
 
 def _joined(choices):
-    """net=conv, net=mlp as net=conv|mlp."""
+    """net=conv, net=mlp as net=conv|mlp; of many choices those with short names."""
     group = choices[0].split("=")[0]
-    return f"{group}={'|'.join(choice.removeprefix(f'{group}=') for choice in choices)}"
+    names = [choice.removeprefix(f"{group}=") for choice in choices]
+    if len(names) > MOST_CHOICES:
+        names = [*sorted(names, key=len)[:MOST_CHOICES], "..."]
+    return f"{group}={'|'.join(names)}"
 
 
 def _synonyms(unknown):

@@ -35,7 +35,10 @@ def kept(places, make):
         if cached is not None:
             return cached
     splits, about = make()
-    splits = {name: Split(split.x, split.y, split.contents, None, prints_of(split.x)) for name, split in splits.items()}
+    splits = {
+        name: Split(split.x, split.y, split.contents, None, prints_of(split.x), factors=split.factors)
+        for name, split in splits.items()
+    }
     errors = []
     for place in places:
         try:
@@ -50,11 +53,13 @@ def kept(places, make):
 def _read(place):
     try:
         about = json.loads((place / "about.json").read_text())
-        splits, labeled = {}, about.pop("labeled")
+        splits, labeled, factored = {}, about.pop("labeled"), about.pop("factored", [])
         for name, digest in about.pop("digests").items():
             x, prints = (_mapped(place / f"{name}.{part}.npy") for part in ("x", "prints"))
             y = _mapped(place / f"{name}.y.npy") if name in labeled else None
-            splits[name] = Split(x, None if y is None else np.array(y), digest, None, np.array(prints))
+            factors = np.array(_mapped(place / f"{name}.factors.npy")) if name in factored else None
+            y = None if y is None else np.array(y)
+            splits[name] = Split(x, y, digest, None, np.array(prints), factors=factors)
         return splits, about
     except UNREADABLE:
         return None
@@ -76,11 +81,13 @@ def _write(place, splits, about):
         digests = {}
         for name, split in splits.items():
             digests[name] = split.contents
-            for letter, array in (("x", split.x), ("y", split.y), ("prints", split.prints)):
+            for kind in ("x", "y", "prints", "factors"):
+                array = getattr(split, kind)
                 if array is not None:
-                    _synced(part / f"{name}.{letter}.npy", lambda file, array=array: np.save(file, array))
+                    _synced(part / f"{name}.{kind}.npy", lambda file, array=array: np.save(file, array))
         labeled = [name for name, split in splits.items() if split.y is not None]
-        text = json.dumps(about | {"digests": digests, "labeled": labeled}).encode()
+        factored = [name for name, split in splits.items() if split.factors is not None]
+        text = json.dumps(about | {"digests": digests, "labeled": labeled, "factored": factored}).encode()
         _synced(part / "about.json", lambda file: file.write(text))
         part.chmod(0o755)
         if place.exists() and _read(place) is None:  # else another process was quicker, and its files may be in use

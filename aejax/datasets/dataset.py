@@ -13,6 +13,8 @@ from aejax.base.errors import InputError
 from aejax.datasets.form import Arrays, Form
 from aejax.datasets.storage import KINDS, in_parts, kind_of, stored
 
+MOST_VALUES = 1024  # of a factor
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
@@ -22,6 +24,7 @@ class Split:
     before, and `prints` [N] are numbers that are equal where examples are (`splits.prints_of`); None computes them.
     Examples with the same number in `groups` [N] stay in one split. `rows` [N] are the examples' places in the split
     of the source that they come from, None where they are all of it in its order, and `names` [N] their files' names.
+    `factors` [N, F] int32 are the values of the factors that made each example, numbered from 0.
     """
 
     x: np.ndarray
@@ -31,6 +34,7 @@ class Split:
     prints: np.ndarray | None = None
     rows: np.ndarray | None = None
     names: np.ndarray | None = None
+    factors: np.ndarray | None = None
 
     @property
     def index(self) -> np.ndarray:
@@ -43,7 +47,7 @@ class Split:
         if self.digest is not None:
             return self.digest
         digest = hashlib.sha256()
-        for array in (self.x, self.y):
+        for array in (self.x, self.y, *(() if self.factors is None else (self.factors,))):
             if array is not None:
                 digest.update(repr((array.shape, array.dtype.str)).encode())
                 digest.update(np.ascontiguousarray(array).data)
@@ -56,7 +60,8 @@ class Dataset:
 
     Test and validation examples that are not given are taken out of the training examples later (`Splits`). `kind` is
     binary (stored as 0 and 1), gray or rgb (0 to 255), or real (float32); None infers it from the arrays. `label_names`
-    [classes] go with the labels; without names labels may be any values, and their names are these. `note` is what a
+    [classes] go with the labels; without names labels may be any values, and their names are these. `factor_names` [F]
+    go with the splits' factors. `note` is what a
     reader of the numbers must know, `license` the origin of the data, `warnings` are lines for the user.
     `preprocess` of the training examples, once the splits are made, gives a function that all examples then go through;
     until then real values may be missing (nan). `standardized` says that the values have gone through
@@ -77,6 +82,7 @@ class Dataset:
     preprocess: Callable | None = None
     standardized: bool = False
     budget: int = 2**62
+    factor_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.train is None:
@@ -172,6 +178,20 @@ class Dataset:
             self._refuse(
                 f"labels of {name} of shape {shape}", f"must be int32 [{len(x)}] from 0 to {len(self.label_names) - 1}"
             )
+        self._check_factors(name, split)
+
+    def _check_factors(self, name: str, split: Split) -> None:
+        factors, shape = split.factors, [len(split.x), len(self.factor_names)]
+        if (factors is None) != (not self.factor_names):
+            self._refuse(
+                "factors without factor_names, or factor_names without factors", "give both or neither, in every split"
+            )
+        if factors is not None and (
+            not isinstance(factors, np.ndarray) or factors.dtype != np.int32 or list(factors.shape) != shape
+            or factors.min() < 0 or factors.max() >= MOST_VALUES
+        ):  # fmt: skip
+            problem = f"factors of {name} of shape {list(np.shape(factors))}"
+            self._refuse(problem, f"must be int32 {shape} from 0 to {MOST_VALUES - 1}")
 
     @functools.cached_property
     def form(self) -> Form:
@@ -180,7 +200,17 @@ class Dataset:
         classes = len(self.label_names)
         assert self.kind is not None, "__post_init__ sets it"
         sizes, ways = (examples, valid, classes), (self.dynamic, self.normal, self._kept is not None)
-        return Form(self.name, self.kind, shape, *sizes, self.fingerprint, *ways)
+        return Form(self.name, self.kind, shape, *sizes, self.fingerprint, *ways, self._factor_sizes)
+
+    @property
+    def _factor_sizes(self) -> tuple[int, ...]:
+        """How many values each factor has; 1 where it is the same in all training or in all test examples."""
+        if not self.factor_names or self.test is None:
+            return ()
+        train_NxF, test_NxF = self.train.factors, self.test.factors
+        varies_F = np.logical_and(*(np.ptp(factors, axis=0) > 0 for factors in (train_NxF, test_NxF)))
+        size_F = 1 + np.maximum(train_NxF.max(axis=0), test_NxF.max(axis=0))
+        return tuple(np.where(varies_F, size_F, 1).tolist())
 
     @functools.cached_property
     def _kept(self) -> np.ndarray | None:
@@ -198,7 +228,7 @@ class Dataset:
     @functools.cached_property
     def fingerprint(self) -> str:
         """16 hex digits that change when any example, label or split does."""
-        digest = hashlib.sha256(repr((self.kind, self.label_names, self.dynamic)).encode())
+        digest = hashlib.sha256(self._heading.encode())
         for name, split in self.splits.items():
             digest.update(f"{name} {split.contents}".encode())
         return digest.hexdigest()[:16]
@@ -206,8 +236,12 @@ class Dataset:
     @functools.cached_property
     def test_fingerprint(self) -> str:
         """16 hex digits that change when any test example or label does, whatever a model is trained on."""
-        text = f"{(self.kind, self.label_names, self.dynamic)} {self.test.contents}"
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashlib.sha256(f"{self._heading} {self.test.contents}".encode()).hexdigest()[:16]
+
+    @property
+    def _heading(self) -> str:
+        """What the fingerprints hold beside the splits."""
+        return repr((self.kind, self.label_names, self.dynamic, *((self.factor_names,) if self.factor_names else ())))
 
     @property
     def described(self) -> dict[str, Any]:
@@ -220,13 +254,16 @@ class Dataset:
         summary |= {"standardized": True} if self.standardized else {}
         if self._kept is not None:
             summary |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
+        if self.factor_names:
+            summary["factors"] = dict(zip(self.factor_names, form.factors, strict=True))
         summary |= {"normal": [self.label_names[label] for label in self.normal]} if self.normal else {}
         return summary | ({"warnings": list(self.warnings)} if self.warnings else {})
 
-    def arrays(self, mean: bool = False) -> Arrays:
+    def arrays(self, mean: bool = False, factors: bool = False) -> Arrays:
         """The data on the device, as Arrays; an array that several splits share is placed once.
 
-        Of streamed training examples it holds those that evaluation uses, and with `mean` the mean of all.
+        Of streamed training examples it holds those that evaluation uses, and with `mean` the mean of all; the factors
+        are there only with `factors`.
         """
         placed = {}
 
@@ -238,13 +275,22 @@ class Dataset:
             return placed[id(array)]
 
         valid = None if self.valid is None else self.valid.x
-        train, y = self.train.x, self.train.y
+        train, y, train_factors = self.train.x, self.train.y, self.train.factors if factors else None
         if self._kept is not None:
-            train, y = train[self._kept], None if y is None else y[self._kept]
-        x = [place(examples, flatten=True) for examples in (train, valid, self.test.x)]
-        y = [place(labels) for labels in (y, self.test.y, None if self.valid is None else self.valid.y)]
-        whole = [place(self._mean())] if mean and self._kept is not None else []
-        return Arrays(*[*x, *y, *whole])
+            train, y, train_factors = (
+                None if array is None else array[self._kept] for array in (train, y, train_factors)
+            )
+        return Arrays(
+            train=place(train, flatten=True),
+            valid=place(valid, flatten=True),
+            test=place(self.test.x, flatten=True),
+            y_train=place(y),
+            y_test=place(self.test.y),
+            y_valid=place(None if self.valid is None else self.valid.y),
+            mean=place(self._mean()) if mean and self._kept is not None else None,
+            factors_train=place(train_factors),
+            factors_test=place(self.test.factors) if factors else None,
+        )
 
     def _mean(self) -> np.ndarray:
         """The mean [P] of the training examples as stored."""

@@ -17,7 +17,8 @@ class Form:
     the training examples, `valid` the validation examples and `classes` the labels (0 where there are none).
     `fingerprint` identifies the data. Where `dynamic`, binary pixels are stored as their probability in 255ths, and
     `drawn` makes examples of them. `normal` are the labels of training and validation, where the test has others. Where
-    `streamed`, the device holds a part of the training examples only.
+    `streamed`, the device holds a part of the training examples only. `factors` counts the values of each factor; 1
+    where it does not vary.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Form:
     dynamic: bool = False
     normal: tuple[int, ...] = ()
     streamed: bool = False
+    factors: tuple[int, ...] = ()
 
     @property
     def pixels(self) -> int:
@@ -57,6 +59,7 @@ class Arrays:
     """A Dataset on the device: x [N, P] as stored, y [N] int32 or None, of the splits; valid is None without one.
 
     `mean` [P] is that of all training examples, as stored, where those here are a part of them and it was asked for.
+    `factors_train` and `factors_test` [N, F] int32 are there where they were asked for.
     """
 
     train: jax.Array
@@ -66,3 +69,5 @@ class Arrays:
     y_test: jax.Array | None
     y_valid: jax.Array | None = None
     mean: jax.Array | None = None
+    factors_train: jax.Array | None = None
+    factors_test: jax.Array | None = None

@@ -193,8 +193,8 @@ class Splits:
         if whole.digest is not None:  # the recipe identifies the result as well as its bytes would
             recipe = repr((whole.digest, self.binarize, training, labels, part.stream)).encode()
             digest = hashlib.sha256(recipe + part.rows.tobytes()).hexdigest()
-        names = None if whole.names is None else whole.names[part.rows]
-        return Split(x, y, digest, rows=whole.index[part.rows], names=names)
+        names, factors = (None if array is None else array[part.rows] for array in (whole.names, whole.factors))
+        return Split(x, y, digest, rows=whole.index[part.rows], names=names, factors=factors)
 
 
 def _applied(preprocess: Callable, splits: dict[int, Split], parts: dict[str, Part]) -> dict[int, Split]:

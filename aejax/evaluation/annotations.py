@@ -65,12 +65,24 @@ VOIDING = {  # without these, a computed metric means nothing, whatever its valu
     "finite codes": lambda evidence: None if np.isfinite(evidence.z_NxZ).all() else "the codes are not finite",
     "codes that differ": _one_code,
 }
+
+
+def _no_prior(model):
+    """Why the ELBO is not defined, None if it is."""
+    if model.bottleneck.has_posterior:
+        return None
+    return "the model has no posterior" if model.has_prior else "the model has no prior"
+
+
 BEFOREHAND = {  # decided by data and model before anything is measured; the metric is recorded as null
     "labels": lambda evidence: None if evidence.dataset.label_names else "the data have no labels",
     "a peak": lambda evidence: (
         "the data are real numbers, which have no peak" if evidence.experiment.form.kind == "real" else None
     ),
-    "a prior": lambda evidence: None if evidence.experiment.model.bottleneck.has_prior else "the model has no prior",
+    "a prior": lambda evidence: _no_prior(evidence.experiment.model),
+    "a codebook": lambda evidence: (
+        None if evidence.experiment.model.bottleneck.entries else "the model has no codebook"
+    ),
     "samples of the prior": lambda evidence: (
         None if evidence.experiment.sampler.is_prior else "samples are not the prior's"
     ),
@@ -141,7 +153,7 @@ def recorded_details(details, dataset):
         pairs, share = (np.asarray(array)[:PAIRS] for array in confused_pairs(details["confusion"]))
         mixed = [(f"{names[i]}~{names[j]}", part) for (i, j), part in zip(pairs, _rounded(share), strict=True) if part]
         record["confused"] = dict(mixed)
-    for name in ("unit_variance", "unit_kl"):
+    for name in ("unit_variance", "unit_kl", "level_kl"):
         if name in details:
             record[name] = _rounded(details[name])
     if "anomaly_score" in details:
@@ -158,14 +170,14 @@ def recorded_details(details, dataset):
 def remarks(experiment, metrics):
     """A line for each problem with the use of the code, with its usual remedies."""
     dead, units = metrics.get("code/dead_units") or 0, int(experiment.latent_dim)
-    has_prior = experiment.model.bottleneck.has_prior
-    if has_prior and metrics.get("code/collapsed") == 0 and metrics.get("recon/r2", 1) < COLLAPSED_SHARE:
+    has_posterior = experiment.model.bottleneck.has_posterior
+    if has_posterior and metrics.get("code/collapsed") == 0 and metrics.get("recon/r2", 1) < COLLAPSED_SHARE:
         return [
             f"the decoder does not use the code: it carries {metrics['code/kl']:.2g} nats, but reconstructions explain "
             "less than 1 % of the variance; usual remedies: more steps, another optim.lr"
         ]
     if metrics.get("code/collapsed"):
-        if has_prior:
+        if has_posterior:
             return [
                 f"posterior collapse: the code carries {metrics['code/kl']:.2g} nats; usual remedies: a smaller weight "
                 "of the KL (model.beta), its annealing (model.anneal), free bits (model.free_bits), a weaker decoder"
@@ -176,8 +188,8 @@ def remarks(experiment, metrics):
         ]
     if not dead:
         return []
-    problem = f"{dead} of {units} code units are {'not used' if has_prior else 'dead'}; "
-    if has_prior:
+    problem = f"{dead} of {units} code units are {'not used' if has_posterior else 'dead'}; "
+    if has_posterior:
         return [problem + "usual remedies, where they are wanted: model.free_bits, model.anneal, a smaller model.beta"]
     return [
         problem + "usual remedies: a smaller optim.lr, a smaller weight of penalties, for top-k a larger model.boost"

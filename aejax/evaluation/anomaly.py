@@ -20,24 +20,24 @@ def anomalies(experiment, params, data, clean_NxP, z_NxZ, squared_N):
     examples, nan without these. Comparable across code sizes.
     """
     positive_N = ~jnp.isin(data.y_test, jnp.array(experiment.form.normal))
-    fit_MxZ = codes_of_stored(experiment, params, data.train)
+    fit_MxZ = codes_of_stored(experiment, params, data.train, data.y_train)
     neighbors = min(ANOMALY_NEIGHBORS, fit_MxZ.shape[0])
 
     def distance(z):
         return jnp.mean(jnp.sqrt(nearest(fit_MxZ, z, neighbors)[0]), axis=1)
 
-    def scores(x, z, squared):
+    def scores(x, y, z, squared):
         by_name = {"": squared, "code_": distance(z)}
-        if experiment.model.bottleneck.has_prior:
-            by_name["elbo_"] = -bound_of_each(experiment, params, x)
+        if experiment.model.bottleneck.has_posterior:
+            by_name["elbo_"] = -bound_of_each(experiment, params, x, y)
         return by_name
 
-    tested = scores(clean_NxP, z_NxZ, squared_N)
+    tested = scores(clean_NxP, data.y_test, z_NxZ, squared_N)
     thresholds = dict.fromkeys(tested, jnp.array(jnp.nan))
     if data.valid is not None:
         valid_NxP = experiment.form.scaled(data.valid)
-        valid = encode_decode(experiment, params, valid_NxP)
-        normal = scores(valid_NxP, valid["mean"], squared_error(valid_NxP, valid["predicted"]))
+        valid = encode_decode(experiment, params, valid_NxP, data.y_valid)
+        normal = scores(valid_NxP, data.y_valid, valid["mean"], squared_error(valid_NxP, valid["predicted"]))
         thresholds = {name: jnp.quantile(score, ANOMALY_QUANTILE) for name, score in normal.items()}
     metrics = {}
     for name, score_N in tested.items():

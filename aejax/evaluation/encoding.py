@@ -24,34 +24,64 @@ def untrained(experiment, params):
     return start | {"running": start["running"] | {"center": params["running"]["center"]}}
 
 
-def encode_decode(experiment, params, x_NxP):
-    """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP, "kl": NxZ or None}."""
-
-    def one(part_BxP, _):
-        code = autoencoder.encode(experiment, params, part_BxP)
-        predicted_BxP = experiment.likelihood.mean(autoencoder.decode(experiment, params, code.mean))
-        return {"mean": code.mean, "predicted": predicted_BxP, "kl": code.kl}
-
-    return mapped(one, x_NxP)
+def seen(experiment, y_N):
+    """The labels that the model sees: y_N if it is conditional, else None."""
+    return y_N if experiment.model.is_conditional else None
 
 
-def reconstructed(experiment, params, x_NxP):
+def encode_decode(experiment, params, x_NxP, y_N=None):
+    """The Code of examples in [0, 1] and their reconstruction: {"mean": NxZ, "predicted": NxP}.
+
+    And where the model has them, else None, the KL of each unit, "kl" NxZ, and "indices" NxT of a discrete code. A
+    conditional model needs the labels y_N, here and below.
+    """
+
+    def one(part, _):
+        part_BxP, label_B = part
+        code = autoencoder.encode(experiment, params, part_BxP, label=label_B)
+        predicted_BxP = experiment.likelihood.mean(autoencoder.decode(experiment, params, code.mean, label_B))
+        kl_BxZ = autoencoder.kl_by_unit(experiment, params, code, label_B)
+        indices_BxT = None if code.quantized is None else code.quantized.indices
+        return {"mean": code.mean, "predicted": predicted_BxP, "kl": kl_BxZ, "indices": indices_BxT}
+
+    return mapped(one, (x_NxP, seen(experiment, y_N)))
+
+
+def reconstructed(experiment, params, x_NxP, y_N=None):
     """The mean image of each example's posterior mean, [N, P]."""
-    return mapped(lambda part, _: autoencoder.reconstruct(experiment, params, part), x_NxP)
+    return mapped(lambda part, _: autoencoder.reconstruct(experiment, params, *part), (x_NxP, seen(experiment, y_N)))
 
 
-def codes(experiment, params, x_NxP):
+def codes(experiment, params, x_NxP, y_N=None):
     """Posterior means of examples in [0, 1], [N, Z]."""
-    return mapped(lambda part, _: autoencoder.encode(experiment, params, part).mean, x_NxP)
+
+    def encoded(part, _):
+        return autoencoder.encode(experiment, params, part[0], label=part[1]).mean
+
+    return mapped(encoded, (x_NxP, seen(experiment, y_N)))
 
 
-def codes_of_stored(experiment, params, stored_NxP):
+def codes_of_stored(experiment, params, stored_NxP, y_N=None):
     """Posterior means of stored examples, [N, Z]; pixels that are stored as probabilities are drawn."""
+    return _of_stored(experiment, params, stored_NxP, y_N, lambda code: code.mean)
 
-    def encoded(part_BxP, at):
-        return autoencoder.encode(experiment, params, _drawn(experiment.form, part_BxP, at)).mean
 
-    return mapped(encoded, stored_NxP)
+def indices_of_stored(experiment, params, stored_NxP, y_N=None):
+    """The same as the indices of a discrete code, [N, T]."""
+    return _of_stored(experiment, params, stored_NxP, y_N, lambda code: code.quantized.indices)
+
+
+def draws_of_stored(experiment, params, stored_NxP, y_N, key):
+    """Posterior samples of stored examples, [N, Z]."""
+    return _of_stored(experiment, params, stored_NxP, y_N, lambda code: code.z, key)
+
+
+def _of_stored(experiment, params, stored_NxP, y_N, of, key=None):
+    def encoded(part, at):
+        x_BxP, key_part = _drawn(experiment.form, part[0], at), None if key is None else jax.random.fold_in(key, at)
+        return of(autoencoder.encode(experiment, params, x_BxP, key_part, part[1]))
+
+    return mapped(encoded, (stored_NxP, seen(experiment, y_N)))
 
 
 def drawn(form, stored_NxP, step=0):
@@ -68,11 +98,15 @@ def negative_log(experiment, params, x_NxP, outputs):
 
 
 def noisy_copies(experiment, data):
-    """Test examples under the run's noise: {"clean": [M, P], "input": [M, P]}, copies of one example N rows apart."""
+    """Test examples under the run's noise, {"clean": [M, P], "input": [M, P], "label": [M] or None}.
+
+    Copies of one example are N rows apart.
+    """
     clean_NxP = experiment.form.scaled(data.test)
-    clean_MxP = jnp.tile(clean_NxP, (max(1, RESTORED // clean_NxP.shape[0]), 1))
-    key = key_for(SEED, Purpose.RESTORE)
-    return {"clean": clean_MxP, "input": experiment.noise(key, clean_MxP, experiment.form.shape)}
+    copies = max(1, RESTORED // clean_NxP.shape[0])
+    clean_MxP, label_N = jnp.tile(clean_NxP, (copies, 1)), seen(experiment, data.y_test)
+    input_MxP = experiment.noise(key_for(SEED, Purpose.RESTORE), clean_MxP, experiment.form.shape)
+    return {"clean": clean_MxP, "input": input_MxP, "label": None if label_N is None else jnp.tile(label_N, copies)}
 
 
 def picked(x_NxP, most):
@@ -114,20 +148,20 @@ def labeled(experiment, params, data, encoded=True):
         parts = {name: _copies(experiment, data, purpose) for name, purpose in purposes.items()}
         x_NxP = parts["score"][0]
         if encoded:
-            parts = {name: (codes(experiment, params, x), y) for name, (x, y) in parts.items()}
+            parts = {name: (codes(experiment, params, x, y), y) for name, (x, y) in parts.items()}
         return parts | {"x": x_NxP, "alone": True}
 
-    def of_stored(stored_NxP):
-        return codes_of_stored(experiment, params, stored_NxP) if encoded else drawn(experiment.form, stored_NxP)
+    def of_stored(stored_NxP, y_N):
+        return codes_of_stored(experiment, params, stored_NxP, y_N) if encoded else drawn(experiment.form, stored_NxP)
 
     x_NxP = experiment.form.scaled(data.test)
-    fit = of_stored(data.train), data.y_train
+    fit = of_stored(data.train, data.y_train), data.y_train
     if data.y_valid is not None:
-        valid = of_stored(data.valid), data.y_valid
+        valid = of_stored(data.valid, data.y_valid), data.y_valid
     else:
         chosen_V, rest_M = _tenth(data.y_train, experiment.form.classes)
         fit, valid = tuple(part[rest_M] for part in fit), tuple(part[chosen_V] for part in fit)
-    score = codes(experiment, params, x_NxP) if encoded else x_NxP
+    score = codes(experiment, params, x_NxP, data.y_test) if encoded else x_NxP
     return {"train": fit, "valid": valid, "score": (score, data.y_test), "x": x_NxP, "alone": False}
 
 

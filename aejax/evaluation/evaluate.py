@@ -8,14 +8,24 @@ import functools
 import jax.numpy as jnp
 
 from aejax.evaluation.anomaly import anomalies
+from aejax.evaluation.disentanglement import disentanglement
 from aejax.evaluation.encoding import encode_decode, labeled, noisy_copies, reconstructed, untrained
 from aejax.evaluation.generation import generation, interpolations
-from aejax.evaluation.likelihood import bounds, importance_weighted
+from aejax.evaluation.likelihood import bounds, importance_weighted, kl_of_each, rate_of_each
 from aejax.evaluation.protocol import WORST
 from aejax.evaluation.robustness import robustness
-from aejax.evaluation.separation import baseline, clustering, label_efficiency, neighborhood, probed, separations
+from aejax.evaluation.separation import (
+    baseline,
+    clustering,
+    inferred,
+    label_efficiency,
+    neighborhood,
+    probed,
+    separations,
+)
 from aejax.metrics import code
 from aejax.metrics.reconstruction import error_by_class, r2, reconstruction, squared_error, ssim, worst
+from aejax.models.bottlenecks import mask_of
 from aejax.models.noise import Clean
 from aejax.models.principal_components import principal_components
 
@@ -42,9 +52,22 @@ class Subject:
     def __init__(self, experiment, params, data):
         self.experiment, self.params, self.data = experiment, params, data
         self.form, self.clean = experiment.form, experiment.form.scaled(data.test)  # [N, P]
-        test = encode_decode(experiment, params, self.clean)
+        test = encode_decode(experiment, params, self.clean, data.y_test)
         self.z, self.kl, self.predicted = test["mean"], test["kl"], test["predicted"]  # [N, Z], [N, Z] or None, [N, P]
+        self.indices = test["indices"]  # [N, T] or None
+        self.levels = experiment.model.bottleneck.by_level(mask_of(experiment, params))  # [L, Z]
+        if len(self.levels) > 1:  # what a level adds depends on the draw of the one above
+            self.kl = kl_of_each(experiment, params, self.clean, data.y_test)
         self.squared = squared_error(self.clean, self.predicted)  # [N]
+
+    @functools.cached_property
+    def rate(self):
+        """KL(posterior || prior) of each example in nats, [N], estimated where it has no closed form; None without."""
+        if self.kl is not None:
+            return jnp.sum(self.kl, axis=1)
+        if not self.experiment.model.bottleneck.has_posterior:
+            return None
+        return rate_of_each(self.experiment, self.params, self.clean, self.data.y_test)
 
     @functools.cached_property
     def labeled(self):
@@ -64,7 +87,7 @@ def _restoration(subject):
     if isinstance(subject.experiment.noise, Clean):
         return {}, {}
     noisy = noisy_copies(subject.experiment, subject.data)
-    restored_MxP = reconstructed(subject.experiment, subject.params, noisy["input"])
+    restored_MxP = reconstructed(subject.experiment, subject.params, noisy["input"], noisy["label"])
     return _prefixed("restore", reconstructions(subject.form, noisy["clean"], restored_MxP)), {}
 
 
@@ -76,7 +99,15 @@ def _code(subject):
     details = {"unit_variance": jnp.var(subject.z, axis=0)}
     if subject.kl is not None:
         details["unit_kl"] = jnp.mean(subject.kl, axis=0)
-    scores = code_use(subject.experiment, subject.z, subject.kl, subject.clean, subject.predicted)
+    explained = r2(subject.clean, subject.predicted)
+    if len(subject.levels) > 1:
+        details["level_kl"] = jnp.matmul(subject.levels, details["unit_kl"], precision="highest")
+    scores = code_use(subject.experiment, subject.z, subject.kl, subject.rate, explained)
+    if entries := subject.experiment.model.bottleneck.entries:
+        scores |= {"perplexity": code.perplexity(subject.indices, entries)}
+        scores |= {"used_codes": code.used_codes(subject.indices, entries)}
+    if "level_kl" in details:
+        scores |= {"active_levels": code.active_levels(details["level_kl"])}
     return _prefixed("code", scores), details
 
 
@@ -85,8 +116,9 @@ def _separation(subject):
         return {}, {}
     scores, confusion_CxC = separations(subject.experiment, subject.labeled)
     untrained_codes = labeled(subject.experiment, untrained(subject.experiment, subject.params), subject.data)
+    accuracy = inferred(subject.experiment, subject.params, subject.clean, subject.data.y_test)
     metrics = _prefixed("separation", scores) | _prefixed("baseline", baseline(subject.experiment, untrained_codes))
-    return metrics, {"confusion": confusion_CxC}
+    return metrics | _prefixed("classifier", accuracy), {"confusion": confusion_CxC}
 
 
 def _of_labeled(prefix, measure):
@@ -108,18 +140,25 @@ def _neighborhood(subject):
 
 
 def _of_prior(measure):
-    """The group of metrics that `measure`(experiment, params, test examples) gives, empty without a prior."""
+    """The group of metrics that `measure`(experiment, params, examples, labels) gives, empty without a posterior."""
 
     def group(subject):
-        return ({} if subject.kl is None else measure(subject.experiment, subject.params, subject.clean)), {}
+        if not subject.experiment.model.bottleneck.has_posterior:
+            return {}, {}
+        return measure(subject.experiment, subject.params, subject.clean, subject.data.y_test), {}
 
     return group
 
 
 def _generation(subject):
-    paths = interpolations(subject.experiment, subject.params, subject.z)
+    paths = interpolations(subject.experiment, subject.params, subject.z, subject.data.y_test)
     samples = generation(subject.experiment, subject.params, subject.data)
     return _prefixed("interpolation", paths) | _prefixed("generation", samples), {}
+
+
+def _disentanglement(subject):
+    scores = disentanglement(subject.experiment, subject.params, subject.data, subject.z)
+    return _prefixed("disentanglement", scores), {}
 
 
 def _anomaly(subject):
@@ -146,6 +185,7 @@ MEASURES = {  # by the groups of evaluate.groups: Subject -> metrics, details
     "elbo": _of_prior(bounds),
     "nll": _of_prior(importance_weighted),
     "generation": _generation,
+    "disentanglement": _disentanglement,
     "anomaly": _anomaly,
 }
 
@@ -175,18 +215,18 @@ def baselines(experiment, data):
     return mse | {"pca_mse": jnp.mean(squared_error(centered_NxP, projected_NxP)) / test_NxP.shape[1]}
 
 
-def code_use(experiment, z_NxZ, kl_NxZ, clean_NxP, predicted_NxP):
-    """How the test split uses the code units, {name: scalar}."""
+def code_use(experiment, z_NxZ, kl_NxZ, rate_N, explained):
+    """How the test split uses the code units, {name: scalar}; `explained` is the share of the pixels' variance."""
     metrics = {
         "active_units": code.active_units(z_NxZ),
         "dead_units": code.dead_units(z_NxZ, experiment.latent_dim, kl_NxZ),
         "effective_dim": code.effective_dim(z_NxZ),
         "correlation": code.correlation(z_NxZ),
         "sparsity": code.sparsity(z_NxZ, experiment.latent_dim),
-        "collapsed": code.collapsed(r2(clean_NxP, predicted_NxP), kl_NxZ),
+        "collapsed": code.collapsed(explained, rate_N),
     }
-    if kl_NxZ is not None:
-        metrics["kl"] = jnp.mean(jnp.sum(kl_NxZ, axis=1))
+    if rate_N is not None:
+        metrics["kl"] = jnp.mean(rate_N)
     return metrics
 
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.encoding import drawn, is_alone, picked
+from aejax.evaluation.encoding import drawn, is_alone, picked, seen
 from aejax.evaluation.protocol import (
     EXACT,
     GENERATED,
@@ -19,6 +19,7 @@ from aejax.evaluation.protocol import (
     STEPS,
     TWO_SAMPLES,
 )
+from aejax.evaluation.sampling import sampled_labels
 from aejax.metrics import generation as metrics
 from aejax.models import autoencoder
 from aejax.models.principal_components import principal_components
@@ -48,19 +49,27 @@ def generation(experiment, params, data):
     if not experiment.sampler.is_prior:
         return scores
     shown_MxP = experiment.form.scaled(picked(data.test, TWO_SAMPLES))
-    posterior_MxZ = autoencoder.encode(experiment, params, shown_MxP, key_for(SEED, Purpose.TWO_SAMPLES)).z
-    prior_MxZ = autoencoder.prior(experiment, params, key_for(SEED, Purpose.TWO_SAMPLES, 1), posterior_MxZ.shape[0])
+    label_M = None if seen(experiment, data.y_test) is None else picked(data.y_test, TWO_SAMPLES)
+    key_posterior, key_prior = (key_for(SEED, Purpose.TWO_SAMPLES, step) for step in range(2))
+    posterior_MxZ = autoencoder.encode(experiment, params, shown_MxP, key_posterior, label_M).z
+    prior_MxZ = experiment.prior.sample(experiment, params, key_prior, posterior_MxZ.shape[0], label_M)
     mmd2, p = metrics.two_samples(key_for(SEED, Purpose.TWO_SAMPLES, 2), posterior_MxZ, prior_MxZ, PERMUTATIONS)
     return scores | {"prior_mmd2": mmd2, "prior_p": p}
 
 
-def interpolations(experiment, params, z_NxZ):
-    """How straight and even the images between neighboring test examples are, {name: scalar}."""
+def interpolations(experiment, params, z_NxZ, y_N=None):
+    """How straight and even the images between neighboring test examples are, {name: scalar}.
+
+    A conditional model decodes a path with the label of its start.
+    """
+    label_L = None if seen(experiment, y_N) is None else picked(y_N, PATHS + 1)[:-1]
     z_NxZ = picked(z_NxZ, PATHS + 1)
     start_LxZ, end_LxZ = z_NxZ[:-1], z_NxZ[1:]
     share_T = jnp.linspace(0, 1, STEPS)[None, :, None]
     path_LxTxZ = start_LxZ[:, None, :] + share_T * (end_LxZ - start_LxZ)[:, None, :]
-    images = experiment.likelihood.mean(autoencoder.decode(experiment, params, path_LxTxZ.reshape(-1, z_NxZ.shape[1])))
+    label_M = None if label_L is None else jnp.repeat(label_L, STEPS)
+    logits = autoencoder.decode(experiment, params, path_LxTxZ.reshape(-1, z_NxZ.shape[1]), label_M)
+    images = experiment.likelihood.mean(logits)
     return metrics.interpolation(images.reshape(start_LxZ.shape[0], STEPS, -1))
 
 
@@ -85,12 +94,13 @@ def _compared(experiment):
 
 def _samples(experiment, params, data, samples):
     """Mean images and draws of the likelihood at the same codes, [samples, P] each."""
-    z_SxZ = experiment.sampler.codes(experiment, params, data, key_for(SEED, Purpose.GENERATED), samples)
+    label_S = sampled_labels(experiment, samples)
+    z_SxZ = experiment.sampler.codes(experiment, params, data, key_for(SEED, Purpose.GENERATED), samples, label_S)
     likelihood, key = experiment.likelihood, key_for(SEED, Purpose.GENERATED, 1)
 
-    def one(part_BxZ, at):
-        logits_BxP = autoencoder.decode(experiment, params, part_BxZ)
+    def one(part, at):
+        logits_BxP = autoencoder.decode(experiment, params, *part)
         likelihood_params = params["likelihood"]
         return likelihood.mean(logits_BxP), likelihood.draw(jax.random.fold_in(key, at), logits_BxP, likelihood_params)
 
-    return mapped(one, z_SxZ)
+    return mapped(one, (z_SxZ, label_S))

@@ -6,57 +6,81 @@ from jax import lax
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
-from aejax.evaluation.encoding import negative_log
+from aejax.evaluation.encoding import negative_log, seen
 from aejax.evaluation.protocol import ELBO_SAMPLES, SEED
 from aejax.metrics.reconstruction import bits_per_dimension
 from aejax.models import autoencoder
 
 
-def bounds(experiment, params, x_NxP):
+def bounds(experiment, params, x_NxP, y_N=None):
     """The evidence lower bound and its terms in nats, {name: scalar}: elbo = -(rate + distortion)."""
-    distortion, rate = (jnp.mean(term_N) for term_N in _terms(experiment, params, x_NxP))
+    distortion, rate = (jnp.mean(term_N) for term_N in _terms(experiment, params, x_NxP, y_N))
     return {"elbo": -(rate + distortion), "likelihood/rate": rate, "likelihood/distortion": distortion}
 
 
-def bound_of_each(experiment, params, x_NxP):
+def bound_of_each(experiment, params, x_NxP, y_N=None):
     """The evidence lower bound of each example in nats, [N]."""
-    distortion_N, rate_N = _terms(experiment, params, x_NxP)
+    distortion_N, rate_N = _terms(experiment, params, x_NxP, y_N)
     return -(rate_N + distortion_N)
 
 
-def _terms(experiment, params, x_NxP):
-    def one(part_BxP, index):
+def rate_of_each(experiment, params, x_NxP, y_N=None):
+    """KL(posterior || prior) of each example in nats, [N]."""
+    return _terms(experiment, params, x_NxP, y_N)[1]
+
+
+def kl_of_each(experiment, params, x_NxP, y_N=None):
+    """KL(posterior || prior) of each unit of each example in nats, [N, Z], where it has a closed form given a draw."""
+
+    def kl(part_BxP, label_B, key):
+        code = autoencoder.encode(experiment, params, part_BxP, key, label_B)
+        return autoencoder.kl_by_unit(experiment, params, code, label_B)
+
+    return _averaged(experiment, x_NxP, y_N, kl)
+
+
+def _terms(experiment, params, x_NxP, y_N):
+    def terms(part_BxP, label_B, key):
+        outputs = autoencoder.forward(experiment, params, part_BxP, key, label=label_B)
+        rate_B = autoencoder.rate(experiment, params, outputs.code, label_B)
+        return negative_log(experiment, params, part_BxP, outputs), rate_B
+
+    return _averaged(experiment, x_NxP, y_N, terms)
+
+
+def _averaged(experiment, x_NxP, y_N, of):
+    """The means of `of`(examples, labels, key) over ELBO_SAMPLES keys, always the same ones."""
+
+    def one(part, index):
         key_part = jax.random.fold_in(key_for(SEED, Purpose.ELBO), index)
+        samples = lax.map(lambda key: of(*part, key), jax.random.split(key_part, ELBO_SAMPLES))
+        return jax.tree.map(lambda term: jnp.mean(term, axis=0), samples)
 
-        def terms(key):
-            outputs = autoencoder.forward(experiment, params, part_BxP, key)
-            return negative_log(experiment, params, part_BxP, outputs), jnp.sum(outputs.code.kl, axis=1)
-
-        samples = lax.map(terms, jax.random.split(key_part, ELBO_SAMPLES))
-        return jax.tree.map(lambda term_SxB: jnp.mean(term_SxB, axis=0), samples)
-
-    return mapped(one, x_NxP)
+    return mapped(one, (x_NxP, seen(experiment, y_N)))
 
 
-def importance_weighted(experiment, params, x_NxP):
+def importance_weighted(experiment, params, x_NxP, y_N=None):
     """-log p(x) by importance sampling with the posterior, {name: scalar} (Burda et al. 2016, eq. 8).
 
     An upper bound that approaches the true value as `experiment.evaluate.samples` grows.
     """
     samples = experiment.evaluate.samples
 
-    def one(part_BxP, index):
+    def one(part, index):
+        part_BxP, label_B = part
         key_part = jax.random.fold_in(key_for(SEED, Purpose.NLL), index)
 
         def add(total_B, sample):
-            outputs = autoencoder.forward(experiment, params, part_BxP, jax.random.fold_in(key_part, sample))
-            weight_B = jnp.sum(outputs.code.log_ratio, axis=1) - negative_log(experiment, params, part_BxP, outputs)
+            key_sample = jax.random.fold_in(key_part, sample)
+            outputs = autoencoder.forward(experiment, params, part_BxP, key_sample, label=label_B)
+            ratio_B = autoencoder.log_ratio(experiment, params, outputs.code, label_B)
+            weight_B = ratio_B - negative_log(experiment, params, part_BxP, outputs)
             return jnp.logaddexp(total_B, weight_B), None
 
         start_B = jnp.full(part_BxP.shape[0], -jnp.inf)
         return jnp.log(samples) - lax.scan(add, start_B, jnp.arange(samples))[0]
 
-    nll, levels = jnp.mean(mapped(one, x_NxP)), stored_levels(experiment)
+    nll, levels = jnp.mean(mapped(one, (x_NxP, seen(experiment, y_N)))), stored_levels(experiment)
     if levels is None:
         return {"nll": nll}
     return {"nll": nll, "likelihood/bits_per_dim": bits_per_dimension(nll, x_NxP.shape[1], levels)}

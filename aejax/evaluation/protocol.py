@@ -32,6 +32,8 @@ LABELS = (1, 10, 100)  # labels per class, for label efficiency
 LABEL_DRAWS = 10  # random draws of these labels, which are averaged
 ANOMALY_QUANTILE = 0.95  # of the normal validation scores: the threshold for anomalies
 ANOMALY_NEIGHBORS = 5  # nearest normal training codes, whose mean distance is the score
+FACTOR_EXAMPLES = 10_000  # training and as many test codes at most, picked by hash, beside the factors of the data
+FACTOR_VOTES, FACTOR_GROUP = 2000, 64  # draws of examples that share the value of a factor, and examples in each
 ROBUST_KNN, ROBUST_EXAMPLES = 5, 2000  # k of kNN, and noisy examples whose codes are classified
 GRID = {  # the test noises of evaluate.noise=grid, five levels each from mild to heavy
     "gaussian": (Gaussian, (0.1, 0.2, 0.3, 0.4, 0.5)),
@@ -67,6 +69,8 @@ PROTOCOL = {
     "label_draws": LABEL_DRAWS,
     "anomaly_quantile": ANOMALY_QUANTILE,
     "anomaly_neighbors": ANOMALY_NEIGHBORS,
+    "factor_examples": FACTOR_EXAMPLES,
+    "factor_votes": [FACTOR_VOTES, FACTOR_GROUP],
     "robust_levels": {kind: list(levels) for kind, (_, levels) in GRID.items()},
 }
 
@@ -86,6 +90,11 @@ class Evaluation:
         """Raises InputError if the data lack what a group of metrics needs."""
         if "anomaly" in self.groups and not experiment.form.normal:
             raise InputError("data.normal=null: must list the normal labels where anomalies are looked for, as [0]")
+
+    @property
+    def uses_factors(self):
+        """Whether the factors of the data must be on the device."""
+        return "disentanglement" in self.groups
 
     @property
     def described(self):

@@ -31,7 +31,7 @@ def robustness(experiment, params, data, known):
         def scores(level, noise=noise):
             noisy = noisy_copies(experiment.replace(noise=noise(level)), data)
             clean_MxP, input_MxP = noisy["clean"], noisy["input"]
-            outputs = encode_decode(experiment, params, input_MxP)
+            outputs = encode_decode(experiment, params, input_MxP, noisy["label"])
             restored = reconstruction(clean_MxP, outputs["predicted"], binary)
             values = {"mse": restored["mse"], "input_mse": _mse(clean_MxP, input_MxP)}
             if len(form.shape) == 3:

@@ -8,16 +8,18 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.evaluation.encoding import codes_of_stored, picked
+from aejax.evaluation.encoding import codes_of_stored, indices_of_stored, picked, seen
 from aejax.evaluation.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import code_width, latent_mask
+from aejax.models.bottlenecks import mask_of
 from aejax.settings.fields import static_int
 
 EM_STEPS = 100
 REGULAR = 1e-6  # of the mean variance of the codes, added to each unit's in a fitted covariance
 STARTS = 3  # of the k-means that a mixture begins with
+SMOOTHING = 0.1  # of an example: the weight of a position's frequencies beside those after a value
+CHAINS = 64  # samples of a chain at a time
 
 
 @struct.dataclass
@@ -33,22 +35,30 @@ class Sampler:
     def check(self, experiment):
         """Raises InputError where this sampler cannot serve the experiment."""
 
-    def codes(self, experiment, params, data, key, samples):
-        """Codes [samples, Z]."""
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        """Codes [samples, Z], of these labels if the model is conditional."""
         raise NotImplementedError
 
     def images(self, experiment, params, data, key, samples):
-        """Mean images of such codes, [samples, P]."""
-        z_SxZ = self.codes(experiment, params, data, key, samples)
-        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_SxZ))
+        """Mean images of such codes, [samples, P]; of all classes in turn if the model is conditional."""
+        label_S = sampled_labels(experiment, samples)
+        z_SxZ = self.codes(experiment, params, data, key, samples, label_S)
+        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_SxZ, label_S))
+
+
+def sampled_labels(experiment, samples):
+    """The labels of so many samples, all classes in turn, [samples] int32; None unless the model is conditional."""
+    return jnp.arange(samples) % experiment.form.classes if experiment.model.is_conditional else None
 
 
 @struct.dataclass
 class Auto(Sampler):
-    """The prior where the model has one, else a Gaussian."""
+    """The prior where the model has one, else a chain of discrete codes or a Gaussian."""
 
     def settle(self, experiment):
-        return Prior() if experiment.model.bottleneck.has_prior else Gaussian()
+        if experiment.model.has_prior:
+            return Prior()
+        return Codes() if experiment.model.bottleneck.is_discrete else Gaussian()
 
 
 @struct.dataclass
@@ -58,25 +68,27 @@ class Prior(Sampler):
     is_prior: ClassVar[bool] = True
 
     def check(self, experiment):
-        if not experiment.model.bottleneck.has_prior:
+        if not experiment.model.has_prior:
             raise InputError("sampler=prior: the model has no prior; use auto, gaussian, mixture or kde")
 
-    def codes(self, experiment, params, data, key, samples):
-        return autoencoder.prior(experiment, params, key, samples)
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        return experiment.prior.sample(experiment, params, key, samples, label_S)
 
 
 @struct.dataclass
 class Density(Sampler):
     """The base of densities fitted to training codes, which sample from models without a prior (Ghosh et al. 2020,
-    section 4).
+    section 4). Discrete codes are the nearest to what is drawn.
     """
 
-    def codes(self, experiment, params, data, key, samples):
-        mask_Z = latent_mask(code_width(params), experiment.latent_dim)
-        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY))
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        mask_Z = mask_of(experiment, params)
+        y_N = None if seen(experiment, data.y_train) is None else picked(data.y_train, DENSITY)
+        z_NxZ = codes_of_stored(experiment, params, picked(data.train, DENSITY), y_N)
         key_eps, *keys = jax.random.split(key, 3)
         eps_SxZ = normal_by_unit(key_eps, mask_Z.shape[0], (samples,)).T
-        return self.drawn(z_NxZ, mask_Z, experiment.latent_dim, eps_SxZ, keys) * mask_Z[None, :]
+        z_SxZ = self.drawn(z_NxZ, mask_Z, experiment.latent_dim, eps_SxZ, keys) * mask_Z[None, :]
+        return autoencoder.snapped(experiment, params, z_SxZ)
 
     def drawn(self, z_NxZ, mask_Z, latent_dim, eps_SxZ, keys):
         """Codes [S, Z] of the density of z_NxZ, from standard normal draws eps_SxZ and two keys."""
@@ -120,6 +132,51 @@ class KDE(Density):
         scott = z_NxZ.shape[0] ** (-1 / (jnp.float32(latent_dim) + 4))
         center_S = jax.random.randint(keys[0], eps_SxZ.shape[:1], 0, z_NxZ.shape[0])
         return z_NxZ[center_S] + scott * (eps_SxZ @ factor_ZxZ.T)
+
+
+@struct.dataclass
+class Codes(Sampler):
+    """A Markov chain over the positions of a discrete code, counted in training codes."""
+
+    def check(self, experiment):
+        if not experiment.model.bottleneck.is_discrete:
+            raise InputError("sampler=codes: the model has no discrete codes; use auto, gaussian, mixture or kde")
+
+    def codes(self, experiment, params, data, key, samples, label_S=None):
+        y_N = None if seen(experiment, data.y_train) is None else picked(data.y_train, DENSITY)
+        index_NxT = indices_of_stored(experiment, params, picked(data.train, DENSITY), y_N)
+        fits = None if y_N is None else (y_N, label_S)
+        return autoencoder.vectors(experiment, params, chain(key, index_NxT, samples, fits))
+
+
+def chain(key, index_NxT, samples, labels=None):
+    """Rows [samples, T] of a Markov chain over the columns of index_NxT; `labels` are those of its rows and of samples.
+
+    A value comes after another with the probability (n(before, value) + s n(value) / N) / (n(before) + s), where n
+    counts the rows and s is SMOOTHING. Such a value is that of a row, drawn with weight 1 if it has the value before,
+    and s / N in any case.
+    """
+    examples = index_NxT.shape[0]
+    y_N, label_S = (jnp.zeros(examples), jnp.zeros(samples)) if labels is None else labels
+
+    def step(before_S, column):
+        before_N, index_N, key_column = column
+
+        def one(sample):
+            before, label, uniform = sample
+            weight_N = jnp.where(y_N == label, (before_N == before) + SMOOTHING / examples, 0.0)
+            until_N = jnp.cumsum(weight_N)
+            return index_N[jnp.searchsorted(until_N, uniform * until_N[-1], side="right").clip(max=examples - 1)]
+
+        uniform_S = jax.random.uniform(key_column, (samples,))
+        index_S = jax.lax.map(one, (before_S, label_S, uniform_S), batch_size=CHAINS)
+        return index_S, index_S
+
+    index_TxN = index_NxT.T
+    before_TxN = jnp.concatenate([jnp.zeros_like(index_TxN[:1]), index_TxN[:-1]])
+    keys_T = jax.vmap(jax.random.fold_in, in_axes=(None, 0))(key, jnp.arange(index_TxN.shape[0]))
+    start_S = jnp.zeros(samples, index_TxN.dtype)
+    return jax.lax.scan(step, start_S, (before_TxN, index_TxN, keys_T))[1].T
 
 
 def gaussian(z_NxZ, weight_N, mask_Z):

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from scipy import stats
 
+from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
 from aejax.evaluation.encoding import picked, places
 from aejax.evaluation.protocol import LABEL_DRAWS, LABELS, NEIGHBORS, SCORED, SEED, STARTS, TRUSTED, TRUSTED_EXAMPLES
@@ -16,6 +17,16 @@ from aejax.metrics.probe import linear_probe
 GEOMETRY = ("silhouette", "davies_bouldin", "calinski_harabasz", "fisher_ratio")
 MAIN = 5  # neighbors of knn_accuracy
 UNTRAINED = tuple(row.name.removeprefix("baseline/untrained_") for row in table.UNTRAINED)
+
+
+def inferred(experiment, params, x_NxP, y_N):
+    """The accuracy of the model's own classifier, {name: scalar}; empty where it has none."""
+    name = next((name for name, term in experiment.model.terms.items() if term.infers_labels), None)
+    if name is None:
+        return {}
+    term, variables = experiment.model.terms[name], params["terms"][name]
+    log_NxC = mapped(lambda x_BxP, _: term.log_class(experiment, params, variables, x_BxP), x_NxP)
+    return {"accuracy": jnp.mean(jnp.argmax(log_NxC, axis=1) == y_N)}
 
 
 def separations(experiment, known):

@@ -7,6 +7,7 @@ from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
 from aejax.evaluation.encoding import noisy_copies
 from aejax.evaluation.protocol import SEED
+from aejax.evaluation.sampling import sampled_labels
 from aejax.metrics.neighbors import distances
 from aejax.models import autoencoder
 from aejax.models.noise import Clean
@@ -23,32 +24,38 @@ def examples(experiment, params, data, grid_GxZ, rows_N):
     `nearest`, the training example at the smallest squared error.
     """
     form, mean = experiment.form, experiment.likelihood.mean
-    clean_NxP = form.scaled(data.test[rows_N])
+    clean_NxP, label_N = form.scaled(data.test[rows_N]), None
+    if experiment.model.is_conditional:
+        label_N = data.y_test[rows_N]
     shown = {
         "clean": clean_NxP,
-        "reconstructed": autoencoder.reconstruct(experiment, params, clean_NxP),
-        "grid": mean(autoencoder.decode(experiment, params, grid_GxZ)),
+        "reconstructed": autoencoder.reconstruct(experiment, params, clean_NxP, label_N),
+        "grid": mean(autoencoder.decode(experiment, params, grid_GxZ, sampled_labels(experiment, grid_GxZ.shape[0]))),
     }
-    shown["features"] = features(experiment, params, clean_NxP)
+    shown["features"] = features(experiment, params, clean_NxP, label_N)
     if not isinstance(experiment.noise, Clean):
         noisy_MxP = noisy_copies(experiment, data)["input"][rows_N]
-        shown |= {"noisy": noisy_MxP, "restored": autoencoder.reconstruct(experiment, params, noisy_MxP)}
+        shown |= {"noisy": noisy_MxP, "restored": autoencoder.reconstruct(experiment, params, noisy_MxP, label_N)}
     samples_SxP = experiment.sampler.images(experiment, params, data, key_for(SEED, Purpose.SAMPLES), SAMPLES)
     apart_NxS = mapped(lambda part, _: distances(form.scaled(part), samples_SxP), data.train)
     nearest_S = jnp.argmin(apart_NxS, axis=0)
     return shown | {"samples": samples_SxP, "nearest": form.scaled(data.train[nearest_S])}
 
 
-def features(experiment, params, clean_NxP):
+def features(experiment, params, clean_NxP, label_N=None):
     """What two standard deviations of a code unit add to the mean code's image, [F, P], with 0.5 for no change.
 
     Of the units that vary most among these examples, the first first, each scaled to reach 0 or 1.
     """
-    z_NxZ = autoencoder.encode(experiment, params, clean_NxP).mean
+    z_NxZ = autoencoder.encode(experiment, params, clean_NxP, label=label_N).mean
     mean_Z, std_Z = jnp.mean(z_NxZ, axis=0), jnp.std(z_NxZ, axis=0)
     most_F = jnp.argsort(std_Z, descending=True)[:FEATURES]
     moved_FxZ = mean_Z[None, :] + 2 * jnp.diag(std_Z)[most_F]
-    image = lambda z_BxZ: experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ))  # noqa: E731
+
+    def image(z_BxZ):
+        label_B = None if label_N is None else jnp.broadcast_to(label_N[0], z_BxZ.shape[:1])
+        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, label_B))
+
     change_FxP = image(moved_FxZ) - image(mean_Z[None, :])
     largest_Fx1 = jnp.max(jnp.abs(change_FxP), axis=1, keepdims=True)
     return 0.5 + 0.5 * change_FxP / jnp.where(largest_Fx1 > 0, largest_Fx1, 1.0)

@@ -1,4 +1,4 @@
-"""How the code is used: how many units, how evenly, at which rate."""
+"""How the code is used: how many units or entries of a codebook, how evenly, at which rate."""
 
 import jax
 import jax.numpy as jnp
@@ -22,8 +22,8 @@ def active_units(mean_NxZ: jax.Array) -> jax.Array:
 def live_units(mean_NxZ: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
     """Whether each unit carries information, [Z] bool.
 
-    With a KL to the prior: more than 0.01 nats of it in the mean. Without one, where a code has no scale of its own:
-    a variance above 0.0001 of the largest unit's.
+    With a KL to the prior by unit: more than 0.01 nats of it in the mean. Without: a variance above 0.0001 of the
+    largest unit's, as a code may have no scale of its own.
     """
     if kl_NxZ is not None:
         return jnp.mean(kl_NxZ, axis=0) > ACTIVE_NATS
@@ -36,15 +36,20 @@ def dead_units(mean_NxZ: jax.Array, latent_dim: int | jax.Array, kl_NxZ: jax.Arr
     return latent_dim - jnp.sum(live_units(mean_NxZ, kl_NxZ))
 
 
-def collapsed(explained: jax.Array, kl_NxZ: jax.Array | None = None) -> jax.Array:
+def collapsed(explained: jax.Array, rate_N: jax.Array | None = None) -> jax.Array:
     """1 if the code carries no information, 0 if it does: the verdict on a run. Comparable across code sizes.
 
-    With a KL to the prior it carries none if that, summed over units, is below 0.1 nats (posterior collapse, Bowman
-    et al. 2016, section 3): a code that carries more, which an untrained decoder cannot use, has not collapsed. Without
-    a KL it carries none if less than 1 % of the variance of the pixels is `explained`.
+    With rate_N, each example's KL to the prior, it carries none if their mean is below 0.1 nats (posterior collapse,
+    Bowman et al. 2016, section 3): a code that carries more, which an untrained decoder cannot use, has not collapsed.
+    Without, it carries none if less than 1 % of the variance of the pixels is `explained`.
     """
-    enough = explained >= COLLAPSED_SHARE if kl_NxZ is None else jnp.mean(jnp.sum(kl_NxZ, axis=1)) >= COLLAPSED_NATS
+    enough = explained >= COLLAPSED_SHARE if rate_N is None else jnp.mean(rate_N) >= COLLAPSED_NATS
     return jnp.logical_not(enough).astype(jnp.int32)  # nan counts as collapsed, too
+
+
+def active_levels(kl_L: jax.Array) -> jax.Array:
+    """The number of levels of a hierarchical code with a KL of at least 0.1 nats: the others have collapsed."""
+    return jnp.sum(kl_L >= COLLAPSED_NATS)
 
 
 @jax.jit
@@ -74,3 +79,21 @@ def sparsity(mean_NxZ: jax.Array, latent_dim: int | jax.Array) -> jax.Array:
     """Share of code entries that are 0, over `latent_dim` units."""
     used_N = jnp.sum(jnp.abs(mean_NxZ) > ZERO, axis=1)
     return 1 - jnp.mean(used_N) / latent_dim
+
+
+def perplexity(indices_NxT: jax.Array, entries: int) -> jax.Array:
+    """exp(entropy) of the entries of a codebook in use, 1 to `entries`, over all positions; -1 is no position."""
+    share_K = usage(indices_NxT, entries)
+    return jnp.exp(-jnp.sum(share_K * jnp.log(jnp.where(share_K > 0, share_K, 1))))
+
+
+def used_codes(indices_NxT: jax.Array, entries: int) -> jax.Array:
+    """Share of the entries of a codebook that some position of some example has."""
+    return jnp.mean(usage(indices_NxT, entries) > 0)
+
+
+def usage(indices_NxT: jax.Array, entries: int) -> jax.Array:
+    """How often each entry of a codebook is used, as shares [entries]."""
+    place_M = jnp.where(indices_NxT < 0, entries, indices_NxT).ravel()
+    count_K = jnp.zeros(entries).at[place_M].add(1, mode="drop")
+    return count_K / jnp.sum(count_K)

@@ -44,7 +44,7 @@ def linear_probe(fit: Codes, valid: Codes, score: Codes, classes: int) -> tuple[
     return right_L[best], jnp.array(PENALTIES)[best]
 
 
-def regression(x_QxN: jax.Array, y_N: jax.Array, start_CxQ: jax.Array, penalty: jax.Array) -> jax.Array:
+def regression(x_QxN: jax.Array, y_N: jax.Array, start_CxQ: jax.Array, penalty: jax.Array | float) -> jax.Array:
     """The weights [C, Q] that minimize mean cross-entropy + penalty / 2 |W|^2, the last column being the bias.
 
     L-BFGS (Nocedal 1980), until no entry of the gradient is above GRADIENT.

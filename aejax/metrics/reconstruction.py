@@ -9,6 +9,8 @@ import jax.numpy as jnp
 PROBABILITY_FLOOR = 1e-6  # cross-entropy takes predictions at least this far from 0 and 1
 SSIM_WINDOW, SSIM_DEVIATION = 11, 1.5  # pixels, of the Gaussian that local means are taken with
 SSIM_K1, SSIM_K2 = 0.01, 0.03
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # of multi-scale SSIM, the finest first
+SCALE_SIDE, SCALE_FLOOR = 4, 0.01
 
 
 def squared_error(clean_NxP: jax.Array, predicted_NxP: jax.Array) -> jax.Array:
@@ -50,6 +52,46 @@ def ssim(clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple[int, ...])
     Local means by a Gaussian of 11 x 11 pixels, or as many as an image has (an odd number), where it lies wholly
     inside; a peak of 1; the mean over channels. Comparable between images of one shape only.
     """
+    luminance, structure = _similarities(clean_NxP, predicted_NxP, shape)
+    return jnp.mean(luminance[0] * structure[0] / (luminance[1] * structure[1]), axis=(1, 2, 3))
+
+
+@functools.partial(jax.jit, static_argnames="shape")
+def multiscale_ssim(clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Structural similarity over scales, each of half the size of the last, [N], 0 to 1 (Wang et al. 2003, eq. 7).
+
+    Of the paper's five scales those whose images have at least SCALE_SIDE pixels a side, with weights that sum to 1. A
+    scale that is less similar than SCALE_FLOOR counts as that.
+    """
+    height, width, _ = shape
+    scales = max(1, sum(min(height, width) >> scale >= SCALE_SIDE for scale in range(len(SCALE_WEIGHTS))))
+    images = [pixels_NxP.reshape(-1, *shape) for pixels_NxP in (clean_NxP, predicted_NxP)]
+    log_N = jnp.zeros(clean_NxP.shape[0])
+    for scale, weight in enumerate(SCALE_WEIGHTS[:scales]):
+        clean, predicted = (image.reshape(image.shape[0], -1) for image in images)
+        luminance, structure = _similarities(clean, predicted, images[0].shape[1:])
+        similar = structure[0] / structure[1]
+        similar = similar * luminance[0] / luminance[1] if scale == scales - 1 else similar
+        similar_N = jnp.mean(similar, axis=(1, 2, 3))
+        log_N += weight / sum(SCALE_WEIGHTS[:scales]) * jnp.log(jnp.maximum(similar_N, SCALE_FLOOR))
+        images = [_halved(image) for image in images]
+    return jnp.exp(log_N)
+
+
+def _halved(image_NxHxWxC: jax.Array) -> jax.Array:
+    """The means of 2 x 2 pixels; a last odd row or column is left out."""
+    count, height, width, channels = image_NxHxWxC.shape
+    even = image_NxHxWxC[:, : height // 2 * 2, : width // 2 * 2]
+    return jnp.mean(even.reshape(count, height // 2, 2, width // 2, 2, channels), axis=(2, 4))
+
+
+def _similarities(
+    clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple[int, ...]
+) -> tuple[tuple[jax.Array, jax.Array], ...]:
+    """Luminance, and contrast with structure, of each place and channel (Wang et al. 2004, eq. 6 to 13).
+
+    Each as what stands above and below the line of the fraction, [N, H', W', C].
+    """
     height, width, channels = shape
     window = min(SSIM_WINDOW, *(side - (side + 1) % 2 for side in (height, width)))
     offset_W = jnp.arange(window) - window // 2
@@ -71,9 +113,8 @@ def ssim(clean_NxP: jax.Array, predicted_NxP: jax.Array, shape: tuple[int, ...])
     variance_a, variance_b = local(a**2) - mean_a**2, local(b**2) - mean_b**2
     covariance = local(a * b) - mean_a * mean_b
     c1, c2 = SSIM_K1**2, SSIM_K2**2
-    above = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    below = (mean_a**2 + mean_b**2 + c1) * (variance_a + variance_b + c2)
-    return jnp.mean(above / below, axis=(1, 2, 3))
+    luminance = 2 * mean_a * mean_b + c1, mean_a**2 + mean_b**2 + c1
+    return luminance, (2 * covariance + c2, variance_a + variance_b + c2)
 
 
 @functools.partial(jax.jit, static_argnames="classes")

@@ -29,6 +29,7 @@ BASELINES = ("baseline/mean_mse", "baseline/pca_mse")
 # Sources that several rows share.
 PRECISION, COVERAGE = "Kynkäänniemi et al. 2019, eq. 1-3", "Naeem et al. 2020, eq. 5 and 6"
 TRUSTED, MMD = "Venna & Kaski 2001", "Gretton et al. 2012, eq. 3 and section 5"
+DCI, INFOMEC = "Eastwood & Williams 2018, section 2", "Hsu et al. 2023"
 ELBO, ACTIVE = "Kingma & Welling 2014, eq. 10", "Burda et al. 2016, section 5"
 
 SHARE: dict[str, Any] = {"unit": "share", "range": (0, 1)}
@@ -42,6 +43,12 @@ COUNT: dict[str, Any] = {
     "agreement": "smooth",
 }
 NATS: dict[str, Any] = {"unit": "nats an example", "agreement": "smooth"}
+FACTORS: dict[str, Any] = {
+    "range": (0, 1),
+    "only": "for data with factors",
+    "needs": VARIED,
+    "depends": ("protocol.factor_examples", "protocol.factor_votes"),
+}
 
 # fmt: off
 RECONSTRUCTION = (
@@ -87,6 +94,9 @@ CODE = (
            **COUNT, source=ACTIVE),
     Metric("code/dead_units", "code", 0, "Units with a KL of at most 0.01 nats; without a prior, with a variance of at "
            "most 1e-4 of the largest one.", **COUNT),
+    Metric("code/active_levels", "code", 0, "Levels of a hierarchical code with a KL of at least 0.1 nats, given the "
+           "level above; `run.json` has the KL of each.", "levels", (0, INF), only="for models with levels",
+           needs=CODES, agreement="smooth", source="Sønderby et al. 2016, section 3"),
     Metric("code/effective_dim", "code", 0, "Participation ratio of the code's covariance, 1 to `latent_dim`.",
            "units", (1, INF), needs=CODES, across_sizes=False, agreement="smooth", source="Gao et al. 2017, eq. 5"),
     Metric("code/correlation", "code", 0, "Mean absolute correlation of two units.",
@@ -96,6 +106,11 @@ CODE = (
            "variance is explained, else 0. A code that carries more but that the decoder does not use counts as not "
            "collapsed; a remark in `run.json` says so.", "0 or 1", (0, 1), needs=CODES, agreement="exact",
            source="Bowman et al. 2016, section 3"),
+    Metric("code/perplexity", "code", 0, "Perplexity of the codebook's entries among all positions of all codes: how "
+           "many would be used if they were used equally often.", "entries", (1, INF), needs=("a codebook",),
+           agreement="share", source="van den Oord et al. 2017"),
+    Metric("code/used_codes", "code", 0, "Entries of the codebook that are used.",
+           **SHARE, needs=("a codebook",), agreement="share"),
 )
 CLASSES = (
     Metric("separation/knn_accuracy", "separation", 1,
@@ -122,6 +137,9 @@ CLASSES = (
     Metric("separation/fisher_ratio", "separation", 1, "tr(Sw⁻¹ Sb), the same codes; directions down to 1e-5 of the "
            "largest scatter, in units of each unit's own.", "", (0, INF), needs=BY_TEST_LABELS, depends=SCORED,
            across_sizes=False, source="Fukunaga 1990, eq. 10.5"),
+    Metric("classifier/accuracy", "separation", 1, "Accuracy of the model's own classifier on test examples.",
+           **SHARE, only="for models that infer labels", agreement="share",
+           source="Kingma et al. 2014, section 4.2"),
 )
 UNTRAINED = like(
     CLASSES, "baseline/untrained_{of}", ("knn_accuracy", "knn1_accuracy", "knn15_accuracy", "silhouette"), VARIED,
@@ -203,6 +221,35 @@ GENERATION = (
     Metric("interpolation/largest_step", "generation", 0, "The largest step of these paths divided by the mean step; 1 "
            "for a linear decoder.", "", (1, INF), depends=("protocol.interpolations",)),
 )
+DISENTANGLEMENT = (
+    Metric("disentanglement/mig", "disentanglement", 1, "Mutual information gap: the information of the best unit "
+           "about a factor less that of the second best, over the factor's entropy; units in 20 bins.",
+           **FACTORS, source="Chen et al. 2018, eq. 6"),
+    Metric("disentanglement/sap", "disentanglement", 1, "Separated attribute predictability: the balanced accuracy of "
+           "the best single unit less that of the second best; thresholds of 20 bins.",
+           **FACTORS, source="Kumar et al. 2018, section 3"),
+    Metric("disentanglement/dci_disentanglement", "disentanglement", 1, "1 less the entropy of a unit's importances "
+           "for factors, in gradient boosted trees; units weighted by importance.", **FACTORS, source=DCI),
+    Metric("disentanglement/dci_completeness", "disentanglement", 1, "1 less the entropy of a factor's importances of "
+           "units, in the same trees.", **FACTORS, source=DCI),
+    Metric("disentanglement/dci_informativeness", "disentanglement", 1, "Accuracy of the same trees, mean over "
+           "factors.", **FACTORS, source=DCI),
+    Metric("disentanglement/factor_vae", "disentanglement", 1, "How often the unit that varies least among 64 examples "
+           "tells which factor they share.", **FACTORS, source="Kim & Mnih 2018, section 4"),
+    Metric("disentanglement/beta_vae", "disentanglement", 1, "How often a linear classifier of the differences in 64 "
+           "pairs of codes tells which factor the pairs share.", **FACTORS, source="Higgins et al. 2017, section 3"),
+    Metric("disentanglement/modularity", "disentanglement", 1, "1 less the squared information of a unit about other "
+           "factors than its main one, relative to that.", **FACTORS, source="Ridgeway & Mozer 2018"),
+    Metric("disentanglement/info_m", "disentanglement", 1, "InfoM, modularity: the largest share of a unit's "
+           "information that is about one factor; 0 for equal shares.", **FACTORS, source=INFOMEC),
+    Metric("disentanglement/info_e", "disentanglement", 1, "InfoE, explicitness: the share of a factor's entropy that "
+           "logistic regression takes away.", **FACTORS, source=INFOMEC),
+    Metric("disentanglement/info_c", "disentanglement", 1, "InfoC, compactness: the largest share of the information "
+           "about a factor that is in one unit; 0 for equal shares.", **FACTORS, source=INFOMEC),
+    Metric("disentanglement/udr", "disentanglement", 1, "Unsupervised disentanglement ranking: whether runs that "
+           "differ in their seed find the same units; median over the other runs.", "", (0, 1), needs=VARIED,
+           only="from `aejax.evaluate --udr`", source="Duan et al. 2020, section 4"),
+)
 USEFULNESS = (
     *(Metric(f"usefulness/probe_accuracy_{labels}_labels", "usefulness", 1, "Accuracy of the probe on this many labels "
              "per class, its penalty chosen on no more: mean of 10 draws of the labels.", **SHARE,
@@ -272,7 +319,7 @@ TRAINING = (
 )
 METRICS = (
     *RECONSTRUCTION, *RESTORATION, *MEASURED_AGAINST, *CODE, *CLASSES, *UNTRAINED, *DENSITY, *PROBE, *FOUND_CLASSES,
-    *NEIGHBORHOOD, *LIKELIHOOD, *GENERATION, *USEFULNESS, *ANOMALY, *ROBUST, *CROSS_DATA, *TRAINING,
+    *NEIGHBORHOOD, *LIKELIHOOD, *GENERATION, *DISENTANGLEMENT, *USEFULNESS, *ANOMALY, *ROBUST, *CROSS_DATA, *TRAINING,
 )
 # fmt: on
 GROUPS = tuple(dict.fromkeys(row.group for row in METRICS if row.group not in BESIDE))  # of evaluate.groups

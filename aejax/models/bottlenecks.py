@@ -13,7 +13,8 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_bool, static_choice
+from aejax.models.posteriors import Correlated, Diagonal, Draw, Posterior
+from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_bool, static_choice, static_int
 
 
 def latent_mask(width: int, latent_dim: int | jax.Array) -> jax.Array:
@@ -26,35 +27,26 @@ def code_width(params: Any) -> int:
     return params["to_code"]["mean"]["bias"].shape[-1]
 
 
-def trim(params: dict[str, Any], latent_dim: int) -> dict[str, Any]:
-    """The parameters without the masked units, as the run alone would have them."""
-    heads = {
-        name: {"kernel": head["kernel"][:, :latent_dim], "bias": head["bias"][:latent_dim]}
-        for name, head in params["to_code"].items()
-    }
-    from_code, statistics = dict(params["from_code"]), dict(params["running"])
-    if "kernel" in from_code:  # absent with tied weights
-        from_code["kernel"] = from_code["kernel"][:latent_dim]
-    if "bottleneck" in statistics:
-        statistics["bottleneck"] = {name: values_Z[:latent_dim] for name, values_Z in statistics["bottleneck"].items()}
-    return dict(params, to_code=heads, from_code=from_code, running=statistics)
+def mask_of(experiment: Any, params: Any) -> jax.Array:
+    """The `latent_mask` of a lane with these parameters, [Z]."""
+    return latent_mask(code_width(params), experiment.latent_dim)
 
 
 class ToCode(nn.Module):
-    """h_BxH -> {head: BxZ}: one linear layer for each head of the bottleneck."""
+    """h_BxH -> {head: BxZ}: one linear layer for each head of the bottleneck, which may also see labels [B, C]."""
 
     heads: tuple[str, ...]
 
     @nn.compact
-    def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array) -> dict[str, jax.Array]:
-        return {head: UnitLayer(name=head)(h_BxH, mask_Z) for head in self.heads}
+    def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array, label_BxC: jax.Array | None = None) -> dict[str, jax.Array]:
+        return {head: UnitLayer(name=head)(h_BxH, mask_Z, label_BxC) for head in self.heads}
 
 
 class UnitLayer(nn.Module):
     """h_BxH -> BxZ, each unit's weights drawn independently of the width."""
 
     @nn.compact
-    def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array) -> jax.Array:
+    def __call__(self, h_BxH: jax.Array, mask_Z: jax.Array, label_BxC: jax.Array | None = None) -> jax.Array:
         hidden, units = h_BxH.shape[1], mask_Z.shape[0]
 
         def draw(key: jax.Array) -> jax.Array:
@@ -62,59 +54,124 @@ class UnitLayer(nn.Module):
 
         kernel_HxZ = self.param("kernel", draw)
         bias_Z = self.param("bias", nn.initializers.zeros, (units,))
-        return (h_BxH @ kernel_HxZ + bias_Z[None, :]) * mask_Z[None, :]
+        out_BxZ = h_BxH @ kernel_HxZ + bias_Z[None, :]
+        if label_BxC is not None:
+            out_BxZ += label_BxC @ self.param("label", nn.initializers.zeros, (label_BxC.shape[1], units))
+        return out_BxZ * mask_Z[None, :]
 
 
 class FromCode(nn.Module):
-    """z_BxZ -> h_BxH, the first layer of the decoder, scaled by the number of unmasked units."""
+    """z_BxZ -> h_BxH, the first layer of the decoder, scaled by the number of unmasked units; may also see labels."""
 
     features: int
 
     @nn.compact
-    def __call__(self, z_BxZ: jax.Array, mask_Z: jax.Array) -> jax.Array:
+    def __call__(self, z_BxZ: jax.Array, mask_Z: jax.Array, label_BxC: jax.Array | None = None) -> jax.Array:
         def draw(key: jax.Array) -> jax.Array:
             weights_ZxH = normal_by_unit(key, mask_Z.shape[0], (self.features,))
             return weights_ZxH * mask_Z[:, None] / jnp.sqrt(jnp.sum(mask_Z))
 
         kernel_ZxH = self.param("kernel", draw)
         bias_H = self.param("bias", nn.initializers.zeros, (self.features,))
-        return (z_BxZ * mask_Z[None, :]) @ kernel_ZxH + bias_H[None, :]
+        h_BxH = (z_BxZ * mask_Z[None, :]) @ kernel_ZxH + bias_H[None, :]
+        if label_BxC is None:
+            return h_BxH
+        return h_BxH + label_BxC @ self.param("label", nn.initializers.zeros, (label_BxC.shape[1], self.features))
+
+
+@struct.dataclass
+class Quantized:
+    """A code as indices [B, T] int32 of its T positions, -1 where a position is masked.
+
+    With a codebook, the squared distances of the encoder's outputs to their entries come in two copies, [B]: the
+    gradient of `commitment` moves the outputs, that of `attraction` the entries.
+    """
+
+    indices: jax.Array
+    commitment: Any = None
+    attraction: Any = None
 
 
 @struct.dataclass
 class Code:
     """The output of a bottleneck: z_BxZ goes to the decoder, evaluation uses mean_BxZ.
 
-    mask_Z is 1 for the units that the lane has. kl_BxZ is each unit's KL to the prior in nats, None if the
-    bottleneck has no prior. `statistics` go to the next step of a training. log_ratio_BxZ is
-    log p(z) - log q(z | x) of each unit of a posterior sample z, None without a sample.
+    mask_Z is 1 for the units that the lane has. `posterior` is the distribution of z, None where there is none, and
+    `draw` the Draw of it that z is, None where z is the mean. `statistics` go to the next step of a training.
+    `quantized` is the Quantized of a discrete code, None of any other.
     """
 
     z: jax.Array
     mean: jax.Array
     mask: jax.Array
-    kl: jax.Array | None = None
+    posterior: Posterior | None = None
+    draw: Draw | None = None
     statistics: dict[str, jax.Array] | None = None
-    log_ratio: jax.Array | None = None
+    quantized: Any = None
 
 
 @struct.dataclass
 class Bottleneck:
-    """The base of all kinds: `bottleneck(heads, mask_Z, key, statistics)` gives the Code of `heads` {name: BxZ}.
+    """The base: `bottleneck(heads, mask_Z, key, statistics, variables)` gives the Code of `heads` {name: BxZ}.
 
-    Without a key z is the posterior mean. `statistics` {name: Z} are passed in a training step only.
+    The encoder's output is beside the heads, as `hidden` [B, H]. Without a key z is the posterior mean. `statistics`
+    {name: Z} are passed in a training step only; `variables` are the parameters that `init` made and the statistics as
+    they are, {} where there are none.
     """
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation needs a mean
-    has_prior: ClassVar[bool] = False
+    has_posterior: ClassVar[bool] = False
+    has_metric: ClassVar[bool] = False  # whether codes have a Riemannian metric, as aejax.models.riemannian.MetricFlow
+    is_discrete: ClassVar[bool] = False  # whether codes are among finitely many, as aejax.models.discrete.Discrete
     sampling = False  # no ClassVar, because a kind may have it as a field
 
     def check(self, experiment: Any) -> None:
         """Raises InputError if the kind does not fit the rest of the experiment."""
 
+    @property
+    def entries(self) -> int | None:
+        """The number of entries of the codebook that all positions of a discrete code share, None without one."""
+        return None
+
     def start(self, width: int) -> dict[str, jax.Array]:
         """The statistics before the first step, {name: Z}: what training carries along beside the parameters."""
         return {}
+
+    def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
+        """Variables of its own before the first step; `width` is the number of code units, masked ones included."""
+        return {}
+
+    def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
+        """The variables without masked units."""
+        return variables
+
+    def by_level(self, mask_Z: jax.Array) -> jax.Array:
+        """1 for the units of each level of the code, [L, Z]; the first level is what the decoder sees."""
+        return mask_Z[None, :]
+
+    def coordinates(self, z_BxZ: jax.Array) -> jax.Array:
+        """What the decoder sees of codes z_BxZ, [B, Z]."""
+        return z_BxZ
+
+    def completed(
+        self,
+        code: Code,
+        experiment: Any,
+        params: Any,
+        x_BxP: jax.Array,
+        key: jax.Array | None = None,
+        label: jax.Array | None = None,
+    ) -> Code:
+        """The code of a kind that looks at the whole model, not only at heads of the encoder."""
+        return code
+
+    def trim_statistics(self, statistics: dict[str, jax.Array], latent_dim: int) -> dict[str, jax.Array]:
+        """The statistics without masked units."""
+        return {name: values_Z[:latent_dim] for name, values_Z in statistics.items()}
+
+    def snapped(self, z_BxZ: jax.Array, mask_Z: jax.Array, variables: dict[str, Any]) -> jax.Array:
+        """The codes nearest to z_BxZ among those that the bottleneck can give, all unless they are discrete."""
+        return z_BxZ
 
 
 @struct.dataclass
@@ -129,6 +186,7 @@ class Plain(Bottleneck):
         mask_Z: jax.Array,
         key: jax.Array | None = None,
         statistics: dict[str, jax.Array] | None = None,
+        variables: dict[str, Any] | None = None,
     ) -> Code:
         z_BxZ = getattr(jax.nn, self.activation)(heads["mean"]) * mask_Z[None, :]
         return Code(z=z_BxZ, mean=z_BxZ, mask=mask_Z, statistics=statistics)
@@ -158,6 +216,7 @@ class TopK(Bottleneck):
         mask_Z: jax.Array,
         key: jax.Array | None = None,
         statistics: dict[str, jax.Array] | None = None,
+        variables: dict[str, Any] | None = None,
     ) -> Code:
         h_BxZ = score_BxZ = heads["mean"]
         if statistics is not None:
@@ -194,7 +253,7 @@ def _in_order(x: jax.Array) -> jax.Array:
 
 @struct.dataclass
 class Gaussian(Bottleneck):
-    """A diagonal Gaussian posterior with the prior N(0, I) (Kingma & Welling 2014, section 3 and appendix B).
+    """A diagonal Gaussian posterior (Kingma & Welling 2014, section 3).
 
     With `sampling=false` training decodes the posterior mean instead of z = mean + std * eps; evaluation samples for
     the ELBO in either case.
@@ -203,7 +262,7 @@ class Gaussian(Bottleneck):
     sampling: bool = static_bool()
 
     heads: ClassVar[tuple[str, ...]] = ("mean", "log_variance")
-    has_prior: ClassVar[bool] = True
+    has_posterior: ClassVar[bool] = True
 
     def __call__(
         self,
@@ -211,22 +270,75 @@ class Gaussian(Bottleneck):
         mask_Z: jax.Array,
         key: jax.Array | None = None,
         statistics: dict[str, jax.Array] | None = None,
+        variables: dict[str, Any] | None = None,
     ) -> Code:
-        mean_BxZ, log_variance_BxZ = heads["mean"], heads["log_variance"]
-        z_BxZ, log_ratio_BxZ = mean_BxZ, None
-        if key is not None:
-            examples, units = mean_BxZ.shape
-            eps_BxZ = normal_by_unit(key, units, (examples,)).T
-            z_BxZ = mean_BxZ + jnp.exp(0.5 * log_variance_BxZ) * eps_BxZ * mask_Z[None, :]
-            log_ratio_BxZ = 0.5 * (eps_BxZ**2 + log_variance_BxZ - z_BxZ**2) * mask_Z[None, :]
-        kl_BxZ = gaussian_kl(mean_BxZ, log_variance_BxZ) * mask_Z[None, :]
-        return Code(z=z_BxZ, mean=mean_BxZ, mask=mask_Z, kl=kl_BxZ, statistics=statistics, log_ratio=log_ratio_BxZ)
-
-    def prior(self, key: jax.Array, samples: int, mask_Z: jax.Array) -> jax.Array:
-        """Codes drawn from the prior, [samples, Z]."""
-        return normal_by_unit(key, mask_Z.shape[0], (samples,)).T * mask_Z[None, :]
+        return drawn(Diagonal(heads["mean"], mask_Z, heads["log_variance"]), key, statistics)
 
 
-def gaussian_kl(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
-    """KL(N(mean, variance) || N(0, 1)) in nats, elementwise (Kingma & Welling 2014, appendix B)."""
-    return 0.5 * (mean**2 + jnp.exp(log_variance) - 1 - log_variance)
+@struct.dataclass
+class FullGaussian(Gaussian):
+    """A Gaussian posterior with a full covariance (Kingma & Welling 2019, section 2.5.1).
+
+    The Cholesky factor is the lower triangle of a product of two matrices of this `rank`, which depend on the example:
+    any triangle for a code of up to 2 rank + 1 units.
+    """
+
+    rank: int = static_int(1, 1000)
+
+    @property
+    def heads(self) -> tuple[str, ...]:  # type: ignore[override]
+        return (*Gaussian.heads, *triangle_heads(self.rank))
+
+    def __call__(
+        self,
+        heads: dict[str, jax.Array],
+        mask_Z: jax.Array,
+        key: jax.Array | None = None,
+        statistics: dict[str, jax.Array] | None = None,
+        variables: dict[str, Any] | None = None,
+    ) -> Code:
+        lower_BxZxZ = lower_triangle(heads, self.rank, mask_Z)
+        return drawn(Correlated(heads["mean"], mask_Z, heads["log_variance"], lower_BxZxZ), key, statistics)
+
+
+def triangle_heads(rank: int) -> tuple[str, ...]:
+    """The names of the heads that `lower_triangle` takes."""
+    return tuple(f"{name}_{place}" for name in ("row", "column") for place in range(rank))
+
+
+def lower_triangle(heads: dict[str, jax.Array], rank: int, mask_Z: jax.Array) -> jax.Array:
+    """What is below the diagonal of a product of two matrices of this rank, [B, Z, Z]."""
+    row_RxBxZ, column_RxBxZ = stacked(heads, "row", rank), stacked(heads, "column", rank)
+    product_BxZxZ = jnp.einsum("rbi,rbj->bij", row_RxBxZ, column_RxBxZ)
+    return jnp.tril(product_BxZxZ, -1) / jnp.sqrt(rank * jnp.sum(mask_Z))
+
+
+def stacked(heads: dict[str, jax.Array], name: str, count: int) -> jax.Array:
+    """The heads NAME_0, NAME_1, ... as one array, [count, B, Z]."""
+    return jnp.stack([heads[f"{name}_{place}"] for place in range(count)])
+
+
+def pooled(head: jax.Array, mask_Z: jax.Array) -> jax.Array:
+    """A number for each example, [..., B], from a head [..., B, Z], at a scale that more units do not change."""
+    return jnp.sum(head, axis=-1) / jnp.sqrt(jnp.sum(mask_Z))
+
+
+@struct.dataclass
+class Estimated(Gaussian):
+    """The base of posteriors whose KL has no closed form, so that training needs a sample."""
+
+    def check(self, experiment: Any) -> None:
+        if not self.sampling:
+            raise InputError(
+                "model.bottleneck.sampling=false: the KL of this posterior is estimated from a sample; set it to true, "
+                "or use model=vae"
+            )
+
+
+def drawn(posterior: Posterior, key: jax.Array | None, statistics: dict[str, jax.Array] | None) -> Code:
+    """The Code of a posterior: a sample of it with a key, its mean without one."""
+    draw = None if key is None else posterior.sample(key)
+    z_BxZ = posterior.mean if draw is None else draw.z
+    return Code(
+        z=z_BxZ, mean=posterior.mean, mask=posterior.mask, posterior=posterior, draw=draw, statistics=statistics
+    )

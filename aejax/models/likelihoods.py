@@ -42,6 +42,14 @@ class Likelihood:
         """-log p(x) in nats, summed over pixels, [B]; `params` are the kind's own parameters."""
         raise NotImplementedError
 
+    def by_pixel(self, x_BxP, logits_BxP, params):
+        """The same of each pixel, [B, P]."""
+        raise NotImplementedError
+
+    def training_loss(self, x_BxP, logits_BxP, params):
+        """What a training step minimizes in place of negative_log, [B]."""
+        return self.negative_log(x_BxP, logits_BxP, params)
+
     def draw(self, key, logits_BxP, params):
         """Examples x_BxP drawn from p(x) at these logits."""
         raise NotImplementedError
@@ -71,7 +79,10 @@ class Bernoulli(Likelihood):
         return _logit(mean)
 
     def negative_log(self, x_BxP, logits_BxP, params):
-        return jnp.sum(jax.nn.softplus(logits_BxP) - x_BxP * logits_BxP, axis=1)
+        return jnp.sum(self.by_pixel(x_BxP, logits_BxP, params), axis=1)
+
+    def by_pixel(self, x_BxP, logits_BxP, params):
+        return jax.nn.softplus(logits_BxP) - x_BxP * logits_BxP
 
     def draw(self, key, logits_BxP, params):
         return jax.random.bernoulli(key, self.mean(logits_BxP)).astype(jnp.float32)
@@ -103,6 +114,10 @@ class Gaussian(Likelihood):
         squared_B = jnp.sum((x_BxP - self.mean(logits_BxP)) ** 2, axis=1)
         return 0.5 * (squared_B / self.variance + x_BxP.shape[1] * jnp.log(2 * math.pi * self.variance))
 
+    def by_pixel(self, x_BxP, logits_BxP, params):
+        squared_BxP = (x_BxP - self.mean(logits_BxP)) ** 2
+        return 0.5 * (squared_BxP / self.variance + jnp.log(2 * math.pi * self.variance))
+
     def draw(self, key, logits_BxP, params):
         return self.mean(logits_BxP) + jnp.sqrt(self.variance) * jax.random.normal(key, logits_BxP.shape)
 
@@ -131,10 +146,15 @@ class Learned(Gaussian):
         return {"log_variance": jnp.full(shape, inverse + jnp.log(self.floor))}
 
     def negative_log(self, x_BxP, logits_BxP, params):
+        return 0.5 * jnp.sum(self._twice(x_BxP, logits_BxP, params), axis=1)
+
+    def by_pixel(self, x_BxP, logits_BxP, params):
+        return 0.5 * self._twice(x_BxP, logits_BxP, params)
+
+    def _twice(self, x_BxP, logits_BxP, params):
         log_variance_P = jnp.broadcast_to(self.log_variance(params), x_BxP.shape[1:])
         squared_BxP = (x_BxP - self.mean(logits_BxP)) ** 2
-        nats_BxP = squared_BxP * jnp.exp(-log_variance_P)[None, :] + (math.log(2 * math.pi) + log_variance_P)[None, :]
-        return 0.5 * jnp.sum(nats_BxP, axis=1)
+        return squared_BxP * jnp.exp(-log_variance_P)[None, :] + (math.log(2 * math.pi) + log_variance_P)[None, :]
 
     def draw(self, key, logits_BxP, params):
         std_P = jnp.broadcast_to(jnp.exp(0.5 * self.log_variance(params)), logits_BxP.shape[1:])
@@ -147,6 +167,22 @@ class Learned(Gaussian):
         """The logarithm of the variance, [1] or [P], above that of `floor`."""
         lowest = jnp.log(self.floor)
         return lowest + jax.nn.softplus(params["log_variance"] - lowest)
+
+
+@struct.dataclass
+class Optimal(Learned):
+    """Independent pixels N(mean, variance) with the batch's optimal variance (Rybkin et al. 2021).
+
+    That is the mean squared error. Evaluation takes a variance that is learned beside it, from the errors alone.
+    """
+
+    def training_loss(self, x_BxP, logits_BxP, params):
+        squared_BxP = (x_BxP - self.mean(logits_BxP)) ** 2
+        best = jnp.mean(squared_BxP, axis=None if self.shared_variance else 0)
+        variance_P = jnp.broadcast_to(jnp.maximum(best, self.floor), x_BxP.shape[1:])
+        nats_BxP = squared_BxP / variance_P[None, :] + jnp.log(2 * math.pi * variance_P)[None, :]
+        learned_B = self.negative_log(x_BxP, jax.lax.stop_gradient(logits_BxP), params)
+        return 0.5 * jnp.sum(nats_BxP, axis=1) + learned_B - jax.lax.stop_gradient(learned_B)
 
 
 @struct.dataclass

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.base.errors import InputError
-from aejax.settings.fields import Leaf, leaf_float, parts
+from aejax.settings.fields import Leaf, leaf_float, parts, static_int
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
 FEWEST = 1e-3  # level of shot noise below which a million photons a pixel and more count as infinitely many
@@ -151,6 +151,40 @@ class Occlusion(Noise):
         columns = jnp.round(jnp.minimum(self.level * height / jnp.maximum(rows, 1), 1) * width)
         box_BxHxW = inside(key_top, height, rows)[:, :, None] & inside(key_left, width, columns)[:, None, :]
         return jnp.where(jnp.repeat(box_BxHxW.reshape(-1, height * width), channels, axis=1), 0.0, x_BxP)
+
+
+@struct.dataclass
+class Patches(Noise):
+    """Replaces the share `level` of square patches by the value `fill`, as many in each image (He et al. 2022).
+
+    Patches at the bottom and right may be cut off. A `fill` that no pixel has tells a net which patches are hidden, as
+    the mask token of a transformer does.
+    """
+
+    level: Leaf = leaf_float(0, 1)
+    patch: int = static_int(1, 256)
+    fill: Leaf = leaf_float()
+
+    def check(self, experiment: Any) -> None:
+        _needs_images("patches", experiment)
+
+    def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+        height, width, channels = shape
+        rows, columns = self.places(shape)
+        u_BxT = jax.random.uniform(key, (x_BxP.shape[0], rows * columns))
+        rank_BxT = jnp.argsort(jnp.argsort(u_BxT, axis=1), axis=1)
+        hidden_BxT = rank_BxT < jnp.round(self.level * rows * columns)
+        place_HxW = (jnp.arange(height) // self.patch)[:, None] * columns + (jnp.arange(width) // self.patch)[None, :]
+        hidden_BxP = jnp.repeat(hidden_BxT[:, place_HxW.ravel()], channels, axis=1)
+        return jnp.where(hidden_BxP, self.fill, x_BxP)
+
+    def places(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """The rows and columns of patches."""
+        return -(-shape[0] // self.patch), -(-shape[1] // self.patch)
+
+    def hidden(self, x_BxP: jax.Array) -> jax.Array:
+        """True where pixels of corrupted examples are hidden, [B, P]."""
+        return x_BxP == self.fill
 
 
 @struct.dataclass

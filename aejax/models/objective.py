@@ -1,6 +1,7 @@
 """The terms of an objective, per example; the mean over examples and the weight come last."""
 
-from typing import Any
+import dataclasses
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -8,34 +9,46 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for, normal_by_unit
-from aejax.models.autoencoder import Outputs, code_weights, encode, forward
+from aejax.models.autoencoder import Outputs, code_weights, encode, forward, kl_by_unit, rate
+from aejax.models.batch import Batch
 from aejax.settings.fields import Leaf, leaf_float, static_int
 
 
 @struct.dataclass
 class Context:
-    """What a term may use: the experiment and its parameters, the encoder's input x_BxP and the model's outputs.
+    """What bounds and terms may use: the experiment, its parameters, the batch and the model's outputs for it.
 
-    `progress` is the share of the steps after pretraining that are done, 0 to 1; `key` is for the term's random draws,
-    None in evaluation.
+    `distortion` is -log p(x | z) of the outputs, [B]; `progress` the share of the steps after pretraining that are
+    done, 0 to 1. `key` is for random draws of a term, `key_samples` for those of a bound, `key_training` for nets as in
+    a step of the training; all are None in evaluation. `variables` are those that the term made by `init`.
     """
 
     experiment: Any
     params: Any
-    x: jax.Array
+    batch: Batch
     outputs: Outputs
+    distortion: jax.Array
     progress: jax.Array
-    key: jax.Array | None
+    key: jax.Array | None = None
+    key_samples: Any = None
+    key_training: jax.Array | None = None
+    variables: dict[str, Any] | None = None
 
 
 @struct.dataclass
 class Term:
     """The base of terms: `term(context)` is its value, [B] or a scalar.
 
-    `contribution` is what the mean of that value adds to the objective.
+    `contribution` is what the mean of that value adds to the objective. A term may have variables. Those of a critic
+    learn by its own `loss` alone, and the model only by the contribution, see `objective`.
     """
 
     weight: Leaf = leaf_float(0)
+
+    is_critic: ClassVar[bool] = False  # whether its variables learn by its loss, with an optimizer of its own
+    needs_labels: ClassVar[bool] = False  # whether it looks at the batch's labels
+    infers_labels: ClassVar[bool] = False  # whether it has a classifier, `log_class`
+    matches_prior: ClassVar[bool] = False  # whether it makes codes, all together, like draws of the prior
 
     def check(self, experiment: Any) -> None:
         """Raises InputError if the term does not fit the rest of the experiment."""
@@ -43,9 +56,21 @@ class Term:
     def __call__(self, context: Context) -> jax.Array:
         raise NotImplementedError
 
+    def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
+        """Variables before the first step; `width` is the number of code units, masked ones included."""
+        return {}
+
+    def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
+        """The variables without masked units."""
+        return variables
+
     def contribution(self, context: Context, mean: jax.Array) -> jax.Array:
         """What the term adds to the objective, a scalar."""
         return self.weight * mean
+
+    def loss(self, context: Context) -> jax.Array:
+        """What the variables of a critic minimize, a scalar; all else in `context` is constant."""
+        raise NotImplementedError
 
 
 @struct.dataclass
@@ -68,21 +93,27 @@ class KL(Term):
     capacity: Leaf = leaf_float(0)
     capacity_warmup: Leaf = leaf_float(0, 1)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is the KL itself, with weight 1; known before the numbers are traced."""
+        return bool(self.weight == 1 and not (self.anneal or self.free_bits or self.capacity))
+
     def check(self, experiment: Any) -> None:
-        if not experiment.model.bottleneck.has_prior:
+        if not experiment.model.bottleneck.has_posterior:
             raise InputError(
-                "model.terms.kl: needs a bottleneck with a prior, such as aejax.models.bottlenecks.Gaussian"
+                "model.terms.kl: needs a bottleneck with a posterior, such as aejax.models.bottlenecks.Gaussian"
             )
 
     def __call__(self, context: Context) -> jax.Array:
-        kl_BxZ = context.outputs.code.kl
-        assert kl_BxZ is not None, "check() saw a prior"
-        return jnp.sum(kl_BxZ, axis=1)
+        return rate(context.experiment, context.params, context.outputs.code, context.batch.label)
 
     def contribution(self, context: Context, mean: jax.Array) -> jax.Array:
         code = context.outputs.code
-        assert code.kl is not None, "check() saw a prior"
-        kl = jnp.sum(jnp.maximum(jnp.mean(code.kl, axis=0), self.free_bits * code.mask))
+        kl_BxZ = kl_by_unit(context.experiment, context.params, code, context.batch.label)
+        if kl_BxZ is None:
+            kl = jnp.maximum(mean, self.free_bits * jnp.sum(code.mask))
+        else:
+            kl = jnp.sum(jnp.maximum(jnp.mean(kl_BxZ, axis=0), self.free_bits * code.mask))
         within = jnp.mod(context.progress * self.cycles, 1.0)
         return (
             self.weight
@@ -140,7 +171,11 @@ class Contraction(Term):
 
     def __call__(self, context: Context) -> jax.Array:
         units = context.outputs.code.mask.shape[0]
-        mean_BxZ, pull = jax.vjp(lambda x_BxP: encode(context.experiment, context.params, x_BxP).mean, context.x)
+
+        def encoded(x_BxP: jax.Array) -> jax.Array:
+            return encode(context.experiment, context.params, x_BxP, label=context.batch.label).mean
+
+        mean_BxZ, pull = jax.vjp(encoded, context.batch.input)
         if self.probes is None:
             directions_DxZ, scale = jnp.eye(units), 1.0
         else:
@@ -163,7 +198,7 @@ def _ramp(progress: jax.Array, share: Leaf) -> jax.Array:
 
 
 def objective(
-    experiment: Any, params: Any, clean_BxP: jax.Array, input_BxP: jax.Array, at: jax.Array | None = None
+    experiment: Any, params: Any, batch: Batch, at: jax.Array | None = None
 ) -> tuple[jax.Array, dict[str, jax.Array], Any]:
     """The training objective, a scalar; its terms {name: scalar}, means over examples in nats; the running statistics.
 
@@ -173,16 +208,30 @@ def objective(
         None if at is None else key_for(experiment.seed, use, at)
         for use in (Purpose.POSTERIOR, Purpose.TRAINING, Purpose.PENALTY)
     )
-    outputs = forward(
-        experiment, params, input_BxP, key_posterior if experiment.model.bottleneck.sampling else None, key_training
-    )
+    bottleneck = experiment.model.bottleneck
+    key_code = key_posterior if bottleneck.sampling else None
+    outputs = forward(experiment, params, batch.input, key_code, key_training, batch.label)
     pretraining = sum(experiment.pretrain.phases(experiment))  # steps before the whole model trains
     progress = jnp.float32(1.0) if at is None else (at - pretraining) / (experiment.steps - pretraining)
-    context = Context(experiment, params, input_BxP, outputs, progress, key_penalty)
-    nats_B = experiment.likelihood.negative_log(clean_BxP, outputs.logits, params["likelihood"])
+    distortion = experiment.likelihood.negative_log if at is None else experiment.likelihood.training_loss
+    nats_B = distortion(batch.target, outputs.logits, params["likelihood"])
+    context = Context(experiment, params, batch, outputs, nats_B, progress, key_penalty, key_posterior, key_training)
     terms = {"reconstruction": jnp.mean(nats_B)}
-    total = terms["reconstruction"]
+    total = jnp.mean(experiment.bound(context))
     for name, term in experiment.model.terms.items():
-        terms[name] = jnp.mean(term(context))
-        total += term.contribution(context, terms[name])
+        variables = params.get("terms", {}).get(name, {})
+        constant = jax.lax.stop_gradient(variables) if term.is_critic else variables
+        seen = dataclasses.replace(context, variables=constant)
+        terms[name] = jnp.mean(term(seen))
+        if not (experiment.bound.has_kl and isinstance(term, KL)):
+            total += term.contribution(seen, terms[name])
+        if term.is_critic:
+            loss = term.loss(dataclasses.replace(jax.lax.stop_gradient(context), variables=variables))
+            terms[f"{name}_loss"] = loss
+            total += loss - jax.lax.stop_gradient(loss)
     return total, terms, outputs.statistics
+
+
+def term_names(model: Any) -> list[str]:
+    """The names of what `objective` returns beside the reconstruction."""
+    return [*model.terms, *(f"{name}_loss" for name, term in model.terms.items() if term.is_critic)]

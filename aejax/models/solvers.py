@@ -40,7 +40,8 @@ class PrincipalComponents:
             raise InputError("net.tied=true: principal components are tied already; set net.tied=false")
         if experiment.net.center:
             raise InputError("net.center=true: principal components are centered already; set net.center=false")
-        if experiment.model.bottleneck.has_prior or experiment.model.terms:
+        bottleneck = experiment.model.bottleneck
+        if bottleneck.has_posterior or bottleneck.is_discrete or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")
         if getattr(experiment.likelihood, "output", None) != "identity":
             raise InputError("likelihood: principal components need likelihood=linear")

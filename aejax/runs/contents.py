@@ -55,6 +55,7 @@ DEEPEST = 60  # nested mappings and lists
 TOO_DEEP = f"more than {DEEPEST} mappings and lists are nested"
 ERROR, SCORE = "recon/mse", "separation/knn_accuracy"  # the metrics to look at first
 MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
+OPTIONAL = ("bottleneck", "prior", "terms")  # modules that only some models have
 
 
 def record(path):
@@ -156,7 +157,7 @@ def params(path):
     tree = {name: {} for name in MODULES}  # some have no parameters
     for name, array in arrays.items():
         *modules, leaf = name.split(".")
-        node = tree if modules and modules[0] in MODULES else None
+        node = tree if modules and modules[0] in MODULES + OPTIONAL else None
         for module in modules:
             node = node.setdefault(module, {}) if isinstance(node, dict) else None
         if not isinstance(node, dict) or leaf in node or array.dtype.kind not in "fiu":

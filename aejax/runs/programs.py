@@ -51,7 +51,9 @@ class Inputs:
         first = jobs[0]
         return cls(
             layout.stack([job.experiment for job in jobs]),
-            layout.share(first.dataset.arrays(mean=first.experiment.net.center)),
+            layout.share(
+                first.dataset.arrays(mean=first.experiment.net.center, factors=first.experiment.evaluate.uses_factors)
+            ),
             stream.pieces(step.segments(first.experiment), first, layout.count),
         )
 

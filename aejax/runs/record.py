@@ -17,7 +17,6 @@ from aejax.base.errors import InputError
 from aejax.base.version import VERSION
 from aejax.evaluation import annotations
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import trim
 from aejax.runs.destination import Place
 from aejax.runs.folder import FORMAT, Run, flat
 from aejax.runs.job import Job
@@ -109,7 +108,7 @@ class Lane:
         latent_dim = int(self.job.experiment.latent_dim)
         metrics, self.run.record["evaluation"] = recorded(self.job, metrics, z_NxZ, details)
         self.run.write_metrics(metrics)
-        self.run.write_params(trim(params, latent_dim))
+        self.run.write_params(autoencoder.trim(self.job.experiment, params, latent_dim))
         test = self.job.dataset.test
         self.run.write_codes(z_NxZ[:, :latent_dim], test.y, test.index, test.names)
         self.run.record["parameters"] = sum(array.size for array in flat(autoencoder.trained(self.run.params)).values())

@@ -62,7 +62,8 @@ def measured(runs, experiments):
     for places in groups.values():
         layout = Layout(len(places), "map")
         stacks = [layout.stack([trees[place] for place in places]) for trees in (experiments, params)]
-        data = layout.share(runs[places[0]].job.dataset.arrays())
+        factors = experiments[places[0]].evaluate.uses_factors
+        data = layout.share(runs[places[0]].job.dataset.arrays(factors=factors))
         metrics, z, details = jax.device_get(layout.compiled(evaluate, 2, *stacks, data)(*stacks, data))
         for index, place in enumerate(places):
             results[place] = lane(metrics, index), z[index], lane(details, index)

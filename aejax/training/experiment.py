@@ -38,6 +38,8 @@ class Experiment:
     model: Any = part("bottleneck", "terms", "solver", "check")
     likelihood: Any = part("settle", "negative_log")
     net: Any = part("encoder", "features", "decoder", "check")
+    prior: Any = part("init", "log_ratio", "sample")
+    bound: Any = part("has_kl", "__call__")
     noise: Any = part("check", "__call__")
     optim: Any = part("settle", "transformation")
     pretrain: Any = part("check", "phases")
@@ -72,7 +74,7 @@ class Experiment:
             optim=self.optim.settle(batch_size < form.examples),
             sampler=self.sampler.settle(self),
         )
-        parts = ("likelihood", "noise", "net", "model", "pretrain", "evaluate", "sampler")
+        parts = ("likelihood", "noise", "net", "model", "prior", "bound", "pretrain", "evaluate", "sampler")
         for component in (getattr(settled, name) for name in parts):
             component.check(settled)
         return settled

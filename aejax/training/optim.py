@@ -83,3 +83,18 @@ class SGD(Optimizer):
 
     def direction(self) -> optax.GradientTransformation:
         return optax.trace(self.momentum)
+
+
+def transformation(experiment: Any, steps: int) -> optax.GradientTransformation:
+    """The optax transformation for a training of `steps` steps: the optimizer's, and for each critic its own."""
+    whole = experiment.optim.transformation(steps)
+    critics = {name: term for name, term in experiment.model.terms.items() if term.is_critic}
+    if not critics:
+        return whole
+
+    def owner(path: Any, _: Any) -> str:
+        module, *inner = (entry.key for entry in path)
+        return inner[0] if module == "terms" and inner[0] in critics else ""
+
+    parts = {"": whole} | {name: term.optimizer() for name, term in critics.items()}
+    return optax.multi_transform(parts, lambda params: jax.tree.map_with_path(owner, params))

@@ -8,9 +8,11 @@ import numpy as np
 from aejax.base.devices import memory, size
 from aejax.base.errors import InputError
 from aejax.models import autoencoder
+from aejax.models.batch import Batch
 from aejax.models.objective import objective
 from aejax.models.principal_components import SVD_EXAMPLES
 from aejax.training.lanes import Layout, cut_evenly, tree_bytes, value_bytes
+from aejax.training.optim import transformation
 
 SMALLER = {  # what to change if this takes most of the memory
     "data": "data.limit or data.device_bytes",
@@ -48,14 +50,18 @@ def most_lanes(jobs):
     lanes, experiment, params = jobs[0].lanes, jobs[0].experiment, _params(jobs)
     if lanes.max:
         return lanes.max
-    optim = jax.eval_shape(experiment.optim.transformation(experiment.steps).init, autoencoder.trained(params))
+    optim = jax.eval_shape(transformation(experiment, experiment.steps).init, autoencoder.trained(params))
     kept = 2 * tree_bytes((params, params, optim))  # the State before a segment and after it
     x_BxP = jax.ShapeDtypeStruct((experiment.batch_size, experiment.form.pixels), np.float32)
 
-    def loss(trained, statistics, *batch):
-        return objective(experiment, trained | {"running": statistics}, *batch)[0]
+    labels = experiment.model.needs_labels
+    label_B = jax.ShapeDtypeStruct((experiment.batch_size,), np.int32) if labels else None
 
-    step = jax.make_jaxpr(jax.grad(loss))(autoencoder.trained(params), params["running"], x_BxP, x_BxP, np.int32(0))
+    def loss(trained, statistics, batch, at):
+        return objective(experiment, trained | {"running": statistics}, batch, at)[0]
+
+    batch = Batch(x_BxP, x_BxP, label_B)
+    step = jax.make_jaxpr(jax.grad(loss))(autoencoder.trained(params), params["running"], batch, np.int32(0))
     computed = value_bytes(step.jaxpr)
     free = memory() // 2
     by_vmap = lanes.settle(len(jobs), _size(params)) == "vmap"
@@ -78,7 +84,7 @@ def check_memory(job):
         "data": min(stored, job.dataset.budget),
         "parameters": tree_bytes(params) * (1 if experiment.select == "last" else 2),
     }
-    optim = jax.eval_shape(experiment.optim.transformation(experiment.steps).init, autoencoder.trained(params))
+    optim = jax.eval_shape(transformation(experiment, experiment.steps).init, autoencoder.trained(params))
     floats = {
         "a training step": 2 * experiment.batch_size * pixels + tree_bytes((autoencoder.trained(params), optim)) // 4,
         "codes": len(job.dataset.test.x) * width,

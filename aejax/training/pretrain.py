@@ -51,6 +51,8 @@ class Layerwise:
             raise InputError(
                 f"net.center=true: with pretrain={kind} layers learn from examples as they are; set it to false"
             )
+        if experiment.model.is_conditional:
+            raise InputError(f"pretrain={kind}: layers learn alone, without labels; set model.condition=none")
         if net.norm != "none" or net.residual:
             setting = "net.residual=true" if net.residual else f"net.norm={net.norm}"
             raise InputError(
@@ -71,7 +73,7 @@ class Layerwise:
         ends = [round(self.share * experiment.steps * place / layers) for place in range(layers + 1)]
         return tuple(end - start for start, end in itertools.pairwise(ends))
 
-    def loss(self, experiment, params, place, clean_BxP, input_BxP, at):
+    def loss(self, experiment, params, place, batch, at):
         """What the layer at `place` minimizes in step `at`, a mean over examples; its gradient is that layer's."""
         raise NotImplementedError
 
@@ -117,12 +119,12 @@ class Greedy(Layerwise):
 
     corruption: Leaf = leaf_float(0, 0.99)
 
-    def loss(self, experiment, params, place, clean_BxP, input_BxP, at):
+    def loss(self, experiment, params, place, batch, at):
         net = experiment.net
         if place == 0:
-            logits_BxP = _down(experiment, params, 0, _up(experiment, params, 0, input_BxP))
-            return jnp.mean(experiment.likelihood.negative_log(clean_BxP, logits_BxP, params["likelihood"]))
-        h_BxH = hidden(experiment, params, place, clean_BxP)
+            logits_BxP = _down(experiment, params, 0, _up(experiment, params, 0, batch.input))
+            return jnp.mean(experiment.likelihood.negative_log(batch.target, logits_BxP, params["likelihood"]))
+        h_BxH = hidden(experiment, params, place, batch.target)
         key = jax.random.fold_in(key_for(experiment.seed, Purpose.PRETRAIN, at), place)
         corrupted_BxH = h_BxH * jax.random.bernoulli(key, 1 - self.corruption, h_BxH.shape)
         if place < len(net.widths):
@@ -159,9 +161,9 @@ class RBM(Layerwise):
         if experiment.form.kind == "real" and not _is_gaussian(experiment, 0):
             raise InputError(f"pretrain=rbm: data={experiment.form.name} is real; needs likelihood=linear")
 
-    def loss(self, experiment, params, place, clean_BxP, input_BxP, at):
+    def loss(self, experiment, params, place, batch, at):
         machine = self.machine(experiment, params, place)
-        v_BxV = hidden(experiment, params, place, clean_BxP)
+        v_BxV = hidden(experiment, params, place, batch.target)
         key = jax.random.fold_in(key_for(experiment.seed, Purpose.PRETRAIN, at), place)
         end_BxV = jax.lax.stop_gradient(machine.chain(v_BxV, key, self.cd))
         return jnp.mean(machine.free_energy(v_BxV) - machine.free_energy(end_BxV))

@@ -12,8 +12,10 @@ from jax import lax
 from aejax.base.chunks import summed
 from aejax.base.keys import Purpose, key_for
 from aejax.models import autoencoder
-from aejax.models.objective import objective
+from aejax.models.batch import Batch
+from aejax.models.objective import objective, term_names
 from aejax.models.principal_components import mean_example
+from aejax.training.optim import transformation
 from aejax.training.pretrain import is_trained
 
 DIRECTIONS = 64  # along which second derivatives are taken at a time
@@ -62,7 +64,7 @@ def init(experiment, data, width):
     unshuffled = experiment.batch_size == experiment.form.examples or experiment.form.streamed
     return State(
         params=params,
-        optim=experiment.optim.transformation(experiment.steps).init(autoencoder.trained(params)),
+        optim=transformation(experiment, experiment.steps).init(autoencoder.trained(params)),
         order=None if unshuffled else jnp.arange(experiment.form.examples),
         alive=jnp.array(True),
         best=params if experiment.select == "best" else None,
@@ -73,7 +75,7 @@ def init(experiment, data, width):
 def segment(experiment, state, data, start, length, batches=None, ends=True):
     """`length` steps from step `start` on: the State after them and metrics for the user, scalars.
 
-    `batches` [length, B, P] are those of streamed data, None if `data` holds all.
+    `batches` are those of streamed data, [length, B, P] and labels [length, B] or None; None if `data` holds all.
     The loss and its terms are means over the steps; the validation error, where there are validation examples, is that
     after the last, nan if this piece does not end its segment.
     """
@@ -106,28 +108,30 @@ def segment(experiment, state, data, start, length, batches=None, ends=True):
     return state, metrics | {"valid/mse": mse}
 
 
-def step(experiment, state, data, at, stored_BxP=None):
+def step(experiment, state, data, at, stored=None):
     """One gradient step, the `at`-th: the State after it, and the loss and its terms before it.
 
-    Without `stored_BxP` the batch is taken from `data`.
+    `stored` are examples as stored, [B, P], and their labels; without it they are taken from `data`.
     """
-    if stored_BxP is None:
-        state, stored_BxP = batch(experiment, state, data, at)
+    if stored is None:
+        state, stored = taken(experiment, state, data, at)
+    stored_BxP, label_B = stored
     clean_BxP = experiment.form.drawn(key_for(experiment.seed, Purpose.BINARIZE, at), stored_BxP)
     input_BxP = experiment.noise(key_for(experiment.seed, Purpose.NOISE, at), clean_BxP, experiment.form.shape)
+    batch = Batch(input_BxP, clean_BxP, label_B)
     phases = experiment.pretrain.phases(experiment)
 
     def whole(state):
         def loss(params):
-            total, *others = objective(experiment, params, clean_BxP, input_BxP, at)
+            total, *others = objective(experiment, params, batch, at)
             return total, others
 
         return _descend(experiment, state, loss, experiment.steps - sum(phases))
 
     def layer(place, state):
         def loss(params):
-            total = experiment.pretrain.loss(experiment, params, place, clean_BxP, input_BxP, at)
-            terms = {"reconstruction": total} | dict.fromkeys(experiment.model.terms, jnp.float32(0))
+            total = experiment.pretrain.loss(experiment, params, place, batch, at)
+            terms = {"reconstruction": total} | dict.fromkeys(term_names(experiment.model), jnp.float32(0))
             return total, (terms, params["running"])
 
         return _descend(experiment, state, loss, phases[place], is_trained(experiment, state.params, place))
@@ -138,7 +142,7 @@ def step(experiment, state, data, at, stored_BxP=None):
     ends = jnp.cumsum(jnp.array(phases))
     unrolled = lambda params: experiment.pretrain.unrolled(experiment, params)  # noqa: E731
     state = state.replace(params=lax.cond(at == ends[-1], unrolled, lambda params: params, state.params))
-    afresh = lambda _: experiment.optim.transformation(experiment.steps).init(autoencoder.trained(state.params))  # noqa: E731
+    afresh = lambda _: transformation(experiment, experiment.steps).init(autoencoder.trained(state.params))  # noqa: E731
     state = state.replace(optim=lax.cond(jnp.any(at == ends), afresh, lambda optim: optim, state.optim))
     layers = [functools.partial(layer, place) for place in range(len(phases))]
     return lax.switch(jnp.sum(at >= ends), [*layers, whole], state)
@@ -152,7 +156,7 @@ def _descend(experiment, state, loss, steps, trained=None):
     before, statistics = autoencoder.trained(state.params), {"running": state.params["running"]}
     with_aux = jax.value_and_grad(lambda params: loss(params | statistics), has_aux=True)
     (total, (terms, updated)), gradient = with_aux(before)
-    updates, optim = experiment.optim.transformation(steps).update(gradient, state.optim, before)
+    updates, optim = transformation(experiment, steps).update(gradient, state.optim, before)
     if trained is not None:  # weight decay would change what has no gradient
         moves = autoencoder.trained(trained)
         updates = jax.tree.map(lambda update, moves: update if moves else 0 * update, updates, moves)
@@ -162,10 +166,14 @@ def _descend(experiment, state, loss, steps, trained=None):
     return state.replace(params=params, optim=optim, alive=alive), _training_metrics(total, terms)
 
 
-def batch(experiment, state, data, at):
-    """The State with the order that step `at` needs, and its examples as stored, [B, P]; whole batches only."""
+def taken(experiment, state, data, at):
+    """The State with the order that step `at` needs, its examples as stored, [B, P], and their labels [B] or None.
+
+    Whole batches only; labels where a part of the model looks at them.
+    """
+    labels = data.y_train if experiment.model.needs_labels else None
     if state.order is None:
-        return state, data.train
+        return state, (data.train, labels)
     examples, size = experiment.form.examples, experiment.batch_size
     epoch, position = jnp.divmod(at, examples // size)
 
@@ -175,17 +183,19 @@ def batch(experiment, state, data, at):
     # `at` is the same for all lanes, so that this stays a branch when lanes are put around it.
     order = lax.cond(position == 0, shuffle, lambda order: order, state.order)
     chosen_B = lax.dynamic_slice(order, (position * size,), (size,))
-    return state.replace(order=order), data.train[chosen_B]
+    return state.replace(order=order), (data.train[chosen_B], None if labels is None else labels[chosen_B])
 
 
 def validation_mse(experiment, params, data):
     """The mean squared error a pixel of reconstructed, uncorrupted validation examples."""
 
     def squared(part):
-        x_BxP = experiment.form.scaled(part)
-        return jnp.sum((autoencoder.reconstruct(experiment, params, x_BxP) - x_BxP) ** 2)
+        stored_BxP, label_B = part
+        x_BxP = experiment.form.scaled(stored_BxP)
+        return jnp.sum((autoencoder.reconstruct(experiment, params, x_BxP, label_B) - x_BxP) ** 2)
 
-    return summed(squared, data.valid) / data.valid.size
+    labels = data.y_valid if experiment.model.is_conditional else None
+    return summed(squared, (data.valid, labels)) / data.valid.size
 
 
 def _objective(experiment, params, stored_NxP):
@@ -196,7 +206,7 @@ def _objective(experiment, params, stored_NxP):
     """
 
     def at(x_BxP):
-        return objective(experiment, params, x_BxP, x_BxP)[:2]
+        return objective(experiment, params, Batch(x_BxP, x_BxP))[:2]
 
     def mean(function):
         weighed = summed(lambda part: jax.tree.map(lambda value: value * len(part), function(part)), stored_NxP)

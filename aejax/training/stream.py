@@ -28,7 +28,7 @@ def pieces(lengths, job, lanes):
 
 
 def batches(jobs, layout, plan):
-    """The batches of each piece (start, length) of `plan` in turn, [L, length, B, P] on the devices.
+    """The batches of each piece (start, length) of `plan` in turn, on the devices: x and labels, [L, length, B, ...].
 
     Those of the next piece are gathered meanwhile. None if the device holds the data; the batches are those that
     `step` would take from data on the device.
@@ -36,7 +36,7 @@ def batches(jobs, layout, plan):
     if not jobs[0].experiment.form.streamed:
         yield from itertools.repeat(None, len(plan))
         return
-    x = jobs[0].dataset.train.x
+    x, labels = jobs[0].dataset.train.x, _labels(jobs[0])
     examples, size = len(x), jobs[0].experiment.batch_size
 
     @functools.lru_cache(2 * len(jobs))
@@ -46,13 +46,13 @@ def batches(jobs, layout, plan):
         return np.asarray(shuffling(examples)(np.uint32(seed), np.int32(epoch)))
 
     def gathered(seed, start, length):
-        """[length, B, P] as stored."""
+        """[length, B, P] as stored, and [length, B] labels, None where nothing looks at them."""
         rows = []
         for at in range(start, start + length):
             epoch, position = divmod(at, examples // size)
             rows.append(order(seed, epoch)[position * size : (position + 1) * size])
         flat = np.concatenate(rows) if rows else np.zeros(0, int)
-        return x[flat].reshape(length, size, -1)
+        return x[flat].reshape(length, size, -1), None if labels is None else labels[flat].reshape(length, size)
 
     def placed(piece):
         return layout.stack([gathered(job.experiment.seed, *piece) for job in jobs])
@@ -79,5 +79,11 @@ def shape(job, length):
     """The shape of one lane's batches of a piece of this length, None if the device holds the data."""
     if not job.experiment.form.streamed:
         return None
-    x = job.dataset.train.x
-    return jax.ShapeDtypeStruct((length, job.experiment.batch_size, job.experiment.form.pixels), x.dtype)
+    size, labels = job.experiment.batch_size, _labels(job)
+    x = jax.ShapeDtypeStruct((length, size, job.experiment.form.pixels), job.dataset.train.x.dtype)
+    return x, None if labels is None else jax.ShapeDtypeStruct((length, size), labels.dtype)
+
+
+def _labels(job):
+    """The labels of the training examples, [N] int32; None where no part of the model looks at them."""
+    return job.dataset.train.y if job.experiment.model.needs_labels else None

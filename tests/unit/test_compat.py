@@ -373,7 +373,7 @@ def test_a_subclass_is_not_registered():
 def test_what_stands_beside_a_prepared_set(mnist, tmp_path):
     import tensorflow_datasets as tfds
 
-    Tfds("mnist", "train", "test", "image", "label", "auto", str(tmp_path), str(mnist[0]), False).load()
+    Tfds("mnist", "train", "test", "image", "label", "auto", str(tmp_path), str(mnist[0]), False, None).load()
     (folder,) = (tmp_path / "mnist").glob("*.*.*")
     assert tfds_compat.file_format(folder) == "array_record"
     classes = tfds_compat.feature_classes(folder)

@@ -24,7 +24,7 @@ from aejax.datasets.cache import alone, kept, own_folder
 from aejax.datasets.dataset import Dataset, Split
 from aejax.datasets.pixels import decoded, kind_of_image
 from aejax.datasets.storage import KINDS, stored
-from aejax.settings.fields import static_bool, static_choice, static_str
+from aejax.settings.fields import static_bool, static_choice, static_list, static_str
 
 CLASSES = "tensorflow_datasets.core.features."  # of features; tensorflow-datasets would import any module
 NAME = re.compile(r"\w[\w.+-]*(/\w[\w.+-]*)?(:[\d*]+(\.[\d*]+)*)?")
@@ -46,6 +46,7 @@ class Tfds:
     dir: str | None = static_str(optional=True)
     manual_dir: str | None = static_str(optional=True)
     download: bool = static_bool()
+    factors: tuple[str, ...] | None = static_list(optional=True)
 
     def load(self):
         """The Dataset: images [N, H, W, 1 or 3] or vectors [N, features]."""
@@ -68,6 +69,7 @@ class Tfds:
             about["kind"],
             label_names=tuple(about["label_names"]),
             license=about["license"],
+            factor_names=tuple(name.removeprefix("label_") for name in self.factors or ()),
             warnings=tuple(about.get("warnings", ())),
             **splits,
         )
@@ -79,6 +81,7 @@ class Tfds:
     def _key(self, folder):
         """16 hex digits that change when a prepared file or a setting changes."""
         settings = (self.split, self.test_split, self.feature, self.label) + (self.kind,) * (self.kind != "auto")
+        settings += (self.factors,) * (self.factors is not None)
         digest = hashlib.sha256(repr((DECODING, *settings)).encode())
         for path in sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")):
             state = path.stat()
@@ -147,17 +150,20 @@ class Tfds:
         check_features(folder)
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
-        wanted = [self.feature] + ([] if self.label is None else [self.label])
-        for key, name in zip(("feature", "label"), wanted, strict=False):
+        wanted = [("feature", self.feature)] + [("label", self.label)] * (self.label is not None)
+        wanted += [("factors", str(name)) for name in self.factors or ()]
+        for key, name in wanted:
             if name not in features:
                 raise InputError(f"data.{key}={name}: no such feature of {self.name}; {near(name, features)}")
+            if key == "factors" and not hasattr(features[name], "num_classes"):
+                raise InputError(f"data.factors: {name} of {self.name} is no class label; list features that are")
         names = getattr(features[self.label], "names", None) if self.label else None
         skipped = None
         if isinstance(features[self.feature], tfds.features.Image):  # Pillow is quicker
             skipped = {self.feature: tfds.decode.SkipDecoding()}
-            if self.kind not in ("auto", "gray", "rgb"):
+            if self.kind == "real":
                 problem = (
-                    f"data.kind={self.kind}: must be auto, gray or rgb, because {self.feature} is an encoded image; "
+                    f"data.kind=real: must be auto, gray, rgb or binary, because {self.feature} is an encoded image; "
                 )
                 raise InputError(problem + "for other kinds use data.binarize or data.standardize")
         splits, kind = {}, None if self.kind == "auto" else self.kind
@@ -170,14 +176,17 @@ class Tfds:
             source = self._source(builder, name, which, skipped)
             if skipped and kind is None:
                 kind = kind_of_image(source[0][self.feature])
-            x, labels = self._read(source, name, partial(decoded, kind=kind) if skipped else np.ravel)
+            image_kind = "gray" if kind == "binary" else kind  # of values 0 and 1, which the Dataset checks
+            x, labels, factors = self._read(source, name, partial(decoded, kind=image_kind) if skipped else np.ravel)
             x = x if skipped else stored(x, kind)
             if x is None:
                 feature_class = type(features[self.feature]).__name__
                 allowed = "an image or numbers" + f" that fit data.kind={kind}" * (kind is not None)
                 raise InputError(f"data.feature={self.feature}: is of kind {feature_class}; must be {allowed}")
-            splits[key] = Split(x, labels)
-        dataset = Dataset(self.name, kind, label_names=tuple(names or ()), **splits)
+            splits[key] = Split(x, labels, factors=factors)
+        dataset = Dataset(
+            self.name, kind, label_names=tuple(names or ()), factor_names=tuple(self.factors or ()), **splits
+        )
         license = tfds_compat.license(builder.info)
         return dataset.splits, {"kind": dataset.kind, "label_names": dataset.label_names, "license": license}
 
@@ -192,8 +201,11 @@ class Tfds:
         raise InputError(f"data.{which}={name}: {problem}; must be a split or a part of one, such as train[:10%]")
 
     def _read(self, source, split, read):
-        """The values [N, ...] of the feature, each as `read` returns it, and the labels [N]; a part at a time."""
-        x, labels = None, []
+        """The values [N, ...] of the feature, each as `read` returns it, labels [N] and factors [N, F], or None.
+
+        A part is read at a time.
+        """
+        x, labels, factors = None, [], []
         for start in range(0, len(source), PART):
             for record in source.__getitems__(range(start, min(start + PART, len(source)))):
                 value = read(record[self.feature])
@@ -206,10 +218,12 @@ class Tfds:
                     raise InputError(f"data.name={self.name}: {split} has examples of {sizes}; all must have one size")
                 x[len(labels)] = value
                 labels.append(0 if self.label is None else record[self.label])
+                factors.append([record[name] for name in self.factors or ()])
         if len(labels) != len(source):
             count = f"{len(labels)} of {len(source)} examples"
             raise InputError(f"data.name={self.name}: {split} has only {count}; prepare the data again")
-        return x, None if self.label is None else np.array(labels, np.int32)
+        factors = None if self.factors is None else np.array(factors, np.int32)
+        return x, None if self.label is None else np.array(labels, np.int32), factors
 
 
 def root_of(folder):

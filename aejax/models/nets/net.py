@@ -58,14 +58,27 @@ class Net:
 
     def dense(self, width, name=None):
         """A linear layer."""
-        return nn.Dense(width, kernel_init=getattr(nn.initializers, self.init)(), name=name)
+        return nn.Dense(width, kernel_init=self.initializer, name=name)
+
+    @property
+    def initializer(self):
+        """What draws the initial weights."""
+        return getattr(nn.initializers, self.init)()
 
     def activated(self, h, training):
         """Norm, activation and dropout of hidden units, the last axis that of the units; inside a module."""
+        return self.active(self.normed(h, training), training)
+
+    def normed(self, h, training):
+        """The norm alone."""
         if self.norm == "layer":
             h = nn.LayerNorm()(h)
         if self.norm == "batch":
             h = nn.BatchNorm(not training, momentum=MOMENTUM, use_fast_variance=False)(h)
+        return h
+
+    def active(self, h, training):
+        """Activation and dropout alone."""
         h = getattr(jax.nn, self.activation)(h)
         return Dropout(self.dropout)(h) if training and self.dropout is not None else h
 

@@ -345,7 +345,7 @@ def test_an_evaluation_makes_and_prepares_nothing_of_theirs(run, capfd, data, to
     config = yaml.safe_load(path.read_text())
     if len(data) > 1:
         data = {"name": "mnist", "dir": "place/X", "split": "train", "test_split": "test", "feature": "image"} | data
-        data = {"label": "label", "manual_dir": None, "download": False, "kind": "auto"} | data
+        data = {"label": "label", "factors": None, "manual_dir": None, "download": False, "kind": "auto"} | data
     config["data"] = {key: value for key, value in config["data"].items() if key != "_target_"} | data
     path.write_text(yaml.safe_dump(config))
     before, outside = state_of(run), around(run)

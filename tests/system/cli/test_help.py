@@ -77,7 +77,7 @@ def test_help_beside_a_choice_shows_its_settings_with_their_comments(command):
 def test_help_knows_a_folder_of_ones_own(command, tmp_path):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "mine.yaml").write_text("# Mine.\ndefaults:\n  - vae\n  - _self_\nbeta: 7  # of mine\n")
-    assert "linear_ae, mine, pca" in command("--config-dir", ".", "--help")[1]
+    assert ", mine, " in command("--config-dir", ".", "--help")[1]
     out = command("--config-dir=.", "model=mine", "--help")[1]
     assert "model=mine: Mine." in out and "of mine" in out and "model.free_bits=0.0" in out
 
@@ -88,8 +88,8 @@ def test_version_is_its_own(command):
 
 COMPLETED = {
     "mod": ["model.", "model="],
-    "model=v": ["model=vae "],
-    "model=ae,v": ["model=ae,vae "],
+    "model=to": ["model=topk_ae "],
+    "model=ae,to": ["model=ae,topk_ae "],
     "model=vae model.be": ["model.beta="],
     "model.be": [],
     "model=vae model.beta=": ["model.beta=1.0 "],
@@ -131,7 +131,7 @@ complete_line() {
     printf "%s|" "${COMPREPLY[@]}"
 }
 """
-    lines = ["aejax model=v", f"{sys.executable} -m aejax noise=gau", f"{sys.executable} other.py model=v"]
+    lines = ["aejax model=to", f"{sys.executable} -m aejax noise=gau", f"{sys.executable} other.py model=to"]
     calls = "\n".join(f"complete_line '{line}'; echo" for line in lines)
     done = subprocess.run(
         ["bash", "-c", f'eval "$({install})"\ncomplete -p aejax python\n{asked}{calls}'],
@@ -141,7 +141,7 @@ complete_line() {
         env=os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(CONF.parent)},
     )
     assert done.stderr == ""
-    assert done.stdout.splitlines()[2:] == ["vae |", "gaussian |", "|"]
+    assert done.stdout.splitlines()[2:] == ["topk_ae |", "gaussian |", "|"]
     assert done.stdout.count("-F _aejax_complete") == 2
     assert "-F _aejax_complete aejax python" in INSTALL
 

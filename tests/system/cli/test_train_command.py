@@ -75,10 +75,10 @@ WRONG = {
     "latent_dim=${nothing}": "Interpolation key 'nothing' not found",
     "latent_dim=1,2": "latent_dim=1,2: several values; add -m to sweep over them, or write [1,2] for a list",
     "data=null": "data=null: no such choice; known: arrays, audio",
-    "model=2": "model=2: no such choice; known: ae, beta_vae",
+    "model=2": "model=2: no such choice; known: adversarial_ae, ae,",
     "track=1e309": "track=1e309: no such choice; known: off, offline, online",
     "~noise=1e3": "~noise=1e3: no such choice; known: chain",
-    "data=letters model=2": "model=2: no such choice; known: ae, beta_vae",
+    "data=letters model=2": "model=2: no such choice; known: adversarial_ae, ae,",
     "data=digits ~noise=1e3": "~noise=1e3: no such choice; known: chain",
     "data=[letters] track=null": "track=null: no such choice; did you mean track=off?",
     "steps==3": "Error parsing override 'steps==3'",
@@ -103,7 +103,7 @@ WRONG = {
     # what other programs call it
     "lr=0.1": "lr: no such key; did you mean optim.lr? --cfg job prints all of them",
     "~lr": "~lr: no such key; did you mean optim.lr? --cfg job prints all of them",
-    "data=letters MODEL=vae": "MODEL: no such key; did you mean model=ae|",
+    "data=letters MODEL=vae": "MODEL: no such key; did you mean model=ae|pca|rae|vae|cvae|hvae|...?",
     "LATENT_DIM=3": "LATENT_DIM: no such key; did you mean latent_dim? --cfg",
     "noise=gaussian noise.std=0.1": "noise.std: no such key; did you mean noise.level? --cfg",
     "--config-dir nowhere": "Additional config directory",
@@ -305,8 +305,8 @@ def test_help_shows_groups_choices_and_five_commands(command):
     status, out, _ = command("--help")
     assert status == 0
     for group in (
-        "data: arrays, audio, cifar10, digits, emoji",
-        "model: ae, beta_vae, contractive_ae, conv_ae, conv_vae",
+        "data: arrays, audio, cifar10, digits, dsprites, emoji",
+        "model: adversarial_ae, ae, barlow_ae, beta_tc_vae, beta_vae",
         "noise: chain, downsample, flip, gaussian",
     ):
         assert group in out

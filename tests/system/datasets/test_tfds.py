@@ -33,7 +33,8 @@ def test_a_second_start_maps_the_decoded_arrays_and_imports_nothing(mnist, tmp_p
     first = load(tmp_path, manual_dir=str(mnist[0].parent))
     script = (
         "import sys, time; from aejax.datasets.sources.tfds import Tfds\n"
-        f"dataset = Tfds('mnist', 'train', 'test', 'image', 'label', 'auto', {str(tmp_path)!r}, None, False).load()\n"
+        "names = 'mnist', 'train', 'test', 'image', 'label', 'auto'\n"
+        f"dataset = Tfds(*names, {str(tmp_path)!r}, None, False, None).load()\n"
         "assert not {'tensorflow_datasets', 'tensorflow'} & set(sys.modules)\n"
         "print(type(dataset.train.x).__name__, dataset.train.x.dtype, dataset.train.contents, dataset.test.contents)"
     )
@@ -187,7 +188,9 @@ def test_the_kind_of_a_set_can_be_chosen(mnist, tmp_path, capfd):
     load(tmp_path, manual_dir=str(mnist[0]))
     assert load(tmp_path, kind="rgb").form.shape == (28, 28, 3)
     assert load(tmp_path).form.shape == (28, 28, 1)
-    refused("data.kind=real: must be auto, gray or rgb, because image is an encoded image", tmp_path, kind="real")
+    refused(
+        "data.kind=real: must be auto, gray, rgb or binary, because image is an encoded image", tmp_path, kind="real"
+    )
     Vectors(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
     words = {"name": "vectors", "feature": "wave", "label": None, "test_split": None}
     gray = load(tmp_path, kind="gray", **words)
@@ -215,6 +218,46 @@ class Pictures(tfds.core.GeneratorBasedBuilder):
     def _generate_examples(self):
         for index in range(6):
             yield index, {"image": originals.png(np.zeros((4 + index // 3, 5, 1), np.uint8))}
+
+
+class Sprites(tfds.core.GeneratorBasedBuilder):
+    """A set made as dSprites is: images of 0 and 1, class labels of their factors, one split."""
+
+    VERSION = tfds.core.Version("1.0.0")
+
+    def _info(self):
+        features = {"image": tfds.features.Image(shape=(4, 4, 1)), "value_x": tfds.features.Scalar(np.float32)}
+        features |= {"label_shape": tfds.features.ClassLabel(num_classes=2)}
+        features |= {"label_x": tfds.features.ClassLabel(num_classes=4)}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+
+    def _split_generators(self, manager):
+        return {"train": self._generate_examples()}
+
+    def _generate_examples(self):
+        for index, (shape, x) in enumerate(np.ndindex(2, 4)):
+            image = np.zeros((4, 4, 1), np.uint8)
+            image[: 1 + shape, x] = 1
+            yield index, {"image": originals.png(image), "label_shape": shape, "label_x": x, "value_x": x / 3}
+
+
+def test_factors_of_a_set_are_read_with_its_examples_and_kept(tmp_path, capfd):
+    Sprites(data_dir=str(tmp_path), file_format="array_record").download_and_prepare()
+    words = {"name": "sprites", "label": "label_shape", "test_split": None, "kind": "binary"}
+    first, second = (load(tmp_path, factors=("label_shape", "label_x"), **words) for _ in range(2))
+    assert isinstance(second.train.x, np.memmap) and first.fingerprint == second.fingerprint
+    for dataset in (first, second):
+        assert (dataset.kind, dataset.factor_names) == ("binary", ("shape", "x"))
+        x, factors = dataset.train.x[..., 0], dataset.train.factors
+        assert sorted(map(tuple, factors.tolist())) == list(np.ndindex(2, 4))
+        np.testing.assert_array_equal(x.sum(axis=(1, 2)), factors[:, 0] + 1)
+        np.testing.assert_array_equal(x[:, 0].argmax(axis=1), factors[:, 1])
+        np.testing.assert_array_equal(dataset.train.y, factors[:, 0])
+    assert load(tmp_path, **words).fingerprint != first.fingerprint
+    told = "data.factors=label_y: no such feature of sprites; did you mean label_x or"
+    refused(told, tmp_path, factors=("label_y",), **words)
+    told = "data.factors: value_x of sprites is no class label; list features that are"
+    refused(told, tmp_path, factors=("value_x",), **words)
 
 
 def test_images_of_two_sizes_are_refused(tmp_path, capfd):

@@ -76,7 +76,7 @@ def test_samples_that_are_not_finite_give_no_number():
 class Reconstructions(Sampler):
     """Codes of test examples instead of samples."""
 
-    def codes(self, experiment, params, data, key, samples):
+    def codes(self, experiment, params, data, key, samples, label_S=None):
         return encoding.codes(experiment, params, experiment.form.scaled(data.test)[:samples])
 
 

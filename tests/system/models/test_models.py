@@ -10,7 +10,8 @@ from conftest import evaluated, job, stack, trained
 
 from aejax.base.errors import InputError
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import TopK, among_largest, trim
+from aejax.models.batch import Batch
+from aejax.models.bottlenecks import TopK, among_largest
 from aejax.models.objective import objective
 from aejax.runs.folder import flat
 from aejax.training import step
@@ -59,7 +60,7 @@ def test_a_lane_of_every_kind_of_code_trains_as_it_would_alone(name):
     alone, rows = trained(jobs[0])
     for key, value in rows[-1].items():
         np.testing.assert_allclose(found[key][0], value[0], rtol=2e-4, err_msg=key)
-    trimmed = flat(trim(lane(state.params, 0), 3))
+    trimmed = flat(autoencoder.trim(jobs[0].experiment, lane(state.params, 0), 3))
     for key, value in flat(lane(alone.params, 0)).items():
         np.testing.assert_allclose(trimmed[key], value, atol=2e-3, err_msg=key)
 
@@ -70,7 +71,7 @@ def test_masked_units_of_every_code_get_no_gradient(name):
     init = jax.jit(autoencoder.init, static_argnums=1)
     params = init(each.experiment, 8)
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    total = jax.jit(lambda p: objective(each.experiment, p, x_BxP, x_BxP, jnp.int32(0))[0])
+    total = jax.jit(lambda p: objective(each.experiment, p, Batch(x_BxP, x_BxP), jnp.int32(0))[0])
     gradient = jax.jit(jax.grad(total))(params)
     for head in gradient["to_code"].values():
         assert np.any(head["kernel"][:, :3])
@@ -144,7 +145,7 @@ def test_the_rates_divergence_is_that_of_bernoullis():
     each = job("model=sparse_ae", "model.rho=0.2", "latent_dim=3", "net.widths=[6]")
     params = autoencoder.init(each.experiment, 5)
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    _, terms, _ = objective(each.experiment, params, x_BxP, x_BxP, jnp.int32(0))
+    _, terms, _ = objective(each.experiment, params, Batch(x_BxP, x_BxP), jnp.int32(0))
     rates = np.asarray(autoencoder.encode(each.experiment, params, x_BxP).mean, np.float64).mean(axis=0)[:3]
     rho = np.array([0.2, 0.8])[:, None]
     expected = (rho * np.log(rho / np.stack([rates, 1 - rates]))).sum()
@@ -168,7 +169,7 @@ def test_l1_is_not_escaped_by_smaller_codes_and_larger_weights(tied):
 
     @jax.jit
     def measured(params):
-        compute = lambda params: objective(each.experiment, params, x_BxP, x_BxP, jnp.int32(0))[:2]  # noqa: E731
+        compute = lambda params: objective(each.experiment, params, Batch(x_BxP, x_BxP), jnp.int32(0))[:2]  # noqa: E731
         (_, terms), gradient = jax.value_and_grad(compute, has_aux=True)(params)
         return autoencoder.encode(each.experiment, params, x_BxP).mean, terms, gradient
 
@@ -195,13 +196,13 @@ def test_the_contraction_is_the_jacobian_of_autodiff(net):
     shifted = jnp.roll(x_BxP, 1, axis=1)  # what the encoder sees, not the target
     jacobian = jax.jit(jax.vmap(jax.jacfwd(lambda x: autoencoder.encode(experiment, params, x[None]).mean[0])))(shifted)
     expected = float(jnp.mean(jnp.sum(jacobian**2, axis=(1, 2))))
-    _, terms, _ = jax.jit(objective)(experiment, params, x_BxP, shifted, jnp.int32(0))
+    _, terms, _ = jax.jit(objective)(experiment, params, Batch(shifted, x_BxP), jnp.int32(0))
     assert float(terms["contraction"]) == pytest.approx(expected, rel=1e-4)
     if net == "conv":
         return
     term = experiment.model.terms["contraction"].replace(probes=4000)
     estimated = experiment.replace(model=experiment.model.replace(terms={"contraction": term}))
-    _, terms, _ = objective(estimated, params, x_BxP, shifted, jnp.int32(0))
+    _, terms, _ = objective(estimated, params, Batch(shifted, x_BxP), jnp.int32(0))
     assert float(terms["contraction"]) == pytest.approx(expected, rel=0.1)
 
 

@@ -1,5 +1,7 @@
 """Options of nets, of the KL and of the likelihood, each against a known answer."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,9 +13,13 @@ from scipy import stats
 from aejax.base.errors import InputError
 from aejax.datasets.dataset import Dataset, Split
 from aejax.models import autoencoder
+from aejax.models.batch import Batch
+from aejax.models.bottlenecks import Code
 from aejax.models.likelihoods import Learned
 from aejax.models.nets.net import Dropout
 from aejax.models.objective import KL, Context
+from aejax.models.posteriors import Diagonal
+from aejax.models.priors import Normal
 from aejax.runs.folder import flat
 from aejax.training import step
 from aejax.training.lanes import lane
@@ -197,9 +203,16 @@ def contribution(kl_BxZ, progress, **numbers):
     """What the KL adds at this share of the training, with weight 2."""
     default = {"weight": 2, "anneal": 0, "cycles": 1, "free_bits": 0, "capacity": 0, "capacity_warmup": 0}
     term = KL(**{name: jnp.float32(value) for name, value in (default | numbers).items()})
-    code = autoencoder.Code(None, None, jnp.ones(kl_BxZ.shape[1]), kl_BxZ)
-    context = Context(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(progress), None)
+    context = with_kl(kl_BxZ, progress)
     return float(term.contribution(context, jnp.mean(term(context))))
+
+
+def with_kl(kl_BxZ, progress):
+    """A Context of Gaussian posteriors with unit variance whose KL to N(0, I) is kl_BxZ."""
+    mean_BxZ, mask_Z = jnp.sqrt(2 * kl_BxZ), jnp.ones(kl_BxZ.shape[1])
+    code = Code(mean_BxZ, mean_BxZ, mask_Z, Diagonal(mean_BxZ, mask_Z, jnp.zeros_like(mean_BxZ)))
+    outputs, experiment = autoencoder.Outputs(code, None, {}), types.SimpleNamespace(prior=Normal())
+    return Context(experiment, None, Batch(None, None), outputs, None, jnp.float32(progress))
 
 
 KL_BXZ = jnp.array([[0.1, 2.0], [0.3, 4.0]])  # means 0.2 and 3
@@ -234,8 +247,7 @@ def test_units_below_the_free_bits_get_no_gradient():
 def added_traced(kl_BxZ):
     numbers = {"weight": 1, "anneal": 0, "cycles": 1, "free_bits": 0.5, "capacity": 0, "capacity_warmup": 0}
     term = KL(**{name: jnp.float32(value) for name, value in numbers.items()})
-    code = autoencoder.Code(None, None, jnp.ones(2), kl_BxZ)
-    return term.contribution(Context(None, None, None, autoencoder.Outputs(code, None, {}), jnp.float32(1), None), None)
+    return term.contribution(with_kl(kl_BxZ, 1), None)
 
 
 def test_the_weight_rises_over_the_training():

@@ -78,6 +78,7 @@ def test_metrics_history_codes_and_parameters_agree(whole):
     expected |= {f"separation/{name}" for name in [*separation, "calinski_harabasz", "fisher_ratio"]}
     expected |= {f"baseline/untrained_{name}" for name in separation[:4]}
     use = ["active_units", "dead_units", "effective_dim", "correlation", "collapsed", "kl", "sparsity"]
+    use += ["perplexity", "used_codes"]
     expected |= {f"code/{name}" for name in use}
     expected |= {"baseline/mean_mse", "baseline/pca_mse", "elbo", "likelihood/rate", "likelihood/distortion"}
     assert expected == metrics.keys()

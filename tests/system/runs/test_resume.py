@@ -8,43 +8,16 @@ import sys
 import jax
 import numpy as np
 import pytest
-from conftest import results, run, state_of
-from rich.console import Console
+from conftest import Killed, Watch, results, run, state_of
 
 from aejax.base.errors import InputError
 from aejax.base.files import check_free, locked, set_aside
 from aejax.base.interrupts import STOP
 from aejax.datasets.cache import alone
-from aejax.runs.console import ConsoleReport
 from aejax.runs.folder import Run
 from aejax.training.checkpoint import Checkpoint, Progress
 
 QUICK = ["steps=40", "log_points=8", "net.widths=[5]", "checkpoint.seconds=0", "evaluate.groups=[reconstruction]"]
-
-
-class Killed(BaseException):
-    """Ends a training as SIGKILL does: nothing is left but what was left before."""
-
-
-class Watch(ConsoleReport):
-    """Tells at which step a training began, and kills it once it has come to another."""
-
-    def __init__(self, kill_at=None):
-        super().__init__(Console(quiet=True))
-        self.kill_at, self.began, self.said = kill_at, None, []
-
-    @contextlib.contextmanager
-    def training(self, steps, name, done=0):
-        self.began = done
-
-        def show(step, loss, phase):
-            if self.kill_at is not None and step >= self.kill_at:
-                raise Killed
-
-        yield show
-
-    def say(self, text):
-        self.said.append(text)
 
 
 @pytest.fixture(scope="module")

@@ -23,8 +23,8 @@ def choices(group):
 
 HOWTO = CONF.parent / "docs" / "howto"
 DATA = ("letters", "emoji", "digits")
-ELSEWHERE = ("arrays", "audio", "images", "sensors", "table")  # test_sources.py
-TFDS = ("cifar10", "fashion_mnist", "kmnist", "mnist", "tfds")  # test_tfds.py
+ELSEWHERE = ("arrays", "audio", "images", "sensors", "shapes", "table")  # test_sources.py, test_shapes.py
+TFDS = ("cifar10", "dsprites", "fashion_mnist", "kmnist", "mnist", "tfds")  # test_tfds.py
 
 
 def test_no_choice_of_data_is_forgotten():

@@ -25,9 +25,11 @@ def test_a_batch_without_a_valid_job_does_not_end_the_sweep(command):
 def test_a_job_whose_choice_is_no_text_fails_alone(command):
     status, out, _ = command("-m", "model=ae,2", *QUICK, "hydra.sweep.dir=s")
     assert (status, "1 completed, 1 failed" in out) == (1, True)
-    assert "model=2: no such choice; known: ae" in out
+    assert "model=2: no such choice; known: adversarial_ae, ae" in out
     status, out, err = command("-m", "data=letters,digits", "model=2")
-    assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith("aejax: model=2: no such choice; known: ae")
+    assert (status, out, err.count("\n")) == (2, "", 1) and err.startswith(
+        "aejax: model=2: no such choice; known: adversarial_ae, ae"
+    )
 
 
 def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):
@@ -36,7 +38,7 @@ def test_glob_is_counted_as_hydra_counts_it(command, tmp_path):
 
 
 WRONG = {
-    "net=conv net.tied=true seed=1,2": "net.tied: no such key; only with net=deep, net=linear, net=mlp; --cfg",
+    "net=conv net.tied=true seed=1,2": "net.tied: no such key; only with net=deep|linear|mlp; --cfg",
     "model.growth=0.1,0.2": "model.growth: no such key; it is now model.capacity_warmup; ",
     "latent_dim=0,-1": "latent_dim=0: must be ",
     "seed=range(0)": "seed=range(0): makes no job; a sweep has 1 to 10,000",

@@ -13,6 +13,7 @@ from scipy.special import logsumexp
 from aejax.base.errors import InputError
 from aejax.base.keys import key_for
 from aejax.models import autoencoder
+from aejax.models.batch import Batch
 from aejax.models.objective import objective
 from aejax.runs.folder import flat
 from aejax.training import step
@@ -91,7 +92,7 @@ def test_annealing_and_capacity_begin_with_the_first_joint_step(words, ramps):
     """40 steps, of which the layers take 20; the ramps at joint steps 0, 2, 4, 10 and 19, by their definition."""
     each, [state] = after((*GREEDY, "model=vae", "pretrain=greedy", "latent_dim=3", "steps=40", "model.beta=2", *words))
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    compute = jax.jit(lambda at: objective(each.experiment, state.params, x_BxP, x_BxP, at)[:2])
+    compute = jax.jit(lambda at: objective(each.experiment, state.params, Batch(x_BxP, x_BxP), at)[:2])
     for at, ramp in zip((20, 22, 24, 30, 39), ramps, strict=True):
         total, terms = jax.device_get(compute(np.int32(at)))
         expected = 2 * abs(terms["kl"] - 3 * ramp) if "model.capacity=3" in words else 2 * ramp * terms["kl"]
@@ -133,7 +134,7 @@ def test_the_gradient_is_that_of_contrastive_divergence():
     """Hinton 2002: <v h> of the data less <v h> at the chain's end."""
     each, [state] = after((*RBM, "latent_dim=3", "steps=24"))
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    loss = lambda params: each.experiment.pretrain.loss(each.experiment, params, 0, x_BxP, x_BxP, 7)  # noqa: E731
+    loss = lambda params: each.experiment.pretrain.loss(each.experiment, params, 0, Batch(x_BxP, x_BxP), 7)  # noqa: E731
     gradient = jax.jit(jax.grad(loss))(state.params)
     machine = each.experiment.pretrain.machine(each.experiment, state.params, 0)
     key = jax.random.fold_in(key_for(each.experiment.seed, 19, 7), 0)

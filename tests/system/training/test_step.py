@@ -75,7 +75,7 @@ def test_an_epoch_shows_every_example_once_in_an_order_of_its_own():
     data = data.replace(train=jnp.arange(27, dtype=jnp.uint8)[:, None])
     state, seen = step.init(experiment, each.dataset.arrays(), 2), []
     for at in range(6):
-        state, batch = step.batch(experiment, state, data, jnp.int32(at))
+        state, (batch, _) = step.taken(experiment, state, data, jnp.int32(at))
         seen.append(np.asarray(batch)[:, 0])
     first, second = np.concatenate(seen[:3]), np.concatenate(seen[3:])
     assert sorted(first) == sorted(second) == list(range(27))

@@ -9,10 +9,10 @@ MEANT = {
     "lr": "optim.lr",
     "optimizer.lr": "optim.lr",
     "learning_rate": "optim.lr",
-    "beta": "model.beta (with model=beta_vae|conv_vae|vae)",
+    "beta": "model.beta (with model=vae|cvae|hvae|p_vae|rhvae|s_vae|...)",
     "model=vae beta": "model.beta",
     "rho": "model.rho (with model=sparse_ae)",
-    "weight": "model.weight (with model=contractive_ae|l1_ae|sparse_ae)",
+    "weight": "model.weight (with model=rae|l1_ae|vae_gan|wae_gan|wae_mmd|info_vae|...)",
     "z_dim": "latent_dim",
     "model.latent_dim": "latent_dim",
     "hidden": "net.widths",
@@ -27,7 +27,7 @@ MEANT = {
     "noise=flip sigma": "noise.level",
     "net=conv kernel_size": "net.kernel",
     "ltent_dim": "latent_dim",
-    "manual_dir": "data.manual_dir (with data=cifar10|fashion_mnist|kmnist|mnist|tfds)",
+    "manual_dir": "data.manual_dir (with data=cifar10|dsprites|fashion_mnist|kmnist|mnist|tfds)",
     "model=conv_ae kernel": "net.kernel",
     "xyzzy": "",
 }
@@ -51,7 +51,7 @@ def test_a_key_of_an_earlier_version_names_the_new_one(renamed):
 
 def test_a_key_of_another_choice_names_that_choice():
     assert hints.of_key("net.kernel") == "only with net=conv; "
-    assert hints.of_key("net.tied") == "only with net=deep, net=linear, net=mlp; "
+    assert hints.of_key("net.tied") == "only with net=deep|linear|mlp; "
 
 
 @pytest.mark.parametrize(

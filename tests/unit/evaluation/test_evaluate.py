@@ -32,7 +32,7 @@ def vae():
 
 def codes(each, params, x):
     code = jax.jit(autoencoder.encode)(each.experiment, params, x)
-    return np.asarray(code.mean), np.asarray(code.kl)
+    return np.asarray(code.mean), np.asarray(autoencoder.kl_by_unit(each.experiment, params, code))
 
 
 def reconstructed(each, params, x):

@@ -63,12 +63,50 @@ def test_samples_of_a_mixture_are_near_its_components(plain):
     assert np.median(apart) < 0.1 * codes[:, :3].std()
 
 
+def test_a_chain_has_the_smoothed_frequencies_of_its_rows():
+    rng = np.random.default_rng(0)
+    first = rng.integers(0, 3, 40)
+    index = np.stack([first, (first + rng.integers(0, 2, 40)) % 3, np.full(40, -1)], axis=1)  # the last is masked
+    found = np.asarray(jax.jit(sampling.chain, static_argnums=2)(jax.random.key(0), jnp.array(index), 20_000))
+    share = np.array([(first == value).mean() for value in range(3)])
+    np.testing.assert_allclose([(found[:, 0] == value).mean() for value in range(3)], share, atol=0.015)
+    for before in range(3):
+        after = np.bincount(index[first == before, 1], minlength=3)
+        marginal = np.bincount(index[:, 1], minlength=3) / 40
+        expected = (after + sampling.SMOOTHING * marginal) / (after.sum() + sampling.SMOOTHING)
+        shown = np.bincount(found[found[:, 0] == before, 1], minlength=3) / (found[:, 0] == before).sum()
+        np.testing.assert_allclose(shown, expected, atol=0.02)
+    assert (found[:, 2] == -1).all()
+
+
+def test_a_chain_stays_in_its_class_and_does_not_depend_on_what_is_masked():
+    rng = np.random.default_rng(1)
+    label = np.arange(60) % 2
+    index = rng.integers(0, 4, (60, 2)) + 4 * label[:, None]
+    of, key = np.arange(500) % 2, jax.random.key(2)
+    found = sampling.chain(key, jnp.array(index), 500, (jnp.array(label), jnp.array(of)))
+    np.testing.assert_array_equal(found >= 4, np.repeat(of[:, None], 2, axis=1) == 1)
+    wide = sampling.chain(key, jnp.pad(jnp.array(index), ((0, 0), (0, 3)), constant_values=-1), 500)
+    np.testing.assert_array_equal(wide[:, :2], sampling.chain(key, jnp.array(index), 500))
+
+
+@pytest.mark.parametrize("sampler", ["auto", "gaussian"])
+def test_samples_of_discrete_codes_are_such_codes(sampler):
+    each = job("model=vq_vae", "latent_dim=8", "net.widths=[8]", "steps=20", "log_points=1", f"sampler={sampler}")
+    params, data = lane(trained(each)[0].chosen, 0), each.dataset.arrays()
+    codes = jax.jit(lambda params: each.experiment.sampler.codes(each.experiment, params, data, jax.random.key(0), 50))
+    z, statistics = np.asarray(codes(params)), params["running"]["bottleneck"]
+    vectors = each.experiment.model.bottleneck.table({name: array[0] for name, array in statistics.items()})
+    apart = np.abs(z.reshape(-1, 1, 4) - np.asarray(vectors)[None]).max(axis=2).min(axis=1)
+    assert apart.max() < 1e-5 and len(np.unique(z, axis=0)) > 5
+
+
 def test_a_model_with_a_prior_samples_from_it_unless_asked():
     chosen = {}
-    for words in ("model=vae", "model=vae sampler=prior", "model=vae sampler=kde", "model=ae"):
+    for words in ("model=vae", "model=vae sampler=prior", "model=vae sampler=kde", "model=ae", "model=binary_ae"):
         chosen[words] = job("net.widths=[8]", *words.split()).experiment.sampler
-    assert [type(sampler).__name__ for sampler in chosen.values()] == ["Prior", "Prior", "KDE", "Gaussian"]
-    assert [sampler.is_prior for sampler in chosen.values()] == [True, True, False, False]
+    assert [type(sampler).__name__ for sampler in chosen.values()] == ["Prior", "Prior", "KDE", "Gaussian", "Codes"]
+    assert [sampler.is_prior for sampler in chosen.values()] == [True, True, False, False, False]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +114,11 @@ def test_a_model_with_a_prior_samples_from_it_unless_asked():
     [
         (["sampler=prior"], r"^sampler=prior: the model has no prior; use auto, gaussian, mixture or kde"),
         (["sampler=mixture", "sampler.components=28"], r"^sampler\.components=28: must be at most .* 27"),
-        (["sampler=flow"], r"^sampler=flow: no such choice; known: auto, gaussian, kde, mixture, prior"),
-        (["sample.how=kde"], r"^sample\.how: no such key; it is now sampler=auto\|prior\|gaussian\|mixture\|kde; "),
+        (
+            ["sampler=density"],
+            r"^sampler=density: no such choice; known: auto, codes, flow, gaussian, kde, mixture, prior",
+        ),
+        (["sample.how=kde"], r"^sample\.how: no such key; it is now sampler=auto\|prior\|codes\|gaussian\|mixture"),
     ],
 )
 def test_wrong_inputs(overrides, told):

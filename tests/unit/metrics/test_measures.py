@@ -177,6 +177,36 @@ def test_ssim_follows_wang(images):
     np.testing.assert_allclose(reconstruction.ssim(flat[0], flat[0], (20, 17, 3)), np.ones(5), rtol=1e-5)
 
 
+def test_multiscale_ssim_follows_wang():
+    """By scipy's own Gaussian filter, over the four scales that have at least 4 pixels a side."""
+    rng = np.random.default_rng(1)
+    clean = ndimage.gaussian_filter(rng.random((3, 56, 60)), (0, 1, 1)).astype(np.float32)
+    other = np.clip(clean + 0.05 * rng.normal(size=clean.shape), 0, 1).astype(np.float32)
+    a, b, expected = clean.astype(float), other.astype(float), 1.0
+    weights = np.array([0.0448, 0.2856, 0.3001, 0.2363])
+    for scale, weight in enumerate(weights / weights.sum()):
+        half = min(11, a.shape[1] - (a.shape[1] + 1) % 2) // 2
+
+        def local(x, half=half):
+            mean = ndimage.gaussian_filter(x, (0, 1.5, 1.5), truncate=half / 1.5)
+            return mean[:, half : x.shape[1] - half, half : x.shape[2] - half]
+
+        va, vb, cov = local(a**2) - local(a) ** 2, local(b**2) - local(b) ** 2, local(a * b) - local(a) * local(b)
+        similar = (2 * cov + 9e-4) / (va + vb + 9e-4)
+        if scale == 3:
+            similar *= (2 * local(a) * local(b) + 1e-4) / (local(a) ** 2 + local(b) ** 2 + 1e-4)
+        expected = expected * similar.mean(axis=(1, 2)) ** weight
+        a, b = (
+            sum(x[:, i : x.shape[1] // 2 * 2 : 2, j : x.shape[2] // 2 * 2 : 2] for i in (0, 1) for j in (0, 1)) / 4
+            for x in (a, b)
+        )
+    flat = [image.reshape(3, -1) for image in (clean, other)]
+    np.testing.assert_allclose(reconstruction.multiscale_ssim(*flat, (56, 60, 1)), expected, rtol=1e-4)
+    np.testing.assert_allclose(reconstruction.multiscale_ssim(flat[0], flat[0], (56, 60, 1)), np.ones(3), rtol=1e-5)
+    black, gradient = jnp.zeros((1, 49)), jax.grad(lambda x: reconstruction.multiscale_ssim(x, 1 - x, (7, 7, 1))[0])
+    assert np.isfinite(jax.vmap(gradient)(black)).all()
+
+
 def test_ssim_of_images_smaller_than_the_window():
     x = np.random.default_rng(0).random((4, 35)).astype(np.float32)
     assert reconstruction.ssim(x, 1 - x, (7, 5, 1)).shape == (4,)
@@ -297,9 +327,9 @@ def test_use_of_code_units():
     assert code.live_units(z, np.array([[2.0, 0.001, 0.02]])).tolist() == [True, False, True]
     verdicts = [code.collapsed(each, kl) for each, kl in ((0.5, None), (0.001, None), (np.nan, None))]
     assert [int(each) for each in verdicts] == [0, 1, 1]
-    assert int(code.collapsed(0.5, np.full((3, 2), 0.01))) == 1
-    assert int(code.collapsed(0.5, np.full((3, 2), 1.0))) == 0
-    assert int(code.collapsed(0.001, np.full((3, 2), 0.55))) == 0  # untrained: a code that no decoder uses yet
+    assert int(code.collapsed(0.5, np.full(3, 0.02))) == 1
+    assert int(code.collapsed(0.5, np.full(3, 2.0))) == 0
+    assert int(code.collapsed(0.001, np.full(3, 1.1))) == 0  # untrained: a code that no decoder uses yet
 
 
 @pytest.mark.slow

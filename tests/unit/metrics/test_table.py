@@ -24,18 +24,25 @@ WORDS = ["model=vae", "net.widths=[4]", "steps=2", "log_points=1"]
 JOBS = (  # that compute all metrics between them
     ["noise=flip", "likelihood=learned", "evaluate=full", "evaluate.samples=2"],
     ["data=digits", "likelihood=bernoulli", "evaluate.groups=[generation,usefulness]"],
+    ["data=shapes", "data.examples=200", "evaluate.groups=[disentanglement]"],
+    ["data=digits", "model=m2_vae", "evaluate.groups=[separation]"],
     ["data=digits", "task=anomaly", "data.normal=[0,1,2,3,4]", "evaluate.groups=[nll,anomaly]", "evaluate.samples=2"],
 )
 
 
 @pytest.fixture(scope="module")
 def computed(tmp_path_factory):
-    """All metrics of these jobs, of their histories, and of `aejax.evaluate --across`: {name: its finite values}."""
+    """All metrics of these jobs, their histories, and `aejax.evaluate --across --udr`: {name: its finite values}."""
     place, values = tmp_path_factory.mktemp("runs"), {}
     runs = [run(place / str(number), *WORDS, *words) for number, words in enumerate(JOBS)]
-    assert called(train.main, *WORDS, f"hydra.run.dir={place / 'letters'}", "track=off", "figures=false") == 0
-    assert called(evaluate.main, str(place / "letters"), "--across", "groups=[usefulness]") == 0
-    runs.append(Run.read(place / "letters"))
+    runs.append(run(place / "codebook", "model=vq_vae", *WORDS[1:], "evaluate.groups=[code]"))
+    runs.append(run(place / "levels", "model=ladder_vae", *WORDS[1:], "evaluate.groups=[code]"))
+    letters = [place / f"letters{seed}" for seed in range(2)]
+    for seed, folder in enumerate(letters):  # whose plain autoencoders have informative units from the first step on
+        words = [*WORDS[1:], f"seed={seed}", f"hydra.run.dir={folder}", "track=off", "figures=false"]
+        assert called(train.main, *words) == 0
+    assert called(evaluate.main, *map(str, letters), "--across", "--udr", "groups=[usefulness]") == 0
+    runs.append(Run.read(letters[0]))
     for each in runs:
         last = {name: value for name, value in each.history[-1].items() if name != "step"}
         for name, value in [*each.metrics.items(), *last.items()]:

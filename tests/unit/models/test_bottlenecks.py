@@ -8,8 +8,10 @@ from conftest import evaluated, job, trained
 from scipy import integrate, stats
 
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import Gaussian, gaussian_kl, latent_mask, trim
+from aejax.models.batch import Batch
+from aejax.models.bottlenecks import Gaussian, latent_mask
 from aejax.models.objective import objective
+from aejax.models.priors import gaussian_kl
 from aejax.runs.folder import flat
 from aejax.training.lanes import lane
 
@@ -62,7 +64,7 @@ def test_masked_units_change_nothing(overrides):
         np.testing.assert_allclose(found[key], value, rtol=1e-3, err_msg=key)
     np.testing.assert_allclose(z_wide[..., :3], z_narrow, atol=1e-4)
     assert not np.any(z_wide[..., 3:])
-    trimmed = flat(trim(lane(wide.params, 0), 3))
+    trimmed = flat(autoencoder.trim(one.experiment, lane(wide.params, 0), 3))
     for key, value in flat(lane(narrow.params, 0)).items():
         np.testing.assert_allclose(trimmed[key], value, atol=1e-4, err_msg=key)
 
@@ -71,7 +73,7 @@ def test_masked_units_get_no_gradient():
     each = job("model=vae", "latent_dim=3", "net.widths=[7]")
     params = jax.jit(lambda: autoencoder.init(each.experiment, 8))()
     x_BxP = each.experiment.form.scaled(each.dataset.arrays().train)
-    gradient = jax.jit(jax.grad(lambda p: objective(each.experiment, p, x_BxP, x_BxP, jnp.int32(0))[0]))(params)
+    gradient = jax.jit(jax.grad(lambda p: objective(each.experiment, p, Batch(x_BxP, x_BxP), jnp.int32(0))[0]))(params)
     for head in ("mean", "log_variance"):
         assert np.all(np.any(np.asarray(gradient["to_code"][head]["kernel"][:, :3]) != 0, axis=0))
         assert not np.any(gradient["to_code"][head]["kernel"][:, 3:])
