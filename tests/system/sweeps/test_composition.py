@@ -170,6 +170,15 @@ def test_the_pages_own_data_and_noise_are_found_and_trained(tmp_path):
     assert len(list((run.path / "figures").glob("*.png"))) == 6
 
 
+def test_each_model_of_pythae_is_a_composition():
+    rows = re.findall(r"^\| `\w+` \| (`model=.*) \|$", (HOWTO / "families.md").read_text(), re.M)
+    assert len(rows) == 26
+    for words in (words for row in rows for words in re.findall(r"`(model=[^`]*)`", row)):
+        model = words.split()[0].removeprefix("model=")
+        assert (CONF / "model" / f"{model}.yaml").is_file()
+        assert job(*words.split()).experiment.model
+
+
 @pytest.mark.slow
 def test_the_pages_own_model_is_added_in_one_file(tmp_path):
     """The page is followed literally, with fewer steps."""
