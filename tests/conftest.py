@@ -136,6 +136,7 @@ def forget():
     GlobalHydra.instance().clear()
     HydraConfig.instance().cfg = None
     os.environ.pop("WANDB_SERVICE", None)  # a command would share W&B's process, where a lost run still is in use
+    os.environ.pop("WANDB_SILENT", None)
 
 
 def job(*overrides, loaded=None):

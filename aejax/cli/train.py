@@ -26,7 +26,7 @@ from aejax.base.files import check_free, locked
 from aejax.base.interrupts import STOP
 from aejax.cli.parsing import check_options, fail, flush_output
 from aejax.compat import hydra_compat, jax_compat
-from aejax.config.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained
+from aejax.config.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained, folder_of
 
 STARTED = time.perf_counter()
 
@@ -84,7 +84,7 @@ def _prepared(config):
     if axes_of(config):
         raise InputError("+sweep: asks for more than one run; add -m")
     check_lengths(config)
-    folder = Path(config.hydra.run.dir)
+    folder = folder_of(config, "run")
     job, place = prepare(without_hydra(config), config.hydra, folder.absolute(), "hydra.run.dir")
     check_free(folder)
     check_free(folder.parent)  # it may be a sweep's
@@ -95,7 +95,7 @@ def _checked_sweep(config):
     """The folder of a sweep whose command is valid and matches what the folder holds; raises one of KNOWN."""
     check_axes(config)
     check_lengths(config)
-    folder = Path(str(config.hydra.sweep.dir))
+    folder = folder_of(config, "sweep")
     if "\0" in str(folder):
         raise InputError("hydra.sweep.dir: holds a null byte; must be the name of a folder")
     check_inside(folder, "hydra.sweep.dir")

@@ -1,6 +1,7 @@
 """Hydra's errors about a command line, as one line with what the user may have meant. Imports no jax."""
 
 import re
+from pathlib import Path
 
 import hydra
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
@@ -68,7 +69,18 @@ def axes_of(config):
         plugins = hydra_compat.plugins(kind)
         if node._target_ not in plugins:
             raise InputError(f"hydra.{name}._target_={node._target_}: no such plugin; {near(node._target_, plugins)}")
-    return config.hydra.sweeper.get("params") or {}
+    params = config.hydra.sweeper.get("params") or {}
+    if not OmegaConf.is_dict(params) and params != {}:
+        raise InputError(f"hydra.sweeper.params={params}: must be a mapping of keys to their values")
+    return params
+
+
+def folder_of(config, kind):
+    """The folder of a `kind`, run or sweep, as the command names it; raises InputError."""
+    node = config.hydra[kind]
+    if not OmegaConf.is_dict(node):  # Hydra checks values, but not what an interpolation gives
+        raise InputError(f"hydra.{kind}={node}: must be a mapping; write hydra.{kind}.dir=FOLDER")
+    return Path(str(node.dir))
 
 
 def check_axes(config):

@@ -10,7 +10,7 @@ from omegaconf import DictConfig, open_dict, read_write
 from aejax.base.errors import InputError
 from aejax.base.files import locked
 from aejax.compat import hydra_compat, jax_compat
-from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained
+from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained, folder_of
 from aejax.config.written import write_yaml
 from aejax.datasets.dataset import Dataset
 from aejax.runs import mirror
@@ -77,7 +77,7 @@ def _prepared(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, Place,
                 config.hydra.runtime.choices.data = dataset.name
             hydra_compat.set_job(config)
             with read_write(config.hydra), open_dict(config.hydra):
-                config.hydra.run.dir = str(config.hydra.run.dir)  # resolved, while Hydra knows the choices
+                config.hydra.run.dir = str(folder_of(config, "run"))  # resolved, while Hydra knows the choices
             folder = config.hydra.run.dir
             job, place = prepare(without_hydra(config), config.hydra, folder, "hydra.run.dir", dataset=dataset)
             return job, place, config

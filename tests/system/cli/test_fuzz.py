@@ -12,7 +12,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 
 from aejax.config import hints, menu
-from aejax.config.explain import KNOWN, check_lengths, explained
+from aejax.config.explain import KNOWN, check_lengths, explained, folder_of
 from aejax.runs.preparation import Shared, prepare
 from aejax.settings.configuration import without_hydra
 from aejax.sweeps.composition import Composition
@@ -65,7 +65,7 @@ def line_of(composition, words, shared):
     HydraConfig.instance().cfg = config
     try:
         check_lengths(config)
-        prepare(without_hydra(config), config.hydra, config.hydra.run.dir, "hydra.run.dir", shared=shared)
+        prepare(without_hydra(config), config.hydra, folder_of(config, "run"), "hydra.run.dir", shared=shared)
     except KNOWN as error:
         return str(explained(error, words))
     return None

@@ -78,6 +78,8 @@ WRONG = {
     "model=2": "model=2: no such choice; known: adversarial_ae, ae,",
     "track=1e309": "track=1e309: no such choice; known: off, offline, online",
     "~noise=1e3": "~noise=1e3: no such choice; known: chain",
+    "hydra.run=${seed}": "hydra.run=0: must be a mapping; write hydra.run.dir=FOLDER",
+    "hydra.sweeper.params=${oc.env:HOME}": "hydra.sweeper.params=",
     "data=letters model=2": "model=2: no such choice; known: adversarial_ae, ae,",
     "data=digits ~noise=1e3": "~noise=1e3: no such choice; known: chain",
     "data=[letters] track=null": "track=null: no such choice; did you mean track=off?",

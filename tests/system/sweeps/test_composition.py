@@ -79,7 +79,7 @@ MIXED = ("ae", "vae", "pca", "topk_ae")
 @pytest.mark.slow
 @pytest.mark.parametrize("model", [model for model in choices("model") if model not in MIXED])
 def test_model(model):
-    takes_two_steps(f"model={model}", "noise=gaussian")
+    takes_two_steps(f"model={model}", f"noise={'patches' if model == 'masked_ae' else 'gaussian'}")
 
 
 @pytest.mark.slow
