@@ -77,12 +77,6 @@ MIXED = ("ae", "vae", "pca", "topk_ae")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("model", [model for model in choices("model") if model not in MIXED])
-def test_model(model):
-    takes_two_steps(f"model={model}", f"noise={'patches' if model == 'masked_ae' else 'gaussian'}")
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize("net", choices("net"))
 @pytest.mark.parametrize("model", MIXED)
 def test_model_net(model, net):
