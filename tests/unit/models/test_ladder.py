@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import job, trained
+from conftest import job
 from scipy import integrate, stats
 
 from aejax.base.errors import InputError
@@ -14,8 +14,6 @@ from aejax.models import autoencoder
 from aejax.models.batch import Batch
 from aejax.models.ladder import level_masks, merged
 from aejax.models.objective import objective
-from aejax.runs.folder import flat
-from aejax.training.lanes import lane
 
 FEW = ["net.widths=[6]", "steps=30", "log_points=2"]
 KEY = jax.random.key(5)
@@ -135,17 +133,6 @@ def test_the_decoder_sees_the_lowest_level():
     decode = jax.jit(lambda z: autoencoder.decode(experiment, params, z))
     np.testing.assert_array_equal(decode(z), decode(z.at[:, 2:].set(7.0)))
     assert abs(decode(z) - decode(z.at[:, 1].set(7.0))).max() > 1e-3
-
-
-@pytest.mark.parametrize("levels", [2, pytest.param(3, marks=pytest.mark.slow)])
-def test_a_lane_of_fewer_units_trains_as_it_would_alone(levels):
-    words = ["model=ladder_vae", f"model.levels={levels}", "model.hidden=5", *FEW]
-    jobs = [job(*words, f"latent_dim={dim}", f"seed={dim}") for dim in (3, 5)]
-    together, _ = trained(*jobs)
-    alone, _ = trained(jobs[0])
-    trimmed = flat(autoencoder.trim(jobs[0].experiment, lane(together.params, 0), 3))
-    for key, value in flat(lane(alone.params, 0)).items():
-        np.testing.assert_allclose(trimmed[key], value, atol=2e-4, err_msg=key)
 
 
 def test_levels_without_nats_are_not_active():
