@@ -9,7 +9,7 @@ from aejax.base.keys import Purpose, key_for
 from aejax.datasets.splits import hashed
 from aejax.evaluation.protocol import COPIES, COPY_FLIP, COPY_STD, RESTORED, SEED
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import code_width
+from aejax.models.layers import code_width
 from aejax.models.noise import Flip, Gaussian
 
 

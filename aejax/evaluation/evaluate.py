@@ -25,7 +25,7 @@ from aejax.evaluation.separation import (
 )
 from aejax.metrics import code
 from aejax.metrics.reconstruction import error_by_class, r2, reconstruction, squared_error, ssim, worst
-from aejax.models.bottlenecks import mask_of
+from aejax.models.layers import mask_of
 from aejax.models.noise import Clean
 from aejax.models.principal_components import principal_components
 

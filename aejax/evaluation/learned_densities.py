@@ -14,7 +14,7 @@ from aejax.evaluation.encoding import codes_of_stored, draws_of_stored, picked, 
 from aejax.evaluation.protocol import DENSITY
 from aejax.evaluation.sampling import Sampler
 from aejax.models import autoencoder, flows
-from aejax.models.bottlenecks import mask_of
+from aejax.models.layers import mask_of
 from aejax.models.priors import gaussian_kl
 from aejax.settings.fields import Leaf, leaf_float, static_int
 

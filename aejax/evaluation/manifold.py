@@ -10,7 +10,7 @@ from aejax.base.keys import normal_by_unit
 from aejax.evaluation.encoding import picked, seen
 from aejax.evaluation.sampling import Sampler
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import mask_of
+from aejax.models.layers import mask_of
 from aejax.models.posteriors import Diagonal
 from aejax.models.riemannian import posterior_metric
 from aejax.settings.fields import Leaf, leaf_float, static_int

@@ -12,7 +12,7 @@ from aejax.evaluation.encoding import codes_of_stored, indices_of_stored, picked
 from aejax.evaluation.protocol import DENSITY
 from aejax.metrics.clusters import k_means
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import mask_of
+from aejax.models.layers import mask_of
 from aejax.settings.fields import static_int
 
 EM_STEPS = 100

@@ -8,7 +8,8 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for
-from aejax.models.bottlenecks import Code, FromCode, ToCode, latent_mask, mask_of
+from aejax.models.bottlenecks import Code
+from aejax.models.layers import FromCode, ToCode, latent_mask, mask_of
 from aejax.settings.fields import part, parts, static_choice
 
 

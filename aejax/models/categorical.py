@@ -9,8 +9,9 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.bottlenecks import Code, Quantized, mask_of
+from aejax.models.bottlenecks import Code, Quantized
 from aejax.models.discrete import Discrete, grouped, straight_through
+from aejax.models.layers import mask_of
 from aejax.models.posteriors import Draw, Posterior
 from aejax.models.priors import Prior
 from aejax.settings.fields import Leaf, leaf_float, static_bool, static_choice, static_int

@@ -13,7 +13,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import FromCode, latent_mask
+from aejax.models.layers import FromCode, latent_mask
 from aejax.models.nets.head import Head, check_net
 from aejax.models.objective import Context, Term
 from aejax.models.similarity import Replacement

@@ -12,7 +12,8 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.bottlenecks import Code, Estimated, drawn, mask_of
+from aejax.models.bottlenecks import Code, Estimated, drawn
+from aejax.models.layers import mask_of
 from aejax.models.posteriors import LOG_2PI, Draw, Posterior
 from aejax.models.priors import Prior
 from aejax.settings.fields import Leaf, leaf_float

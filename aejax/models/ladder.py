@@ -14,7 +14,8 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.bottlenecks import Code, Estimated, UnitLayer, drawn, latent_mask, mask_of
+from aejax.models.bottlenecks import Code, Estimated, drawn
+from aejax.models.layers import UnitLayer, latent_mask, mask_of
 from aejax.models.posteriors import LOG_2PI, Diagonal, Draw, Posterior
 from aejax.models.priors import Prior, gaussian_kl
 from aejax.settings.fields import static_int

@@ -9,7 +9,8 @@ from flax import struct
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
 from aejax.models import autoencoder, flows
-from aejax.models.bottlenecks import Estimated, Gaussian, mask_of
+from aejax.models.bottlenecks import Estimated, Gaussian
+from aejax.models.layers import mask_of
 from aejax.models.posteriors import LOG_2PI, Diagonal, Posterior
 from aejax.models.priors import Prior, gaussian_kl
 from aejax.settings.fields import static_int

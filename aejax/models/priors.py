@@ -11,7 +11,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.bottlenecks import mask_of
+from aejax.models.layers import mask_of
 from aejax.models.posteriors import LOG_2PI, Correlated, Diagonal, Draw, Posterior
 
 

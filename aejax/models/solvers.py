@@ -5,7 +5,7 @@ from typing import ClassVar
 from flax import struct
 
 from aejax.base.errors import InputError
-from aejax.models.bottlenecks import code_width
+from aejax.models.layers import code_width
 from aejax.models.principal_components import principal_components
 
 

@@ -4,7 +4,7 @@ import jax
 import numpy as np
 
 from aejax.figures.examples import SHOWN, picked
-from aejax.models.bottlenecks import code_width
+from aejax.models.layers import code_width
 from aejax.training.lanes import Layout
 from aejax.training.lanes import lane as one_lane
 

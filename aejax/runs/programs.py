@@ -12,7 +12,7 @@ import platformdirs
 
 from aejax.evaluation.evaluate import evaluate
 from aejax.figures.examples import SHOWN, examples
-from aejax.models.bottlenecks import code_width
+from aejax.models.layers import code_width
 from aejax.training import step, stream
 from aejax.training.lanes import Layout
 

@@ -13,7 +13,7 @@ from flax import struct
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for, normal_by_unit
 from aejax.models import autoencoder
-from aejax.models.bottlenecks import latent_mask
+from aejax.models.layers import latent_mask
 from aejax.models.nets.dense import Mlp
 from aejax.settings.fields import Leaf, leaf_float, static_float, static_int
 

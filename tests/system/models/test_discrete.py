@@ -14,10 +14,10 @@ from aejax.base.errors import InputError
 from aejax.evaluation.likelihood import importance_weighted
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
-from aejax.models.bottlenecks import latent_mask
 from aejax.models.categorical import Binary, Categorical, Concrete
 from aejax.models.codebooks import Codebook
 from aejax.models.discrete import FiniteScalar
+from aejax.models.layers import latent_mask
 from aejax.models.objective import objective
 from aejax.training.lanes import lane
 

@@ -9,7 +9,8 @@ from scipy import integrate, stats
 
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
-from aejax.models.bottlenecks import Gaussian, latent_mask
+from aejax.models.bottlenecks import Gaussian
+from aejax.models.layers import latent_mask
 from aejax.models.objective import objective
 from aejax.models.priors import gaussian_kl
 from aejax.runs.folder import flat
