@@ -204,7 +204,11 @@ class Gaussian(Bottleneck):
         statistics: dict[str, jax.Array] | None = None,
         variables: dict[str, Any] | None = None,
     ) -> Code:
-        return drawn(Diagonal(heads["mean"], mask_Z, heads["log_variance"]), key, statistics)
+        return drawn(self.posterior(heads, mask_Z, variables or {}), key, statistics)
+
+    def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
+        """The posterior of these heads; other kinds of posteriors override it."""
+        return Diagonal(heads["mean"], mask_Z, heads["log_variance"])
 
 
 @struct.dataclass
@@ -221,16 +225,9 @@ class FullGaussian(Gaussian):
     def heads(self) -> tuple[str, ...]:  # type: ignore[override]
         return (*Gaussian.heads, *triangle_heads(self.rank))
 
-    def __call__(
-        self,
-        heads: dict[str, jax.Array],
-        mask_Z: jax.Array,
-        key: jax.Array | None = None,
-        statistics: dict[str, jax.Array] | None = None,
-        variables: dict[str, Any] | None = None,
-    ) -> Code:
+    def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
         lower_BxZxZ = lower_triangle(heads, self.rank, mask_Z)
-        return drawn(Correlated(heads["mean"], mask_Z, heads["log_variance"], lower_BxZxZ), key, statistics)
+        return Correlated(heads["mean"], mask_Z, heads["log_variance"], lower_BxZxZ)
 
 
 def triangle_heads(rank: int) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from jax import lax
 
 from aejax.base.keys import normal_by_unit
 from aejax.models import flows
-from aejax.models.bottlenecks import Code, Estimated, drawn, pooled, stacked
+from aejax.models.bottlenecks import Estimated, pooled, stacked
 from aejax.models.posteriors import Diagonal, Draw, Posterior
 from aejax.settings.fields import static_int
 
@@ -173,16 +173,9 @@ class FlowBottleneck(Estimated):
 
     layers: int = static_int(1, 100)
 
-    def __call__(
-        self,
-        heads: dict[str, jax.Array],
-        mask_Z: jax.Array,
-        key: jax.Array | None = None,
-        statistics: dict[str, jax.Array] | None = None,
-        variables: dict[str, Any] | None = None,
-    ) -> Code:
+    def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
         base = Diagonal(heads["mean"], mask_Z, heads["log_variance"])
-        return drawn(self.flowed(base, heads, mask_Z, variables or {}).with_mean(), key, statistics)
+        return self.flowed(base, heads, mask_Z, variables).with_mean()
 
     def flowed(self, base: Diagonal, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: Any) -> Flowed:
         """The posterior of these heads."""

@@ -12,7 +12,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.bottlenecks import Code, Estimated, drawn
+from aejax.models.bottlenecks import Estimated
 from aejax.models.layers import mask_of
 from aejax.models.posteriors import LOG_2PI, Draw, Posterior
 from aejax.models.priors import Prior
@@ -94,16 +94,8 @@ class PoincareBall(Estimated):
                 f"prior={experiment.prior.choice}: the code of model=p_vae lies in a Poincaré ball; use prior=poincare"
             )
 
-    def __call__(
-        self,
-        heads: dict[str, jax.Array],
-        mask_Z: jax.Array,
-        key: jax.Array | None = None,
-        statistics: dict[str, jax.Array] | None = None,
-        variables: dict[str, Any] | None = None,
-    ) -> Code:
-        posterior = WrappedNormal(to_ball(heads["mean"], self.c), mask_Z, heads["log_variance"], self.c)
-        return drawn(posterior, key, statistics)
+    def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
+        return WrappedNormal(to_ball(heads["mean"], self.c), mask_Z, heads["log_variance"], self.c)
 
     def coordinates(self, z_BxZ: jax.Array) -> jax.Array:
         return from_ball(z_BxZ, self.c)

@@ -182,23 +182,16 @@ class Ladder(Estimated):
     def trim(self, variables: dict[str, Any], latent_dim: int) -> dict[str, Any]:
         return variables | _trimmed_layers(variables, latent_dim)
 
-    def __call__(
-        self,
-        heads: dict[str, jax.Array],
-        mask_Z: jax.Array,
-        key: jax.Array | None = None,
-        statistics: dict[str, jax.Array] | None = None,
-        variables: dict[str, Any] | None = None,
-    ) -> Code:
-        """The Code of the bottom-up Gaussians alone, without a draw; `completed` merges them with the prior."""
+    def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
+        """The bottom-up Gaussians alone; `completed` merges them with the prior."""
         masks_LxZ, h_BxH = level_masks(mask_Z, self.levels), heads["hidden"]
         mean_BxZ, log_variance_BxZ = (heads[name] * masks_LxZ[0][None, :] for name in GAUSSIAN)
         for place in range(self.levels - 1):
-            layer = (variables or {})[f"up_{place}"]
+            layer = variables[f"up_{place}"]
             h_BxH = _rectified(h_BxH @ layer["kernel"] + layer["bias"][None, :])
             level_mean_BxZ, level_log_variance_BxZ = _gaussian(variables, h_BxH, masks_LxZ[place + 1])
             mean_BxZ, log_variance_BxZ = mean_BxZ + level_mean_BxZ, log_variance_BxZ + level_log_variance_BxZ
-        return drawn(Diagonal(mean_BxZ, mask_Z, log_variance_BxZ), None, statistics)
+        return Diagonal(mean_BxZ, mask_Z, log_variance_BxZ)
 
     def completed(
         self,

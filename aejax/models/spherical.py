@@ -14,7 +14,7 @@ from jax import lax
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
 from aejax.models.bessel import complement, log_series
-from aejax.models.bottlenecks import Code, Gaussian, drawn, pooled
+from aejax.models.bottlenecks import Gaussian, pooled
 from aejax.models.layers import mask_of
 from aejax.models.posteriors import Draw, Posterior
 from aejax.models.priors import Prior
@@ -146,16 +146,9 @@ class Spherical(Gaussian):
                 f"prior={experiment.prior.choice}: the code of model=s_vae lies on a sphere; use prior=sphere"
             )
 
-    def __call__(
-        self,
-        heads: dict[str, jax.Array],
-        mask_Z: jax.Array,
-        key: jax.Array | None = None,
-        statistics: dict[str, jax.Array] | None = None,
-        variables: dict[str, Any] | None = None,
-    ) -> Code:
+    def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
         concentration_B = 1 + jax.nn.softplus(pooled(heads["concentration"], mask_Z))
-        return drawn(VonMisesFisher(on_sphere(heads["mean"]), mask_Z, concentration_B), key, statistics)
+        return VonMisesFisher(on_sphere(heads["mean"]), mask_Z, concentration_B)
 
     def coordinates(self, z_BxZ: jax.Array) -> jax.Array:
         return on_sphere(z_BxZ)  # where a code between two others is not
