@@ -10,9 +10,9 @@ from aejax.base.keys import normal_by_unit
 from aejax.evaluation.encoding import picked, seen
 from aejax.evaluation.sampling import Sampler
 from aejax.models import autoencoder
+from aejax.models.codes.riemannian import posterior_metric
 from aejax.models.layers import mask_of
 from aejax.models.posteriors import Diagonal
-from aejax.models.riemannian import posterior_metric
 from aejax.settings.fields import Leaf, leaf_float, static_int
 
 

@@ -53,8 +53,8 @@ class Bottleneck:
 
     heads: ClassVar[tuple[str, ...]] = ("mean",)  # what the code is made from; evaluation needs a mean
     has_posterior: ClassVar[bool] = False
-    has_metric: ClassVar[bool] = False  # whether codes have a Riemannian metric, as aejax.models.riemannian.MetricFlow
-    is_discrete: ClassVar[bool] = False  # whether codes are among finitely many, as aejax.models.discrete.Discrete
+    has_metric: ClassVar[bool] = False  # whether codes have a Riemannian metric, as codes.riemannian.MetricFlow
+    is_discrete: ClassVar[bool] = False  # whether codes are among finitely many, as codes.discrete.Discrete
     sampling = False  # no ClassVar, because a kind may have it as a field
 
     def check(self, experiment: Any) -> None:

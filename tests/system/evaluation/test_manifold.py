@@ -7,8 +7,8 @@ import pytest
 from conftest import job, refused, trained
 
 from aejax.evaluation.manifold import chains
+from aejax.models.codes.riemannian import LearnedMetric, posterior_metric
 from aejax.models.posteriors import Diagonal
-from aejax.models.riemannian import LearnedMetric, posterior_metric
 from aejax.training.lanes import lane
 
 MASK = jnp.array([1.0, 1.0, 0.0])

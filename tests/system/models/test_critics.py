@@ -10,8 +10,8 @@ from conftest import job
 from aejax.base.keys import Purpose, key_for
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
-from aejax.models.critics import CodeNet, at_every, permuted_by_unit, separation
 from aejax.models.objective import objective
+from aejax.models.terms.critics import CodeNet, at_every, permuted_by_unit, separation
 from aejax.training.optim import transformation
 
 FEW = ["net.widths=[6]", "latent_dim=3"]

@@ -14,9 +14,9 @@ from aejax.base.errors import InputError
 from aejax.evaluation.likelihood import importance_weighted
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
-from aejax.models.categorical import Binary, Categorical, Concrete
-from aejax.models.codebooks import Codebook
-from aejax.models.discrete import FiniteScalar
+from aejax.models.codes.categorical import Binary, Categorical, Concrete
+from aejax.models.codes.codebooks import Codebook
+from aejax.models.codes.discrete import FiniteScalar
 from aejax.models.layers import latent_mask
 from aejax.models.objective import objective
 from aejax.training.lanes import lane

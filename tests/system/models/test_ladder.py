@@ -12,7 +12,7 @@ from aejax.evaluation.evaluate import evaluate
 from aejax.metrics.code import active_levels
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
-from aejax.models.ladder import level_masks, merged
+from aejax.models.codes.ladder import level_masks, merged
 from aejax.models.objective import objective
 
 FEW = ["net.widths=[6]", "steps=30", "log_points=2"]

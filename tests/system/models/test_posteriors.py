@@ -9,13 +9,14 @@ import pytest
 from conftest import job, refused
 from scipy import integrate, special, stats
 
-from aejax.models import autoencoder, bessel, flows
-from aejax.models.flow_posteriors import InverseAutoregressive, Planar, Radial, above_minus_one
-from aejax.models.hyperbolic import WrappedNormal, from_ball, log_sinhc, to_ball
+from aejax.models import autoencoder, flows
+from aejax.models.codes import bessel
+from aejax.models.codes.flow_posteriors import InverseAutoregressive, Planar, Radial, above_minus_one
+from aejax.models.codes.hyperbolic import WrappedNormal, from_ball, log_sinhc, to_ball
+from aejax.models.codes.spherical import VonMisesFisher, log_area, sampled_drop
 from aejax.models.layers import mask_of
 from aejax.models.posteriors import Correlated, Diagonal
 from aejax.models.priors import Normal
-from aejax.models.spherical import VonMisesFisher, log_area, sampled_drop
 
 FEW = ["net.widths=[6]", "steps=30", "log_points=2"]
 MODELS = {

@@ -11,9 +11,9 @@ from flax import struct
 from scipy import special, stats
 
 from aejax.models import autoencoder
-from aejax.models.hamiltonian import Hamiltonian
+from aejax.models.codes.hamiltonian import Hamiltonian
+from aejax.models.codes.riemannian import LearnedMetric, MetricFlow, RiemannianHamiltonian, cholesky, posterior_metric
 from aejax.models.posteriors import Diagonal
-from aejax.models.riemannian import LearnedMetric, MetricFlow, RiemannianHamiltonian, cholesky, posterior_metric
 from aejax.training.lanes import lane
 
 MASK = jnp.array([1.0, 1.0, 0.0])

@@ -18,9 +18,9 @@ from aejax.models.bottlenecks import Code
 from aejax.models.objective import Context, objective
 from aejax.models.posteriors import Diagonal
 from aejax.models.priors import Normal
-from aejax.models.semisupervised import known
-from aejax.models.terms import MMD, KLPart, MomentMatching, aggregated, decoder_kernels
-from aejax.models.views import CrossCorrelation, VICReg
+from aejax.models.terms.codes import MMD, KLPart, MomentMatching, aggregated, decoder_kernels
+from aejax.models.terms.semisupervised import known
+from aejax.models.terms.views import CrossCorrelation, VICReg
 
 RNG = np.random.default_rng(3)
 MASK = jnp.array([1.0, 1.0, 1.0, 0.0])

@@ -10,7 +10,7 @@ from aejax.base.errors import InputError
 from aejax.models import autoencoder
 from aejax.models.noise import Clean
 from aejax.models.objective import Context, Term
-from aejax.models.terms import covariance, drawing_key
+from aejax.models.terms.codes import covariance, drawing_key
 from aejax.settings.fields import Leaf, leaf_float
 
 EPSILON = 1e-4  # added to the variance of a unit

@@ -8,7 +8,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.models.bottlenecks import Code, Quantized
-from aejax.models.discrete import MOST_ENTRIES, Discrete, grouped, straight_through
+from aejax.models.codes.discrete import MOST_ENTRIES, Discrete, grouped, straight_through
 from aejax.models.objective import Context, Term
 from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_choice, static_int
 
@@ -53,8 +53,8 @@ class Codebook(Discrete):
         is_term = any(isinstance(term, Commitment) for term in experiment.model.terms.values())
         if self.learning == "loss" and not is_term:
             raise InputError(
-                "model.learning=loss: the codebook learns by the term aejax.models.codebooks.Commitment, which is not "
-                "in model.terms; add it, or set model.learning=ema"
+                "model.learning=loss: the codebook learns by the term aejax.models.codes.codebooks.Commitment, "
+                "which is not in model.terms; add it, or set model.learning=ema"
             )
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
@@ -183,7 +183,8 @@ class Commitment(Term):
     def check(self, experiment: Any) -> None:
         if not isinstance(experiment.model.bottleneck, Codebook):
             raise InputError(
-                "model.terms: Commitment needs a bottleneck with a codebook, such as aejax.models.codebooks.Codebook"
+                "model.terms: Commitment needs a bottleneck with a codebook, "
+                "such as aejax.models.codes.codebooks.Codebook"
             )
 
     def __call__(self, context: Context) -> jax.Array:

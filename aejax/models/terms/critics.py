@@ -16,8 +16,8 @@ from aejax.models import autoencoder
 from aejax.models.layers import FromCode, latent_mask
 from aejax.models.nets.head import Head, check_net
 from aejax.models.objective import Context, Term
-from aejax.models.similarity import Replacement
-from aejax.models.terms import drawing_key, prior_codes
+from aejax.models.terms.codes import drawing_key, prior_codes
+from aejax.models.terms.similarity import Replacement
 from aejax.settings.fields import Leaf, leaf_float, leaf_int, static_ints
 
 

@@ -9,7 +9,7 @@ from flax import struct
 from jax import lax
 
 from aejax.models.bottlenecks import Code, lower_triangle, triangle_heads
-from aejax.models.hamiltonian import Hamiltonian, HamiltonianFlow
+from aejax.models.codes.hamiltonian import Hamiltonian, HamiltonianFlow
 from aejax.models.posteriors import Diagonal
 from aejax.settings.fields import Leaf, leaf_float, static_int
 

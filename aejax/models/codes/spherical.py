@@ -13,8 +13,8 @@ from jax import lax
 
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
-from aejax.models.bessel import complement, log_series
 from aejax.models.bottlenecks import Gaussian, pooled
+from aejax.models.codes.bessel import complement, log_series
 from aejax.models.layers import mask_of
 from aejax.models.posteriors import Draw, Posterior
 from aejax.models.priors import Prior

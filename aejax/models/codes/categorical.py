@@ -10,7 +10,7 @@ from flax import struct
 from aejax.base.errors import InputError
 from aejax.base.keys import normal_by_unit
 from aejax.models.bottlenecks import Code, Quantized
-from aejax.models.discrete import Discrete, grouped, straight_through
+from aejax.models.codes.discrete import Discrete, grouped, straight_through
 from aejax.models.layers import mask_of
 from aejax.models.posteriors import Draw, Posterior
 from aejax.models.priors import Prior
