@@ -6,6 +6,8 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from conftest import job, refused
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
 from aejax.datasets.dataset import Dataset
 from aejax.evaluation.annotations import recorded_details
@@ -14,7 +16,7 @@ from aejax.figures.codes import code_grid, code_space
 from aejax.figures.drawing import draw
 from aejax.figures.examples import picked
 from aejax.figures.images import unit_scale
-from aejax.figures.style import STYLE
+from aejax.figures.style import STYLE, titled
 from aejax.runs.job import Job
 
 RNG = np.random.default_rng(0)
@@ -221,3 +223,14 @@ def test_pictures_are_of_their_format_and_the_same_each_time():
     for name, content in pictures.items():
         assert content.startswith(beginnings[name.split(".")[1]]), name
     assert pictures == first_pictures()
+
+
+@pytest.mark.parametrize("words", [4, 60])
+def test_a_title_fits_its_figure(words):
+    figure = Figure((6.75, 1))
+    title = " ".join(["data=fashion_mnist"] * words)
+    titled(figure, f"Samples\n{title}")
+    drawn = figure.get_suptitle()
+    width = figure._suptitle.get_window_extent(FigureCanvasAgg(figure).get_renderer()).x1
+    assert width <= figure.get_figwidth() * figure.dpi
+    assert drawn == f"Samples\n{title}" if words == 4 else drawn.startswith("Samples\ndata=") and drawn.endswith(" …")
