@@ -8,6 +8,7 @@ from aejax.base.version import VERSION as __version__  # noqa: F401
 
 if TYPE_CHECKING:
     from aejax.datasets.dataset import Dataset
+    from aejax.inference.trained import Trained
     from aejax.runs.folder import Run
 
 
@@ -16,6 +17,13 @@ def train(dataset: "Dataset", *overrides: str) -> "Run":
     from aejax.runs.entry import train  # imports jax, which --help does not need
 
     return train(dataset, *overrides)
+
+
+def load(path: str | Path, force: bool = False) -> "Trained":
+    """The trained model of a run's folder: `aejax.load("outputs/…").encode(x)`; `force` takes one that diverged."""
+    from aejax.inference.loading import load
+
+    return load(path, force)
 
 
 # Where Hydra looks for plugins: a namespace package, in a checkout, an editable install and a wheel alike.

@@ -11,6 +11,7 @@ import numpy as np
 
 from aejax.base.errors import InputError
 from aejax.datasets.form import Arrays, Form
+from aejax.datasets.standardization import Standardization
 from aejax.datasets.storage import KINDS, in_parts, kind_of, stored
 
 MOST_VALUES = 1024  # of a factor
@@ -64,8 +65,8 @@ class Dataset:
     go with the splits' factors. `note` is what a
     reader of the numbers must know, `license` the origin of the data, `warnings` are lines for the user.
     `preprocess` of the training examples, once the splits are made, gives a function that all examples then go through;
-    until then real values may be missing (nan). `standardized` says that the values have gone through
-    `standardization`. `budget` is how many bytes of it a device is to hold.
+    until then real values may be missing (nan). `standardization` is what the values have gone through, if
+    they have. `budget` is how many bytes of it a device is to hold.
     """
 
     name: str = "own"
@@ -80,7 +81,7 @@ class Dataset:
     normal: tuple[int, ...] = ()
     warnings: tuple[str, ...] = ()
     preprocess: Callable | None = None
-    standardized: bool = False
+    standardization: Standardization | None = None
     budget: int = 2**62
     factor_names: tuple[str, ...] = ()
 
@@ -251,7 +252,9 @@ class Dataset:
         summary: dict[str, Any] = {"name": self.name, "kind": self.kind, "shape": list(form.shape), "examples": sizes}
         summary |= {"fingerprint": form.fingerprint, "test_fingerprint": self.test_fingerprint}
         summary |= {"note": self.note, "license": self.license}
-        summary |= {"standardized": True} if self.standardized else {}
+        summary |= {"labels": list(self.label_names), "dynamic": self.dynamic}
+        if self.standardization:
+            summary["standardized"] = {name: getattr(self.standardization, name).tolist() for name in ("mean", "std")}
         if self._kept is not None:
             summary |= {"streamed": True, "train_examples_in_evaluation": len(self._kept)}
         if self.factor_names:

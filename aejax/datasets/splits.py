@@ -19,7 +19,7 @@ from flax import struct
 from aejax.base.devices import check_memory, memory
 from aejax.base.errors import InputError, near
 from aejax.datasets.dataset import Dataset, Split
-from aejax.datasets.standardization import scale_warning, standardization
+from aejax.datasets.standardization import Standardization, scale_warning
 from aejax.datasets.storage import in_parts
 from aejax.settings.fields import static_bool, static_choice, static_float, static_int, static_list
 
@@ -111,8 +111,10 @@ class Splits:
         if dataset.preprocess is not None:
             splits = _applied(dataset.preprocess, splits, parts)
         kind, warnings = dataset.kind if self.binarize == "none" else "binary", dataset.warnings
+        standardization = None
         if self.standardize:
-            splits, kind = _applied(standardization, splits, parts), "real"
+            standardization = Standardization.of(splits[id(parts["train"])].x)
+            splits, kind = _applied(lambda _: standardization, splits, parts), "real"
         elif kind == "real" and (line := scale_warning(splits[id(parts["train"])].x)):
             warnings = (*warnings, line)
         named: dict[str, Any] = {"valid": None} | {name: splits[id(part)] for name, part in parts.items()}
@@ -124,7 +126,7 @@ class Splits:
             dynamic=self.binarize == "dynamic",
             normal=self._normal(normal, labels, splits[id(parts["test"])].y),
             preprocess=None,
-            standardized=self.standardize,
+            standardization=standardization,
             budget=memory() // len(jax.devices()) // 2 if self.device_bytes is None else self.device_bytes,
             warnings=(*warnings, *duplicates(parts)),
         )

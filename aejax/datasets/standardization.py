@@ -1,5 +1,7 @@
 """Values of unit scale: mean and standard deviation of training examples, and a warning if data are far from it."""
 
+import dataclasses
+
 import numpy as np
 
 from aejax.datasets.storage import in_parts
@@ -9,24 +11,33 @@ OFFSET = 10.0  # their mean at the most
 CONSTANT = 1e-7  # of the mean: a smaller standard deviation is rounding
 
 
-def standardization(train_x):
-    """A function of examples [N, *shape] -> float32 that gives these training examples mean 0, standard deviation 1.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Standardization:
+    """Examples [N, *shape] -> float32, less the `mean` and over the `std` of each feature or channel, float64."""
 
-    Each feature of vectors [N, F] and each channel of images [N, H, W, C] has its own; a constant one becomes 0.
-    """
-    axes = tuple(range(train_x.ndim - 1))
-    mean, std = _moments(train_x, axes)
-    std = np.where(std > CONSTANT * np.maximum(np.abs(mean), 1e-30), std, 1.0)
+    mean: np.ndarray
+    std: np.ndarray
 
-    def apply(x):
+    @classmethod
+    def of(cls, train_x):
+        """The one that gives these training examples mean 0 and standard deviation 1.
+
+        Each feature of vectors [N, F] and each channel of images [N, H, W, C] has its own; a constant one becomes 0.
+        """
+        mean, std = _moments(train_x, tuple(range(train_x.ndim - 1)))
+        return cls(mean, np.where(std > CONSTANT * np.maximum(np.abs(mean), 1e-30), std, 1.0))
+
+    def __call__(self, x):
         standardized = np.empty(x.shape, np.float32)
         start = 0
         for part in in_parts(x):
-            standardized[start : start + len(part)] = (part - mean) / std
+            standardized[start : start + len(part)] = (part - self.mean) / self.std
             start += len(part)
         return standardized
 
-    return apply
+    def undone(self, x):
+        """Standardized examples in their own unit, float32."""
+        return (x * self.std + self.mean).astype(np.float32)
 
 
 def scale_warning(train_x):

@@ -60,30 +60,34 @@ def _averaged(experiment, x_NxP, y_N, of):
 
 
 def importance_weighted(experiment, params, x_NxP, y_N=None):
-    """-log p(x) by importance sampling with the posterior, {name: scalar} (Burda et al. 2016, eq. 8).
-
-    An upper bound that approaches the true value as `experiment.evaluate.samples` grows.
-    """
-    samples = experiment.evaluate.samples
+    """The mean `nll_of_each`, {name: scalar}."""
 
     def one(part, index):
-        part_BxP, label_B = part
-        key_part = jax.random.fold_in(key_for(SEED, Purpose.NLL), index)
-
-        def add(total_B, sample):
-            key_sample = jax.random.fold_in(key_part, sample)
-            outputs = autoencoder.forward(experiment, params, part_BxP, key_sample, label=label_B)
-            ratio_B = autoencoder.log_ratio(experiment, params, outputs.code, label_B)
-            weight_B = ratio_B - negative_log(experiment, params, part_BxP, outputs)
-            return jnp.logaddexp(total_B, weight_B), None
-
-        start_B = jnp.full(part_BxP.shape[0], -jnp.inf)
-        return jnp.log(samples) - lax.scan(add, start_B, jnp.arange(samples))[0]
+        return nll_of_each(experiment, params, *part, index)
 
     nll, levels = jnp.mean(mapped(one, (x_NxP, seen(experiment, y_N)))), stored_levels(experiment)
     if levels is None:
         return {"nll": nll}
     return {"nll": nll, "likelihood/bits_per_dim": bits_per_dimension(nll, x_NxP.shape[1], levels)}
+
+
+def nll_of_each(experiment, params, x_BxP, label_B, index):
+    """-log p(x) in nats by importance sampling with the posterior, [B] (Burda et al. 2016, eq. 8).
+
+    An upper bound that approaches the true value as `experiment.evaluate.samples` grows; the draws are those of the
+    `index`-th batch.
+    """
+    samples = experiment.evaluate.samples
+    key = jax.random.fold_in(key_for(SEED, Purpose.NLL), index)
+
+    def add(total_B, sample):
+        outputs = autoencoder.forward(experiment, params, x_BxP, jax.random.fold_in(key, sample), label=label_B)
+        ratio_B = autoencoder.log_ratio(experiment, params, outputs.code, label_B)
+        weight_B = ratio_B - negative_log(experiment, params, x_BxP, outputs)
+        return jnp.logaddexp(total_B, weight_B), None
+
+    start_B = jnp.full(x_BxP.shape[0], -jnp.inf)
+    return jnp.log(samples) - lax.scan(add, start_B, jnp.arange(samples))[0]
 
 
 def stored_levels(experiment):

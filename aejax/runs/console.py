@@ -59,7 +59,11 @@ class ConsoleReport:
             summary = dataset.described
             sizes = ", ".join(f"{count:,} {name}" for name, count in summary["examples"].items())
             shape = "x".join(map(str, summary["shape"]))
-            kind = summary["kind"] + ", drawn at each step" * dataset.dynamic + ", standardized" * dataset.standardized
+            kind = (
+                summary["kind"]
+                + ", drawn at each step" * dataset.dynamic
+                + ", standardized" * bool(dataset.standardization)
+            )
             self.say(
                 f"data {summary['name']}: {sizes} examples of {shape}, kind {kind}, "
                 f"likelihood {' or '.join(likelihoods[key])}"

@@ -48,7 +48,10 @@ INSIDE = {  # the same for the values inside of fields; None: for all the values
     "seconds": {None: (float,)},
     "evaluation": {"absent": (dict,), "remarks": (list,), "worst": (dict,), "cross_data": (dict,)},
 }
-KINDS = {str: "a string", int: "a whole number", float: "a number", dict: "a mapping", list: "a list", None: "null"}
+KINDS = {
+    bool: "true or false", str: "a string", int: "a whole number", float: "a number", dict: "a mapping", list: "a list",
+    None: "null",
+}  # fmt: skip
 MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
 MOST_LEDGER = 2**28  # bytes of a sweep's sweep.json, and of what is read from it
 DEEPEST = 60  # nested mappings and lists

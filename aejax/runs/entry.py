@@ -1,15 +1,12 @@
 """The Python entry: a Dataset and overrides, as on the command line -> a run."""
 
-import contextlib
 import time
-from collections.abc import Iterator
 
-import jax
 from omegaconf import DictConfig, open_dict, read_write
 
 from aejax.base.errors import InputError
 from aejax.base.files import locked
-from aejax.compat import hydra_compat, jax_compat
+from aejax.compat import hydra_compat
 from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained, folder_of
 from aejax.config.written import write_yaml
 from aejax.datasets.dataset import Dataset
@@ -20,15 +17,10 @@ from aejax.runs.execution import execute
 from aejax.runs.folder import Run
 from aejax.runs.job import Job
 from aejax.runs.preparation import prepare
+from aejax.runs.programs import kept_programs
 from aejax.runs.record import Clock
 from aejax.settings.configuration import without_hydra
 from aejax.training.plan import layout_of
-
-CACHE = (  # of compiled programs: what run_group sets in JAX
-    "jax_compilation_cache_dir",
-    "jax_persistent_cache_min_compile_time_secs",
-    "jax_persistent_cache_min_entry_size_bytes",
-)
 
 
 def train(dataset: Dataset, *overrides: str) -> Run:
@@ -40,7 +32,7 @@ def train(dataset: Dataset, *overrides: str) -> Run:
     clock, report = Clock(time.perf_counter()), ConsoleReport()
     job, place, config = _prepared(dataset, overrides)
     config.data = job.settings["data"]  # without a source: they come from a program
-    with _as_before(), locked(place.folder):
+    with mirror.apart(), kept_programs(), locked(place.folder):
         write_yaml(place.folder / config.hydra.output_subdir, config)
         report.data([job])
         [run], error = execute([job], [place], layout_of([job]), clock, report)
@@ -48,19 +40,6 @@ def train(dataset: Dataset, *overrides: str) -> Run:
         raise error
     report.result(run)
     return run
-
-
-@contextlib.contextmanager
-def _as_before() -> Iterator[None]:
-    """A context after which the process is as before: what the run sets in W&B and JAX is undone."""
-    before = {name: getattr(jax.config, name) for name in CACHE}
-    try:
-        with mirror.apart():
-            yield
-    finally:
-        for name, value in before.items():
-            jax.config.update(name, value)
-        jax_compat.reset_compilation_cache()  # it keeps the folder otherwise
 
 
 def _prepared(dataset: Dataset, overrides: tuple[str, ...]) -> tuple[Job, Place, DictConfig]:

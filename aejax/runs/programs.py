@@ -1,5 +1,6 @@
 """The compiled programs of a group: they train its lanes, evaluate them, and compute their pictures."""
 
+import contextlib
 import dataclasses
 import functools
 import os
@@ -10,6 +11,7 @@ import jax
 import numpy as np
 import platformdirs
 
+from aejax.compat import jax_compat
 from aejax.evaluation.evaluate import evaluate
 from aejax.figures.examples import SHOWN, examples
 from aejax.models.layers import code_width
@@ -33,6 +35,20 @@ def keep_compiled_programs():
         jax.config.update("jax_compilation_cache_dir", str(folder))
     for name, value in SOONEST.items():
         jax.config.update(name, value)
+
+
+@contextlib.contextmanager
+def kept_programs():
+    """A context in which JAX keeps compiled programs on disk; afterwards it is as before."""
+    names = ("jax_compilation_cache_dir", *SOONEST)
+    before = {name: getattr(jax.config, name) for name in names}
+    try:
+        keep_compiled_programs()
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        jax_compat.reset_compilation_cache()  # it keeps the folder otherwise
 
 
 @dataclasses.dataclass(frozen=True)

@@ -29,9 +29,7 @@ class SavedRun:
 
     def __init__(self, run, job, requested):
         """Raises InputError or OSError where a file of the run is damaged or does not fit its configuration."""
-        self.run, self.job, self.requested, self.params = run, job, requested, run.params
-        shapes = jax.eval_shape(lambda: autoencoder.init(job.experiment, int(job.experiment.latent_dim)))
-        _check(run.path / "params.safetensors", _shapes(self.params), _shapes(shapes))
+        self.run, self.job, self.requested, self.params = run, job, requested, check_parameters(run, job.experiment)
         expected = {"z": (len(job.dataset.test.x), int(job.experiment.latent_dim))}
         _check(run.path / "codes.npz", {"z": run.codes["z"].shape}, expected)
 
@@ -40,6 +38,14 @@ class SavedRun:
         """The name of the run and its folder."""
         name = " ".join(self.run.record.get("name", "").split())
         return f"{name.encode('utf-8', 'backslashreplace').decode()} ({self.run.path})"
+
+
+def check_parameters(run, experiment):
+    """The run's parameters; raises InputError or OSError where its file is damaged or holds those of another model."""
+    params = run.params
+    shapes = jax.eval_shape(lambda: autoencoder.init(experiment, int(experiment.latent_dim)))
+    _check(run.path / "params.safetensors", _shapes(params), _shapes(shapes))
+    return params
 
 
 def _shapes(tree):

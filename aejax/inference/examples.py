@@ -1,0 +1,133 @@
+"""What users hand over as examples, codes and labels, checked and brought into the form that a model was trained on."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from aejax.base.errors import InputError, matches
+from aejax.datasets.form import Form
+from aejax.datasets.splits import WHITE
+from aejax.datasets.standardization import Standardization
+
+SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
+
+
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """Checked examples or codes, float32 [N, …]; `single` where one was given without the axis N."""
+
+    values: np.ndarray
+    single: bool
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def of(self, results: np.ndarray) -> np.ndarray:
+        """The results of these rows [N, …], without the axis N for a single one."""
+        return results[0] if self.single else results
+
+
+@dataclasses.dataclass(frozen=True)
+class Examples:
+    """How arrays become examples of a run: its data's `form`, `binarize`, `labels` and `standardization`."""
+
+    form: Form
+    binarize: str
+    labels: tuple[str, ...]
+    standardization: Standardization | None
+
+    def rows(self, x: Any, noisy: bool = False) -> Rows:
+        """Examples as the encoder sees them, flat; raises InputError for another shape or type, nan, or another range.
+
+        Images of bytes become fractions; values of real data are standardized if those of the run were. `noisy`
+        fractions may lie outside of [0, 1].
+        """
+        x, shape = _numbers("x", x), self.form.shape
+        single = _is_shape(x.shape, shape)
+        if not single and not (x.ndim and _is_shape(x.shape[1:], shape)) and x.shape[1:] != (self.form.pixels,):
+            wanted = ", ".join(map(str, shape))
+            raise InputError(f"x: shape {list(x.shape)}; must be [{wanted}], one example, or [N, {wanted}]")
+        x = x.reshape((1 if single else len(x), *shape))
+        if not len(x):
+            raise InputError(f"x: shape {list(x.shape)}; must hold at least one example")
+        values = self._real(x) if self.form.kind == "real" else self._pixels(x, noisy)
+        return Rows(values.reshape(len(x), -1), single)
+
+    def images(self, x_NxP: np.ndarray) -> np.ndarray:
+        """What a decoder returns, [N, P], in the shape and the unit of the data: pixels are fractions from 0 to 1."""
+        x = x_NxP.reshape(-1, *self.form.shape)
+        return x if self.standardization is None else self.standardization.undone(x)
+
+    def numbers(self, label: Any, count: int) -> np.ndarray:
+        """The number of each label [N] int32, given as names or numbers, one for all or one for each of `count`."""
+        values = np.asarray(label)
+        if values.ndim == 0:
+            values = np.broadcast_to(values, (count,))
+        if values.shape != (count,):
+            raise InputError(f"label: shape {list(values.shape)}; must be one label, or one for each of {count}")
+        if values.dtype.kind == "U":
+            values = np.array([self.number(name) for name in values.tolist()])
+        if values.dtype.kind not in "iu" or values.min() < 0 or values.max() >= self.form.classes:
+            raise InputError(f"label={label}: must be names of labels, or numbers from 0 to {self.form.classes - 1}")
+        return values.astype(np.int32)
+
+    def number(self, name: str) -> int:
+        """The number of the label of this name."""
+        if name not in self.labels:
+            some = f"there are {len(self.labels)}, such as {', '.join(self.labels[:5])}" if self.labels else "none"
+            raise InputError(f"no label {name}; {matches(name, self.labels)}{some}")
+        return self.labels.index(name)
+
+    def _real(self, x: np.ndarray) -> np.ndarray:
+        if self.standardization is None:
+            return x.astype(np.float32)
+        return self.standardization(x)
+
+    def _pixels(self, x: np.ndarray, noisy: bool) -> np.ndarray:
+        is_bytes = x.dtype.kind in "iu"
+        low, high, most = x.min(), x.max(), 255 if is_bytes and self._takes_bytes else 1
+        if is_bytes and not 0 <= low <= high <= most:
+            raise InputError(f"x: whole numbers from {low} to {high}; must be from 0 to {most}")
+        if not is_bytes and not noisy and not -SLACK <= low <= high <= 1 + SLACK:
+            raise InputError(f"x: values from {low:.6g} to {high:.6g}; must be fractions from 0 to 1, or bytes")
+        if is_bytes and self.binarize == "threshold" and high > 1:
+            return (x >= WHITE).astype(np.float32)
+        return x.astype(np.float32) * np.float32(1 / 255 if most == 255 and not self._is_binary(x, high) else 1)
+
+    @property
+    def _takes_bytes(self) -> bool:
+        return self.form.kind != "binary" or self.binarize != "none"
+
+    def _is_binary(self, x: np.ndarray, high: Any) -> bool:
+        """Whether whole numbers are binary pixels already."""
+        return self.form.kind == "binary" and high <= 1
+
+
+def codes(z: Any, units: int) -> Rows:
+    """Codes [Z] or [N, Z]; raises InputError for another shape or type, or nan."""
+    z = _numbers("z", z)
+    single = z.ndim == 1
+    if z.ndim not in (1, 2) or z.shape[-1] != units or not z.size:
+        raise InputError(f"z: shape {list(z.shape)}; must be [{units}], one code, or [N, {units}]")
+    return Rows(z.reshape(-1, units).astype(np.float32), single)
+
+
+def _is_shape(actual: Sequence[int], shape: Sequence[int]) -> bool:
+    """Whether an array has the shape of an example; a single channel need not be there."""
+    return tuple(actual) == tuple(shape) or (len(shape) == 3 and shape[2] == 1 and tuple(actual) == tuple(shape[:2]))
+
+
+def _numbers(name: str, values: Any) -> np.ndarray:
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        raise InputError(f"{name}: rows of different lengths; must be an array of numbers") from None
+    if array.dtype.kind == "b":
+        array = array.astype(np.uint8)
+    if array.dtype.kind not in "iuf":
+        raise InputError(f"{name}: {array.dtype}; must be an array of numbers")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise InputError(f"{name}: holds nan or inf; must be finite")
+    return array

@@ -1,0 +1,238 @@
+"""A trained model in use: arrays of any number of examples in, arrays out, by programs of one batch size."""
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from aejax.base.errors import InputError
+from aejax.base.keys import Purpose, key_for
+from aejax.evaluation.likelihood import nll_of_each
+from aejax.evaluation.sampling import Sampler
+from aejax.inference import examples
+from aejax.inference.arithmetic import terms
+from aejax.inference.examples import Examples
+from aejax.metrics.reconstruction import squared_error
+from aejax.models import autoencoder
+from aejax.runs.folder import Run
+from aejax.runs.programs import kept_programs
+
+ROWS = 256  # of a batch,
+VALUES = 2**22  # or fewer, so that a batch has at most so many values
+WAYS = ("linear", "spherical")
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """What `aejax.load` returns: a run's model.
+
+    Examples `x` are one example or [N, …] of the shape of the data, as bytes or fractions if they are images, otherwise
+    in the unit of the data; codes `z` are [Z] or [N, Z] float32. Images that come back are fractions from 0 to 1. One
+    example gives one result. Conditional models need the `label` of each, a name or a number. The same call gives the
+    same bits, whatever else is in the batch. Each method raises InputError for input that does not fit.
+    """
+
+    run: Run
+    experiment: Any
+    params: Any
+    examples: Examples
+    fitted: Any = None  # stored training examples and their labels, to which a density of codes is fitted
+    _programs: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)
+
+    @property
+    def latent_dim(self) -> int:
+        """The number of code units."""
+        return int(self.experiment.latent_dim)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The names of the labels; empty where the data have none."""
+        return self.examples.labels
+
+    @property
+    def threshold(self) -> float | None:
+        """The `score` above which an example is an anomaly; None where the run has not measured it."""
+        return self.run.record.get("evaluation", {}).get("anomaly", {}).get("error", {}).get("threshold")
+
+    def encode(self, x: Any, label: Any = None, sample: bool = False, seed: int = 0) -> np.ndarray:
+        """The code of each example: the posterior mean, or with `sample` a draw of the posterior."""
+        return self._of_examples(_drawn if sample else _encoded, x, label, seed)
+
+    def decode(self, z: Any, label: Any = None) -> np.ndarray:
+        """The mean image of each code."""
+        rows = examples.codes(z, self.latent_dim)
+        decoded = self._mapped(_decoded, rows.values, self._label(label, len(rows)), 0)
+        return rows.of(self.examples.images(decoded))
+
+    def reconstruct(self, x: Any, label: Any = None) -> np.ndarray:
+        """The mean image of each example's code."""
+        return self._of_examples(_reconstructed, x, label, images=True)
+
+    def restore(self, x: Any, label: Any = None) -> np.ndarray:
+        """Noisy examples, which may lie outside of the range of clean ones, reconstructed."""
+        return self._of_examples(_reconstructed, x, label, images=True, noisy=True)
+
+    def score(self, x: Any, label: Any = None) -> np.ndarray:
+        """How unusual each example is: the squared error of its reconstruction, summed over the pixels."""
+        return self._of_examples(_error, x, label)
+
+    def nll(self, x: Any, label: Any = None) -> np.ndarray:
+        """-log p(x) of each example in nats, by `evaluate.samples` importance samples of the posterior."""
+        if not self.experiment.model.has_prior or not self.experiment.model.bottleneck.has_posterior:
+            raise InputError(f"nll: {self._name} has no posterior and prior; use a model such as vae")
+        if self.experiment.form.kind == "binary" and not np.isin(np.asarray(x), (0, 1)).all():
+            raise InputError("x: values other than 0 and 1; the likelihood is one of binary pixels")
+        return self._of_examples(nll_of_each, x, label)
+
+    def sample(self, count: int, seed: int = 0, label: Any = None) -> np.ndarray:
+        """Images of `count` codes, drawn from the model's prior or from the density that `fit` has fitted.
+
+        A conditional model draws of this `label`, or of all labels in turn.
+        """
+        if not 1 <= count <= 10**9:
+            raise InputError(f"count={count}: must be a whole number from 1 to 1,000,000,000")
+        if not self.experiment.sampler.is_prior and self.fitted is None:
+            raise InputError(
+                f"sample: {self._name} has no prior; fit a density to the codes of examples: run.fit(x).sample({count})"
+            )
+        label = np.arange(count) % len(self.labels) if self._is_conditional and label is None else label
+        rows = np.zeros((count, 0), np.float32)
+        images = self._mapped(_sampled, rows, self._label(label, count), seed, self.fitted)
+        return self.examples.images(images)
+
+    def fit(self, x: Any, label: Any = None, sampler: Sampler | None = None) -> "Trained":
+        """This model with a density fitted to the codes of `x`, from which `sample` draws; that of the run's sampler.
+
+        Draws of examples that are binarized at random go into it, as in the evaluation of a run.
+        """
+        rows, form = self.examples.rows(x), self.experiment.form
+        experiment = self.experiment if sampler is None else self.experiment.replace(sampler=sampler)
+        stored = rows.values * np.float32(255 if form.kind in ("gray", "rgb") or form.dynamic else 1)
+        fitted = Fitted(stored, self._label(label, len(rows)))
+        return dataclasses.replace(self, experiment=experiment, fitted=fitted, _programs={})
+
+    def interpolate(self, a: Any, b: Any, steps: int = 8, how: str = "linear", label: Any = None) -> np.ndarray:
+        """Images of `steps` codes from that of example `a` to that of example `b`, along a line or an arc."""
+        if how not in WAYS:
+            raise InputError(f"how={how}: must be one of {', '.join(WAYS)}")
+        if steps < 2:
+            raise InputError(f"steps={steps}: must be at least 2")
+        start, end = self.encode(a, label), self.encode(b, label)
+        for name, z in (("a", start), ("b", end)):
+            if z.ndim != 1:
+                raise InputError(f"{name}: {len(z)} examples; must be one")
+        return self.decode(between(start, end, steps, how), label)
+
+    def arithmetic(self, expression: str, label: Any = None) -> np.ndarray:
+        """The image of a sum of codes such as "smiling - neutral + cat".
+
+        The code of a name is the mean code of the test examples with that label.
+        """
+        return self.decode(sum(sign * self._code_of(name) for sign, name in terms(expression)), label)
+
+    def _code_of(self, name: str) -> np.ndarray:
+        number, codes = self.examples.number(name), self.run.codes
+        chosen_N = codes["y"] == number
+        if not chosen_N.any():
+            raise InputError(f"no test example has the label {name}")
+        return codes["z"][chosen_N].mean(axis=0)
+
+    @property
+    def _name(self) -> str:
+        return f"{self.run.record.get('name') or 'the model'} ({self.run.path})"
+
+    @property
+    def _is_conditional(self) -> bool:
+        return self.experiment.model.is_conditional
+
+    def _label(self, label: Any, count: int) -> np.ndarray | None:
+        """The number of each label, None for a model that does not look at labels."""
+        if not self._is_conditional:
+            return None
+        if label is None:
+            raise InputError(f"label: is missing; {self._name} was trained with model.condition=label")
+        return self.examples.numbers(label, count)
+
+    def _of_examples(
+        self, function: Callable, x: Any, label: Any, seed: int = 0, images: bool = False, noisy: bool = False
+    ) -> np.ndarray:
+        rows = self.examples.rows(x, noisy)
+        results = self._mapped(function, rows.values, self._label(label, len(rows)), seed)
+        return rows.of(self.examples.images(results) if images else results)
+
+    def _mapped(
+        self, function: Callable, rows: np.ndarray, label: np.ndarray | None, seed: int, *more: Any
+    ) -> np.ndarray:
+        """`function`(experiment, params, rows, labels, batch number, …) of all rows; the last batch is padded."""
+        batch = max(1, min(ROWS, VALUES // self.experiment.form.pixels))
+        results = []
+        for number, start in enumerate(range(0, len(rows), batch)):
+            part = [None if array is None else _padded(array[start : start + batch], batch) for array in (rows, label)]
+            inputs = (self.experiment, self.params, *part, np.uint32(number))
+            inputs += (np.uint32(seed), *more) if function in (_drawn, _sampled) else ()
+            results.append(self._program(function, inputs)(*inputs))
+        return np.concatenate(jax.device_get(results))[: len(rows)]
+
+    def _program(self, function: Callable, inputs: Any) -> Any:
+        if function not in self._programs:
+            with kept_programs():
+                self._programs[function] = jax.jit(function).lower(*inputs).compile()
+        return self._programs[function]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Fitted:
+    """Stored examples [N, P], and their labels or None, as the samplers of the evaluation take them."""
+
+    train: Any
+    y_train: Any
+
+
+def between(a_Z: np.ndarray, b_Z: np.ndarray, steps: int, how: str) -> np.ndarray:
+    """Codes [steps, Z] from a to b: along the line, or the arc on which length and direction change evenly.
+
+    Shoemake 1985, section 3.3; parallel codes have no arc, and take the line.
+    """
+    share_Sx1 = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
+    norms = np.linalg.norm(a_Z), np.linalg.norm(b_Z)
+    cosine = np.clip(a_Z @ b_Z / np.maximum(norms[0] * norms[1], 1e-12), -1, 1)
+    angle = np.arccos(cosine)
+    if how == "linear" or np.sin(angle) < 1e-4:
+        return a_Z + share_Sx1 * (b_Z - a_Z)
+    weights = (np.sin((1 - share_Sx1) * angle) / norms[0], np.sin(share_Sx1 * angle) / norms[1])
+    length_Sx1 = norms[0] + share_Sx1 * (norms[1] - norms[0])
+    return (length_Sx1 * (weights[0] * a_Z + weights[1] * b_Z) / np.sin(angle)).astype(np.float32)
+
+
+def _padded(rows: np.ndarray, count: int) -> np.ndarray:
+    """The rows, and copies of the first one up to `count`."""
+    return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[:1], count - len(rows), axis=0)])
+
+
+def _encoded(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
+    return autoencoder.encode(experiment, params, x_BxP, label=label_B).mean
+
+
+def _drawn(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any, seed: Any) -> Any:
+    return autoencoder.encode(experiment, params, x_BxP, key_for(seed, Purpose.POSTERIOR, number), label_B).z
+
+
+def _decoded(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
+    return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, label_B))
+
+
+def _reconstructed(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
+    return autoencoder.reconstruct(experiment, params, x_BxP, label_B)
+
+
+def _error(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
+    return squared_error(x_BxP, autoencoder.reconstruct(experiment, params, x_BxP, label_B))
+
+
+def _sampled(experiment: Any, params: Any, rows: Any, label_B: Any, number: Any, seed: Any, fitted: Any) -> Any:
+    key = key_for(seed, Purpose.SAMPLES, number)
+    z_BxZ = experiment.sampler.codes(experiment, params, fitted, key, len(rows), label_B)
+    return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, label_B))

@@ -1,0 +1,282 @@
+"""A run that is loaded again gives what it has recorded, whatever the batch; what does not fit is refused in a line."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import yaml
+from conftest import called, job
+
+import aejax
+from aejax.base.errors import InputError
+from aejax.cli.train import main
+from aejax.datasets.dataset import Dataset
+from aejax.evaluation.sampling import KDE
+from aejax.inference import trained
+
+QUICK = ["steps=40", "log_points=1", "net.widths=[16]", "figures=false", "track=off", "latent_dim=3"]
+EVALUATED = ["evaluate.groups=[reconstruction,elbo,nll,code]", "evaluate.samples=20"]
+RUNS = {
+    "vae": ["model=vae", "data=emoji"],
+    "ae": ["model=ae", "data=letters"],
+    "cvae": ["model=cvae", "data=digits", "data.test_limit=300"],
+    "vq_vae": ["model=vq_vae", "data=digits", "latent_dim=4", "data.test_limit=300"],
+    "flow": ["model=vae", "prior=flow", "data=digits", "data.binarize=static", "data.test_limit=300"],
+    "anomalies": ["model=vae", "data=digits", "data.normal=[0,1]", "evaluate.groups=[reconstruction,anomaly]"],
+}
+RNG = np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """The folders of all RUNS, beside each other; one whose data came from a program and are standardized."""
+    above = tmp_path_factory.mktemp("runs")
+    for name, words in RUNS.items():
+        assert called(main, *QUICK, *EVALUATED, *words, f"hydra.run.dir={above / name}") == 0
+    dataset = Dataset(train=(RNG.normal(size=(200, 5)) * [1, 10, 100, 3, 0.1] + 7).astype(np.float32))
+    words = [*QUICK, "model=vae", "data.standardize=true", f"hydra.run.dir={above / 'own'}"]
+    aejax.train(dataset, *words)
+    return above
+
+
+@pytest.fixture(scope="module")
+def loaded(folder):
+    runs = {}
+    return lambda name: runs.setdefault(name, aejax.load(folder / name))
+
+
+def examples_of(name):
+    """The test examples of a run, as stored, and their labels."""
+    dataset = job(*QUICK, *RUNS[name]).dataset
+    return dataset.test.x, dataset.test.y
+
+
+@pytest.mark.parametrize("name", ["vae", "ae", "cvae", "vq_vae", "flow"])
+def test_a_loaded_run_gives_the_codes_and_metrics_that_it_has_recorded(name, loaded):
+    run, (x, y) = loaded(name), examples_of(name)
+    metrics, codes = run.run.metrics, run.run.codes["z"]
+    z = run.encode(x, label=y)
+    np.testing.assert_allclose(z, codes, atol=1e-5 * np.abs(codes).max())
+    fractions = x / (255 if x.max() > 1 else 1)
+    reconstructed = run.reconstruct(x, label=y)
+    assert reconstructed.shape == x.shape
+    assert np.mean((reconstructed - fractions) ** 2) == pytest.approx(metrics["recon/mse"], rel=1e-5)
+    np.testing.assert_allclose(run.decode(z, label=y), reconstructed, atol=1e-6)
+    np.testing.assert_allclose(run.score(x, label=y), ((reconstructed - fractions) ** 2).sum(axis=(1, 2, 3)), rtol=1e-4)
+    np.testing.assert_allclose(run.encode(fractions, label=y), z, atol=1e-5)
+    if metrics["nll"] is not None:  # of other draws where there are more batches than one
+        assert run.nll(x, label=y).mean() == pytest.approx(metrics["nll"], rel=0.01)
+
+
+def test_bits_do_not_depend_on_the_batch(loaded, monkeypatch):
+    run, (x, _) = loaded("vae"), examples_of("vae")
+    z = run.encode(x)
+    many = np.tile(x, (6, 1, 1, 1))  # more than two batches
+    for part in (many, many[7:], x[40:41], x[::-1]):
+        expected = np.tile(z, (6, 1))[7:] if part is not many and len(part) > 96 else np.tile(z, (6, 1))
+        expected = {1: z[40:41], 96: z[::-1]}.get(len(part), expected)
+        np.testing.assert_array_equal(run.encode(part), expected)
+    np.testing.assert_array_equal(run.encode(x[3]), z[3])
+    np.testing.assert_array_equal(aejax.load(run.run.path).encode(jax.numpy.asarray(x)), z)
+    np.testing.assert_array_equal(run.nll(many[:300])[:96], run.nll(x))
+
+
+def test_draws_are_those_of_their_seed(loaded):
+    run, (x, _) = loaded("vae"), examples_of("vae")
+    drawn = [run.encode(x, sample=True, seed=seed) for seed in (1, 1, 2)]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert np.abs(drawn[0] - drawn[2]).mean() > 1e-3
+    np.testing.assert_array_equal(run.sample(300, seed=5)[:4], run.sample(4, seed=5))
+    assert run.sample(4, seed=5).shape == (4, 12, 12, 3)
+
+
+def test_a_model_without_a_prior_samples_from_a_fitted_density(loaded):
+    run, (x, _) = loaded("ae"), examples_of("ae")
+    with pytest.raises(InputError, match=r"ae letters .* has no prior; fit a density .*: run.fit\(x\).sample\(2\)"):
+        run.sample(2)
+    fitted = run.fit(x)
+    images = fitted.sample(500)
+    assert images.shape == (500, 7, 5, 1) and 0 <= images.min() < images.max() <= 1
+    codes, z = run.encode(x), run.encode((images > 0.5).astype(np.uint8))
+    assert np.abs(z.mean(axis=0) - codes.mean(axis=0)).max() < codes.std()
+    near = run.fit(x, sampler=KDE()).sample(5)
+    assert not np.allclose(near, fitted.sample(5))
+
+
+def test_labels_are_names_or_numbers(loaded):
+    run, (x, y) = loaded("cvae"), examples_of("cvae")
+    names = [run.labels[number] for number in y]
+    np.testing.assert_array_equal(run.encode(x, label=names), run.encode(x, label=y))
+    np.testing.assert_array_equal(run.encode(x[:5], label="3"), run.encode(x[:5], label=[3] * 5))
+    in_turn = run.sample(20)
+    np.testing.assert_array_equal(run.sample(20, label=np.arange(20) % 10), in_turn)
+    assert not np.allclose(run.sample(20, label=7), in_turn)
+    with pytest.raises(InputError, match="no label digit; none"):
+        loaded("own").arithmetic("digit")
+
+
+def test_interpolations_end_at_the_reconstructions(loaded):
+    run, (x, _) = loaded("vae"), examples_of("vae")
+    ends = run.encode(x[[0, 9]])
+    for how in ("linear", "spherical"):
+        strip = run.interpolate(x[0], x[9], steps=5, how=how)
+        np.testing.assert_allclose(strip[[0, -1]], run.decode(ends), atol=1e-5)
+    np.testing.assert_allclose(run.interpolate(x[0], x[9], 3)[1], run.decode(ends.mean(axis=0)), atol=1e-5)
+
+
+def test_an_arc_turns_and_grows_evenly():
+    a, b = np.array([2.0, 0, 0], np.float32), np.array([0, 4.0, 0], np.float32)
+    z = trained.between(a, b, 4, "spherical")
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), [2, 8 / 3, 10 / 3, 4], rtol=1e-5)
+    np.testing.assert_allclose(np.degrees(np.arctan2(z[:, 1], z[:, 0])), [0, 30, 60, 90], atol=1e-3)
+    np.testing.assert_allclose(trained.between(a, 3 * a, 3, "spherical"), [a, 2 * a, 3 * a])
+
+
+def test_arithmetic_adds_mean_codes_of_labels(loaded):
+    run = loaded("vae")
+    z, y, names = run.run.codes["z"], run.run.codes["y"], run.labels
+    sums = z[y == 3][0] - z[y == 10][0] + z[y == 20][0]
+    np.testing.assert_allclose(run.arithmetic(f"{names[3]} - {names[10]} + {names[20]}"), run.decode(sums), atol=1e-6)
+    np.testing.assert_allclose(run.arithmetic(f"- {names[3]}"), run.decode(-z[y == 3][0]), atol=1e-6)
+    told = r"no label grinning fase; did you mean grinning face or .*\? there are 96, such as grinning face"
+    with pytest.raises(InputError, match=told):
+        run.arithmetic("grinning fase - robot face")
+    with pytest.raises(InputError, match="must be names with"):
+        run.arithmetic(" + ")
+
+
+def test_the_threshold_is_that_of_the_run(loaded, folder):
+    record = json.loads((folder / "anomalies" / "run.json").read_text())
+    run, (x, y) = loaded("anomalies"), examples_of("anomalies")
+    assert run.threshold == record["evaluation"]["anomaly"]["error"]["threshold"]
+    flagged = run.score(x) > run.threshold
+    assert flagged[y > 1].mean() == pytest.approx(run.run.metrics["anomaly/tpr"], abs=0.01)
+    assert loaded("vae").threshold is None
+
+
+def test_standardized_data_go_in_and_come_out_in_their_own_unit(loaded):
+    run = loaded("own")
+    x = (RNG.normal(size=(50, 5)) * [1, 10, 100, 3, 0.1] + 7).astype(np.float32)
+    error = ((run.reconstruct(x) - x) ** 2).mean(axis=0)
+    assert (error < 2 * x.var(axis=0)).all()
+    plain = run.examples.standardization
+    np.testing.assert_allclose(plain.undone(plain(x)), x, rtol=1e-4, atol=1e-4)
+    assert run.encode(x[0]).shape == (3,)
+
+
+def test_noisy_examples_may_leave_the_range(loaded):
+    run, (x, _) = loaded("vae"), examples_of("vae")
+    noisy = x / 255 + RNG.normal(size=x.shape) * 0.3
+    with pytest.raises(InputError, match=r"x: values from -.* must be fractions from 0 to 1, or bytes"):
+        run.reconstruct(noisy)
+    assert run.restore(noisy).shape == x.shape
+
+
+ONE = np.zeros((12, 12, 3), np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("method", "inputs", "told"),
+    [
+        ("encode", [np.zeros((2, 5, 5, 3))], r"x: shape \[2, 5, 5, 3\]; must be \[12, 12, 3\], one example, or"),
+        ("encode", [np.zeros((0, 12, 12, 3))], r"x: shape \[0, 12, 12, 3\]; must hold at least one example"),
+        ("encode", [np.full((12, 12, 3), np.nan)], "x: holds nan or inf; must be finite"),
+        ("encode", [np.full((12, 12, 3), 300)], "x: whole numbers from 300 to 300; must be from 0 to 255"),
+        ("encode", [[["a"]]], "x: <U1; must be an array of numbers"),
+        ("encode", [[[1], [1, 2]]], "x: rows of different lengths"),
+        ("decode", [np.zeros((2, 4))], r"z: shape \[2, 4\]; must be \[3\], one code, or \[N, 3\]"),
+        ("decode", [[np.inf, 0, 0]], "z: holds nan or inf"),
+        ("sample", [0], "count=0: must be a whole number from 1"),
+        ("interpolate", [ONE, np.stack([ONE, ONE])], "b: 2 examples; must be one"),
+        ("interpolate", [ONE, ONE, 8, "round"], "how=round: must be one of"),
+        ("interpolate", [ONE, ONE, 1], "steps=1: must be at least 2"),
+    ],
+)
+def test_input_that_does_not_fit_is_refused(method, inputs, told, loaded):
+    with pytest.raises(InputError, match=told):
+        getattr(loaded("vae"), method)(*inputs)
+
+
+def test_labels_that_do_not_fit_are_refused(loaded):
+    run, x = loaded("cvae"), np.zeros((2, 8, 8), np.uint8)
+    for label, told in (
+        (None, "label: is missing; cvae digits .* model.condition=label"),
+        ("ten", "no label ten; there are 10, such as 0, 1, 2"),
+        (10, "label=10: must be names of labels, or numbers from 0 to 9"),
+        ([1, 2, 3], r"label: shape \[3\]; must be one label, or one for each of 2"),
+    ):
+        with pytest.raises(InputError, match=told):
+            run.encode(x, label=label)
+
+
+def test_what_a_model_cannot_do_is_told(loaded):
+    with pytest.raises(InputError, match=r"nll: ae letters .* has no posterior and prior; use a model such as vae"):
+        loaded("ae").nll(np.zeros((7, 5)))
+    with pytest.raises(InputError, match="x: values other than 0 and 1; the likelihood is one of binary pixels"):
+        loaded("flow").nll(np.full((8, 8), 0.5))
+
+
+@pytest.fixture
+def changed(folder, tmp_path):
+    """A copy of a run's folder, elsewhere, after `change` of its record and configuration."""
+
+    def copy(name, change):
+        path = tmp_path / "copy"
+        shutil.copytree(folder / name, path)
+        record = json.loads((path / "run.json").read_text())
+        config = yaml.safe_load((path / ".hydra" / "config.yaml").read_text())
+        change(record, config)
+        (path / "run.json").write_text(json.dumps(record))
+        (path / ".hydra" / "config.yaml").write_text(yaml.safe_dump(config))
+        return path
+
+    return copy
+
+
+def test_a_run_of_another_version_is_loaded(changed, loaded):
+    path = changed("vae", lambda record, config: record["versions"].update(aejax="0.0.1"))
+    x, _ = examples_of("vae")
+    np.testing.assert_array_equal(aejax.load(path).encode(x), loaded("vae").encode(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda record, config: record.update(status="interrupted"), "its status is interrupted; must be completed"),
+        (lambda record, config: record.update(status="diverged"), "diverged; force=True takes"),
+        (lambda record, config: record.update(format=99), "its files are of format 99; this version"),
+        (lambda record, config: record["data"].pop("labels"), "data has no labels; runs of older versions"),
+        (lambda record, config: record["data"].update(shape=[12, -1, 3]), "data.shape must be"),
+        (lambda record, config: record["data"].update(kind="sound"), "data.kind must be one of binary, gray"),
+        (lambda record, config: record["data"].update(dynamic=1), "data.dynamic is 1; must be true or false"),
+        (lambda record, config: config["net"].update(_target_="os.system"), "net._target_=os.system"),
+        (lambda record, config: config["net"].update(widths=[17]), "is .16, 432.; must be .17, 432., by the run's"),
+        (lambda record, config: config.pop("model"), "model: is missing"),
+    ],
+)  # fmt: skip
+def test_a_folder_that_does_not_fit_is_refused(change, told, changed):
+    with pytest.raises(InputError, match=told) as caught:
+        aejax.load(changed("vae", change))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_diverged_run_is_loaded_by_force(changed):
+    path = changed("vae", lambda record, config: record.update(status="diverged"))
+    assert aejax.load(path, force=True).encode(np.zeros((12, 12, 3))).shape == (3,)
+
+
+def test_a_folder_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(InputError, match="holds no run that can be read"):
+        aejax.load(tmp_path)
+
+
+def test_loading_leaves_jax_as_it_was(folder):
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", None)
+    try:
+        aejax.load(folder / "vae").encode(np.zeros((12, 12, 3)))
+        assert jax.config.jax_compilation_cache_dir is None
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
