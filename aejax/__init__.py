@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from aejax.base.version import VERSION as __version__  # noqa: F401
 
@@ -24,6 +24,18 @@ def load(path: str | Path, force: bool = False) -> "Trained":
     from aejax.inference.loading import load
 
     return load(path, force)
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Encoder":
+        try:
+            from aejax.inference.transformer import Encoder
+        except ModuleNotFoundError as error:
+            if error.name != "sklearn":
+                raise
+            raise ImportError("aejax.Encoder needs scikit-learn: pip install aejax[sklearn]") from None
+        return Encoder
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 # Where Hydra looks for plugins: a namespace package, in a checkout, an editable install and a wheel alike.

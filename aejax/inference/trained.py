@@ -41,6 +41,9 @@ class Trained:
     fitted: Any = None  # stored training examples and their labels, to which a density of codes is fitted
     _programs: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_programs": {}}  # compiled programs belong to their process
+
     @property
     def latent_dim(self) -> int:
         """The number of code units."""
