@@ -61,7 +61,9 @@ class Riemannian(Sampler):
 
 def has_independent_gaussians(experiment):
     """Whether the model's posterior is a Gaussian with independent units."""
-    shapes = jax.eval_shape(lambda: autoencoder.init(experiment, 1))
+    if not experiment.model.bottleneck.has_posterior:
+        return False
+    shapes = jax.eval_shape(lambda: autoencoder.init(experiment, int(experiment.latent_dim)))
     x_1xP = jax.ShapeDtypeStruct((1, experiment.form.pixels), jnp.float32)
     label = jax.ShapeDtypeStruct((1,), jnp.int32) if experiment.model.is_conditional else None
     code = jax.eval_shape(

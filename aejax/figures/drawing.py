@@ -8,7 +8,7 @@ import numpy as np
 from aejax.figures.codes import GRID_SIDE, code_grid, code_space, decoded_grid
 from aejax.figures.curves import curves
 from aejax.figures.evaluation import anomaly_scores, mistaken, robustness
-from aejax.figures.examples import picked
+from aejax.figures.examples import GRID_LABEL, picked
 from aejax.figures.images import as_images, strips, unit_scale
 from aejax.figures.lines import decoded_lines, overlaid, stacked
 from aejax.figures.style import STYLE
@@ -65,8 +65,8 @@ def _of_images(job, grid, shown, few_N, unit):
     if "noisy" in images:
         triples = {key: images[key][few_N] for key in ("clean", "noisy", "restored")}
         title = f"Restorations of {_count(job, few_N)}, {name}"
-        yield "restored", strips(form, triples, title, *_errors(form, shown, few_N))
-    yield "grid", decoded_grid(form, grid, images["grid"], f"Codes on a grid, decoded, {name}")
+        yield "restored", strips(form, triples, title, _errors(form, shown, few_N))
+    yield "grid", decoded_grid(form, grid, images["grid"], _of_grid(job))
     units = int(job.experiment.latent_dim)
     if units > 2:  # which the grid does not show one by one
         features = images["features"][:units]
@@ -74,8 +74,11 @@ def _of_images(job, grid, shown, few_N, unit):
         yield "features", strips(form, {"feature of\na unit": features}, f"What each code unit adds{most}, {name}")
     apart_S = ((shown["samples"] - shown["nearest"]) ** 2).mean(axis=1)
     pairs = {"sample": images["samples"], "nearest": images["nearest"]}
-    captions = {"nearest": [f"{error:.2g}" for error in apart_S]}
-    yield "samples", strips(form, pairs, _of_samples(job), captions, "mean squared\nerror")
+    captions = {"nearest": ("mean squared\nerror", [f"{error:.2g}" for error in apart_S])}
+    if job.experiment.model.is_conditional:
+        names = job.dataset.label_names
+        captions["sample"] = ("label", [names[place % len(names)] for place in range(len(apart_S))])
+    yield "samples", strips(form, pairs, _of_samples(job), captions)
 
 
 def _of_vectors(job, grid, shown, few_N, unit):
@@ -86,7 +89,7 @@ def _of_vectors(job, grid, shown, few_N, unit):
     if "noisy" in shown:
         triple = {key: few[key] for key in ("clean", "noisy", "restored")}
         yield "restored", overlaid(triple, f"Restorations of {count}, {job.name}")
-    yield "grid", decoded_lines(grid, shown["grid"], f"Codes on a grid, decoded, {job.name}")
+    yield "grid", decoded_lines(grid, shown["grid"], _of_grid(job))
     yield "samples", overlaid({"nearest": shown["nearest"], "sample": shown["samples"]}, _of_samples(job))
 
 
@@ -94,21 +97,26 @@ def _count(job, rows_N):
     return f"{len(rows_N):,} of {len(job.dataset.test.x):,} test examples"
 
 
+def _of_grid(job):
+    label = f" as {job.dataset.label_names[GRID_LABEL]}" if job.experiment.model.is_conditional else ""
+    return f"Codes on a grid, decoded{label}, {job.name}"
+
+
 def _of_samples(job):
     return f"Samples, each with the training example at the smallest error, {job.name}"
 
 
 def _errors(form, shown, few_N):
-    """Captions of the noisy and the restored examples, and what they measure."""
+    """Captions of the noisy and the restored examples."""
     clean_NxP = shown["clean"][few_N]
-    captions = {}
+    captions, is_binary = {}, form.kind == "binary"
+    measure = "wrong pixels" if is_binary else "mean squared\nerror"
     for name in ("noisy", "restored"):
         pixels_NxP = shown[name][few_N]
-        if form.kind == "binary":
-            captions[name] = [f"{wrong}" for wrong in ((pixels_NxP > 0.5) != (clean_NxP > 0.5)).sum(axis=1)]
-        else:
-            captions[name] = [f"{error:.2g}" for error in ((pixels_NxP - clean_NxP) ** 2).mean(axis=1)]
-    return captions, "wrong pixels" if form.kind == "binary" else "mean squared\nerror"
+        wrong_N = ((pixels_NxP > 0.5) != (clean_NxP > 0.5)).sum(axis=1)
+        error_N = ((pixels_NxP - clean_NxP) ** 2).mean(axis=1)
+        captions[name] = (measure, [f"{wrong}" for wrong in wrong_N] if is_binary else [f"{e:.2g}" for e in error_N])
+    return captions
 
 
 def _encoded(figure, kind):

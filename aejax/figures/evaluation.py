@@ -92,7 +92,8 @@ def mistaken(job, scores, unit):
         if len(form.shape) == 1:
             yield key, stacked(rows, title, captions)
         else:
-            yield key, strips(form, {row: as_images(form, x) for row, x in rows.items()}, title, captions)
+            images = {row: as_images(form, x) for row, x in rows.items()}
+            yield key, strips(form, images, title, {row: ("", texts) for row, texts in captions.items()})
 
 
 def _mistaken_shares(metrics, kind):

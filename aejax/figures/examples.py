@@ -7,11 +7,11 @@ from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
 from aejax.evaluation.encoding import noisy_copies
 from aejax.evaluation.protocol import SEED
-from aejax.evaluation.sampling import sampled_labels
 from aejax.metrics.neighbors import distances
 from aejax.models import autoencoder
 from aejax.models.noise import Clean
 
+GRID_LABEL = 0  # the label of a conditional model's grid
 SHOWN = 128  # test examples of a picture at the most
 SAMPLES = 28
 FEATURES = 48  # code units whose feature is shown at the most
@@ -23,14 +23,14 @@ def examples(experiment, params, data, grid_GxZ, rows_N):
     Shown are the test examples `rows_N`. `features` are what a step of each unit changes; `samples` come with
     `nearest`, the training example at the smallest squared error.
     """
-    form, mean = experiment.form, experiment.likelihood.mean
+    form = experiment.form
     clean_NxP, label_N = form.scaled(data.test[rows_N]), None
     if experiment.model.is_conditional:
         label_N = data.y_test[rows_N]
     shown = {
         "clean": clean_NxP,
         "reconstructed": autoencoder.reconstruct(experiment, params, clean_NxP, label_N),
-        "grid": mean(autoencoder.decode(experiment, params, grid_GxZ, sampled_labels(experiment, grid_GxZ.shape[0]))),
+        "grid": grid_images(experiment, params, grid_GxZ),
     }
     shown["features"] = features(experiment, params, clean_NxP, label_N)
     if not isinstance(experiment.noise, Clean):
@@ -40,6 +40,14 @@ def examples(experiment, params, data, grid_GxZ, rows_N):
     apart_NxS = mapped(lambda part, _: distances(form.scaled(part), samples_SxP), data.train)
     nearest_S = jnp.argmin(apart_NxS, axis=0)
     return shown | {"samples": samples_SxP, "nearest": form.scaled(data.train[nearest_S])}
+
+
+def grid_images(experiment, params, grid_GxZ):
+    """The mean images of codes, of discrete ones the nearest to these, [G, P]; all of GRID_LABEL."""
+    z_GxZ, label_G = autoencoder.snapped(experiment, params, grid_GxZ), None
+    if experiment.model.is_conditional:
+        label_G = jnp.full(grid_GxZ.shape[:1], GRID_LABEL)
+    return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_GxZ, label_G))
 
 
 def features(experiment, params, clean_NxP, label_N=None):

@@ -58,10 +58,10 @@ def show(axes, form, mosaic):
     axes.spines[:].set_visible(False)
 
 
-def strips(form, rows, title, captions=None, measure=""):
+def strips(form, rows, title, captions=None):
     """Rows of images above each other, in as many bands as they need.
 
-    `captions` {row: one text an image} stand under the images, and what they `measure` under the row's name.
+    `captions` {row: (what they measure, one text an image)} stand under the row's name and the images.
     """
     captions = captions or {}
     count = len(next(iter(rows.values())))
@@ -71,7 +71,8 @@ def strips(form, rows, title, captions=None, measure=""):
     margin = 0.85  # inches, left of the images, for the rows' names
     cell = (WIDTH - margin - 0.05) / columns
     row_height = cell * height / width
-    text = {name: 0.06 + 0.09 * (1 + max(map(str.count, texts, "\n" * len(texts)))) for name, texts in captions.items()}
+    lines = {name: 1 + max(text.count("\n") for text in texts) for name, (_, texts) in captions.items()}
+    text = {name: 0.06 + 0.09 * count for name, count in lines.items()}
     steps = [row_height + text.get(name, 0.03) for name in rows]
     gap = 0.1  # between bands
     head = 0.14 * (1 + title.count("\n")) + 0.1  # of the title
@@ -89,10 +90,11 @@ def strips(form, rows, title, captions=None, measure=""):
             mosaic = mosaic_of(strip[None], gap=8 if form.kind == "binary" else 2, background=paper(form))
             show(axes, form, mosaic)
             axes.tick_params(length=0, pad=2)
-            label = f"{name}\n{measure}" if name in captions and measure else name
+            measure, texts = captions.get(name, ("", None))
+            label = f"{name}\n{measure}" if measure else name
             axes.set_yticks([0.5 * mosaic.shape[0]], [label], fontsize=7)
             centers = mosaic.shape[1] / len(strip) * (np.arange(len(strip)) + 0.5)
-            axes.set_xticks(centers if name in captions else [], captions[name][part] if name in captions else [])
+            axes.set_xticks([] if texts is None else centers, [] if texts is None else texts[part])
             axes.tick_params(axis="x", labelsize=5.5, pad=0.5)
             top -= step
         top -= gap

@@ -54,10 +54,16 @@ class Autoencoder:
 
     def check(self, experiment):
         """Raises InputError if a part does not fit the rest of the experiment."""
-        if self.is_conditional and not experiment.form.classes:
+        if self.is_conditional and experiment.form.classes < 2:
+            labels = "one label only" if experiment.form.classes else "no labels"
             raise InputError(
-                f"model.condition=label: data={experiment.form.name} has no labels; use model.condition=none"
+                f"model.condition=label: data={experiment.form.name} has {labels}; use model.condition=none"
             )
+        for name, term in self.terms.items():
+            if term.compares_examples and experiment.batch_size < 2:
+                raise InputError(
+                    f"batch_size=1: model.terms.{name} compares the examples of a batch; must be at least 2"
+                )
         if self.needs_labels and experiment.form.normal:
             raise InputError(
                 "data.normal: the model looks at labels, and training has none of the anomalies'; use one that does "

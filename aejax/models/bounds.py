@@ -11,6 +11,7 @@ from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.models import autoencoder
+from aejax.models.likelihoods import Optimal
 from aejax.models.objective import KL, Context
 from aejax.settings.fields import Leaf, leaf_float, static_int
 
@@ -22,6 +23,11 @@ class Bound:
     """The base: `bound(context)` is what an example adds to the objective, [B]."""
 
     has_kl: ClassVar[bool] = False  # whether it has the KL inside
+
+    @property
+    def name(self) -> str:
+        """Its name in conf/bound."""
+        return type(self).__name__.lower()
 
     def check(self, experiment: Any) -> None:
         """Raises InputError if the bound does not fit the rest of the experiment."""
@@ -45,14 +51,15 @@ class Weighted(Bound):
     has_kl: ClassVar[bool] = True
 
     def check(self, experiment: Any) -> None:
-        name = type(self).__name__.lower()
         bottleneck = experiment.model.bottleneck
         if not (bottleneck.has_posterior and bottleneck.sampling):
-            raise InputError(f"bound={name}: the model has no posterior to draw from; use model=vae or bound=elbo")
+            remedy = "set model.bottleneck.sampling=true" if bottleneck.has_posterior else "use model=vae"
+            raise InputError(f"bound={self.name}: the model does not draw from a posterior; {remedy}, or bound=elbo")
+        check_likelihood(f"bound={self.name}", experiment)
         for term in experiment.model.terms.values():
             if isinstance(term, KL) and not term.is_plain:
                 raise InputError(
-                    f"bound={name}: has the KL inside, with weight 1; set model.beta=1, without annealing, free "
+                    f"bound={self.name}: has the KL inside, with weight 1; set model.beta=1, without annealing, free "
                     "bits and capacity, or bound=elbo"
                 )
 
@@ -167,6 +174,15 @@ class DReG(IWAE):
         return value_B + encoder_B - jax.lax.stop_gradient(encoder_B)
 
 
+def check_likelihood(what: str, experiment: Any) -> None:
+    """Raises InputError where the likelihood of a batch is not the sum of those of its examples; `what` begins it."""
+    if isinstance(experiment.likelihood, Optimal):
+        raise InputError(
+            f"{what}: needs the likelihood of single examples, and likelihood=optimal takes the variance from the "
+            "batch; use likelihood=learned"
+        )
+
+
 def _log_mean(weight_KxB: jax.Array) -> jax.Array:
     """The log of the mean weight, [B]."""
     return jax.scipy.special.logsumexp(weight_KxB, axis=0) - jnp.log(weight_KxB.shape[0])
@@ -181,6 +197,4 @@ def _halves(params: Any) -> tuple[Any, Any]:
 
 def _check_untied(bound: Bound, experiment: Any) -> None:
     if experiment.net.tied:
-        raise InputError(
-            f"bound={type(bound).__name__.lower()}: encoder and decoder have gradients of their own; set net.tied=false"
-        )
+        raise InputError(f"bound={bound.name}: encoder and decoder have gradients of their own; set net.tied=false")

@@ -156,9 +156,8 @@ class Vamp(Mixture):
             raise InputError("prior=vamp: pseudo-inputs have no labels; set model.condition=none, or prior=normal")
         bottleneck = experiment.model.bottleneck
         if bottleneck.heads != Gaussian.heads or isinstance(bottleneck, Estimated):
-            name = type(bottleneck).__name__.lower()
             raise InputError(
-                f"prior=vamp: mixes Gaussian posteriors, not those of {name}; use model=vae, or prior=flow"
+                "prior=vamp: mixes Gaussian posteriors, and the model's are not; use model=vae, or prior=flow"
             )
 
     def start(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class Term:
     is_critic: ClassVar[bool] = False  # whether its variables learn by its loss, with an optimizer of its own
     needs_labels: ClassVar[bool] = False  # whether it looks at the batch's labels
     infers_labels: ClassVar[bool] = False  # whether it has a classifier, `log_class`
+    compares_examples: ClassVar[bool] = False  # whether it is about a batch's examples together
     matches_prior: ClassVar[bool] = False  # whether it makes codes, all together, like draws of the prior
 
     def check(self, experiment: Any) -> None:

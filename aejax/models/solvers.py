@@ -40,6 +40,11 @@ class PrincipalComponents:
             raise InputError("net.tied=true: principal components are tied already; set net.tied=false")
         if experiment.net.center:
             raise InputError("net.center=true: principal components are centered already; set net.center=false")
+        if experiment.model.is_conditional:
+            raise InputError(
+                "model.condition=label: principal components do not see labels; use model.condition=none, or "
+                "model=linear_ae"
+            )
         bottleneck = experiment.model.bottleneck
         if bottleneck.has_posterior or bottleneck.is_discrete or experiment.model.terms:
             raise InputError("model: principal components need a plain bottleneck and no further terms")

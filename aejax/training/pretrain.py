@@ -43,8 +43,7 @@ class Layerwise:
         """Raises InputError if the layers cannot learn one by one."""
         net, kind = experiment.net, type(self).__name__.lower()
         if not isinstance(net, Mlp):
-            name = type(net).__name__.lower()
-            raise InputError(f"pretrain={kind}: needs fully connected layers, such as net=mlp, not net={name}")
+            raise InputError(f"pretrain={kind}: needs fully connected layers; use net=mlp, or pretrain=none")
         if not net.widths:
             raise InputError(f"pretrain={kind}: needs hidden layers, and net.widths=[] has none")
         if net.center:

@@ -104,11 +104,14 @@ class Concrete(Discrete):
     def check(self, experiment: Any) -> None:
         super().check(experiment)
         if not isinstance(experiment.prior, Categorical):
-            name = type(experiment.prior).__name__.lower()
-            raise InputError(f"prior={name}: is no prior of categories; use prior=categorical with concrete codes")
+            raise InputError(
+                f"prior={experiment.prior.choice}: is no prior of categories; use prior=categorical with concrete codes"
+            )
         if experiment.bound.has_kl:
-            name = type(experiment.bound).__name__.lower()
-            raise InputError(f"bound={name}: needs gradients of drawn codes, which categories have not; use bound=elbo")
+            raise InputError(
+                f"bound={experiment.bound.name}: needs gradients of drawn codes, which categories have not; "
+                "use bound=elbo"
+            )
 
     def start(self, width: int) -> dict[str, jax.Array]:
         return {"step": jnp.zeros(())}
@@ -158,11 +161,12 @@ class Concrete(Discrete):
 class Categorical(Prior):
     """All categories of a group are equally probable."""
 
+    choice: ClassVar[str] = "categorical"
+
     def check(self, experiment: Any) -> None:
         if not isinstance(experiment.model.bottleneck, Concrete):
-            name = type(experiment.model.bottleneck).__name__.lower()
             raise InputError(
-                f"prior=categorical: the codes of {name} are no categories; use model=concrete_vae, or prior=normal"
+                "prior=categorical: the model's codes are no categories; use model=concrete_vae, or prior=normal"
             )
 
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:

@@ -155,6 +155,11 @@ class Ladder(Estimated):
                 f"model.levels={self.levels}: each level needs a unit; must be at most latent_dim, "
                 f"{experiment.latent_dim}"
             )
+        if self.levels > 1 and experiment.model.is_conditional:
+            raise InputError(
+                "model.condition=label: the upper levels of model=ladder_vae do not see labels; use "
+                "model.condition=none, or model=cvae"
+            )
         if not isinstance(experiment.prior, Hierarchy):
             raise InputError(
                 f"prior={experiment.prior.choice}: the levels of model=ladder_vae are each other's prior; use "

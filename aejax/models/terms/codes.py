@@ -36,10 +36,15 @@ class KLPart(Term):
     part: str = static_choice("information", "correlation", "units")
     estimator: str = static_choice("weighted", "stratified")
 
+    compares_examples: ClassVar[bool] = True
+
     def check(self, experiment: Any) -> None:
         check_gaussian("model: parts of the KL", experiment)
         if experiment.bound.has_kl:
-            raise InputError("bound: has the KL inside, of which model=beta_tc_vae weighs the parts; use bound=elbo")
+            name = experiment.bound.name
+            raise InputError(
+                f"bound={name}: has the KL inside, which model=beta_tc_vae splits; use bound=elbo"
+            )
 
     def __call__(self, context: Context) -> jax.Array:
         code, experiment = context.outputs.code, context.experiment
@@ -99,6 +104,8 @@ class MomentMatching(Term):
     off_diagonal: Leaf = leaf_float(0)
     diagonal: Leaf = leaf_float(0)
 
+    compares_examples: ClassVar[bool] = True
+
     def check(self, experiment: Any) -> None:
         check_gaussian("model: moments of posteriors", experiment)
 
@@ -130,6 +137,7 @@ class MMD(Term):
     kernel: str = static_choice("multiquadric", "gaussian")
     scale: Leaf = leaf_float(above=0)
 
+    compares_examples: ClassVar[bool] = True
     matches_prior: ClassVar[bool] = True
 
     def __call__(self, context: Context) -> jax.Array:

@@ -119,6 +119,8 @@ class DensityRatio(CodeCritic):
     batch for these.
     """
 
+    compares_examples: ClassVar[bool] = True
+
     def __call__(self, context: Context) -> jax.Array:
         return self.logit(context, context.outputs.code.z)
 

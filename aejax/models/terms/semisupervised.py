@@ -9,6 +9,7 @@ from jax import lax
 
 from aejax.base.errors import InputError
 from aejax.models import autoencoder
+from aejax.models.bounds import check_likelihood
 from aejax.models.nets.head import Head, check_net
 from aejax.models.objective import KL, Context, Term
 from aejax.settings.fields import Leaf, leaf_float
@@ -36,7 +37,8 @@ class SemiSupervised(Term):
         if not experiment.model.is_conditional:
             raise InputError("model.condition=none: model=m2_vae decodes code and label; set model.condition=label")
         if experiment.bound.has_kl:
-            raise InputError("bound: is of one label, and model=m2_vae has a bound of its own; use bound=elbo")
+            raise InputError(f"bound={experiment.bound.name}: model=m2_vae has a bound of its own; use bound=elbo")
+        check_likelihood("model=m2_vae", experiment)
         if not experiment.model.bottleneck.has_posterior or any(
             isinstance(term, KL) for term in experiment.model.terms.values()
         ):

@@ -22,7 +22,8 @@ class Replacement(Term):
 
     def check(self, experiment: Any) -> None:
         if experiment.bound.has_kl:
-            raise InputError("bound: has the likelihood inside, which a term of this model replaces; use bound=elbo")
+            name = experiment.bound.name
+            raise InputError(f"bound={name}: has the likelihood inside, which the model replaces; use bound=elbo")
 
     def contribution(self, context: Context, mean: jax.Array) -> jax.Array:
         return self.weight * mean + (self.pixels - 1) * jnp.mean(context.distortion)

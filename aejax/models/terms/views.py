@@ -1,6 +1,6 @@
 """Terms on the codes of two views of an example, each with noise of its own."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -19,6 +19,8 @@ EPSILON = 1e-4  # added to the variance of a unit
 @struct.dataclass
 class Views(Term):
     """The base: the first view is the input of the batch, the second another draw of the same noise."""
+
+    compares_examples: ClassVar[bool] = True
 
     def check(self, experiment: Any) -> None:
         if isinstance(experiment.noise, Clean):

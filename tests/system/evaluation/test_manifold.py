@@ -62,7 +62,7 @@ def test_samples_of_a_model_are_near_its_training_codes(words):
     assert np.median(apart[..., :2].max(axis=2).min(axis=1)) < 3
 
 
-@pytest.mark.parametrize("model", ["ae", "full_vae", "hvae", "p_vae"])
+@pytest.mark.parametrize("model", ["ae", "full_vae", "hvae", "p_vae", "vq_vae", "fsq_vae"])
 def test_a_model_without_independent_gaussians_is_refused(model):
     refused(
         "sampler=riemannian: needs a Gaussian posterior with independent units", f"model={model}", "sampler=riemannian"

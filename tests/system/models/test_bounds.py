@@ -97,11 +97,19 @@ def test_the_decoder_of_piwae_learns_by_iwae_and_its_encoder_by_miwae():
     [
         (
             ["model=ae", "bound=iwae"],
-            r"^bound=iwae: the model has no posterior to draw from; use model=vae or bound=elbo",
+            r"^bound=iwae: the model does not draw from a posterior; use model=vae, or bound=elbo",
         ),
         (
             ["model=vae", "bound=iwae", "model.beta=4"],
             r"^bound=iwae: has the KL inside, with weight 1; set model\.beta=1",
+        ),
+        (
+            ["model=vae", "bound=iwae", "model.bottleneck.sampling=false"],
+            r"^bound=iwae: the model does not draw from a posterior; set model\.bottleneck\.sampling=true",
+        ),
+        (
+            ["model=sigma_vae", "bound=iwae", "data=digits"],
+            r"^bound=iwae: .*; use likelihood=learned$",
         ),
         (["model=vae", "bound=dreg", "net.tied=true"], r"^bound=dreg: .*set net\.tied=false"),
         (["model=vae", "bound=iwae", "bound.k=0"], r"^bound\.k=0: must be a whole number at least 1"),

@@ -197,7 +197,7 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone():
             r"^net\.widths=\[\]: must name at least one block; without any, use net=linear$",
         ),
         (["noise=patches", "data=sensors"], r"^noise=patches: needs images, and data=sensors is"),
-        (["net=vit", "pretrain=greedy"], r"^pretrain=greedy: needs fully connected layers, such as net=mlp, not net="),
+        (["net=vit", "pretrain=greedy"], r"^pretrain=greedy: needs fully connected layers; use net=mlp"),
     ],
 )
 def test_wrong_inputs(words, message):

@@ -286,10 +286,25 @@ def test_a_semi_supervised_bound_is_the_sum_over_labels():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["model=beta_tc_vae", "bound=iwae"], r"^bound: has the KL inside, of which model=beta_tc_vae weighs"),
+        (["model=beta_tc_vae", "bound=iwae"], r"^bound=iwae: has the KL inside, which model=beta_tc_vae splits"),
         (["model=barlow_ae", "noise=none"], r"^noise=none: the model compares two corrupted views; use noise=gaussian"),
         (["model=msssim_vae", "data._target_=blobs.Blobs"], r"^model=msssim_vae: needs images with pixels in \[0, 1\]"),
-        (["model=vae_gan", "bound=iwae"], r"^bound: has the likelihood inside, which a term of this model replaces"),
+        (["model=m2_vae", "data=digits", "bound=iwae"], r"^bound=iwae: model=m2_vae has a bound of its own"),
+        (["model=m2_vae", "data=digits", "likelihood=optimal"], r"^model=m2_vae: needs the likelihood of single"),
+        (["model=cvae", "data=digits", "data.classes=[3]"], r"^model\.condition=label: data=digits has one label"),
+        (["model=pca", "data=digits", "model.condition=label"], r"^model\.condition=label: principal comp"),
+        (["model=ladder_vae", "data=digits", "model.condition=label"], r"^model\.condition=label: the upper"),
+        *(
+            ([f"model={model}", "data=digits", "batch_size=1"], rf"^batch_size=1: model\.terms\.{term} compares")
+            for model, term in (
+                ("beta_tc_vae", "information"),
+                ("factor_vae", "total_correlation"),
+                ("dip_vae", r"\w+"),
+                ("info_vae", r"\w+"),
+                ("barlow_ae", r"\w+"),
+            )
+        ),
+        (["model=vae_gan", "bound=iwae"], r"^bound=iwae: has the likelihood inside, which the model replaces"),
         (["model=vae_gan", "net.norm=batch"], r"^net\.norm=batch: the critic of images has no running statistics"),
         (["model=vae_gan", "net=linear"], r"^net=linear: the critic of images needs hidden layers"),
         (["model=m2_vae", "model.condition=none"], r"^model\.condition=none: model=m2_vae decodes code and label"),

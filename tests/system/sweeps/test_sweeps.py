@@ -45,7 +45,7 @@ def expanded(name):
 )
 def test_a_file_is_as_many_jobs_and_programs_as_it_says(name):
     jobs = expanded(name)
-    data = ["data=emoji", "data.color=gray"] if name.startswith("mnist") else []  # no prepared set is needed
+    data = ["data=digits"] if name.startswith("mnist") else []  # no prepared set is needed
     of_one_seed = [job(f"+sweep={name}", *words, *data) for words in jobs if "seed=0" in words]
     assert len({each.run_id for each in of_one_seed}) == len(of_one_seed)
     note = (SWEEPS / f"{name}.yaml").read_text()

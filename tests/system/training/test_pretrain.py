@@ -195,7 +195,7 @@ def test_the_history_tells_the_layer(tmp_path, words):
             ["model=rbm_ae", "net.activation=relu"],
             r"^pretrain=rbm: needs net\.activation=sigmoid for its binary units, not relu",
         ),
-        (["model=rbm_ae", "net=conv"], r"^pretrain=rbm: needs fully connected layers, such as net=mlp, not net=conv"),
+        (["model=rbm_ae", "net=conv"], r"^pretrain=rbm: needs fully connected layers; use net=mlp"),
         (["model=stacked_ae", "net=conv"], r"^pretrain=greedy: needs fully connected layers"),
         (
             ["model=stacked_ae", "net.widths=[]"],

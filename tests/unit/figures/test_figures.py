@@ -14,9 +14,10 @@ from aejax.evaluation.annotations import recorded_details
 from aejax.figures import drawing
 from aejax.figures.codes import code_grid, code_space
 from aejax.figures.drawing import draw
-from aejax.figures.examples import picked
+from aejax.figures.examples import grid_images, picked
 from aejax.figures.images import unit_scale
 from aejax.figures.style import STYLE, titled
+from aejax.models import autoencoder
 from aejax.runs.job import Job
 
 RNG = np.random.default_rng(0)
@@ -234,3 +235,21 @@ def test_a_title_fits_its_figure(words):
     width = figure._suptitle.get_window_extent(FigureCanvasAgg(figure).get_renderer()).x1
     assert width <= figure.get_figwidth() * figure.dpi
     assert drawn == f"Samples\n{title}" if words == 4 else drawn.startswith("Samples\ndata=") and drawn.endswith(" …")
+
+
+def test_a_grid_of_discrete_codes_decodes_codes_that_occur():
+    experiment = job("model=fsq_vae", "data=digits", "net.widths=[8]").experiment
+    params = autoencoder.init(experiment, int(experiment.latent_dim))
+    z_GxZ = RNG.normal(size=(9, int(experiment.latent_dim))).astype(np.float32)
+    code = autoencoder.snapped(experiment, params, z_GxZ)
+    assert not np.allclose(code, z_GxZ)
+    expected = experiment.likelihood.mean(autoencoder.decode(experiment, params, code))
+    np.testing.assert_array_equal(grid_images(experiment, params, z_GxZ), expected)
+
+
+def test_a_grid_of_a_conditional_model_is_of_one_label():
+    experiment = job("model=cvae", "data=digits", "net.widths=[8]").experiment
+    params = autoencoder.init(experiment, int(experiment.latent_dim))
+    z_GxZ = RNG.normal(size=(9, int(experiment.latent_dim))).astype(np.float32)
+    expected = experiment.likelihood.mean(autoencoder.decode(experiment, params, z_GxZ, np.zeros(9, np.int32)))
+    np.testing.assert_array_equal(grid_images(experiment, params, z_GxZ), expected)
