@@ -85,7 +85,7 @@ class Trained:
         """-log p(x) of each example in nats, by `evaluate.samples` importance samples of the posterior."""
         if not self.experiment.model.has_prior or not self.experiment.model.bottleneck.has_posterior:
             raise InputError(f"nll: {self._name} has no posterior and prior; use a model such as vae")
-        if self.experiment.form.kind == "binary" and not np.isin(np.asarray(x), (0, 1)).all():
+        if self.experiment.form.kind == "binary" and not np.isin(self.examples.rows(x).values, (0, 1)).all():
             raise InputError("x: values other than 0 and 1; the likelihood is one of binary pixels")
         return self._of_examples(nll_of_each, x, label)
 
