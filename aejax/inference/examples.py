@@ -31,7 +31,10 @@ class Rows:
 
 @dataclasses.dataclass(frozen=True)
 class Examples:
-    """How arrays become examples of a run: its data's `form`, `binarize`, `labels` and `standardization`."""
+    """How arrays become examples of a run: its data's `form`, `binarize`, `labels` and `standardization`.
+
+    Whole numbers of a run whose data are binarized are bytes, but for examples of 0 and 1 alone.
+    """
 
     form: Form
     binarize: str
@@ -86,23 +89,20 @@ class Examples:
         return self.standardization(x)
 
     def _pixels(self, x: np.ndarray, noisy: bool) -> np.ndarray:
-        is_bytes = x.dtype.kind in "iu"
-        low, high, most = x.min(), x.max(), 255 if is_bytes and self._takes_bytes else 1
-        if is_bytes and not 0 <= low <= high <= most:
+        is_binary, is_whole = self.form.kind == "binary", x.dtype.kind in "iu"
+        low, high, most = x.min(), x.max(), 1 if is_binary and self.binarize == "none" else 255
+        if is_whole and not 0 <= low <= high <= most:
             raise InputError(f"x: whole numbers from {low} to {high}; must be from 0 to {most}")
-        if not is_bytes and not noisy and not -SLACK <= low <= high <= 1 + SLACK:
+        if not is_whole and not noisy and not -SLACK <= low <= high <= 1 + SLACK:
             raise InputError(f"x: values from {low:.6g} to {high:.6g}; must be fractions from 0 to 1, or bytes")
-        if is_bytes and self.binarize == "threshold" and high > 1:
-            return (x >= WHITE).astype(np.float32)
-        return x.astype(np.float32) * np.float32(1 / 255 if most == 255 and not self._is_binary(x, high) else 1)
-
-    @property
-    def _takes_bytes(self) -> bool:
-        return self.form.kind != "binary" or self.binarize != "none"
-
-    def _is_binary(self, x: np.ndarray, high: Any) -> bool:
-        """Whether whole numbers are binary pixels already."""
-        return self.form.kind == "binary" and high <= 1
+        values = x.astype(np.float32)
+        if not is_whole or most == 1:
+            return values
+        bytes_as = (x >= WHITE).astype(np.float32) if self.binarize == "threshold" else values * np.float32(1 / 255)
+        if not is_binary:
+            return bytes_as
+        axes = tuple(range(1, x.ndim))
+        return np.where(x.max(axis=axes, keepdims=True) > 1, bytes_as, values)  # 0 and 1 are binary pixels already
 
 
 def codes(z: Any, units: int) -> Rows:

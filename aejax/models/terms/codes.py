@@ -42,9 +42,7 @@ class KLPart(Term):
         check_gaussian("model: parts of the KL", experiment)
         if experiment.bound.has_kl:
             name = experiment.bound.name
-            raise InputError(
-                f"bound={name}: has the KL inside, which model=beta_tc_vae splits; use bound=elbo"
-            )
+            raise InputError(f"bound={name}: has the KL inside, which model=beta_tc_vae splits; use bound=elbo")
 
     def __call__(self, context: Context) -> jax.Array:
         code, experiment = context.outputs.code, context.experiment

@@ -13,8 +13,10 @@ import aejax
 from aejax.base.errors import InputError
 from aejax.cli.train import main
 from aejax.datasets.dataset import Dataset
+from aejax.datasets.form import Form
 from aejax.evaluation.sampling import KDE
 from aejax.inference import trained
+from aejax.inference.examples import Examples
 
 QUICK = ["steps=40", "log_points=1", "net.widths=[16]", "figures=false", "track=off", "latent_dim=3"]
 EVALUATED = ["evaluate.groups=[reconstruction,elbo,nll,code]", "evaluate.samples=20"]
@@ -280,3 +282,18 @@ def test_loading_leaves_jax_as_it_was(folder):
         assert jax.config.jax_compilation_cache_dir is None
     finally:
         jax.config.update("jax_compilation_cache_dir", before)
+
+
+@pytest.mark.parametrize(
+    ("binarize", "expected"),
+    [("threshold", [[0, 0, 1, 1], [0, 1, 0, 1]]), ("static", [[0, 1 / 255, 128 / 255, 1], [0, 1, 0, 1]])],
+)
+def test_bytes_of_binarized_data_do_not_depend_on_the_batch(binarize, expected):
+    form = Form("own", "binary", (2, 2, 1), 9, 0, 0, "")
+    rows = Examples(form, binarize, (), None).rows
+    x = np.array([[0, 1, 128, 255], [0, 1, 0, 1]], np.uint8).reshape(2, 2, 2)
+    np.testing.assert_allclose(rows(x).values, expected, rtol=1e-6)
+    np.testing.assert_array_equal(rows(x[1]).values, rows(x).values[1:])
+    np.testing.assert_array_equal(rows(np.array(expected).reshape(2, 2, 2)).values, np.float32(expected))
+    with pytest.raises(InputError, match="x: whole numbers from 0 to 255; must be from 0 to 1"):
+        Examples(form, "none", (), None).rows(x)
