@@ -93,7 +93,7 @@ COMPLETED = {
     "model=vae model.be": ["model.beta="],
     "model.be": [],
     "model=vae model.beta=": ["model.beta=1.0 "],
-    "+sweep=mn": ["+sweep=mnist_lr "],
+    "+sweep=mnist_i": ["+sweep=mnist_iwae "],
     "net=conv net.k": ["net.kernel="],
     "model=conv_ae net.k": ["net.kernel="],
     "--he": ["--help "],
