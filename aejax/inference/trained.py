@@ -24,7 +24,7 @@ VALUES = 2**22  # or fewer, so that a batch has at most so many values
 WAYS = ("linear", "spherical")
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Trained:
     """What `aejax.load` returns: a run's model.
 
@@ -39,7 +39,10 @@ class Trained:
     params: Any
     examples: Examples
     fitted: Any = None  # stored training examples and their labels, to which a density of codes is fitted
-    _programs: dict[Any, Any] = dataclasses.field(default_factory=dict, repr=False)
+    _programs: dict[Any, Any] = dataclasses.field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Trained {self._name}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_programs": {}}  # compiled programs belong to their process

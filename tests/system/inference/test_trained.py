@@ -269,6 +269,10 @@ def test_a_diverged_run_is_loaded_by_force(changed):
     assert aejax.load(path, force=True).encode(np.zeros((12, 12, 3))).shape == (3,)
 
 
+def test_a_loaded_run_is_shown_by_its_name(loaded, folder):
+    assert repr(loaded("ae")) == f"<Trained ae letters d=3 s=0 ({folder / 'ae'})>"
+
+
 def test_a_folder_that_is_no_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="holds no run that can be read"):
         aejax.load(tmp_path)
