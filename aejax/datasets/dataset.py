@@ -62,11 +62,11 @@ class Dataset:
     Test and validation examples that are not given are taken out of the training examples later (`Splits`). `kind` is
     binary (stored as 0 and 1), gray or rgb (0 to 255), or real (float32); None infers it from the arrays. `label_names`
     [classes] go with the labels; without names labels may be any values, and their names are these. `factor_names` [F]
-    go with the splits' factors. `note` is what a
-    reader of the numbers must know, `license` the origin of the data, `warnings` are lines for the user.
+    go with the splits' factors. `note` is what a reader of the numbers must know, `license` the origin of the data,
+    `warnings` are lines for the user.
     `preprocess` of the training examples, once the splits are made, gives a function that all examples then go through;
-    until then real values may be missing (nan). `standardization` is what the values have gone through, if
-    they have. `budget` is how many bytes of it a device is to hold.
+    until then real values may be missing (nan). `standardization` is what the values have gone through, if they have.
+    `budget` is how many bytes of it a device is to hold.
     """
 
     name: str = "own"

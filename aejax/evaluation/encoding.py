@@ -39,7 +39,7 @@ def encode_decode(experiment, params, x_NxP, y_N=None):
     def one(part, _):
         part_BxP, label_B = part
         code = autoencoder.encode(experiment, params, part_BxP, label=label_B)
-        predicted_BxP = experiment.likelihood.mean(autoencoder.decode(experiment, params, code.mean, label_B))
+        predicted_BxP = autoencoder.decoded(experiment, params, code.mean, label_B)
         kl_BxZ = autoencoder.kl_by_unit(experiment, params, code, label_B)
         indices_BxT = None if code.quantized is None else code.quantized.indices
         return {"mean": code.mean, "predicted": predicted_BxP, "kl": kl_BxZ, "indices": indices_BxT}

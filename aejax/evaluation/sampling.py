@@ -43,7 +43,7 @@ class Sampler:
         """Mean images of such codes, [samples, P]; of all classes in turn if the model is conditional."""
         label_S = sampled_labels(experiment, samples)
         z_SxZ = self.codes(experiment, params, data, key, samples, label_S)
-        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_SxZ, label_S))
+        return autoencoder.decoded(experiment, params, z_SxZ, label_S)
 
 
 def sampled_labels(experiment, samples):

@@ -47,7 +47,7 @@ def grid_images(experiment, params, grid_GxZ):
     z_GxZ, label_G = autoencoder.snapped(experiment, params, grid_GxZ), None
     if experiment.model.is_conditional:
         label_G = jnp.full(grid_GxZ.shape[:1], GRID_LABEL)
-    return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_GxZ, label_G))
+    return autoencoder.decoded(experiment, params, z_GxZ, label_G)
 
 
 def features(experiment, params, clean_NxP, label_N=None):
@@ -62,7 +62,7 @@ def features(experiment, params, clean_NxP, label_N=None):
 
     def image(z_BxZ):
         label_B = None if label_N is None else jnp.broadcast_to(label_N[0], z_BxZ.shape[:1])
-        return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, label_B))
+        return autoencoder.decoded(experiment, params, z_BxZ, label_B)
 
     change_FxP = image(moved_FxZ) - image(mean_Z[None, :])
     largest_Fx1 = jnp.max(jnp.abs(change_FxP), axis=1, keepdims=True)

@@ -42,7 +42,7 @@ class Trained:
     _programs: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
-        return f"<Trained {self._name}>"
+        return f"<Trained {self.run.title}>"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_programs": {}}  # compiled programs belong to their process
@@ -87,7 +87,7 @@ class Trained:
     def nll(self, x: Any, label: Any = None) -> np.ndarray:
         """-log p(x) of each example in nats, by `evaluate.samples` importance samples of the posterior."""
         if not self.experiment.model.has_prior or not self.experiment.model.bottleneck.has_posterior:
-            raise InputError(f"nll: {self._name} has no posterior and prior; use a model such as vae")
+            raise InputError(f"nll: {self.run.title} has no posterior and prior; use a model such as vae")
         if self.experiment.form.kind == "binary" and not np.isin(self.examples.rows(x).values, (0, 1)).all():
             raise InputError("x: values other than 0 and 1; the likelihood is one of binary pixels")
         return self._of_examples(nll_of_each, x, label)
@@ -101,7 +101,7 @@ class Trained:
             raise InputError(f"count={count}: must be a whole number from 1 to 1,000,000,000")
         if not self.experiment.sampler.is_prior and self.fitted is None:
             raise InputError(
-                f"sample: {self._name} has no prior; fit a density to the codes of examples: run.fit(x).sample({count})"
+                f"sample: {self.run.title} has no prior; fit a density to codes of examples: run.fit(x).sample({count})"
             )
         label = np.arange(count) % len(self.labels) if self._is_conditional and label is None else label
         rows = np.zeros((count, 0), np.float32)
@@ -146,10 +146,6 @@ class Trained:
         return codes["z"][chosen_N].mean(axis=0)
 
     @property
-    def _name(self) -> str:
-        return f"{self.run.record.get('name') or 'the model'} ({self.run.path})"
-
-    @property
     def _is_conditional(self) -> bool:
         return self.experiment.model.is_conditional
 
@@ -158,7 +154,7 @@ class Trained:
         if not self._is_conditional:
             return None
         if label is None:
-            raise InputError(f"label: is missing; {self._name} was trained with model.condition=label")
+            raise InputError(f"label: is missing; {self.run.title} was trained with model.condition=label")
         return self.examples.numbers(label, count)
 
     def _of_examples(
@@ -227,7 +223,7 @@ def _drawn(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any, 
 
 
 def _decoded(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
-    return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, label_B))
+    return autoencoder.decoded(experiment, params, z_BxZ, label_B)
 
 
 def _reconstructed(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
@@ -241,4 +237,4 @@ def _error(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) 
 def _sampled(experiment: Any, params: Any, rows: Any, label_B: Any, number: Any, seed: Any, fitted: Any) -> Any:
     key = key_for(seed, Purpose.SAMPLES, number)
     z_BxZ = experiment.sampler.codes(experiment, params, fitted, key, len(rows), label_B)
-    return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, label_B))
+    return autoencoder.decoded(experiment, params, z_BxZ, label_B)

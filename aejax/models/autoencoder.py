@@ -166,6 +166,11 @@ def decode(experiment, params, z_BxZ, label=None, key_training=None):
     return _decode(experiment, params, z_BxZ, key_training, label)[0]
 
 
+def decoded(experiment, params, z_BxZ, label=None):
+    """The mean image of each code, x_BxP."""
+    return experiment.likelihood.mean(decode(experiment, params, z_BxZ, label))
+
+
 def forward(experiment, params, x_BxP, key=None, key_training=None, label=None):
     """Outputs for x_BxP.
 

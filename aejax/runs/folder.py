@@ -86,6 +86,12 @@ class Run:
         self._write("run.json", _record_text(self.record), lasting=self.record["status"] != "running")
 
     @property
+    def title(self) -> str:
+        """The name of the run and its folder, in one line."""
+        name = " ".join(self.record.get("name", "").split())
+        return f"{name.encode('utf-8', 'backslashreplace').decode()} ({self.path})"
+
+    @property
     def format(self) -> int:
         """The FORMAT that its files are written in."""
         return self.record.get("format", 1)

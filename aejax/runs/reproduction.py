@@ -35,9 +35,8 @@ class SavedRun:
 
     @property
     def name(self):
-        """The name of the run and its folder."""
-        name = " ".join(self.run.record.get("name", "").split())
-        return f"{name.encode('utf-8', 'backslashreplace').decode()} ({self.run.path})"
+        """The name of the run and its folder, in one line."""
+        return self.run.title
 
 
 def check_parameters(run, experiment):

@@ -191,7 +191,7 @@ class Smoothness(Term):
             return 0.5 * sum(map(size, decoder_kernels(experiment, params)), jnp.float32(0))
 
         def image(z_BxZ: jax.Array) -> jax.Array:
-            return experiment.likelihood.mean(autoencoder.decode(experiment, params, z_BxZ, context.batch.label))
+            return autoencoder.decoded(experiment, params, z_BxZ, context.batch.label)
 
         units, examples = code.mask.shape[0], code.z.shape[0]
         sign_BxZ = jnp.sign(normal_by_unit(drawing_key(context), units, (examples,))).T * code.mask[None, :]

@@ -72,14 +72,12 @@ def test_a_loaded_run_gives_the_codes_and_metrics_that_it_has_recorded(name, loa
         assert run.nll(x, label=y).mean() == pytest.approx(metrics["nll"], rel=0.01)
 
 
-def test_bits_do_not_depend_on_the_batch(loaded, monkeypatch):
+def test_bits_do_not_depend_on_the_batch(loaded):
     run, (x, _) = loaded("vae"), examples_of("vae")
     z = run.encode(x)
-    many = np.tile(x, (6, 1, 1, 1))  # more than two batches
-    for part in (many, many[7:], x[40:41], x[::-1]):
-        expected = np.tile(z, (6, 1))[7:] if part is not many and len(part) > 96 else np.tile(z, (6, 1))
-        expected = {1: z[40:41], 96: z[::-1]}.get(len(part), expected)
-        np.testing.assert_array_equal(run.encode(part), expected)
+    many, many_z = np.tile(x, (6, 1, 1, 1)), np.tile(z, (6, 1))  # more than two batches
+    for part in (slice(None), slice(7, None), slice(40, 41), slice(None, None, -1)):
+        np.testing.assert_array_equal(run.encode(many[part]), many_z[part])
     np.testing.assert_array_equal(run.encode(x[3]), z[3])
     np.testing.assert_array_equal(aejax.load(run.run.path).encode(jax.numpy.asarray(x)), z)
     np.testing.assert_array_equal(run.nll(many[:300])[:96], run.nll(x))
