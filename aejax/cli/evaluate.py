@@ -150,6 +150,7 @@ def _saved(run, folder, settings, trust, loaded):
             raise InputError(f"{folder}: holds no {name}; name the complete folder of a run")
     try:
         config = contents.config(run.path / ".hydra" / "config.yaml")
+        config.init = None  # the parameters are those of the run itself
         choices = contents.choices(run.path / ".hydra" / "hydra.yaml")
         if not choices:
             raise ValueError("hydra.yaml lists no choices")

@@ -28,6 +28,7 @@ FIELDS = {  # of run.json: the kinds allowed for a field; only `status` is requi
     "versions": (dict,),
     "device": (str,),
     "lanes": (dict,),
+    "init": (dict, None),
     "data": (dict,),
     "likelihood": (str,),
     "protocol": (dict,),

@@ -18,10 +18,11 @@ from aejax.datasets.splits import Splits
 from aejax.metrics.lookup import metric, renamed
 from aejax.metrics.table import METRICS
 from aejax.runs.folder import FORMAT, PICTURES
+from aejax.runs.initial import Initial
 from aejax.runs.mirror import Track
 from aejax.settings.build import Build
 from aejax.settings.configuration import plain, without_hydra
-from aejax.settings.fields import declared, part, static_formats, static_str
+from aejax.settings.fields import declared, leaf_path, part, static_formats, static_str
 from aejax.training.checkpoint import Checkpoints
 from aejax.training.experiment import Experiment, run_id
 from aejax.training.lanes import Lanes
@@ -37,6 +38,7 @@ class JobSettings:
     checkpoint: Checkpoints = part("seconds")
     figures: tuple[str, ...] = static_formats(*PICTURES)
     objective: str = static_str()
+    init: str | None = leaf_path()
 
 
 @struct.dataclass
@@ -57,6 +59,7 @@ class Job:
     checkpoint: Checkpoints
     figures: tuple[str, ...]
     objective: str
+    initial: Initial | None
     run_id: str
     name: str
 
@@ -103,7 +106,11 @@ class Job:
                 print(f"aejax: data {loaded[key].name}: {line}", file=sys.stderr)
         dataset = loaded[key]
         experiment = experiment.settle(dataset.form)
-        identity = run_id(settings, dataset.fingerprint, f"{VERSION}, files of format {FORMAT}")
+        initial = _initial(job_settings.init, loaded)
+        if initial is not None:
+            initial.check(experiment, settings, choices)
+        origin = dataset.fingerprint if initial is None else f"{dataset.fingerprint} {initial.digest}"
+        identity = run_id(settings, origin, f"{VERSION}, files of format {FORMAT}")
         chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
         model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
         noise = "" if noise == "none" else f" noise={noise}"
@@ -111,7 +118,7 @@ class Job:
         rest = {
             field: getattr(job_settings, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")
         }
-        return cls(settings, chosen, experiment, dataset, run_id=identity, name=name, **rest)
+        return cls(settings, chosen, experiment, dataset, initial=initial, run_id=identity, name=name, **rest)
 
 
 def compose(overrides, loaded=None):
@@ -127,6 +134,15 @@ def _check_objective(name):
     if metric(name) is None and not name.startswith(("train/", "valid/", "likelihood/")):
         nearest = matches(name, [row.name for row in METRICS])
         raise InputError(f"objective={name}: no such metric; {nearest}docs/evaluation.md lists them")
+
+
+def _initial(path, loaded):
+    """The Initial of the run in `path`, None without a path; jobs of a sweep share it by `loaded`."""
+    if path is None:
+        return None
+    if (Initial, path) not in loaded:
+        loaded[Initial, path] = Initial.read(path)
+    return loaded[Initial, path]
 
 
 def _loaded(source):

@@ -90,8 +90,9 @@ class Training:
     def compiled(cls, jobs, layout, inputs):
         """The programs, and the stacked State before the first step."""
         width = max(int(job.experiment.latent_dim) for job in jobs)
-        init = layout.compiled(functools.partial(step.init, width=width), 1, inputs.experiments, inputs.data)
-        state, pieces = init(inputs.experiments, inputs.data), {}
+        initial = None if jobs[0].initial is None else layout.stack([job.initial.params for job in jobs])
+        arguments = inputs.experiments, initial, inputs.data
+        state, pieces = layout.compiled(functools.partial(_begun, width=width), 2, *arguments)(*arguments), {}
         for length in {length for segment in inputs.plan for _, length in segment}:
             batches = layout.place(stream.shape(jobs[0], length))
             stacks, flags = (inputs.experiments, state, batches), (np.int32(0), np.True_)
@@ -112,6 +113,10 @@ class Training:
             state, metrics = self.pieces[length](self.inputs.experiments, state, next(batches), self.inputs.data, *at)
             parts.append((length, metrics))
         return state, joined(parts)
+
+
+def _begun(experiment, initial, data, width):
+    return step.init(experiment, data, width, initial)
 
 
 def _piece(experiment, state, batches, data, start, ends, length):

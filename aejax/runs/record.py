@@ -93,6 +93,7 @@ class Lane:
             data=job.dataset.described,
             likelihood=type(job.experiment.likelihood).__name__.lower(),  # what auto has settled on
             protocol=job.experiment.evaluate.described | {"binarize": job.settings["data"]["binarize"]},
+            init=None if job.initial is None else job.initial.described,
             wandb_id=self.mirror.run_id,
             started=_now(),
         )

@@ -161,6 +161,17 @@ def static_str(*, optional: bool = False) -> Any:
     return _field(False, parse, "a text" + (" or null" if optional else ""))
 
 
+def leaf_path() -> Any:
+    """The path of a folder that holds numbers: they are leaves, and whether there are any is structure."""
+
+    def parse(value: Any) -> Any:
+        if value is not None and not (isinstance(value, str) and value):
+            raise ValueError
+        return value
+
+    return _field(True, parse, "a folder or null")
+
+
 def static_list(*, optional: bool = False) -> Any:
     """A list of words and whole numbers; structure."""
 

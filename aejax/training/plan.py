@@ -28,7 +28,9 @@ def groups(jobs):
     """The indices of the jobs that share a program, each group in the order of the jobs, split if it is too large."""
     by_structure = {}
     for index, job in enumerate(jobs):
-        key = jax.tree.structure(job.experiment), job.lanes
+        # Parameters from a run have no masked units: their lanes are of one width.
+        width = None if job.initial is None else int(job.experiment.latent_dim)
+        key = jax.tree.structure(job.experiment), width, job.lanes
         by_structure.setdefault(key, []).append(index)
     parts = []
     for indices in by_structure.values():

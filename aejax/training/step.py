@@ -53,14 +53,12 @@ def segments(experiment):
     return [length + 1] * longer + [length] * (points - longer)
 
 
-def init(experiment, data, width):
-    """The State before the first step; `width` is the number of code units, masked ones included."""
-    params = autoencoder.init(experiment, width)
-    if experiment.net.center:
-        form = experiment.form
-        center_P = mean_example(data.train, form) if data.mean is None else form.scaled(data.mean)
-        params = params | {"running": params["running"] | {"center": center_P}}
-    params = experiment.model.solver.start(params, data.train, experiment.form)
+def init(experiment, data, width, initial=None):
+    """The State before the first step; `width` is the number of code units, masked ones included.
+
+    Where there are `initial` parameters, those of a training before, it begins with them.
+    """
+    params = _random(experiment, data, width) if initial is None else initial
     unshuffled = experiment.batch_size == experiment.form.examples or experiment.form.streamed
     return State(
         params=params,
@@ -70,6 +68,16 @@ def init(experiment, data, width):
         best=params if experiment.select == "best" else None,
         best_mse=jnp.array(jnp.inf),
     )
+
+
+def _random(experiment, data, width):
+    """The parameters of a training from the beginning."""
+    params = autoencoder.init(experiment, width)
+    if experiment.net.center:
+        form = experiment.form
+        center_P = mean_example(data.train, form) if data.mean is None else form.scaled(data.mean)
+        params = params | {"running": params["running"] | {"center": center_P}}
+    return experiment.model.solver.start(params, data.train, experiment.form)
 
 
 def segment(experiment, state, data, start, length, batches=None, ends=True):

@@ -1,0 +1,76 @@
+"""The parameters of a finished run, with which a training begins (`init=RUN`)."""
+
+import dataclasses
+import hashlib
+from typing import Any, Self
+
+import jax
+
+from aejax.base.errors import InputError
+from aejax.base.nested import dotted
+from aejax.models import autoencoder
+from aejax.runs import contents
+from aejax.runs.folder import FORMAT, SETTINGS, Run, flat
+from aejax.settings.configuration import differences, plain
+
+GROUPS = ("data", "model", "net", "prior", "likelihood")  # of choices, and
+PARTS = ("latent_dim", "model", "net", "prior", "likelihood")  # settings that decide the shapes of parameters
+NAMED = 4  # settings that an error names
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Initial:
+    """The parameters of a finished `run`, and 16 hex digits of their bytes."""
+
+    run: Run
+    params: Any
+    digest: str
+
+    @classmethod
+    def read(cls, path: str) -> Self:
+        """The parameters of the run in `path`; raises InputError where there is none, or where it is not completed."""
+        try:
+            run = Run.read(path)
+            if run.record["status"] != "completed":
+                raise InputError(f"{path}: its status is {run.record['status']}; must be completed")
+            if run.format != FORMAT:
+                raise InputError(f"{path}: its files are of format {run.format}; must be of format {FORMAT}")
+            params = run.params
+        except (InputError, OSError) as error:
+            raise InputError(f"init={error}") from None
+        digest = hashlib.sha256()
+        for name, array in sorted(flat(params).items()):
+            digest.update(f"{name} {array.shape}".encode() + array.tobytes())
+        return cls(run, params, digest.hexdigest()[:16])
+
+    @property
+    def described(self) -> dict[str, Any]:
+        """What run.json says of it."""
+        return {"run": self.run.record.get("id"), "name": self.run.record.get("name"), "parameters": self.digest}
+
+    def check(self, experiment: Any, settings: dict[str, Any], choices: dict[str, str]) -> None:
+        """Raises InputError where an experiment, that of these `settings`, cannot begin with the parameters."""
+        name = f"init={self.run.path}"
+        if experiment.model.solver.closed_form:
+            raise InputError(f"{name}: a model in closed form takes no steps; leave init out, or choose another model")
+        if experiment.pretrain.phases(experiment):
+            raise InputError(f"{name}: layers that have been trained need no pretraining; set pretrain=none")
+        expected = jax.eval_shape(lambda: autoencoder.init(experiment, int(experiment.latent_dim)))
+        there, here = ({key: list(leaf.shape) for key, leaf in dotted(tree)} for tree in (self.params, expected))
+        for key in sorted(there.keys() | here.keys()):
+            if there.get(key) != here.get(key):
+                shapes = f"{key} is {there.get(key, 'absent')} there and {here.get(key, 'absent')} here"
+                try:
+                    composed = f"; that run has {self._differing(settings, choices)}"
+                except (OSError, ValueError):  # its .hydra is missing or damaged, which nothing here needs
+                    composed = ""
+                raise InputError(f"{name}: {shapes}{composed}")
+
+    def _differing(self, settings: dict[str, Any], choices: dict[str, str]) -> str:
+        """What the run was composed of where it differs from these choices, or else from these settings."""
+        chosen = [{group: names.get(group) for group in GROUPS} for names in (self.run.choices, choices)]
+        saved = plain(contents.config(self.run.path / SETTINGS / "config.yaml"))
+        parts = [{key: config[key] for key in PARTS if key in config} for config in (saved, settings)]
+        words = [f"{key}={old}" for key, (old, _) in (differences(*chosen) or differences(*parts)).items()]
+        more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""
+        return f"{' '.join(words[:NAMED])}{more}" if words else "examples of another shape"
