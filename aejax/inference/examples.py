@@ -58,6 +58,22 @@ class Examples:
         values = self._real(x) if self.form.kind == "real" else self._pixels(x, noisy)
         return Rows(values.reshape(len(x), -1), single)
 
+    @property
+    def most(self) -> int:
+        """The largest whole number that a pixel can be."""
+        return 1 if self.form.kind == "binary" and self.binarize == "none" else 255
+
+    def pixels(self, x: Any) -> Any:
+        """Checked images [N, …] as fractions, float32: numpy arrays, or JAX arrays in a program."""
+        values = x.astype(np.float32)
+        if x.dtype.kind not in "iu" or self.most == 1:
+            return values
+        bytes_as = (x >= WHITE).astype(np.float32) if self.binarize == "threshold" else values * np.float32(1 / 255)
+        if self.form.kind != "binary":
+            return bytes_as
+        axes, where = tuple(range(1, x.ndim)), x.__array_namespace__().where
+        return where(x.max(axis=axes, keepdims=True) > 1, bytes_as, values)  # 0 and 1 are binary pixels already
+
     def images(self, x_NxP: np.ndarray) -> np.ndarray:
         """What a decoder returns, [N, P], in the shape and the unit of the data: pixels are fractions from 0 to 1."""
         x = x_NxP.reshape(-1, *self.form.shape)
@@ -89,20 +105,12 @@ class Examples:
         return self.standardization(x)
 
     def _pixels(self, x: np.ndarray, noisy: bool) -> np.ndarray:
-        is_binary, is_whole = self.form.kind == "binary", x.dtype.kind in "iu"
-        low, high, most = x.min(), x.max(), 1 if is_binary and self.binarize == "none" else 255
-        if is_whole and not 0 <= low <= high <= most:
-            raise InputError(f"x: whole numbers from {low} to {high}; must be from 0 to {most}")
+        is_whole, low, high = x.dtype.kind in "iu", x.min(), x.max()
+        if is_whole and not 0 <= low <= high <= self.most:
+            raise InputError(f"x: whole numbers from {low} to {high}; must be from 0 to {self.most}")
         if not is_whole and not noisy and not -SLACK <= low <= high <= 1 + SLACK:
             raise InputError(f"x: values from {low:.6g} to {high:.6g}; must be fractions from 0 to 1, or bytes")
-        values = x.astype(np.float32)
-        if not is_whole or most == 1:
-            return values
-        bytes_as = (x >= WHITE).astype(np.float32) if self.binarize == "threshold" else values * np.float32(1 / 255)
-        if not is_binary:
-            return bytes_as
-        axes = tuple(range(1, x.ndim))
-        return np.where(x.max(axis=axes, keepdims=True) > 1, bytes_as, values)  # 0 and 1 are binary pixels already
+        return self.pixels(x)
 
 
 def codes(z: Any, units: int) -> Rows:
