@@ -16,7 +16,7 @@ SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Checked examples or codes, float32 [N, …]; `single` where one was given without the axis N."""
+    """Checked examples or codes [N, …]; `single` where one was given without the axis N."""
 
     values: np.ndarray
     single: bool
@@ -42,21 +42,31 @@ class Examples:
     standardization: Standardization | None
 
     def rows(self, x: Any, noisy: bool = False) -> Rows:
-        """Examples as the encoder sees them, flat; raises InputError for another shape or type, nan, or another range.
+        """Examples as they are given, flat; raises InputError for another shape or type, nan, or another range.
 
-        Images of bytes become fractions; values of real data are standardized if those of the run were. `noisy`
-        fractions may lie outside of [0, 1].
+        `noisy` fractions may lie outside of [0, 1].
         """
         x, shape = _numbers("x", x), self.form.shape
         single = _is_shape(x.shape, shape)
         if not single and not (x.ndim and _is_shape(x.shape[1:], shape)) and x.shape[1:] != (self.form.pixels,):
             wanted = ", ".join(map(str, shape))
             raise InputError(f"x: shape {list(x.shape)}; must be [{wanted}], one example, or [N, {wanted}]")
-        x = x.reshape((1 if single else len(x), *shape))
-        if not len(x):
+        if not x.size:
             raise InputError(f"x: shape {list(x.shape)}; must hold at least one example")
-        values = self._real(x) if self.form.kind == "real" else self._pixels(x, noisy)
-        return Rows(values.reshape(len(x), -1), single)
+        if self.form.kind != "real":
+            self._check_pixels(x, noisy)
+        return Rows(x.reshape(1 if single else len(x), -1), single)
+
+    def seen(self, rows_BxP: np.ndarray) -> np.ndarray:
+        """Checked rows as the encoder sees them, float32.
+
+        Images of bytes become fractions; values of real data are standardized if those of the run were.
+        """
+        if self.form.kind != "real":
+            return self.pixels(rows_BxP)
+        if self.standardization is None:
+            return rows_BxP.astype(np.float32)
+        return self.standardization(rows_BxP.reshape(-1, *self.form.shape)).reshape(rows_BxP.shape)
 
     @property
     def most(self) -> int:
@@ -99,18 +109,12 @@ class Examples:
             raise InputError(f"no label {name}; {matches(name, self.labels)}{some}")
         return self.labels.index(name)
 
-    def _real(self, x: np.ndarray) -> np.ndarray:
-        if self.standardization is None:
-            return x.astype(np.float32)
-        return self.standardization(x)
-
-    def _pixels(self, x: np.ndarray, noisy: bool) -> np.ndarray:
+    def _check_pixels(self, x: np.ndarray, noisy: bool) -> None:
         is_whole, low, high = x.dtype.kind in "iu", x.min(), x.max()
         if is_whole and not 0 <= low <= high <= self.most:
             raise InputError(f"x: whole numbers from {low} to {high}; must be from 0 to {self.most}")
         if not is_whole and not noisy and not -SLACK <= low <= high <= 1 + SLACK:
             raise InputError(f"x: values from {low:.6g} to {high:.6g}; must be fractions from 0 to 1, or bytes")
-        return self.pixels(x)
 
 
 def codes(z: Any, units: int) -> Rows:
