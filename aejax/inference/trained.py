@@ -1,6 +1,7 @@
 """A trained model in use: arrays of any number of examples in, arrays out, by programs of one batch size."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -46,7 +47,8 @@ class Trained:
         return f"<Trained {self.run.title}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_programs": {}}  # compiled programs belong to their process
+        kept = {name: value for name, value in self.__dict__.items() if name != "_placed"}
+        return kept | {"_programs": {}}  # compiled programs belong to their process, as does what is on its device
 
     @property
     def latent_dim(self) -> int:
@@ -107,7 +109,7 @@ class Trained:
             )
         label = np.arange(count) % len(self.labels) if self._is_conditional and label is None else label
         rows = np.zeros((count, 0), np.float32)
-        images = self._mapped(_sampled, rows, self._label(label, count), seed, self.fitted)
+        images = self._mapped(_sampled, rows, self._label(label, count), seed)
         return self.examples.images(images)
 
     def fit(self, x: Any, label: Any = None, sampler: Sampler | None = None) -> "Trained":
@@ -168,27 +170,26 @@ class Trained:
         results = self._mapped(function, rows.values, self._label(label, len(rows)), seed, prepare=self.examples.seen)
         return rows.of(self.examples.images(results) if images else results)
 
+    @functools.cached_property
+    def _placed(self) -> tuple[Any, Any, Any]:
+        """The experiment, its parameters and the fitted examples on the device."""
+        return jax.device_put((self.experiment, self.params, self.fitted))
+
     def _mapped(
-        self,
-        function: Callable,
-        rows: np.ndarray,
-        label: np.ndarray | None,
-        seed: int,
-        *more: Any,
-        prepare: Callable = np.asarray,
+        self, function: Callable, rows: np.ndarray, label: np.ndarray | None, seed: int, prepare: Callable = np.asarray
     ) -> np.ndarray:
         """`function`(experiment, params, rows, labels, batch number, …) of all rows; the last batch is padded.
 
         `prepare` makes of a batch what the function takes, while the device works on those before.
         """
         batch = max(1, min(ROWS, VALUES // self.experiment.form.pixels))
-        experiment, params, *more = jax.device_put((self.experiment, self.params, *more))
+        experiment, params, fitted = self._placed
+        more = {_drawn: (np.uint32(seed),), _sampled: (np.uint32(seed), fitted)}.get(function, ())
         results = []
         for number, start in enumerate(range(0, len(rows), batch)):
             some = slice(start, start + batch)
             part = prepare(_padded(rows[some], batch)), None if label is None else _padded(label[some], batch)
-            inputs: tuple[Any, ...] = (experiment, params, *part, np.uint32(number))
-            inputs += (np.uint32(seed), *more) if function in (_drawn, _sampled) else ()
+            inputs = (experiment, params, *part, np.uint32(number), *more)
             results.append(self._program(function, inputs)(*inputs))
         return np.concatenate(jax.device_get(results))[: len(rows)]
 
