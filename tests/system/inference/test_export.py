@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ import aejax
 from aejax.cli import export
 from aejax.cli.train import main
 from aejax.datasets.dataset import Dataset
+from aejax.inference.parts import parts
 
 QUICK = ["steps=20", "log_points=1", "figures=false", "track=off", "latent_dim=4", "evaluate.groups=[reconstruction]"]
 NARROW = ["net.widths=[16]"]
@@ -155,6 +157,36 @@ def test_a_missing_package_is_named(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert called(lambda: export.main([str(folder("vae")), str(tmp_path / "out"), "--to", "onnx"])) == 2
     assert capsys.readouterr().err == "aejax: --to onnx: requires more packages: pip install 'aejax[onnx]'\n"
+
+
+class Converted:
+    """Stands for jax2onnx's model and for ONNX Runtime's session; `off` is by how much its numbers are wrong."""
+
+    def __init__(self, part, off):
+        self.part, self.off = part, off
+
+    def SerializeToString(self):
+        return b"model"
+
+    def run(self, _, inputs):
+        return [np.asarray(self.part.function(*inputs.values())) + self.off]
+
+
+@pytest.mark.parametrize("off", [0, 0.01])
+def test_a_wrong_conversion_is_refused(off, folder, tmp_path, capsys, monkeypatch):
+    (part,) = parts(aejax.load(folder("vae")), "encoder")
+    converted = Converted(part, off * np.abs(part.function(np.full((1, 12, 12, 3), 99, np.uint8))).max())
+    runtime = {"SessionOptions": types.SimpleNamespace, "InferenceSession": lambda *_, **__: converted}
+    monkeypatch.setitem(sys.modules, "jax2onnx", types.SimpleNamespace(to_onnx=lambda *_, **__: converted))
+    monkeypatch.setitem(sys.modules, "onnxruntime", types.SimpleNamespace(**runtime))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: True)
+    out = tmp_path / "out"
+    status = called(lambda: export.main([str(folder("vae")), str(out), "--to", "onnx", "--part", "encoder"]))
+    assert (status, out.exists()) == ((2, False) if off else (0, True))
+    refusal = (
+        r"aejax: --to onnx: jax2onnx cannot convert this encoder \(its numbers differ by up to .*\); use stablehlo\n"
+    )
+    assert re.fullmatch(refusal if off else "", capsys.readouterr().err)
 
 
 def test_a_run_that_diverged_is_exported_by_force(folder, tmp_path, capsys):
