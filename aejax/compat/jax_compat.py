@@ -1,6 +1,6 @@
 """JAX 0.10: what it documents as unstable or not at all. Imports jax where a function is called, not before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
 from typing import Any
 
@@ -25,6 +25,36 @@ def equations(jaxpr: Any) -> Iterator[Any]:
     yield from jaxpr.eqns
     for inner in subjaxprs(jaxpr):
         yield from equations(inner)
+
+
+def evaluated(closed: Any, inputs: Sequence[Any], otherwise: Mapping[str, Callable[..., Any]]) -> list[Any]:
+    """What a closed jaxpr gives for these inputs, with the functions of `otherwise` in place of primitives by name.
+
+    They take the operands and the parameters of an equation. jax.extend.core.Literal, Primitive.get_bind_params, and
+    the name and parameters of the primitive jit; jax.extend.core.jaxpr_as_fun is public, but replaces nothing.
+    """
+    from jax.extend.core import Literal
+
+    jaxpr = closed.jaxpr
+    values = dict(zip((*jaxpr.constvars, *jaxpr.invars), (*closed.consts, *inputs), strict=True))
+
+    def read(variable: Any) -> Any:
+        return variable.val if isinstance(variable, Literal) else values[variable]
+
+    for equation in jaxpr.eqns:
+        operands, primitive, params = (
+            [read(variable) for variable in equation.invars],
+            equation.primitive,
+            equation.params,
+        )
+        if primitive.name in otherwise:
+            outputs = otherwise[primitive.name](*operands, **params)
+        elif primitive.name == "jit":
+            outputs = evaluated(params["jaxpr"], operands, otherwise)
+        else:
+            outputs = primitive.bind(*operands, **primitive.get_bind_params(params))
+        values.update(zip(equation.outvars, outputs if isinstance(outputs, list | tuple) else [outputs], strict=True))
+    return [read(variable) for variable in jaxpr.outvars]
 
 
 def bytes_limit(device: Any) -> int:

@@ -16,7 +16,7 @@ SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
 
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """Checked examples or codes, float32 [N, …]; `single` where one was given without the axis N."""
+    """Checked examples or codes [N, …]; `single` where one was given without the axis N."""
 
     values: np.ndarray
     single: bool
@@ -42,21 +42,47 @@ class Examples:
     standardization: Standardization | None
 
     def rows(self, x: Any, noisy: bool = False) -> Rows:
-        """Examples as the encoder sees them, flat; raises InputError for another shape or type, nan, or another range.
+        """Examples as they are given, flat; raises InputError for another shape or type, nan, or another range.
 
-        Images of bytes become fractions; values of real data are standardized if those of the run were. `noisy`
-        fractions may lie outside of [0, 1].
+        `noisy` fractions may lie outside of [0, 1].
         """
         x, shape = _numbers("x", x), self.form.shape
         single = _is_shape(x.shape, shape)
         if not single and not (x.ndim and _is_shape(x.shape[1:], shape)) and x.shape[1:] != (self.form.pixels,):
             wanted = ", ".join(map(str, shape))
             raise InputError(f"x: shape {list(x.shape)}; must be [{wanted}], one example, or [N, {wanted}]")
-        x = x.reshape((1 if single else len(x), *shape))
-        if not len(x):
+        if not x.size:
             raise InputError(f"x: shape {list(x.shape)}; must hold at least one example")
-        values = self._real(x) if self.form.kind == "real" else self._pixels(x, noisy)
-        return Rows(values.reshape(len(x), -1), single)
+        if self.form.kind != "real":
+            self._check_pixels(x, noisy)
+        return Rows(x.reshape(1 if single else len(x), -1), single)
+
+    def seen(self, rows_BxP: np.ndarray) -> np.ndarray:
+        """Checked rows as the encoder sees them, float32.
+
+        Images of bytes become fractions; values of real data are standardized if those of the run were.
+        """
+        if self.form.kind != "real":
+            return self.pixels(rows_BxP)
+        if self.standardization is None:
+            return rows_BxP.astype(np.float32)
+        return self.standardization(rows_BxP.reshape(-1, *self.form.shape)).reshape(rows_BxP.shape)
+
+    @property
+    def most(self) -> int:
+        """The largest whole number that a pixel can be."""
+        return 1 if self.form.kind == "binary" and self.binarize == "none" else 255
+
+    def pixels(self, x: Any) -> Any:
+        """Checked images [N, …] as fractions, float32: numpy arrays, or JAX arrays in a program."""
+        values = x.astype(np.float32)
+        if x.dtype.kind not in "iu" or self.most == 1:
+            return values
+        bytes_as = (x >= WHITE).astype(np.float32) if self.binarize == "threshold" else values * np.float32(1 / 255)
+        if self.form.kind != "binary":
+            return bytes_as
+        axes, where = tuple(range(1, x.ndim)), x.__array_namespace__().where
+        return where(x.max(axis=axes, keepdims=True) > 1, bytes_as, values)  # 0 and 1 are binary pixels already
 
     def images(self, x_NxP: np.ndarray) -> np.ndarray:
         """What a decoder returns, [N, P], in the shape and the unit of the data: pixels are fractions from 0 to 1."""
@@ -83,26 +109,12 @@ class Examples:
             raise InputError(f"no label {name}; {matches(name, self.labels)}{some}")
         return self.labels.index(name)
 
-    def _real(self, x: np.ndarray) -> np.ndarray:
-        if self.standardization is None:
-            return x.astype(np.float32)
-        return self.standardization(x)
-
-    def _pixels(self, x: np.ndarray, noisy: bool) -> np.ndarray:
-        is_binary, is_whole = self.form.kind == "binary", x.dtype.kind in "iu"
-        low, high, most = x.min(), x.max(), 1 if is_binary and self.binarize == "none" else 255
-        if is_whole and not 0 <= low <= high <= most:
-            raise InputError(f"x: whole numbers from {low} to {high}; must be from 0 to {most}")
+    def _check_pixels(self, x: np.ndarray, noisy: bool) -> None:
+        is_whole, low, high = x.dtype.kind in "iu", x.min(), x.max()
+        if is_whole and not 0 <= low <= high <= self.most:
+            raise InputError(f"x: whole numbers from {low} to {high}; must be from 0 to {self.most}")
         if not is_whole and not noisy and not -SLACK <= low <= high <= 1 + SLACK:
             raise InputError(f"x: values from {low:.6g} to {high:.6g}; must be fractions from 0 to 1, or bytes")
-        values = x.astype(np.float32)
-        if not is_whole or most == 1:
-            return values
-        bytes_as = (x >= WHITE).astype(np.float32) if self.binarize == "threshold" else values * np.float32(1 / 255)
-        if not is_binary:
-            return bytes_as
-        axes = tuple(range(1, x.ndim))
-        return np.where(x.max(axis=axes, keepdims=True) > 1, bytes_as, values)  # 0 and 1 are binary pixels already
 
 
 def codes(z: Any, units: int) -> Rows:

@@ -1,6 +1,7 @@
 """A trained model in use: arrays of any number of examples in, arrays out, by programs of one batch size."""
 
 import dataclasses
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for
+from aejax.datasets.storage import in_parts
 from aejax.evaluation.likelihood import nll_of_each
 from aejax.evaluation.sampling import Sampler
 from aejax.inference import examples
@@ -45,7 +47,8 @@ class Trained:
         return f"<Trained {self.run.title}>"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_programs": {}}  # compiled programs belong to their process
+        kept = {name: value for name, value in self.__dict__.items() if name != "_placed"}
+        return kept | {"_programs": {}}  # compiled programs belong to their process, as does what is on its device
 
     @property
     def latent_dim(self) -> int:
@@ -88,7 +91,8 @@ class Trained:
         """-log p(x) of each example in nats, by `evaluate.samples` importance samples of the posterior."""
         if not self.experiment.model.has_prior or not self.experiment.model.bottleneck.has_posterior:
             raise InputError(f"nll: {self.run.title} has no posterior and prior; use a model such as vae")
-        if self.experiment.form.kind == "binary" and not np.isin(self.examples.rows(x).values, (0, 1)).all():
+        parts = map(self.examples.seen, in_parts(self.examples.rows(x).values))
+        if self.experiment.form.kind == "binary" and not all(np.isin(part, (0, 1)).all() for part in parts):
             raise InputError("x: values other than 0 and 1; the likelihood is one of binary pixels")
         return self._of_examples(nll_of_each, x, label)
 
@@ -105,7 +109,7 @@ class Trained:
             )
         label = np.arange(count) % len(self.labels) if self._is_conditional and label is None else label
         rows = np.zeros((count, 0), np.float32)
-        images = self._mapped(_sampled, rows, self._label(label, count), seed, self.fitted)
+        images = self._mapped(_sampled, rows, self._label(label, count), seed)
         return self.examples.images(images)
 
     def fit(self, x: Any, label: Any = None, sampler: Sampler | None = None) -> "Trained":
@@ -115,7 +119,9 @@ class Trained:
         """
         rows, form = self.examples.rows(x), self.experiment.form
         experiment = self.experiment if sampler is None else self.experiment.replace(sampler=sampler)
-        stored = rows.values * np.float32(255 if form.kind in ("gray", "rgb") or form.dynamic else 1)
+        stored = self.examples.seen(rows.values) * np.float32(
+            255 if form.kind in ("gray", "rgb") or form.dynamic else 1
+        )
         fitted = Fitted(stored, self._label(label, len(rows)))
         return dataclasses.replace(self, experiment=experiment, fitted=fitted, _programs={})
 
@@ -161,19 +167,29 @@ class Trained:
         self, function: Callable, x: Any, label: Any, seed: int = 0, images: bool = False, noisy: bool = False
     ) -> np.ndarray:
         rows = self.examples.rows(x, noisy)
-        results = self._mapped(function, rows.values, self._label(label, len(rows)), seed)
+        results = self._mapped(function, rows.values, self._label(label, len(rows)), seed, prepare=self.examples.seen)
         return rows.of(self.examples.images(results) if images else results)
 
+    @functools.cached_property
+    def _placed(self) -> tuple[Any, Any, Any]:
+        """The experiment, its parameters and the fitted examples on the device."""
+        return jax.device_put((self.experiment, self.params, self.fitted))
+
     def _mapped(
-        self, function: Callable, rows: np.ndarray, label: np.ndarray | None, seed: int, *more: Any
+        self, function: Callable, rows: np.ndarray, label: np.ndarray | None, seed: int, prepare: Callable = np.asarray
     ) -> np.ndarray:
-        """`function`(experiment, params, rows, labels, batch number, …) of all rows; the last batch is padded."""
+        """`function`(experiment, params, rows, labels, batch number, …) of all rows; the last batch is padded.
+
+        `prepare` makes of a batch what the function takes, while the device works on those before.
+        """
         batch = max(1, min(ROWS, VALUES // self.experiment.form.pixels))
+        experiment, params, fitted = self._placed
+        more = {_drawn: (np.uint32(seed),), _sampled: (np.uint32(seed), fitted)}.get(function, ())
         results = []
         for number, start in enumerate(range(0, len(rows), batch)):
-            part = [None if array is None else _padded(array[start : start + batch], batch) for array in (rows, label)]
-            inputs = (self.experiment, self.params, *part, np.uint32(number))
-            inputs += (np.uint32(seed), *more) if function in (_drawn, _sampled) else ()
+            some = slice(start, start + batch)
+            part = prepare(_padded(rows[some], batch)), None if label is None else _padded(label[some], batch)
+            inputs = (experiment, params, *part, np.uint32(number), *more)
             results.append(self._program(function, inputs)(*inputs))
         return np.concatenate(jax.device_get(results))[: len(rows)]
 

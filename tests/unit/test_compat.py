@@ -278,6 +278,26 @@ def test_equations_inside_of_equations():
 
 
 @of("jax")
+def test_a_traced_program_runs_with_other_functions_in_place_of_primitives():
+    def function(x_5):
+        padded = jax.jit(lambda a: jax.numpy.pad(jax.nn.relu(a), 1))(x_5)
+        return jax.lax.cond(padded[1] > 0, lambda a: a * 2, lambda a: a, padded), jax.lax.top_k(padded, 2)[0]
+
+    x_5, calls = np.float32([1, -2, 3, 4, 5]), []
+    traced = jax.make_jaxpr(function)(x_5)
+
+    def padded(*operands, **params):
+        calls.append(params["padding_config"])
+        return jax.lax.pad(*operands, **params)
+
+    for otherwise in ({}, {"pad": padded}):
+        results = jax_compat.evaluated(traced, [x_5], otherwise)
+        np.testing.assert_array_equal(results[0], [0, 2, 0, 6, 8, 10, 0])
+        np.testing.assert_array_equal(results[1], [5, 4])
+    assert calls == [((1, 1, 0),)]
+
+
+@of("jax")
 def test_the_memory_of_an_accelerator():
     device = jax.devices()[0]
     if device.platform == "cpu":

@@ -292,10 +292,14 @@ def test_loading_leaves_jax_as_it_was(folder):
 )
 def test_bytes_of_binarized_data_do_not_depend_on_the_batch(binarize, expected):
     form = Form("own", "binary", (2, 2, 1), 9, 0, 0, "")
-    rows = Examples(form, binarize, (), None).rows
+    examples = Examples(form, binarize, (), None)
+
+    def seen(x):
+        return examples.seen(examples.rows(x).values)
+
     x = np.array([[0, 1, 128, 255], [0, 1, 0, 1]], np.uint8).reshape(2, 2, 2)
-    np.testing.assert_allclose(rows(x).values, expected, rtol=1e-6)
-    np.testing.assert_array_equal(rows(x[1]).values, rows(x).values[1:])
-    np.testing.assert_array_equal(rows(np.array(expected).reshape(2, 2, 2)).values, np.float32(expected))
+    np.testing.assert_allclose(seen(x), expected, rtol=1e-6)
+    np.testing.assert_array_equal(seen(x[1]), seen(x)[1:])
+    np.testing.assert_array_equal(seen(np.array(expected).reshape(2, 2, 2)), np.float32(expected))
     with pytest.raises(InputError, match="x: whole numbers from 0 to 255; must be from 0 to 1"):
         Examples(form, "none", (), None).rows(x)
