@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from aejax.base.errors import InputError
+from aejax.base.packed import Packed
 
 LOCK = ".lock"
 
@@ -37,7 +38,12 @@ def write_whole(path, content, lasting=True):
 
 
 def regular(path):
-    """Opens a regular file for reading bytes; raises InputError for any other, which might block or never end."""
+    """Opens a regular file for reading bytes; raises InputError for any other, which might block or never end.
+
+    A Packed file is one too.
+    """
+    if isinstance(path, Packed):
+        return path.opened()
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)

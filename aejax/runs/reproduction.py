@@ -43,7 +43,11 @@ def check_parameters(run, experiment):
     """The run's parameters; raises InputError or OSError where its file is damaged or holds those of another model."""
     params = run.params
     shapes = jax.eval_shape(lambda: autoencoder.init(experiment, int(experiment.latent_dim)))
-    _check(run.path / "params.safetensors", _shapes(params), _shapes(shapes))
+    path, expected = run.path / "params.safetensors", dict(dotted(shapes))
+    _check(path, _shapes(params), _shapes(shapes))
+    for name, array in dotted(params):
+        if array.dtype != expected[name].dtype:
+            raise InputError(f"{path}: {name} is {array.dtype}; must be {expected[name].dtype}")
     return params
 
 

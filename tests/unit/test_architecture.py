@@ -49,8 +49,8 @@ def test_everything_that_is_imported_is_there():
     assert not {each for found in GRAPH.values() for each in found} - set(PATHS)
 
 
-def test_at_most_eight_modules_stand_directly_under_aejax():
-    assert len(MODULES) <= 8, MODULES
+def test_at_most_ten_modules_stand_directly_under_aejax():
+    assert len(MODULES) <= 10, MODULES
 
 
 @pytest.mark.parametrize("package", ROOMS)
