@@ -6,18 +6,12 @@ import io
 import os
 import re
 import stat
-import struct
 import zipfile
 from collections.abc import Mapping
 
-from aejax.base.archive import DAMAGE
+from aejax.base.archive import DAMAGE, check_members
 from aejax.base.errors import InputError
 
-END = struct.Struct(
-    "<4s4H2IH"
-)  # the last bytes of an archive: signature, disks, members, size and place of the directory
-DIRECTORY = 2**20  # bytes that the list of members may have,
-MEMBERS = 2000  # and how many it may list
 SMALL = 2**26  # bytes that an archive of any size may unpack to;
 GROWTH = 20  # beyond, how many times its own size
 RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)  # names of devices on Windows
@@ -66,7 +60,7 @@ def unpacked(file: io.BufferedIOBase, path: object, marker: str, limits: Mapping
     """
     try:
         size = file.seek(0, io.SEEK_END)
-        _check_end(file, size)
+        check_members(file, size)
         with zipfile.ZipFile(file) as archive:
             members = {member.filename: member for member in archive.infolist()}
             _check_names(archive.infolist())
@@ -74,7 +68,7 @@ def unpacked(file: io.BufferedIOBase, path: object, marker: str, limits: Mapping
             wanted = {name: members[top + name] for name in limits if top + name in members}
             _check_sizes(wanted, limits, size)
             return Packed(str(path), {name: _content(archive, member) for name, member in wanted.items()})
-    except (*DAMAGE, NotImplementedError, OSError) as error:
+    except DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise InputError(f"{path}: cannot be read ({reason})") from None
 
@@ -83,20 +77,6 @@ def is_zip(file: io.BufferedIOBase) -> bool:
     """Whether an open file begins as a zip archive does."""
     file.seek(0)
     return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
-
-
-def _check_end(file: io.BufferedIOBase, size: int) -> None:
-    """Raises ValueError where the list of members is too long to be parsed, before it is."""
-    start = size - END.size
-    file.seek(max(0, start - 20))
-    tail = file.read()
-    if start < 0 or tail[-END.size :][:4] != b"PK\x05\x06" or tail[-2:] != b"\0\0":
-        raise ValueError("its end is missing")
-    _, _, _, _, count, length, _, _ = END.unpack(tail[-END.size :])
-    if tail[: -END.size].startswith(b"PK\x06\x07"):
-        raise ValueError("has the zip64 format, which is not read")
-    if count > MEMBERS or length > DIRECTORY:
-        raise ValueError(f"lists {count:,} members in {length:,} bytes; the most are {MEMBERS:,} and {DIRECTORY:,}")
 
 
 def _check_names(members: list[zipfile.ZipInfo]) -> None:

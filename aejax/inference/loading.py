@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from aejax.base.errors import InputError
+from aejax.base.errors import InputError, plain_line
 from aejax.datasets.form import Form
 from aejax.datasets.standardization import Standardization
 from aejax.datasets.storage import KINDS
@@ -29,11 +29,14 @@ def load(path: Path | str, force: bool = False) -> Trained:
     Raises InputError where there is no such run, or where it cannot be read. Nothing of it is executed: a configuration
     that names a class outside of aejax is refused.
     """
-    run = finished(path)
-    if run.record["status"] == "diverged" and not force:
-        raise InputError(f"{path}: diverged; force=True takes its last finite parameters")
-    examples = _examples(run)
-    experiment, params = model(run, examples.form)
+    try:
+        run = finished(path)
+        if run.record["status"] == "diverged" and not force:
+            raise InputError(f"{path}: diverged; force=True takes its last finite parameters")
+        examples = _examples(run)
+        experiment, params = model(run, examples.form)
+    except InputError as error:  # it may quote what stands in the files
+        raise InputError(plain_line(error)) from None
     return Trained(run, experiment, params, examples)
 
 

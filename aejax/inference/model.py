@@ -8,11 +8,12 @@ from omegaconf import OmegaConf
 
 from aejax.base.confinement import OWN
 from aejax.base.devices import memory, size
-from aejax.base.errors import InputError
+from aejax.base.errors import InputError, plain_line
 from aejax.compat import jax_compat
 from aejax.datasets.form import Form
 from aejax.inference.trained import rows_of_batch
 from aejax.models import autoencoder
+from aejax.models.nets.conv import Conv, taps_of
 from aejax.runs import contents
 from aejax.runs.folder import SETTINGS, Run
 from aejax.runs.reproduction import check_parameters
@@ -24,6 +25,7 @@ from aejax.training.experiment import Experiment
 from aejax.training.lanes import tree_bytes
 
 LAYERS = 100  # entries of a list of settings, such as net.widths: each takes its time before shapes can be compared
+TAPS = 2000  # shifts of all kernels
 SHOWN = 300  # characters of a library's message
 
 
@@ -42,8 +44,7 @@ def model(run: Run, form: Form) -> tuple[Any, Any]:
         text = str(error)
         raise InputError(text if text.startswith(str(run.path)) else f"{run.path}: {text}") from None
     except Exception as error:  # there is no end of what classes and libraries may say of wrong settings
-        reason = " ".join(str(error).split())[:SHOWN] or type(error).__name__
-        raise InputError(f"{path}: cannot be read ({reason})") from None
+        raise InputError(f"{path}: cannot be read ({plain_line(error, SHOWN) or type(error).__name__})") from None
 
 
 def _experiment(config: Any, form: Form) -> Any:
@@ -53,7 +54,9 @@ def _experiment(config: Any, form: Form) -> Any:
     settings = {name: _plain(config[name]) for name in names if name in config}
     for name, value in settings.items():
         _check_lists(value, name)
-    return build.instance(Experiment, settings).settle(form)
+    experiment = build.instance(Experiment, settings).settle(form)
+    _check_taps(experiment.net)
+    return experiment
 
 
 def _plain(node: Any) -> Any:
@@ -66,6 +69,12 @@ def _check_lists(node: Any, key: str) -> None:
         raise InputError(f"{key}: {len(node):,} entries; the most that can be loaded are {LAYERS}")
     for name, inner in node.items() if isinstance(node, dict) else ():
         _check_lists(inner, f"{key}.{name}")
+
+
+def _check_taps(net: Any) -> None:
+    """Raises InputError for convolutions that take too long to trace: each shift of a kernel is an operation."""
+    if isinstance(net, Conv) and len(net.widths) * taps_of(net.kernel, net.stride) ** 2 > TAPS:
+        raise InputError(f"net.kernel={net.kernel}: with {len(net.widths)} layers of stride {net.stride}, too large")
 
 
 def _check_memory(experiment: Any, params: Any) -> None:
