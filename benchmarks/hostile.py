@@ -358,6 +358,8 @@ def work():
     """Loads each path that comes in, and says in a line what came of it."""
     import aejax
 
+    used(aejax, "nothing")  # imports, which do not count
+    print("ready", flush=True)
     for line in sys.stdin:
         try:
             outcome = used(aejax, line.rstrip("\n"))
@@ -437,6 +439,7 @@ class Worker:
         words = [sys.executable, "-P", "-m", "benchmarks.hostile", "--work"]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.DEVNULL, "text": True}
         self.process = subprocess.Popen(words, cwd=self.place / "here", env=environment, **pipes)
+        assert self.process.stdout.readline() == "ready\n"
         self.loads = 0
 
     def _most(self):
@@ -466,15 +469,11 @@ def failures(runs, cases, seed=0, say=lambda line: None):
         place.mkdir(parents=True)
         worker = Worker(place)
         try:
-            worker.load("")  # imports do not count
             for number in cases:
                 shutil.rmtree(place / "case", ignore_errors=True)
                 (place / "case").mkdir()
                 path, what = made(number, seed, runs, place / "case")
                 before = listed(Path(temporary), worker.cache)
-                if worker.loads >= FRESH:
-                    worker.stop()
-                    worker.load("")
                 outcome, seconds, most = worker.load(path)
                 longest, largest = (
                     max(longest, (seconds, number), key=lambda pair: pair[0]),

@@ -6,7 +6,6 @@ import jax
 import numpy as np
 from omegaconf import OmegaConf
 
-from aejax.base.confinement import OWN
 from aejax.base.devices import memory, size
 from aejax.base.errors import InputError, plain_line
 from aejax.compat import jax_compat
@@ -24,6 +23,7 @@ from aejax.settings.references import check_references
 from aejax.training.experiment import Experiment
 from aejax.training.lanes import tree_bytes
 
+PARTS = ("aejax.models", "aejax.training", "aejax.evaluation")  # where the classes of an experiment are
 LAYERS = 100  # entries of a list of settings, such as net.widths: each takes its time before shapes can be compared
 TAPS = 2000  # shifts of all kernels
 SHOWN = 300  # characters of a library's message
@@ -49,7 +49,7 @@ def model(run: Run, form: Form) -> tuple[Any, Any]:
 
 def _experiment(config: Any, form: Form) -> Any:
     """The Experiment of a configuration, on data of this form."""
-    build, names = Build(config, OWN), declared(Experiment)
+    build, names = Build(config, PARTS), declared(Experiment)
     check_references(build.raw, names)
     settings = {name: _plain(config[name]) for name in names if name in config}
     for name, value in settings.items():
