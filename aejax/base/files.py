@@ -54,7 +54,9 @@ def regular(path):
 def octets(path, most):
     """The bytes of a regular file; raises InputError if there are more than `most`."""
     with regular(path) as file:
-        data = file.read(most + 1)
+        size = file.seek(0, os.SEEK_END)  # to read `most` bytes would allocate them, whatever there is to read
+        file.seek(0)
+        data = file.read(min(size, most) + 1)
     if len(data) > most:
         raise InputError(f"{path}: cannot be read (has more than {most:,} bytes)")
     return data

@@ -85,7 +85,7 @@ def _check_names(members: list[zipfile.ZipInfo]) -> None:
     for member in members:
         name, kind = member.orig_filename, stat.S_IFMT(member.external_attr >> 16)
         parts = name.removesuffix("/").split("/")
-        is_plain = all(part.strip(". ") and not RESERVED.fullmatch(part) for part in parts)
+        is_plain = all(part and part == part.rstrip(". ") and not RESERVED.fullmatch(part) for part in parts)
         if len(name) > 1000 or FORBIDDEN.search(name) or not is_plain:
             raise ValueError(f"has the name {_shown(name)}, which is not allowed")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):

@@ -1,6 +1,6 @@
 """The configuration and parameters of a run -> its Experiment; a stranger's, so that nothing in it is believed."""
 
-from typing import Any
+from typing import Any, cast
 
 import jax
 import numpy as np
@@ -50,7 +50,7 @@ def model(run: Run, form: Form) -> tuple[Any, Any]:
 def _experiment(config: Any, form: Form) -> Any:
     """The Experiment of a configuration, on data of this form."""
     build, names = Build(config, PARTS), declared(Experiment)
-    check_references(build.raw, names)
+    check_references(cast(dict[str, Any], build.raw), names)
     settings = {name: _plain(config[name]) for name in names if name in config}
     for name, value in settings.items():
         _check_lists(value, name)

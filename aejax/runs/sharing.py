@@ -72,39 +72,48 @@ class Private:
     """What a shared text must not hold: folders, secrets, and the names of user and host."""
 
     folders: re.Pattern
+    data: frozenset[str]  # those of the folders whose last part may be told
     secrets: re.Pattern
     names: re.Pattern
 
     @classmethod
     def of(cls, run: Run) -> "Private":
-        """What is private here, and what the run has recorded of where it was trained."""
-        recorded = _recorded_folder(run)
+        """What is private here, and what the run has recorded of where it was trained and where its data were."""
+        recorded, data = _recorded_folder(run), run.settings.get("data")
         folders = {str(Path.home()), os.getcwd(), str(run.path.absolute().parent), recorded}
         folders |= {os.path.realpath(folder) for folder in folders if folder}
+        places = {text for text in (data.values() if isinstance(data, dict) else ()) if _is_path(text)} - folders
         secrets = {value for name, value in os.environ.items() if SECRET.search(name) and len(value) >= 8}
         host, home = socket.gethostname(), re.match(r"/(?:home|Users)/([^/]+)", recorded)
         names = {_user(), host, host.partition(".")[0], home[1] if home else ""}
         return cls(
-            _any_of(folders - {"", "/"}, r"%s(?!\w)"), _any_of(secrets, "%s"), _any_of(names - {""}, r"(?<!\w)%s(?!\w)")
+            _any_of((folders | places) - {"", "/"}, r"%s(?!\w)"),
+            frozenset(places),
+            _any_of(secrets, "%s"),
+            _any_of(names - {""}, r"(?<!\w)%s(?!\w)"),
         )
 
     def without(self, value: Any, names: bool = False) -> Any:
         """A value without folders and secrets, and without names if asked; of a path remains the last part."""
         if isinstance(value, dict):
-            return {
-                self._text(key, False) if isinstance(key, str) else key: None
-                if isinstance(entry, str) and SECRET.search(str(key))
-                else self.without(entry, names and key != "_target_")
-                for key, entry in value.items()
-            }
+            return {self.without(key): self.without(entry, names and key != "_target_") for key, entry in value.items()}
         if isinstance(value, list):
             return [self.without(entry, names) for entry in value]
-        return self._text(value, names) if isinstance(value, str) else value
-
-    def _text(self, text: str, names: bool) -> str:
-        text = self.secrets.sub(HIDDEN, self.folders.sub("", text))
-        text = ABSOLUTE.sub(lambda match: re.split(r"[\\/]", match[0].rstrip("\\/"))[-1], text)
+        if not isinstance(value, str):
+            return value
+        text = self.secrets.sub(HIDDEN, value)
+        text = self.folders.sub(lambda match: _last(match[0]) if match[0] in self.data else "", text)
+        text = ABSOLUTE.sub(lambda match: _last(match[0]), text)
         return self.names.sub(HIDDEN, text) if names else text
+
+
+def _is_path(text: Any) -> bool:
+    return isinstance(text, str) and bool(re.search(r"[\\/]", text)) and not RESOLVER.search(text)
+
+
+def _last(path: str) -> str:
+    """The last part of a path."""
+    return re.split(r"[\\/]", path.rstrip("\\/"))[-1]
 
 
 def _any_of(texts: set[str], form: str) -> re.Pattern:
@@ -145,7 +154,7 @@ def _settings(run: Run, private: Private) -> dict[str, Any]:
         check_references(settings, [name for name in settings if name not in OTHERS])
     except InputError as error:
         raise InputError(f"{run.path}: {error}") from None
-    clean = private.without(settings)
+    clean = private.without(_open(settings))
     data, track = clean.get("data"), clean.get("track")
     if isinstance(data, dict):
         clean["data"] = private.without({name: _data(name, value) for name, value in data.items()}, names=True)
@@ -161,7 +170,17 @@ def _data(name: str, value: Any) -> Any:
         return False if name == "download" else None
     if not isinstance(value, str) or name == "_target_":
         return value
-    return None if RESOLVER.search(value) else re.split(r"[\\/]", value.rstrip("\\/"))[-1]
+    return None if RESOLVER.search(value) else _last(value)
+
+
+def _open(settings: Any) -> Any:
+    """Settings without the texts that are secret by their name."""
+    if not isinstance(settings, dict):
+        return settings
+    return {
+        name: None if isinstance(value, str) and SECRET.search(str(name)) else _open(value)
+        for name, value in settings.items()
+    }
 
 
 def _words(run: Run, private: Private) -> list[str]:
