@@ -25,7 +25,7 @@ def main(words=None):
     parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
     parser.add_argument("out", metavar="OUT.zip", help="the archive to write")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT.zip if it exists")
-    parser.add_argument("--force", action="store_true", help="also a run that diverged")
+    parser.add_argument("--force", action="store_true", help="also a run that diverged or was not finished")
     options = parser.parse_args(words)
     try:
         share(Path(options.run), Path(options.out), options.overwrite, options.force)
@@ -46,7 +46,7 @@ def share(path, out, overwrite=False, force=False):
     if not path.is_dir():
         raise InputError(f"{path}: must be the folder of a run")
     _check_no_sweep(path)
-    run = finished(path)
+    run = finished(path, force=force)
     if run.record["status"] == "diverged" and not force:
         raise InputError(f"{path}: diverged; --force shares its last finite parameters")
     files = shared(run)

@@ -24,13 +24,14 @@ BINARIZED = ("none", "threshold", "static", "dynamic")
 
 
 def load(path: Path | str, force: bool = False) -> Trained:
-    """The model that the run in `path`, a folder or a zip archive, has trained; `force` takes one that diverged.
+    """The model that the run in `path`, a folder or a zip archive, has trained.
 
+    `force` takes one that diverged, or that was not finished but has parameters.
     Raises InputError where there is no such run, or where it cannot be read. Nothing of it is executed: a configuration
     that names a class outside of aejax is refused.
     """
     try:
-        run = finished(path)
+        run = finished(path, force=force)
         if run.record["status"] == "diverged" and not force:
             raise InputError(f"{path}: diverged; force=True takes its last finite parameters")
         examples = _examples(run)
