@@ -87,11 +87,12 @@ class Run:
 
     @classmethod
     def find(cls, path: Path | str) -> Self | None:
-        """The run in `path`, None where there is none that can be read."""
+        """The run in the folder `path`, None where there is none that can be read."""
         try:
-            return cls.read(path)
+            run = cls.read(path)
         except InputError:
             return None
+        return None if isinstance(run.path, Packed) else run
 
     def note(self, **fields: Any) -> None:
         """Adds fields to run.json."""

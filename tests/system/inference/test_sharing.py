@@ -188,7 +188,7 @@ def test_wrong_words_get_one_line(refused, place, tmp_path):
     out.write_bytes(b"mine")
     assert "x.zip: exists; --overwrite replaces it" in refused(run, out)
     share.main([str(run), str(out), "--overwrite"])
-    assert aejax.load(out).latent_dim == 3
+    assert aejax.load(out).latent_dim == 3 and Run.find(out) is None  # no place for a run
     assert "must be the folder of a run, to which metrics" in refused(
         out, tmp_path / "y", main=lambda w: evaluate.main(w[:1])
     )
