@@ -24,7 +24,7 @@ from aejax.settings.references import check_references
 DROPPED = ("wandb_id", "wandb_lost", "same_as")  # fields of run.json
 PLACES = ("dir", "manual_dir", "download")  # settings of data that say where they are
 TEXTS = ("name", "note", "license")  # what run.json says of data in free words
-OTHERS = ("data", "track", "lanes", "checkpoint", "figures", "objective")  # settings that no model is made from
+OTHERS = ("data", "track", "lanes", "checkpoint", "figures", "objective", "init")  # settings that no model is made from
 HIDDEN = "…"
 RESOLVER = re.compile(r"\$\{[^}]*:")  # a reference to the environment, or to what only Hydra knows
 ABSOLUTE = re.compile(r"(?<![\w.)}])(?:[a-z]+://|~\w*(?=/)|[A-Za-z]:(?=[\\/]))?[\\/][^\s'\",:;=()\[\]{}]*")
@@ -158,6 +158,8 @@ def _settings(run: Run, private: Private) -> dict[str, Any]:
     data, track = clean.get("data"), clean.get("track")
     if isinstance(data, dict):
         clean["data"] = private.without({name: _data(name, value) for name, value in data.items()}, names=True)
+    if "init" in clean:
+        clean["init"] = None  # a folder of this machine; run.json tells which run it was
     if isinstance(track, dict):
         kept = {name: value for name, value in track.items() if not isinstance(value, str) or name == "_target_"}
         clean["track"] = kept | {"mode": "off", "project": "aejax", "entity": None}
@@ -195,7 +197,12 @@ def _words(run: Run, private: Private) -> list[str]:
         key, _, value = str(word).partition("=")
         key = key.lstrip("+~")
         section, _, name = key.partition(".")
-        if section in ("hydra", "track") or section.startswith("hydra/") or name in PLACES or SECRET.search(key):
+        if (
+            section in ("hydra", "track", "init")
+            or section.startswith("hydra/")
+            or name in PLACES
+            or SECRET.search(key)
+        ):
             continue
-        kept.append(private.without(str(word), names="." in key and not RESOLVER.search(value)))
+        kept.append(private.without(str(word), names="." in key or "/" in value))
     return [word for word in kept if not RESOLVER.search(word)]
