@@ -20,7 +20,10 @@ def train(dataset: "Dataset", *overrides: str) -> "Run":
 
 
 def load(path: str | Path, force: bool = False) -> "Trained":
-    """The trained model of a run's folder: `aejax.load("outputs/…").encode(x)`; `force` takes one that diverged."""
+    """The trained model of a run's folder or of a zip archive of it: `aejax.load("outputs/…").encode(x)`.
+
+    `force` takes a run that diverged, or that was not finished but has parameters.
+    """
     from aejax.inference.loading import load
 
     return load(path, force)

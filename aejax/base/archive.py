@@ -18,9 +18,15 @@ from safetensors import numpy as safetensors
 
 DEFLATED = 1032  # bytes that one byte of a deflated file expands to at most
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+END = struct.Struct(
+    "<4s4H2IH"
+)  # of a zip archive: signature, disks, members here, in all, bytes and place of their list
+DIRECTORY = 2**20  # bytes that the list of members may have,
+MEMBERS = 2000  # and how many it may list
 DAMAGE = (
     ValueError, KeyError, TypeError, AttributeError, IndexError, EOFError, OverflowError, RecursionError, MemoryError,
-    RuntimeError, struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, SafetensorError,
+    RuntimeError, OSError, struct.error, tokenize.TokenError, zlib.error, lzma.LZMAError, zipfile.BadZipFile,
+    SafetensorError,
 )  # fmt: skip
 
 
@@ -50,6 +56,8 @@ def from_npz(file, packed=False):
     """
     try:
         size = file.seek(0, io.SEEK_END)
+        if not packed:
+            check_members(file, size)
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
             if sum(member.compress_size for member in members) > size:
@@ -57,6 +65,20 @@ def from_npz(file, packed=False):
             return {member.filename.removesuffix(".npy"): _array(archive, member, packed) for member in members}
     except DAMAGE as error:
         raise ValueError(str(error) or type(error).__name__) from None
+
+
+def check_members(file, size):
+    """Raises ValueError where a zip archive of `size` bytes lists more members than may be parsed."""
+    start = size - END.size
+    file.seek(max(0, start - 20))
+    tail = file.read()
+    if start < 0 or tail[-END.size :][:4] != b"PK\x05\x06" or tail[-2:] != b"\0\0":
+        raise ValueError("is not a zip file, or its end is missing")
+    if tail[: -END.size].startswith(b"PK\x06\x07") and size < 2**32:  # the list might be anywhere
+        raise ValueError("has the form of an archive beyond 4 GiB")
+    count, length = END.unpack(tail[-END.size :])[4:6]
+    if count > MEMBERS or length > DIRECTORY:
+        raise ValueError(f"lists {count:,} members in {length:,} bytes; the most are {MEMBERS:,} and {DIRECTORY:,}")
 
 
 def _array(archive, member, packed):

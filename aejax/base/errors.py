@@ -12,6 +12,12 @@ class NoSpace(InputError):
     """A disk is full; the message says what is kept and how to resume."""
 
 
+def plain_line(text, most=1000):
+    """A text of anybody as one line of printable characters: others are escaped, and a long text is cut."""
+    text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(str(text).split()))
+    return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
 def is_full(error):
     """Whether an exception, or one of its causes, reports a full disk or an exhausted quota."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

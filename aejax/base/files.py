@@ -11,6 +11,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from aejax.base.errors import InputError
+from aejax.base.packed import Packed
 
 LOCK = ".lock"
 
@@ -37,7 +38,12 @@ def write_whole(path, content, lasting=True):
 
 
 def regular(path):
-    """Opens a regular file for reading bytes; raises InputError for any other, which might block or never end."""
+    """Opens a regular file for reading bytes; raises InputError for any other, which might block or never end.
+
+    A Packed file is one too.
+    """
+    if isinstance(path, Packed):
+        return path.opened()
     file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     if not stat.S_ISREG(os.fstat(file).st_mode):
         os.close(file)
@@ -48,7 +54,9 @@ def regular(path):
 def octets(path, most):
     """The bytes of a regular file; raises InputError if there are more than `most`."""
     with regular(path) as file:
-        data = file.read(most + 1)
+        size = file.seek(0, os.SEEK_END)  # to read `most` bytes would allocate them, whatever there is to read
+        file.seek(0)
+        data = file.read(min(size, most) + 1)
     if len(data) > most:
         raise InputError(f"{path}: cannot be read (has more than {most:,} bytes)")
     return data

@@ -32,6 +32,7 @@ Settings are those of evaluate= (conf/evaluate), beginning with evaluate=full; w
 unless noise=grid asks for it. Metrics that metrics.json already holds are kept.
 First each run's own metrics are computed again; a run whose parameters do not reproduce them is left unchanged."""
 UDR = "disentanglement/udr"
+FILES = ("params.safetensors", "codes.npz", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml")
 SAME = 1e-4  # relative difference up to which two evaluations of one run agree
 
 
@@ -124,30 +125,19 @@ def read_runs(folders, settings, trust):
 
 
 def _read(folder, settings, trust, loaded):
-    from aejax.runs.folder import FORMAT, Run
-
-    run = Run.read(folder)
-    if run.format != FORMAT:
-        raise InputError(
-            f"{folder}: its files are of format {run.format}, not {FORMAT}; train it again with this version"
-        )
-    return _saved(run, folder, settings, trust, loaded)
-
-
-def _saved(run, folder, settings, trust, loaded):
-    from aejax.runs.folder import FINISHED
+    from aejax.runs.finished import finished
     from aejax.runs.job import Job
     from aejax.runs.reproduction import SavedRun
 
+    if folder.is_file():
+        raise InputError(
+            f"{folder}: must be the folder of a run, to which metrics can be added; unpack an archive first"
+        )
+    run = finished(folder, FILES)
     record = run.record
-    if record["status"] not in FINISHED:
-        raise InputError(f"{folder}: its status is {record['status']}; must be {' or '.join(FINISHED)}")
     version = record.get("versions", {}).get("aejax")
     if version != VERSION:
         raise InputError(f"{folder}: was trained with aejax {version}; evaluate it with that version, not {VERSION}")
-    for name in ("params.safetensors", "codes.npz", "metrics.json", ".hydra/config.yaml", ".hydra/hydra.yaml"):
-        if not (run.path / name).exists():
-            raise InputError(f"{folder}: holds no {name}; name the complete folder of a run")
     try:
         config = contents.config(run.path / ".hydra" / "config.yaml")
         config.init = None  # the parameters are those of the run itself

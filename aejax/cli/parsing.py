@@ -4,10 +4,11 @@ import argparse
 import os
 import sys
 
-from aejax.base.errors import InputError
+from aejax.base.errors import InputError, plain_line
 
 OPTIONS = ("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
            "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")  # fmt: skip
+LONGEST = 10_000  # characters of a message
 LETTERS = ("-h", "-c", "-p", "-r", "-m", "-i", "-sc", "-cp", "-cn", "-cd")
 
 
@@ -37,5 +38,5 @@ def flush_output():
 
 def fail(message, status=2):
     """Prints one line to stderr and exits with `status`."""
-    print(f"aejax: {' '.join(str(message).split())}", file=sys.stderr)
+    print(f"aejax: {plain_line(message, LONGEST)}", file=sys.stderr)
     raise SystemExit(status)

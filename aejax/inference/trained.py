@@ -10,6 +10,7 @@ import numpy as np
 
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for
+from aejax.datasets.form import Form
 from aejax.datasets.storage import in_parts
 from aejax.evaluation.likelihood import nll_of_each
 from aejax.evaluation.sampling import Sampler
@@ -182,7 +183,7 @@ class Trained:
 
         `prepare` makes of a batch what the function takes, while the device works on those before.
         """
-        batch = max(1, min(ROWS, VALUES // self.experiment.form.pixels))
+        batch = rows_of_batch(self.experiment.form)
         experiment, params, fitted = self._placed
         more = {_drawn: (np.uint32(seed),), _sampled: (np.uint32(seed), fitted)}.get(function, ())
         results = []
@@ -207,6 +208,11 @@ class Fitted:
 
     train: Any
     y_train: Any
+
+
+def rows_of_batch(form: Form) -> int:
+    """How many examples or codes of data of this form go through the model at once."""
+    return max(1, min(ROWS, VALUES // form.pixels))
 
 
 def between(a_Z: np.ndarray, b_Z: np.ndarray, steps: int, how: str) -> np.ndarray:

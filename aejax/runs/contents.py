@@ -57,6 +57,9 @@ MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # byt
 MOST_LEDGER = 2**28  # bytes of a sweep's sweep.json, and of what is read from it
 DEEPEST = 60  # nested mappings and lists
 TOO_DEEP = f"more than {DEEPEST} mappings and lists are nested"
+NODES = {"json": 100_000, "yaml": 100_000, "config": 5000}  # lists and mappings of a file; of YAML, values too
+DIGITS = 100  # of a number in YAML: 1:30:00 is one, read in the square of its length
+ROWS, NUMBERS = 200_000, 4_000_000  # of history.csv
 ERROR, SCORE = "recon/mse", "separation/knn_accuracy"  # the metrics to look at first
 MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
 OPTIONAL = ("bottleneck", "prior", "terms")  # modules that only some models have
@@ -126,6 +129,8 @@ def history(path):
         for number, row in enumerate(reader, 2):
             if len(row) != len(names):
                 raise ValueError(f"line {number} has {len(row)} values instead of {len(names)}")
+            if number > ROWS or number * len(names) > NUMBERS:
+                raise ValueError(f"has more than {ROWS:,} lines or {NUMBERS:,} numbers")
             rows.append(dict(zip(names, map(float, row), strict=True)))
             if not math.isfinite(rows[-1]["step"]):
                 raise ValueError(f"line {number} has the step {row[0]}, which is no number")
@@ -178,7 +183,7 @@ def mapping(path):
 def config(path):
     """A YAML file as an OmegaConf configuration."""
     text = octets(path, MOST["yaml"])
-    wrong = [name for name in _mapping(path, text) if not isinstance(name, str)]
+    wrong = [name for name in _mapping(path, text, NODES["config"]) if not isinstance(name, str)]
     if wrong:
         raise _damaged(path, f"has the key {reprlib.repr(wrong[0])}, which is no string")
     try:
@@ -198,9 +203,9 @@ def choices(path):
     return {group: choice for group, choice in chosen.items() if not group.startswith("hydra/")}
 
 
-def _mapping(path, text):
+def _mapping(path, text, most=NODES["yaml"]):
     try:
-        _check_nodes(text)
+        _check_nodes(text, most)
         content = yaml.load(text, LOADER)
     except (ValueError, RecursionError, yaml.YAMLError) as error:
         raise _damaged(path, error) from None
@@ -209,10 +214,15 @@ def _mapping(path, text):
     return content
 
 
-def _check_nodes(text):
-    """Raises ValueError for YAML that could break its loader: nested too deeply, with aliases or with tags."""
+def _check_nodes(text, most):
+    """Raises ValueError for YAML that could break its loader: too deep, too much, with aliases or with tags."""
     depth = 0
-    for event in yaml.parse(text, LOADER):
+    for number, event in enumerate(yaml.parse(text, LOADER)):
+        if number > most:
+            raise ValueError(f"has more than {most:,} values")
+        value = getattr(event, "value", "")
+        if len(value) > DIGITS and not value.strip("0123456789:_.+-"):
+            raise ValueError(f"line {event.start_mark.line + 1} has a number of more than {DIGITS} digits")
         if isinstance(event, yaml.AliasEvent):
             raise ValueError(f"line {event.start_mark.line + 1} has an alias, which is not allowed")
         if getattr(event, "tag", None):
@@ -238,6 +248,8 @@ def _check_depth(content):
 def _json(path):
     text = octets(path, MOST["json"])
     try:
+        if text.count(b"[") + text.count(b"{") > NODES["json"]:
+            raise ValueError(f"has more than {NODES['json']:,} mappings and lists")
         content = json.loads(text)
         _check_depth([content])
     except (ValueError, RecursionError) as error:

@@ -7,7 +7,7 @@ import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
@@ -16,6 +16,7 @@ from aejax.base import archive
 from aejax.base.errors import InputError, near
 from aejax.base.files import octets, regular, remove_parts, set_aside, write_whole
 from aejax.base.nested import dotted
+from aejax.base.packed import Packed, is_zip, unpacked
 from aejax.runs import contents
 
 FORMAT = 3  # of what a run leaves. 2: metrics and settings had other names. 1, without the number: scrambled encoders
@@ -24,7 +25,14 @@ FILES = ("run.json", "metrics.json", "history.csv", "params.safetensors", "codes
 PICTURES = ("png", "pdf", "svg")  # the formats of figures/
 SETTINGS = ".hydra"  # the folder of what Hydra leaves of a job
 LEDGER = "sweep.json"  # in the folder of a sweep, beside its runs
-
+PACKED = {  # bytes that a file of a run in a zip archive may have
+    "run.json": 2**22,
+    "metrics.json": 2**22,
+    "history.csv": 2**26,
+    "params.safetensors": contents.MOST["safetensors"],
+    "codes.npz": contents.MOST["safetensors"],
+    **{f"{SETTINGS}/{name}.yaml": contents.MOST["yaml"] for name in ("config", "hydra", "overrides")},
+}
 
 Metrics = dict[str, float | None]
 
@@ -32,15 +40,20 @@ Metrics = dict[str, float | None]
 class Run:
     """One run's folder; `record` is what run.json holds."""
 
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+    def __init__(self, path: Path | Packed | str) -> None:
+        self.path = cast(Path, path) if isinstance(path, Packed) else Path(path)
         self.record: dict[str, Any] = {}
 
     @classmethod
     def read(cls, path: Path | str) -> Self:
-        """The run that `path` holds; raises InputError where there is none, or where its run.json is damaged."""
+        """The run that a folder or a zip archive holds; raises InputError without one, or where run.json is damaged.
+
+        That of an archive is in memory and can only be read; its `path` names the archive.
+        """
         run = cls(path)
         try:
+            if run.path.is_file():
+                run = cls(_packed(run.path))
             run.record = contents.record(run.path / "run.json")
         except OSError as error:
             reason = "no run.json" if isinstance(error, FileNotFoundError) else error
@@ -74,16 +87,17 @@ class Run:
 
     @classmethod
     def find(cls, path: Path | str) -> Self | None:
-        """The run in `path`, None where there is none that can be read."""
+        """The run in the folder `path`, None where there is none that can be read."""
         try:
-            return cls.read(path)
+            run = cls.read(path)
         except InputError:
             return None
+        return None if isinstance(run.path, Packed) else run
 
     def note(self, **fields: Any) -> None:
         """Adds fields to run.json."""
         self.record |= fields
-        self._write("run.json", _record_text(self.record), lasting=self.record["status"] != "running")
+        self._write("run.json", record_text(self.record), lasting=self.record["status"] != "running")
 
     @property
     def title(self) -> str:
@@ -123,7 +137,7 @@ class Run:
     def write_again(self, metrics: Mapping[str, float], **fields: Any) -> None:
         """Writes metrics.json and adds fields to run.json; writes neither where one of them cannot be serialized."""
         record = self.record | fields
-        texts = {"metrics.json": _metrics_text(metrics), "run.json": _record_text(record)}
+        texts = {"metrics.json": _metrics_text(metrics), "run.json": record_text(record)}
         for name, text in texts.items():
             self._write(name, text)
         self.record = record
@@ -194,6 +208,8 @@ class Run:
     @property
     def figures(self) -> list[Path]:
         """The paths of all pictures, by name."""
+        if isinstance(self.path, Packed):  # which leaves pictures out
+            return []
         return sorted(path for path in (self.path / "figures").glob("*") if path.suffix[1:] in PICTURES)
 
     def _write(self, name: str, content: str | bytes, lasting: bool = True) -> None:
@@ -251,7 +267,15 @@ class Run:
         return lines
 
 
-def _record_text(record: dict[str, Any]) -> bytes:
+def _packed(path: Path) -> Packed:
+    """The files of a run in a zip archive; raises InputError where it is none or holds none."""
+    with regular(path) as file:
+        if not is_zip(file):
+            raise InputError(f"{path}: is neither the folder of a run nor a zip archive of one")
+        return unpacked(file, path, "run.json", PACKED)
+
+
+def record_text(record: dict[str, Any]) -> bytes:
     """The bytes of run.json; a lone surrogate stays the escape that it was."""
     return (json.dumps(record, indent=2, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
 

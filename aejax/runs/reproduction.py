@@ -21,6 +21,7 @@ SAME_SMOOTH, SAME_SHARE = (1e-3, 1e-5), (5e-3, 5e-3)
 # Elsewhere, where products may be rounded to 10 bits, and always for what is iterated, such as clusters and probes:
 CLOSE, CLOSE_SHARE = (1e-2, 1e-5), (5e-2, 5e-2)
 CODES, CODES_CLOSE = 1e-3, 1e-2  # of the codes' standard deviation
+MANY = 10  # layers that are looked at one by one in any case
 NAMED = 6  # metrics that a line names
 
 
@@ -42,9 +43,22 @@ class SavedRun:
 def check_parameters(run, experiment):
     """The run's parameters; raises InputError or OSError where its file is damaged or holds those of another model."""
     params = run.params
+    path = run.path / "params.safetensors"
+    _check_count(path, "net.widths", getattr(experiment.net, "widths", ()), params["encoder"])
+    _check_count(path, "model.bottleneck", experiment.model.bottleneck.heads, params["to_code"])
     shapes = jax.eval_shape(lambda: autoencoder.init(experiment, int(experiment.latent_dim)))
-    _check(run.path / "params.safetensors", _shapes(params), _shapes(shapes))
+    expected = dict(dotted(shapes))
+    _check(path, _shapes(params), _shapes(shapes))
+    for name, array in dotted(params):
+        if array.dtype != expected[name].dtype:
+            raise InputError(f"{path}: {name} is {array.dtype}; must be {expected[name].dtype}")
     return params
+
+
+def _check_count(path, key, layers, modules):
+    """Raises InputError where a configuration has many more layers than the file, before each takes its time."""
+    if len(layers) > MANY and len(layers) > len(modules):
+        raise InputError(f"{path}: holds {len(modules)} layers; must be {len(layers)}, by {key}")
 
 
 def _shapes(tree):

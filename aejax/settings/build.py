@@ -17,7 +17,7 @@ from aejax.base.nested import shown
 class Build:
     """Builds objects from a configuration and checks every value.
 
-    `trusted` are the top-level modules that a `_target_` may name. None trusts all, which is right for what the
+    `trusted` are the packages whose classes a `_target_` may name. None trusts all, which is right for what the
     user typed and wrong for a configuration that came with somebody else's run.
     """
 
@@ -93,7 +93,7 @@ class Build:
             raise InputError(
                 f"{key}={shown(target)}: must name a dataclass with its module, as aejax.models.noise.Clean"
             )
-        if self.trusted is not None and str(target).split(".")[0] not in self.trusted:
+        if self.trusted is not None and not str(target).startswith(tuple(f"{each}." for each in self.trusted)):
             raise InputError(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
         try:
             cls = getattr(importlib.import_module(module), name)

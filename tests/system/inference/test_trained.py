@@ -246,7 +246,7 @@ def test_a_run_of_another_version_is_loaded(changed, loaded):
     [
         (lambda record, config: record.update(status="interrupted"), "its status is interrupted; must be completed"),
         (lambda record, config: record.update(status="diverged"), "diverged; force=True takes"),
-        (lambda record, config: record.update(format=99), "its files are of format 99; this version"),
+        (lambda record, config: record.update(format=99), "its files are of format 99, not 3; train it again"),
         (lambda record, config: record["data"].pop("labels"), "data has no labels; runs of older versions"),
         (lambda record, config: record["data"].update(shape=[12, -1, 3]), "data.shape must be"),
         (lambda record, config: record["data"].update(kind="sound"), "data.kind must be one of binary, gray"),
