@@ -47,16 +47,22 @@ class Examples:
         Images of bytes become fractions; values of real data are standardized if those of the run were. `noisy`
         fractions may lie outside of [0, 1].
         """
-        x, shape = _numbers("x", x), self.form.shape
-        single = _is_shape(x.shape, shape)
-        if not single and not (x.ndim and _is_shape(x.shape[1:], shape)) and x.shape[1:] != (self.form.pixels,):
-            wanted = ", ".join(map(str, shape))
-            raise InputError(f"x: shape {list(x.shape)}; must be [{wanted}], one example, or [N, {wanted}]")
-        x = x.reshape((1 if single else len(x), *shape))
+        x = _numbers("x", x)
+        single = self.is_single(x.shape)
+        x = x.reshape((1 if single else len(x), *self.form.shape))
         if not len(x):
             raise InputError(f"x: shape {list(x.shape)}; must hold at least one example")
         values = self._real(x) if self.form.kind == "real" else self._pixels(x, noisy)
         return Rows(values.reshape(len(x), -1), single)
+
+    def is_single(self, actual: Sequence[int]) -> bool:
+        """Whether an array of this shape is one example, not [N, …]; raises InputError where it is neither."""
+        shape, wanted = self.form.shape, ", ".join(map(str, self.form.shape))
+        if _is_shape(actual, shape):
+            return True
+        if len(actual) and (_is_shape(actual[1:], shape) or tuple(actual[1:]) == (self.form.pixels,)):
+            return False
+        raise InputError(f"x: shape {list(actual)}; must be [{wanted}], one example, or [N, {wanted}]")
 
     def images(self, x_NxP: np.ndarray) -> np.ndarray:
         """What a decoder returns, [N, P], in the shape and the unit of the data: pixels are fractions from 0 to 1."""

@@ -1,7 +1,7 @@
 """A trained model in use: arrays of any number of examples in, arrays out, by programs of one batch size."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -22,6 +22,7 @@ from aejax.runs.programs import kept_programs
 ROWS = 256  # of a batch,
 VALUES = 2**22  # or fewer, so that a batch has at most so many values
 WAYS = ("linear", "spherical")
+QUANTILES = (0.01, 0.99)  # of the codes of the test examples, between which a unit rises
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -39,6 +40,7 @@ class Trained:
     params: Any
     examples: Examples
     fitted: Any = None  # stored training examples and their labels, to which a density of codes is fitted
+    first: int = 0  # the number of the first batch, whose draws belong to it: parts of a whole are drawn as the whole
     _programs: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -51,6 +53,11 @@ class Trained:
     def latent_dim(self) -> int:
         """The number of code units."""
         return int(self.experiment.latent_dim)
+
+    @property
+    def batch(self) -> int:
+        """How many examples a batch has."""
+        return max(1, min(ROWS, VALUES // self.experiment.form.pixels))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -131,6 +138,33 @@ class Trained:
                 raise InputError(f"{name}: {len(z)} examples; must be one")
         return self.decode(between(start, end, steps, how), label)
 
+    def traverse(
+        self,
+        units: Sequence[int] = (0, 1),
+        steps: int = 10,
+        limits: tuple[float, float] | None = None,
+        label: Any = None,
+    ) -> np.ndarray:
+        """Images [steps, …] of codes in which a unit rises; of two [steps, steps, …], the first from left to right.
+
+        The other units stay at the mean code of the test examples. A unit rises between the `limits`, by default from
+        the 1 % to the 99 % quantile of those codes. Discrete codes become the nearest that the encoder can give.
+        """
+        units, codes_NxZ = list(units), self.run.codes["z"]
+        if not 1 <= len(units) <= 2 or len(set(units)) < len(units) or not set(units) <= set(range(self.latent_dim)):
+            raise InputError(f"units={units}: must be one or two different units from 0 to {self.latent_dim - 1}")
+        if steps < 2:
+            raise InputError(f"steps={steps}: must be at least 2")
+        if limits is not None and not (np.isfinite(limits).all() and limits[0] < limits[1]):
+            raise InputError(f"limits={list(limits)}: must be two finite numbers, the lower one first")
+        if limits is None:
+            limits_2xU = np.quantile(codes_NxZ[:, units], QUANTILES, axis=0)
+        else:
+            limits_2xU = np.repeat(np.array(limits)[:, None], len(units), axis=1)
+        z_GxZ = plane(codes_NxZ.mean(axis=0), units, limits_2xU, steps)
+        decoded = self._mapped(_nearest, z_GxZ, self._label(label, len(z_GxZ)), 0)
+        return self.examples.images(decoded).reshape(*[steps] * len(units), *self.examples.form.shape)
+
     def arithmetic(self, expression: str, label: Any = None) -> np.ndarray:
         """The image of a sum of codes such as "smiling - neutral + cat".
 
@@ -168,9 +202,8 @@ class Trained:
         self, function: Callable, rows: np.ndarray, label: np.ndarray | None, seed: int, *more: Any
     ) -> np.ndarray:
         """`function`(experiment, params, rows, labels, batch number, …) of all rows; the last batch is padded."""
-        batch = max(1, min(ROWS, VALUES // self.experiment.form.pixels))
-        results = []
-        for number, start in enumerate(range(0, len(rows), batch)):
+        batch, results = self.batch, []
+        for number, start in enumerate(range(0, len(rows), batch), self.first):
             part = [None if array is None else _padded(array[start : start + batch], batch) for array in (rows, label)]
             inputs = (self.experiment, self.params, *part, np.uint32(number))
             inputs += (np.uint32(seed), *more) if function in (_drawn, _sampled) else ()
@@ -209,6 +242,15 @@ def between(a_Z: np.ndarray, b_Z: np.ndarray, steps: int, how: str) -> np.ndarra
     return (length_Sx1 * (weights[0] * a_Z + weights[1] * b_Z) / np.sin(angle)).astype(np.float32)
 
 
+def plane(center_Z: np.ndarray, units: Sequence[int], limits_2xU: np.ndarray, steps: int) -> np.ndarray:
+    """Codes [steps ** U, Z] around the center, in which each of U units rises between its limits, the first fastest."""
+    rising = [np.linspace(low, high, steps) for low, high in limits_2xU.T]
+    grids = np.meshgrid(*rising)  # the first varies along the last axis
+    z_GxZ = np.tile(center_Z.astype(np.float32), (steps ** len(units), 1))
+    z_GxZ[:, units] = np.stack([grid.ravel() for grid in grids], axis=1)
+    return z_GxZ
+
+
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     """The rows, and copies of the first one up to `count`."""
     return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[:1], count - len(rows), axis=0)])
@@ -224,6 +266,10 @@ def _drawn(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any, 
 
 def _decoded(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
     return autoencoder.decoded(experiment, params, z_BxZ, label_B)
+
+
+def _nearest(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
+    return autoencoder.decoded(experiment, params, autoencoder.snapped(experiment, params, z_BxZ), label_B)
 
 
 def _reconstructed(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:

@@ -1,0 +1,228 @@
+"""What `python -m aejax.apply` does with a trained model: (model, paths, options) -> Result, a function for each word.
+
+The options are those of the command line, None where not given; `options.show(done, total)` is called on the way.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from aejax.base.errors import InputError
+from aejax.datasets.pixels import ENDINGS
+from aejax.inference.arithmetic import terms
+from aejax.inference.files.reading import ARRAYS, TABLES, Given, read
+from aejax.inference.files.writing import Drawing, Result
+
+if TYPE_CHECKING:
+    from aejax.inference.trained import Trained
+
+NUMBERS = (*ARRAYS, *TABLES)
+IMAGES = (*NUMBERS, *ENDINGS)
+BATCHES = 16  # in a part of the examples that is in work at a time
+MOST_CODES = 10_000  # of a traversal
+
+
+def encode(run: "Trained", paths: list[str], options: Any) -> Result:
+    """The codes of examples: posterior means, or draws of the posterior with `sample`."""
+    drawn = {"sample": True, "seed": options.seed or 0} if options.sample else {}
+    return _of_examples(run, paths, options, "z", lambda part, x, label: part.encode(x, label, **drawn))
+
+
+def decode(run: "Trained", paths: list[str], options: Any) -> Result:
+    """The images of codes."""
+    given = _read(run, paths[0], options, "z")
+    values = _in_parts(run, lambda part, z, label: part.decode(z, label), given, _labels(run, options, given), options)
+    return Result({"x": values}, given.values.ndim == 1, _beside(run, given))
+
+
+def reconstruct(run: "Trained", paths: list[str], options: Any) -> Result:
+    """The images of the codes of examples."""
+    return _of_examples(run, paths, options, "x", lambda part, x, label: part.reconstruct(x, label))
+
+
+def restore(run: "Trained", paths: list[str], options: Any) -> Result:
+    """Noisy examples, cleaned."""
+    return _of_examples(run, paths, options, "x", lambda part, x, label: part.restore(x, label))
+
+
+def score(run: "Trained", paths: list[str], options: Any) -> Result:
+    """The anomaly score of examples, and whether it is above the run's threshold where there is one."""
+    result = _of_examples(run, paths, options, "score", lambda part, x, label: part.score(x, label))
+    if run.threshold is None:
+        return result
+    return dataclasses.replace(result, arrays=result.arrays | {"anomaly": result.main > run.threshold})
+
+
+def nll(run: "Trained", paths: list[str], options: Any) -> Result:
+    """-log p(x) of examples in nats."""
+    return _of_examples(run, paths, options, "nll", lambda part, x, label: part.nll(x, label))
+
+
+def sample(run: "Trained", paths: list[str], options: Any) -> Result:
+    """Images of codes that are drawn from the prior, or from a density of the codes of the examples in `fit`."""
+    count, seed = 64 if options.count is None else options.count, options.seed or 0
+    if options.fit is not None:
+        given = _read(run, options.fit, options, "x")
+        run = run.fit(given.values, _labels(run, options, given))
+    elif not run.experiment.sampler.is_prior:
+        raise InputError(f"sample: {run.run.title} has no prior; fit a density to the codes of examples: --fit IN")
+    if count < 1:
+        raise InputError(f"--count {count}: must be at least 1")
+    in_turn = np.arange(count) % max(len(run.labels), 1)
+    label = _label(run, options.label) if options.label is not None else in_turn
+    given = Given("sample", np.empty((count, 0), np.float32), None)
+    values = _in_parts(run, lambda part, rows, label: part.sample(len(rows), seed, label), given, label, options)
+    return Result({"x": values})
+
+
+def interpolate(run: "Trained", paths: list[str], options: Any) -> Result:
+    """Images between two examples, which are in one file or in two."""
+    ends: list[np.ndarray] = []
+    labels: list[Any] = []
+    for path in paths:
+        given = _read(run, path, options, "x")
+        single = run.examples.is_single(given.values.shape)
+        ends += [given.values] if single else list(given.values[:3])
+        labels += [] if given.labels is None else given.labels[:3].tolist()
+    if len(ends) != 2:
+        more = " or more" * (len(ends) > 2)
+        raise InputError(f"{' '.join(paths)}: {len(ends)}{more} examples; must be two: choose them by --rows 0,1")
+    label = _label(run, options.label) if options.label is not None else None
+    if label is None and labels:
+        if run.experiment.model.is_conditional and len(set(labels)) > 1:
+            raise InputError(f"labels {labels[0]} and {labels[1]}: an interpolation has one; choose it by --label")
+        label = _label(run, str(labels[0])) if run.experiment.model.is_conditional else None
+    steps = options.steps or (30 if Path(paths[-1]).suffix and options.moves else 8)
+    values = run.interpolate(ends[0], ends[1], steps, how=options.how or "linear", label=label)
+    return Result({"x": values}, drawing=Drawing(columns=len(values), moves=True))
+
+
+def traverse(run: "Trained", paths: list[str], options: Any) -> Result:
+    """Images of codes in which one or two units rise, from left to right and from top to bottom."""
+    units, steps = options.units or list(range(min(2, run.latent_dim))), options.steps or 10
+    if steps ** len(units) > MOST_CODES:
+        raise InputError(f"--steps {steps}: {steps ** len(units):,} images; must be at most {MOST_CODES:,}")
+    label = None if options.label is None else _label(run, options.label)
+    values = run.traverse(units, steps, options.range, label)
+    return Result({"x": values.reshape(-1, *run.examples.form.shape)}, drawing=Drawing(columns=steps))
+
+
+def arithmetic(run: "Trained", paths: list[str], options: Any) -> Result:
+    """The image of a sum of the codes of labels; a picture shows its terms too."""
+    label = None if options.label is None else _label(run, options.label)
+    result = run.arithmetic(paths[0], label)
+    signs_and_names = terms(paths[0])
+    shown = np.stack([*(run.arithmetic(name, label) for _, name in signs_and_names), result])
+    signs = ["+" if sign > 0 else "-" for sign, _ in signs_and_names]
+    signs[0] = "" if signs[0] == "+" else signs[0]
+    return Result({"x": result}, True, drawing=Drawing(signs=[*signs, "="], images=shown))
+
+
+@dataclasses.dataclass(frozen=True)
+class Operation:
+    """A word of the command line: its function, how many words go in, what OUT may be, which options it knows."""
+
+    function: Callable[["Trained", list[str], Any], Result]
+    inputs: tuple[int, ...] = (1,)
+    endings: tuple[str, ...] = NUMBERS
+    options: tuple[str, ...] = ("label", "rows", "resize")
+
+
+OPERATIONS = {
+    "encode": Operation(encode, options=("label", "rows", "resize", "sample", "seed")),
+    "decode": Operation(decode, endings=IMAGES, options=("label", "rows", "scale")),
+    "reconstruct": Operation(reconstruct, endings=IMAGES, options=("label", "rows", "resize", "scale")),
+    "restore": Operation(restore, endings=IMAGES, options=("label", "rows", "resize", "scale")),
+    "sample": Operation(sample, (0,), IMAGES, ("label", "rows", "resize", "scale", "count", "seed", "fit")),
+    "interpolate": Operation(interpolate, (1, 2), IMAGES, ("label", "rows", "resize", "scale", "steps", "how")),
+    "traverse": Operation(traverse, (0,), IMAGES, ("label", "scale", "steps", "units", "range")),
+    "arithmetic": Operation(arithmetic, (1,), IMAGES, ("label", "scale")),
+    "score": Operation(score),
+    "nll": Operation(nll),
+}
+"""All operations by name. Those that read no file: sample and traverse; the word before OUT of arithmetic is a sum."""
+
+
+def _of_examples(run: "Trained", paths: list[str], options: Any, name: str, function: Callable) -> Result:
+    given = _read(run, paths[0], options, "x")
+    values = _in_parts(run, function, given, _labels(run, options, given), options)
+    return Result({name: values}, run.examples.is_single(given.values.shape), _beside(run, given))
+
+
+def _read(run: "Trained", path: str, options: Any, letter: str) -> Given:
+    given = read(path, run.examples, letter, options.resize)
+    if letter == "x":
+        single = _named(given, lambda: run.examples.is_single(given.values.shape))
+    else:
+        single = given.values.ndim == 1
+    if options.rows is None:
+        return given
+    if single:
+        raise InputError(f"--rows: {path} holds a single one; leave the option out")
+    return given.rows(options.rows)
+
+
+def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, options: Any) -> np.ndarray:
+    """`function`(model, values, label) of all values, some batches at a time; draws are those of a single call."""
+    values = given.values
+    size = BATCHES * run.batch
+    if len(values) <= size or (values.ndim == len(run.examples.form.shape) and values.shape == run.examples.form.shape):
+        return _named(given, lambda: function(run, values, label))
+    results: Any = None
+    for start in range(0, len(values), size):
+        rows = slice(start, start + size)
+        model = dataclasses.replace(run, first=start // run.batch)
+        of_part = label[rows] if isinstance(label, np.ndarray) and label.ndim else label
+        part = _named(given, lambda: function(model, values[rows], of_part))  # noqa: B023
+        if results is None:
+            results = np.empty((len(values), *part.shape[1:]), part.dtype)
+        results[rows] = part
+        options.show(min(start + size, len(values)), len(values))
+    return results
+
+
+def _named(given: Given, function: Callable) -> Any:
+    """What the function returns; an InputError of the examples or codes names their file instead of x or z."""
+    try:
+        return function()
+    except InputError as error:
+        text = str(error)
+        raise InputError(f"{given.source}: {text[3:]}" if text[:3] in ("x: ", "z: ") else text) from None
+
+
+def _label(run: "Trained", word: str) -> Any:
+    """The label that a word of the command line names: the name or the number of one, or an .npy with one for each."""
+    if word in run.labels or not (word.isdigit() or word.endswith(".npy")):
+        return word
+    if word.isdigit():
+        return int(word)
+    return _numbered(run, read(word, run.examples, "z").values)
+
+
+def _labels(run: "Trained", options: Any, given: Given) -> Any:
+    """The label of each example: that of the command line, else those beside the examples."""
+    if options.label is not None:
+        return _label(run, options.label)
+    return None if given.labels is None else _numbered(run, given.labels)
+
+
+def _numbered(run: "Trained", labels: Any) -> Any:
+    """Labels [N], as they are in a file; a table has numbers as texts."""
+    texts = labels.tolist() if labels.dtype.kind == "U" else []
+    if texts and not set(texts) <= set(run.labels) and all(text.isdigit() for text in texts):
+        return np.array([int(text) for text in texts])
+    return labels
+
+
+def _beside(run: "Trained", given: Given) -> dict[str, np.ndarray]:
+    """Names and labels of examples, which results keep: labels by name."""
+    beside = {} if given.names is None else {"name": given.names}
+    if given.labels is None:
+        return beside
+    labels = _numbered(run, given.labels)
+    if labels.dtype.kind in "iu" and run.labels and labels.min() >= 0 and labels.max() < len(run.labels):
+        labels = np.array(run.labels)[labels]
+    return beside | {"label": labels}
