@@ -114,7 +114,10 @@ def apply(options):
 
     *inputs, out = options.words
     options.moves = out.lower().endswith((".gif", ".webp"))
-    run = load(options.run, options.force)
+    try:
+        run = load(options.run, options.force)
+    except InputError as error:
+        raise InputError(str(error).replace("force=True", "--force")) from None
     with _progress(options.operation) as options.show:
         result = OPERATIONS[options.operation].function(run, inputs, options)
     write(result, out, run.examples.form, options.scale, options.format or "npy")

@@ -5,7 +5,6 @@ The options are those of the command line, None where not given; `options.show(d
 
 import dataclasses
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -95,7 +94,7 @@ def interpolate(run: "Trained", paths: list[str], options: Any) -> Result:
         if run.experiment.model.is_conditional and len(set(labels)) > 1:
             raise InputError(f"labels {labels[0]} and {labels[1]}: an interpolation has one; choose it by --label")
         label = _label(run, str(labels[0])) if run.experiment.model.is_conditional else None
-    steps = options.steps or (30 if Path(paths[-1]).suffix and options.moves else 8)
+    steps = options.steps or (30 if options.moves else 8)
     values = run.interpolate(ends[0], ends[1], steps, how=options.how or "linear", label=label)
     return Result({"x": values}, drawing=Drawing(columns=len(values), moves=True))
 
@@ -168,13 +167,16 @@ def _read(run: "Trained", path: str, options: Any, letter: str) -> Given:
 def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, options: Any) -> np.ndarray:
     """`function`(model, values, label) of all values, some batches at a time; draws are those of a single call."""
     values = given.values
-    size = BATCHES * run.batch
+    from aejax.inference.trained import rows_of_batch  # imports jax
+
+    batch = rows_of_batch(run.examples.form)
+    size = BATCHES * batch
     if len(values) <= size or (values.ndim == len(run.examples.form.shape) and values.shape == run.examples.form.shape):
         return _named(given, lambda: function(run, values, label))
     results: Any = None
     for start in range(0, len(values), size):
         rows = slice(start, start + size)
-        model = dataclasses.replace(run, first=start // run.batch)
+        model = dataclasses.replace(run, first=start // batch)
         of_part = label[rows] if isinstance(label, np.ndarray) and label.ndim else label
         part = _named(given, lambda: function(model, values[rows], of_part))  # noqa: B023
         if results is None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from aejax.base.errors import InputError
 from aejax.base.keys import Purpose, key_for
+from aejax.datasets.form import Form
 from aejax.evaluation.likelihood import nll_of_each
 from aejax.evaluation.sampling import Sampler
 from aejax.inference import examples
@@ -53,11 +54,6 @@ class Trained:
     def latent_dim(self) -> int:
         """The number of code units."""
         return int(self.experiment.latent_dim)
-
-    @property
-    def batch(self) -> int:
-        """How many examples a batch has."""
-        return max(1, min(ROWS, VALUES // self.experiment.form.pixels))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -202,7 +198,8 @@ class Trained:
         self, function: Callable, rows: np.ndarray, label: np.ndarray | None, seed: int, *more: Any
     ) -> np.ndarray:
         """`function`(experiment, params, rows, labels, batch number, …) of all rows; the last batch is padded."""
-        batch, results = self.batch, []
+        batch = rows_of_batch(self.experiment.form)
+        results = []
         for number, start in enumerate(range(0, len(rows), batch), self.first):
             part = [None if array is None else _padded(array[start : start + batch], batch) for array in (rows, label)]
             inputs = (self.experiment, self.params, *part, np.uint32(number))
@@ -224,6 +221,11 @@ class Fitted:
 
     train: Any
     y_train: Any
+
+
+def rows_of_batch(form: Form) -> int:
+    """How many examples or codes of data of this form go through the model at once."""
+    return max(1, min(ROWS, VALUES // form.pixels))
 
 
 def between(a_Z: np.ndarray, b_Z: np.ndarray, steps: int, how: str) -> np.ndarray:

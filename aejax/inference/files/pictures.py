@@ -20,7 +20,7 @@ MOVING = (".gif", ".webp")  # endings of animations
 SIDE = 64  # pixels that the longer side of a small image is enlarged to, at the most
 GAP = 2  # pixels between images
 FRAME, PAUSE = 80, 600  # milliseconds that an image of an animation stays, and its first and last
-MOST = 2**26  # pixels of a sheet
+MOST = 2**26  # pixels of a picture
 WHITE = 255
 PAPER = {1: 128, 3: WHITE}  # around images by their channels; gray beside black and white ones
 SAVED: dict[str, dict[str, Any]] = {
@@ -100,20 +100,22 @@ def scale_of(form: "Form") -> int:
 
 
 def enlarged(images_NxHxWxC: np.ndarray, scale: int) -> np.ndarray:
-    """Each pixel as `scale` x `scale` of its color."""
+    """Each pixel as `scale` x `scale` of its color. Raises InputError for more than MOST pixels."""
+    count, height, width, _ = images_NxHxWxC.shape
+    size = count * height * width * scale**2
+    if size > MOST:
+        raise InputError(
+            f"{count:,} images at --scale {scale} are a picture of {size:,} pixels; must be at most {MOST:,}: "
+            "lower --scale, choose --rows, or name a folder, which takes each image as a picture"
+        )
     return images_NxHxWxC.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
 def sheet(images_NxHxWxC: np.ndarray, columns: int) -> np.ndarray:
-    """Images in rows of so many columns, [H, W, C], on paper of PAPER. Raises InputError for more than MOST pixels."""
+    """Images in rows of so many columns, [H, W, C], on paper."""
     count, height, width, channels = images_NxHxWxC.shape
     rows = -(-count // columns)
     size = rows * (height + GAP) + GAP, columns * (width + GAP) + GAP
-    if size[0] * size[1] > MOST:
-        raise InputError(
-            f"a sheet of {count:,} images would have {size[0] * size[1]:,} pixels; at most {MOST:,}: "
-            "lower --scale, choose --rows, or name a folder, which takes each as a picture"
-        )
     paper = np.full((*size, channels), PAPER[channels], np.uint8)
     for number, image in enumerate(images_NxHxWxC):
         row, column = divmod(number, columns)
