@@ -33,8 +33,9 @@ def encode(run: "Trained", paths: list[str], options: Any) -> Result:
 def decode(run: "Trained", paths: list[str], options: Any) -> Result:
     """The images of codes."""
     given = _read(run, paths[0], options, "z")
-    values = _in_parts(run, lambda part, z, label: part.decode(z, label), given, _labels(run, options, given), options)
-    return Result({"x": values}, given.values.ndim == 1, _beside(run, given))
+    label = _labels(run, options, given)
+    values = _in_parts(run, lambda part, z, label: part.decode(z, label), given, label, options)
+    return Result({"x": values}, given.single, _beside(run, given))
 
 
 def reconstruct(run: "Trained", paths: list[str], options: Any) -> Result:
@@ -83,8 +84,7 @@ def interpolate(run: "Trained", paths: list[str], options: Any) -> Result:
     labels: list[Any] = []
     for path in paths:
         given = _read(run, path, options, "x")
-        single = run.examples.is_single(given.values.shape)
-        ends += [given.values] if single else list(given.values[:3])
+        ends += [given.values] if given.single else list(given.values[:3])
         labels += [] if given.labels is None else given.labels[:3].tolist()
     if len(ends) != 2:
         more = " or more" * (len(ends) > 2)
@@ -148,7 +148,7 @@ OPERATIONS = {
 def _of_examples(run: "Trained", paths: list[str], options: Any, name: str, function: Callable) -> Result:
     given = _read(run, paths[0], options, "x")
     values = _in_parts(run, function, given, _labels(run, options, given), options)
-    return Result({name: values}, run.examples.is_single(given.values.shape), _beside(run, given))
+    return Result({name: values}, given.single, _beside(run, given))
 
 
 def _read(run: "Trained", path: str, options: Any, letter: str) -> Given:
@@ -157,6 +157,7 @@ def _read(run: "Trained", path: str, options: Any, letter: str) -> Given:
         single = _named(given, lambda: run.examples.is_single(given.values.shape))
     else:
         single = given.values.ndim == 1
+    given = dataclasses.replace(given, single=single)
     if options.rows is None:
         return given
     if single:
@@ -171,7 +172,7 @@ def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, opti
 
     batch = rows_of_batch(run.examples.form)
     size = BATCHES * batch
-    if len(values) <= size or (values.ndim == len(run.examples.form.shape) and values.shape == run.examples.form.shape):
+    if given.single or len(values) <= size:
         return _named(given, lambda: function(run, values, label))
     results: Any = None
     for start in range(0, len(values), size):

@@ -24,12 +24,13 @@ BESIDE = ("y", "label", "name", "index")  # arrays of an .npz that are neither e
 
 @dataclasses.dataclass(frozen=True)
 class Given:
-    """Examples or codes as they are in a file, one or [N, …], with labels [N] and names [N] where it has them."""
+    """Examples or codes of a file, [N, …] or one if `single`, with labels [N] and names [N] where it has them."""
 
     source: str
     values: np.ndarray
     labels: Any = None
     names: Any = None
+    single: bool = False
 
     def rows(self, numbers: list[int]) -> "Given":
         """Those of these numbers, from 0; raises InputError where there are fewer."""

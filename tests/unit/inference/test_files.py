@@ -185,7 +185,7 @@ def test_the_default_scale_lets_small_images_be_seen(tmp_path):
     write(Result({"x": COLORS[0] / 255}, single=True), f"{tmp_path}/one.png", form)
     np.testing.assert_array_equal(picture(f"{tmp_path}/one.png"), COLORS[0])
     with pytest.raises(
-        InputError, match=r"5 images at --scale 1000 are a picture of 120,000,000 pixels; must be at most 67,108,864"
+        InputError, match=r"5 images at --scale 1000 are a picture of 120,000,000 pixels; must be"
     ):
         write(Result({"x": COLORS / 255}), f"{tmp_path}/large.png", form, scale=1000)
     assert not (tmp_path / "large.png").exists()
