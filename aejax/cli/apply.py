@@ -2,6 +2,7 @@
 
 import argparse
 import contextlib
+import math
 import sys
 
 from aejax.base.errors import InputError
@@ -101,6 +102,11 @@ def check(options):
         raise InputError(f"--seed {options.seed}: must be from 0 to {2**32 - 1}")
     if options.format is not None and out != STREAM:
         raise InputError(f"--format {options.format}: is for standard output; that of {out} is its ending")
+    if options.range is not None and not -math.inf < options.range[0] < options.range[1] < math.inf:
+        low, high = options.range
+        raise InputError(f"--range {low:g} {high:g}: must be two finite numbers, the lower one first")
+    if "" in options.words:
+        raise InputError(f"{options.operation}: a word is empty; must be a path, or - for standard input and output")
     for path in [options.fit] if options.fit is not None else inputs if options.operation != "arithmetic" else []:
         check_readable(path)
     if inputs.count(STREAM) > 1:

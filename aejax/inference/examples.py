@@ -11,6 +11,7 @@ from aejax.datasets.form import Form
 from aejax.datasets.splits import WHITE
 from aejax.datasets.standardization import Standardization
 
+FLOAT32 = float(np.finfo(np.float32).max)
 SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
 
 
@@ -136,4 +137,6 @@ def _numbers(name: str, values: Any) -> np.ndarray:
         raise InputError(f"{name}: {array.dtype}; must be an array of numbers")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{name}: holds nan or inf; must be finite")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4 and array.size and np.abs(array).max() > FLOAT32:
+        raise InputError(f"{name}: holds values beyond those of float32; must be at most {FLOAT32:.2g}")
     return array

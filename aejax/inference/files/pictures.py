@@ -105,7 +105,7 @@ def enlarged(images_NxHxWxC: np.ndarray, scale: int) -> np.ndarray:
     size = count * height * width * scale**2
     if size > MOST:
         raise InputError(
-            f"{count:,} images at --scale {scale} are a picture of {size:,} pixels; must be at most {MOST:,}: "
+            f"--scale {scale}: {count:,} of {height} x {width} are {size:,} pixels; must be at most {MOST:,}: "
             "lower --scale, choose --rows, or name a folder, which takes each image as a picture"
         )
     return images_NxHxWxC.repeat(scale, axis=1).repeat(scale, axis=2)

@@ -97,7 +97,8 @@ def _given(source: str, arrays: dict[str, np.ndarray], letter: str) -> Given:
     for beside, array in (("label", labels), ("name", arrays.get("name"))):
         if array is not None and array.shape != values.shape[:1]:
             raise InputError(f"{source}: {beside} has the shape {list(array.shape)} beside {name} {list(values.shape)}")
-    return Given(source, values, labels, arrays.get("name"))
+    names = arrays.get("name")
+    return Given(source, values, labels, None if names is None else names.astype(str))
 
 
 def _table(source: str, data: bytes, is_csv: bool, letter: str) -> dict[str, np.ndarray]:

@@ -7,8 +7,6 @@ from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.csv
-import pyarrow.parquet
 
 from aejax.base.errors import InputError
 
@@ -22,7 +20,7 @@ def read(source: str, data: bytes, is_csv: bool, letter: str) -> dict[str, np.nd
     .csv may be missing if all of its values are numbers. Raises InputError, which begins with the `source`.
     """
     try:
-        table = _csv(data) if is_csv else pyarrow.parquet.read_table(io.BytesIO(data))
+        table = _csv(data) if is_csv else _parquet(data)
     except (pa.ArrowException, OSError, ValueError) as error:
         raise InputError(f"{source}: cannot be read as a table ({_first_line(error)})") from None
     names = table.column_names
@@ -47,9 +45,13 @@ def write(file: IO[bytes], is_csv: bool, columns: Mapping[str, np.ndarray]) -> N
     """Writes columns [N] by name, in shortest decimals that read back as the same float32 if `is_csv`."""
     table = pa.table(dict(columns))
     if is_csv:
+        import pyarrow.csv
+
         file.write((",".join(table.column_names) + "\n").encode())
         pyarrow.csv.write_csv(table, file, pyarrow.csv.WriteOptions(include_header=False))
     else:
+        import pyarrow.parquet
+
         pyarrow.parquet.write_table(table, file)
 
 
@@ -61,7 +63,15 @@ def columns_of(letter: str, values: np.ndarray) -> dict[str, np.ndarray]:
     return {f"{letter}{number}": column for number, column in enumerate(flat_PxN)}
 
 
+def _parquet(data: bytes) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(io.BytesIO(data))
+
+
 def _csv(data: bytes) -> Any:
+    import pyarrow.csv
+
     first = data[: 2**20].lstrip().split(b"\n", 1)[0].decode("utf-8", "replace").strip().split(",")
     counted = [str(number) for number in range(len(first))]  # as pandas names columns
     headless = first != counted and all(_is_number(word) for word in first)

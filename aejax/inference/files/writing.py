@@ -180,10 +180,11 @@ def _names(given: np.ndarray | None, count: int) -> list[str]:
     if given is not None:
         paths = [Path(name) for name in given.tolist()]
         outside = [path for path in paths if path.is_absolute() or ".." in path.parts or not path.name]
-        if outside:
-            raise InputError(f"name {outside[0]}: must be a path below the folder that is written")
-        for names in ([str(path.with_suffix(".png")) for path in paths], [f"{path}.png" for path in paths]):
-            if len(set(names)) == count:
-                return names
+        if outside or any("\0" in str(path) for path in paths):
+            raise InputError(f"name {str([*outside, ''][0])!r}: must be a path below the folder that is written")
+        for files in ([path.with_suffix(".png") for path in paths], [Path(f"{path}.png") for path in paths]):
+            folders = {folder for file in files for folder in file.parents}
+            if len(set(files)) == count and folders.isdisjoint(files):
+                return [str(file) for file in files]
     digits = max(4, len(str(count - 1)))
     return [f"{number:0{digits}}.png" for number in range(count)]

@@ -236,7 +236,7 @@ WRONG = [
     (["vae", "sample", "o.npy", "--seed", "-1"], "--seed -1: must be from 0"),
     (["vae", "sample", "o.npy", "--format", "csv"], "--format csv: is for standard output"),
     (["vae", "traverse", "o.npy", "--units", "0,3"], "units=[0, 3]: must be one or two different units from 0 to 2"),
-    (["vae", "traverse", "o.npy", "--range", "2", "1"], "limits=[2.0, 1.0]: must be two finite numbers"),
+    (["vae", "traverse", "o.npy", "--range", "2", "1"], "--range 2 1: must be two finite numbers, the lower one first"),
     (["vae", "traverse", "o.npy", "--steps", "1"], "--steps 1: must be at least 2"),
     (["vae", "traverse", "o.npy", "--steps", "999"], "--steps 999: 998,001 images; must be at most 10,000"),
     (["vae", "arithmetic", "no such - x", "o.npy"], "no label no such; there are 96"),
@@ -249,6 +249,8 @@ WRONG = [
     (["cvae", "encode", "nan.npy", "o.npy", "--label", "1"], "nan.npy: holds nan or inf; must be finite"),
     (["cvae", "encode", "none.npy", "o.npy", "--label", "1"], "none.npy: shape [0, 8, 8, 1]; must hold at least one"),
     (["cvae", "encode", "wide.npy", "o.npy", "--label", "1"], "wide.npy: values from 0 to 300; must be fractions"),
+    (["cvae", "decode", "far.npy", "o.npy", "--label", "1"], "far.npy: holds values beyond those of float32"),
+    (["cvae", "encode", "", "o.npy"], "encode: a word is empty; must be a path, or -"),
     (["cvae", "encode", "text.npy", "o.npy", "--label", "1"], "text.npy: <U1; must be an array of numbers"),
 ]
 
@@ -261,6 +263,7 @@ def test_a_wrong_input_gets_one_line_and_leaves_nothing(words, message, apply, r
         "nan": np.full((1, 8, 8), np.nan),
         "none": digits[:0],
         "wide": np.linspace(0, 300, 64).reshape(8, 8),
+        "far": np.array([[0, 0, 1e300]]),
         "text": np.full((1, 8, 8), "a"),
     }
     for name, array in arrays.items():
