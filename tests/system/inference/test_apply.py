@@ -304,7 +304,7 @@ def test_an_encoding_imports_no_library_that_it_does_not_need(runs, tmp_path):
     script = (
         "import sys; from aejax.cli.apply import main\n"
         "main()\n"
-        "heavy = {'tensorflow', 'tensorflow_datasets', 'wandb', 'matplotlib', 'pandas', 'pyarrow', 'scipy.stats'}\n"
+        "heavy = {'tensorflow', 'tensorflow_datasets', 'wandb', 'matplotlib', 'pandas', 'pyarrow', 'scipy.stats', 'hydra'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     words = ["vae", "encode", "photos", str(tmp_path / "z.npy")]
