@@ -7,7 +7,7 @@ import sys
 
 from aejax.base.errors import InputError
 from aejax.cli.parsing import Parser, fail, flush_output
-from aejax.inference.files.reading import STREAM, check_readable
+from aejax.inference.files.reading import READABLE, STREAM, check_readable
 from aejax.inference.files.writing import STREAMED, check_writable, write
 from aejax.inference.operations import OPERATIONS
 
@@ -108,7 +108,7 @@ def check(options):
     if "" in options.words:
         raise InputError(f"{options.operation}: a word is empty; must be a path, or - for standard input and output")
     for path in [options.fit] if options.fit is not None else inputs if options.operation != "arithmetic" else []:
-        check_readable(path)
+        check_readable(path, READABLE if path == options.fit else operation.readable)
     if inputs.count(STREAM) > 1:
         raise InputError("-: standard input can be read once only")
     check_writable(out, operation.endings, options.overwrite)
@@ -127,8 +127,7 @@ def apply(options):
     with _progress(options.operation) as options.show:
         result = OPERATIONS[options.operation].function(run, inputs, options)
     write(result, out, run.examples.form, options.scale, options.format or "npy")
-    shape = " x ".join(f"{size:,}" for size in result.main.shape) or "1"
-    print(f"{options.operation}: {shape} -> {out}", file=sys.stderr if out == STREAM else sys.stdout)
+    print(f"{options.operation}: {_size(result)} -> {out}", file=sys.stderr if out == STREAM else sys.stdout)
 
 
 @contextlib.contextmanager
@@ -149,6 +148,12 @@ def _progress(name):
             progress.update(tasks[0], completed=done)
 
         yield show
+
+
+def _size(result):
+    if isinstance(result, bytes):
+        return f"{len(result):,} bytes"
+    return " x ".join(f"{size:,}" for size in result.main.shape) or "1"
 
 
 def _numbers(text):

@@ -12,7 +12,7 @@ import numpy as np
 from aejax.base.errors import InputError
 from aejax.datasets.pixels import ENDINGS
 from aejax.inference.arithmetic import terms
-from aejax.inference.files.reading import ARRAYS, TABLES, Given, read
+from aejax.inference.files.reading import ARRAYS, READABLE, TABLES, Given, read
 from aejax.inference.files.writing import Drawing, Result
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ def encode(run: "Trained", paths: list[str], options: Any) -> Result:
 
 def decode(run: "Trained", paths: list[str], options: Any) -> Result:
     """The images of codes."""
-    given = _read(run, paths[0], options, "z")
-    label = _labels(run, options, given)
+    given = given_in(run, paths[0], options, "z")
+    label = labels_of(run, options, given)
     values = _in_parts(run, lambda part, z, label: part.decode(z, label), given, label, options)
     return Result({"x": values}, given.single, _beside(run, given))
 
@@ -65,8 +65,8 @@ def sample(run: "Trained", paths: list[str], options: Any) -> Result:
     """Images of codes that are drawn from the prior, or from a density of the codes of the examples in `fit`."""
     count, seed = 64 if options.count is None else options.count, options.seed or 0
     if options.fit is not None:
-        given = _read(run, options.fit, options, "x")
-        run = run.fit(given.values, _labels(run, options, given))
+        given = given_in(run, options.fit, options, "x")
+        run = run.fit(given.values, labels_of(run, options, given))
     elif not run.experiment.sampler.is_prior:
         raise InputError(f"sample: {run.run.title} has no prior; fit a density to the codes of examples: --fit IN")
     if count < 1:
@@ -83,7 +83,7 @@ def interpolate(run: "Trained", paths: list[str], options: Any) -> Result:
     ends: list[np.ndarray] = []
     labels: list[Any] = []
     for path in paths:
-        given = _read(run, path, options, "x")
+        given = given_in(run, path, options, "x")
         ends += [given.values] if given.single else list(given.values[:3])
         labels += [] if given.labels is None else given.labels[:3].tolist()
     if len(ends) != 2:
@@ -122,12 +122,16 @@ def arithmetic(run: "Trained", paths: list[str], options: Any) -> Result:
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """A word of the command line: its function, how many words go in, what OUT may be, which options it knows."""
+    """A word of the command line: its function, how many words go in, the endings of OUT and IN, its options.
 
-    function: Callable[["Trained", list[str], Any], Result]
+    A function that returns bytes gives the whole content of OUT.
+    """
+
+    function: Callable[["Trained", list[str], Any], Result | bytes]
     inputs: tuple[int, ...] = (1,)
     endings: tuple[str, ...] = NUMBERS
     options: tuple[str, ...] = ("label", "rows", "resize")
+    readable: tuple[str, ...] = READABLE
 
 
 OPERATIONS = {
@@ -146,12 +150,13 @@ OPERATIONS = {
 
 
 def _of_examples(run: "Trained", paths: list[str], options: Any, name: str, function: Callable) -> Result:
-    given = _read(run, paths[0], options, "x")
-    values = _in_parts(run, function, given, _labels(run, options, given), options)
+    given = given_in(run, paths[0], options, "x")
+    values = _in_parts(run, function, given, labels_of(run, options, given), options)
     return Result({name: values}, given.single, _beside(run, given))
 
 
-def _read(run: "Trained", path: str, options: Any, letter: str) -> Given:
+def given_in(run: "Trained", path: str, options: Any, letter: str) -> Given:
+    """What IN holds, `rows` of it where these were chosen: examples if the letter is x, codes if it is z."""
     given = read(path, run.examples, letter, options.resize)
     if letter == "x":
         single = _named(given, lambda: run.examples.is_single(given.values.shape))
@@ -205,7 +210,7 @@ def _label(run: "Trained", word: str) -> Any:
     return _numbered(run, read(word, run.examples, "z").values)
 
 
-def _labels(run: "Trained", options: Any, given: Given) -> Any:
+def labels_of(run: "Trained", options: Any, given: Given) -> Any:
     """The label of each example: that of the command line, else those beside the examples."""
     if options.label is not None:
         return _label(run, options.label)

@@ -90,7 +90,9 @@ def read_folder(path: Path, form: "Form", resize: str | None) -> dict[str, np.nd
 
 
 def quantized(x: np.ndarray) -> np.ndarray:
-    """Fractions as the nearest bytes."""
+    """Fractions as the nearest bytes; bytes as they are."""
+    if x.dtype == np.uint8:
+        return x
     return np.rint(np.clip(x, 0, 1) * WHITE).astype(np.uint8)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import io
 import sys
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,19 @@ class Given:
         return Given(self.source, self.values[numbers], labels, names)
 
 
-def check_readable(path: str) -> None:
-    """Raises InputError where `path` is neither - nor a file of a known ending nor a folder."""
+def check_readable(path: str, endings: Sequence[str] = READABLE) -> None:
+    """Raises InputError where `path` is neither - nor a file of one of the endings, nor a folder if one can be read."""
     if path == STREAM:
         return
     file = Path(path).expanduser()
-    if file.is_dir():
+    folders = set(ENDINGS) <= set(endings)
+    if file.is_dir() and folders:
         return
     if not file.exists():
         raise InputError(f"{path}: does not exist; must be a file, a folder of pictures, or - for standard input")
-    if file.suffix.lower() not in READABLE:
-        raise InputError(
-            f"{path}: cannot be read by its ending; must be {', '.join(READABLE)}, or a folder of pictures"
-        )
+    if file.is_dir() or file.suffix.lower() not in endings:
+        allowed = ", ".join(endings) + ", a folder of pictures" * folders
+        raise InputError(f"{path}: cannot be read by its ending; must be {allowed}, or -")
     if file.is_file() and not file.stat().st_size:
         raise InputError(f"{path}: is empty")
 

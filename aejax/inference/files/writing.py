@@ -99,12 +99,18 @@ def check_writable(path: str, endings: Sequence[str], overwrite: bool) -> None:
             raise InputError(f"{path}: {what}; only a folder of pictures is replaced")
 
 
-def write(result: Result, path: str, form: "Form", scale: int | None = None, streamed: str = "npy") -> None:
+def write(result: Result | bytes, path: str, form: "Form", scale: int | None = None, streamed: str = "npy") -> None:
     """Writes a result to `path`, in the format of its ending; `streamed` is that of standard output.
 
-    Images are enlarged `scale` times, by default so that those of a sheet can be seen. Raises InputError where the
+    Images are enlarged `scale` times, by default so that those of a sheet can be seen. Bytes stay as they are. Raises InputError where the
     format cannot hold the result.
     """
+    if isinstance(result, bytes):
+        if path == STREAM:
+            sys.stdout.buffer.write(result)
+        else:
+            write_whole(Path(path).expanduser().resolve(), result, lasting=False)
+        return
     if path == STREAM:
         if streamed == "npy" and sys.stdout.isatty():
             raise InputError("-: would write an .npy to the terminal; redirect it, or add --format csv")

@@ -5,6 +5,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -187,6 +188,20 @@ def test_scores_say_what_is_above_the_threshold(apply, loaded, runs, tmp_path):
     assert table.anomaly.tolist() == (scores > np.median(scores)).tolist()
 
 
+def test_an_operation_may_have_formats_of_its_own(apply, monkeypatch, tmp_path):
+    backwards = operations.Operation(
+        lambda run, paths, options: Path(paths[0]).read_bytes()[::-1], endings=(".back",), readable=(".csv",)
+    )
+    monkeypatch.setitem(operations.OPERATIONS, "backwards", backwards)
+    out = tmp_path / "real.back"
+    size = Path("real.csv").stat().st_size
+    assert apply("vae", "backwards", "real.csv", out) == (0, f"backwards: {size:,} bytes -> {out}\n", "")
+    assert out.read_bytes()[::-1] == Path("real.csv").read_bytes()
+    for words, allowed in ((["real.csv", tmp_path / "x.npy"], ".back"), (["photos", out], ".csv")):
+        status, _, err = apply("vae", "backwards", *words, "--overwrite")
+        assert status == 2 and err.endswith(f"by its ending; must be {allowed}, or -\n")
+
+
 def test_a_pipe_of_two_commands(loaded, runs, monkeypatch, capsysbinary):
     monkeypatch.chdir(runs)
     assert called(main, "vae", "encode", "photos", "-") == 0
@@ -304,7 +319,8 @@ def test_an_encoding_imports_no_library_that_it_does_not_need(runs, tmp_path):
     script = (
         "import sys; from aejax.cli.apply import main\n"
         "main()\n"
-        "heavy = {'tensorflow', 'tensorflow_datasets', 'wandb', 'matplotlib', 'pandas', 'pyarrow', 'scipy.stats', 'hydra'}\n"
+        "heavy = {'tensorflow', "
+        "'tensorflow_datasets', 'wandb', 'matplotlib', 'pandas', 'pyarrow', 'scipy.stats', 'hydra'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)"
     )
     words = ["vae", "encode", "photos", str(tmp_path / "z.npy")]
