@@ -8,7 +8,7 @@ import sys
 from aejax.base.errors import InputError
 from aejax.cli.parsing import Parser, fail, flush_output
 from aejax.inference.files.reading import READABLE, STREAM, check_readable
-from aejax.inference.files.writing import STREAMED, check_writable, write
+from aejax.inference.files.writing import STREAMED, check_form, check_writable, write
 from aejax.inference.operations import OPERATIONS
 
 USE = """encode | reconstruct | restore | score | nll   IN OUT
@@ -124,6 +124,7 @@ def apply(options):
         run = load(options.run, options.force)
     except InputError as error:
         raise InputError(str(error).replace("force=True", "--force")) from None
+    check_form(out, run.examples.form)
     with _progress(options.operation) as options.show:
         result = OPERATIONS[options.operation].function(run, inputs, options)
     write(result, out, run.examples.form, options.scale, options.format or "npy")

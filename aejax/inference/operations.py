@@ -66,13 +66,17 @@ def sample(run: "Trained", paths: list[str], options: Any) -> Result:
     count, seed = 64 if options.count is None else options.count, options.seed or 0
     if options.fit is not None:
         given = given_in(run, options.fit, options, "x")
-        run = run.fit(given.values, labels_of(run, options, given))
+        run = run.fit(
+            given.values, _label(run, options.label) if given.labels is None else _numbered(run, given.labels)
+        )
+    elif options.rows or options.resize:
+        raise InputError(f"--{'rows' if options.rows else 'resize'}: is for the examples of --fit, which is not there")
     elif not run.experiment.sampler.is_prior:
         raise InputError(f"sample: {run.run.title} has no prior; fit a density to the codes of examples: --fit IN")
     if count < 1:
         raise InputError(f"--count {count}: must be at least 1")
     in_turn = np.arange(count) % max(len(run.labels), 1)
-    label = _label(run, options.label) if options.label is not None else in_turn
+    label = in_turn if options.label is None else _label(run, options.label)
     given = Given("sample", np.empty((count, 0), np.float32), None)
     values = _in_parts(run, lambda part, rows, label: part.sample(len(rows), seed, label), given, label, options)
     return Result({"x": values})
@@ -85,15 +89,15 @@ def interpolate(run: "Trained", paths: list[str], options: Any) -> Result:
     for path in paths:
         given = given_in(run, path, options, "x")
         ends += [given.values] if given.single else list(given.values[:3])
-        labels += [] if given.labels is None else given.labels[:3].tolist()
+        labels += [] if given.labels is None else _numbered(run, given.labels)[:3].tolist()
     if len(ends) != 2:
         more = " or more" * (len(ends) > 2)
         raise InputError(f"{' '.join(paths)}: {len(ends)}{more} examples; must be two: choose them by --rows 0,1")
-    label = _label(run, options.label) if options.label is not None else None
-    if label is None and labels:
-        if run.experiment.model.is_conditional and len(set(labels)) > 1:
+    label = _label(run, options.label)
+    if label is None and labels and run.experiment.model.is_conditional:
+        if len(set(labels)) > 1:
             raise InputError(f"labels {labels[0]} and {labels[1]}: an interpolation has one; choose it by --label")
-        label = _label(run, str(labels[0])) if run.experiment.model.is_conditional else None
+        label = labels[0]
     steps = options.steps or (30 if options.moves else 8)
     values = run.interpolate(ends[0], ends[1], steps, how=options.how or "linear", label=label)
     return Result({"x": values}, drawing=Drawing(columns=len(values), moves=True))
@@ -104,14 +108,14 @@ def traverse(run: "Trained", paths: list[str], options: Any) -> Result:
     units, steps = options.units or list(range(min(2, run.latent_dim))), options.steps or 10
     if steps ** len(units) > MOST_CODES:
         raise InputError(f"--steps {steps}: {steps ** len(units):,} images; must be at most {MOST_CODES:,}")
-    label = None if options.label is None else _label(run, options.label)
+    label = _label(run, options.label)
     values = run.traverse(units, steps, options.range, label)
     return Result({"x": values.reshape(-1, *run.examples.form.shape)}, drawing=Drawing(columns=steps))
 
 
 def arithmetic(run: "Trained", paths: list[str], options: Any) -> Result:
     """The image of a sum of the codes of labels; a picture shows its terms too."""
-    label = None if options.label is None else _label(run, options.label)
+    label = _label(run, options.label)
     result = run.arithmetic(paths[0], label)
     signs_and_names = terms(paths[0])
     shown = np.stack([*(run.arithmetic(name, label) for _, name in signs_and_names), result])
@@ -146,7 +150,6 @@ OPERATIONS = {
     "score": Operation(score),
     "nll": Operation(nll),
 }
-"""All operations by name. Those that read no file: sample and traverse; the word before OUT of arithmetic is a sum."""
 
 
 def _of_examples(run: "Trained", paths: list[str], options: Any, name: str, function: Callable) -> Result:
@@ -172,18 +175,20 @@ def given_in(run: "Trained", path: str, options: Any, letter: str) -> Given:
 
 def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, options: Any) -> np.ndarray:
     """`function`(model, values, label) of all values, some batches at a time; draws are those of a single call."""
-    values = given.values
     from aejax.inference.trained import rows_of_batch  # imports jax
 
-    batch = rows_of_batch(run.examples.form)
+    values, batch = given.values, rows_of_batch(run.examples.form)
     size = BATCHES * batch
     if given.single or len(values) <= size:
         return _named(given, lambda: function(run, values, label))
+    label = (
+        run.examples.numbers(label, len(values)) if run.experiment.model.is_conditional and label is not None else None
+    )
     results: Any = None
     for start in range(0, len(values), size):
         rows = slice(start, start + size)
         model = dataclasses.replace(run, first=start // batch)
-        of_part = label[rows] if isinstance(label, np.ndarray) and label.ndim else label
+        of_part = None if label is None else label[rows]
         part = _named(given, lambda: function(model, values[rows], of_part))  # noqa: B023
         if results is None:
             results = np.empty((len(values), *part.shape[1:]), part.dtype)
@@ -201,9 +206,9 @@ def _named(given: Given, function: Callable) -> Any:
         raise InputError(f"{given.source}: {text[3:]}" if text[:3] in ("x: ", "z: ") else text) from None
 
 
-def _label(run: "Trained", word: str) -> Any:
-    """The label that a word of the command line names: the name or the number of one, or an .npy with one for each."""
-    if word in run.labels or not (word.isdigit() or word.endswith(".npy")):
+def _label(run: "Trained", word: str | None) -> Any:
+    """The label that --label names: the name or the number of one, or an .npy with one for each; None without it."""
+    if word is None or word in run.labels or not (word.isdigit() or word.endswith(".npy")):
         return word
     if word.isdigit():
         return int(word)
@@ -212,9 +217,9 @@ def _label(run: "Trained", word: str) -> Any:
 
 def labels_of(run: "Trained", options: Any, given: Given) -> Any:
     """The label of each example: that of the command line, else those beside the examples."""
-    if options.label is not None:
+    if options.label is not None or given.labels is None:
         return _label(run, options.label)
-    return None if given.labels is None else _numbered(run, given.labels)
+    return _numbered(run, given.labels)
 
 
 def _numbered(run: "Trained", labels: Any) -> Any:

@@ -99,11 +99,17 @@ def check_writable(path: str, endings: Sequence[str], overwrite: bool) -> None:
             raise InputError(f"{path}: {what}; only a folder of pictures is replaced")
 
 
+def check_form(path: str, form: "Form") -> None:
+    """Raises InputError where `path` is for pictures, and examples of this form have none."""
+    if path != STREAM and (is_folder(path) or Path(path).suffix.lower() in ENDINGS):
+        pictures.check_form(path, form)
+
+
 def write(result: Result | bytes, path: str, form: "Form", scale: int | None = None, streamed: str = "npy") -> None:
     """Writes a result to `path`, in the format of its ending; `streamed` is that of standard output.
 
-    Images are enlarged `scale` times, by default so that those of a sheet can be seen. Bytes stay as they are. Raises InputError where the
-    format cannot hold the result.
+    Images are enlarged `scale` times, by default so that those of a sheet can be seen. Bytes stay as they are. Raises
+    InputError where the format cannot hold the result.
     """
     if isinstance(result, bytes):
         if path == STREAM:
@@ -120,11 +126,10 @@ def write(result: Result | bytes, path: str, form: "Form", scale: int | None = N
         return
     place = Path(path).expanduser()
     ending = place.suffix.lower()
+    check_form(path, form)
     if is_folder(path):
-        pictures.check_form(path, form)
         _write_folder(place, result, scale or 1)
     elif ending in ENDINGS:
-        pictures.check_form(path, form)
         write_whole(place.resolve(), _picture(result, form, ending, scale), lasting=False)
     else:
         with whole(place.resolve(), lasting=False) as file:

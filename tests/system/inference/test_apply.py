@@ -250,6 +250,8 @@ WRONG = [
     (["vae", "sample", "o.npy", "--count", "0"], "--count 0: must be at least 1"),
     (["vae", "sample", "o.npy", "--seed", "-1"], "--seed -1: must be from 0"),
     (["vae", "sample", "o.npy", "--format", "csv"], "--format csv: is for standard output"),
+    (["vae", "sample", "o.npy", "--rows", "1"], "--rows: is for the examples of --fit, which is not there"),
+    (["cvae", "encode", "cvae.npz", "o.npy", "--label", "two.npy"], "label: shape [2]; must be one label, or one for"),
     (["vae", "traverse", "o.npy", "--units", "0,3"], "units=[0, 3]: must be one or two different units from 0 to 2"),
     (["vae", "traverse", "o.npy", "--range", "2", "1"], "--range 2 1: must be two finite numbers, the lower one first"),
     (["vae", "traverse", "o.npy", "--steps", "1"], "--steps 1: must be at least 2"),
@@ -278,6 +280,7 @@ def test_a_wrong_input_gets_one_line_and_leaves_nothing(words, message, apply, r
         "nan": np.full((1, 8, 8), np.nan),
         "none": digits[:0],
         "wide": np.linspace(0, 300, 64).reshape(8, 8),
+        "two": np.array([1, 2]),
         "far": np.array([[0, 0, 1e300]]),
         "text": np.full((1, 8, 8), "a"),
     }
