@@ -21,11 +21,18 @@ def write_whole(path, content, lasting=True):
 
     That holds when the process is killed; with `lasting`, which costs a millisecond, also when the power fails.
     """
+    with whole(path, lasting) as file:
+        file.write(content.encode() if isinstance(content, str) else content)
+
+
+@contextlib.contextmanager
+def whole(path, lasting=True):
+    """A temporary file for bytes that takes the place of `path` when it is complete, as in `write_whole`."""
     path = Path(path)
     part = f"{path.parent}/.{path.name}.{os.getpid()}.part"
     try:
         with _opened(part) as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            yield file
             if lasting:
                 file.flush()
                 os.fsync(file.fileno())

@@ -6,10 +6,11 @@ import re
 import warnings
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from aejax.base.errors import InputError
 
+ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")  # of files of images
 GRAY = ("1", "L", "LA", "I", "I;16", "I;16B")  # Pillow's modes of images without color
 
 
@@ -49,6 +50,12 @@ def decoded(octets, kind):
     """An encoded image as uint8 [H, W, 1] for the kind gray, [H, W, 3] for rgb."""
     with opened(io.BytesIO(octets), "data") as image:
         return pixels(image, kind)
+
+
+def resized(image, size, how):
+    """A Pillow image in the size (height, width): `crop` keeps its proportions and its middle, `stretch` all of it."""
+    image = image.convert("RGB") if image.mode == "P" else image
+    return ImageOps.fit(image, size[::-1]) if how == "crop" else image.resize(size[::-1], Image.Resampling.BICUBIC)
 
 
 def pixels(image, kind):

@@ -4,7 +4,7 @@ import math
 
 import jax
 import jax.numpy as jnp
-from scipy import stats
+from scipy import special
 
 from aejax.base.chunks import mapped
 from aejax.base.keys import Purpose, key_for
@@ -106,7 +106,7 @@ def label_efficiency(experiment, known):
         accuracy_D = jnp.where(fewest >= labels, accuracy_D, jnp.nan)
         error = jnp.std(accuracy_D, ddof=1) / math.sqrt(LABEL_DRAWS)
         metrics[name] = jnp.mean(accuracy_D)
-        metrics[f"{name}_half_interval"] = float(stats.t.ppf(0.975, LABEL_DRAWS - 1)) * error
+        metrics[f"{name}_half_interval"] = float(special.stdtrit(LABEL_DRAWS - 1, 0.975)) * error
     return metrics
 
 

@@ -11,6 +11,7 @@ from aejax.datasets.form import Form
 from aejax.datasets.splits import WHITE
 from aejax.datasets.standardization import Standardization
 
+FLOAT32 = float(np.finfo(np.float32).max)
 SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
 
 
@@ -46,11 +47,8 @@ class Examples:
 
         `noisy` fractions may lie outside of [0, 1].
         """
-        x, shape = _numbers("x", x), self.form.shape
-        single = _is_shape(x.shape, shape)
-        if not single and not (x.ndim and _is_shape(x.shape[1:], shape)) and x.shape[1:] != (self.form.pixels,):
-            wanted = ", ".join(map(str, shape))
-            raise InputError(f"x: shape {list(x.shape)}; must be [{wanted}], one example, or [N, {wanted}]")
+        x = _numbers("x", x)
+        single = self.is_single(x.shape)
         if not x.size:
             raise InputError(f"x: shape {list(x.shape)}; must hold at least one example")
         if self.form.kind != "real":
@@ -83,6 +81,15 @@ class Examples:
             return bytes_as
         axes, where = tuple(range(1, x.ndim)), x.__array_namespace__().where
         return where(x.max(axis=axes, keepdims=True) > 1, bytes_as, values)  # 0 and 1 are binary pixels already
+
+    def is_single(self, actual: Sequence[int]) -> bool:
+        """Whether an array of this shape is one example, not [N, …]; raises InputError where it is neither."""
+        shape, wanted = self.form.shape, ", ".join(map(str, self.form.shape))
+        if _is_shape(actual, shape):
+            return True
+        if len(actual) and (_is_shape(actual[1:], shape) or tuple(actual[1:]) == (self.form.pixels,)):
+            return False
+        raise InputError(f"x: shape {list(actual)}; must be [{wanted}], one example, or [N, {wanted}]")
 
     def images(self, x_NxP: np.ndarray) -> np.ndarray:
         """What a decoder returns, [N, P], in the shape and the unit of the data: pixels are fractions from 0 to 1."""
@@ -142,4 +149,6 @@ def _numbers(name: str, values: Any) -> np.ndarray:
         raise InputError(f"{name}: {array.dtype}; must be an array of numbers")
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InputError(f"{name}: holds nan or inf; must be finite")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 4 and array.size and np.abs(array).max() > FLOAT32:
+        raise InputError(f"{name}: holds values beyond those of float32; must be at most {FLOAT32:.2g}")
     return array

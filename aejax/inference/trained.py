@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -25,6 +25,7 @@ from aejax.runs.programs import kept_programs
 ROWS = 256  # of a batch,
 VALUES = 2**22  # or fewer, so that a batch has at most so many values
 WAYS = ("linear", "spherical")
+QUANTILES = (0.01, 0.99)  # of the codes of the test examples, between which a unit rises
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -42,6 +43,7 @@ class Trained:
     params: Any
     examples: Examples
     fitted: Any = None  # stored training examples and their labels, to which a density of codes is fitted
+    first: int = 0  # the number of the first batch, whose draws belong to it: parts of a whole are drawn as the whole
     _programs: dict[Any, Any] = dataclasses.field(default_factory=dict)
 
     def __repr__(self) -> str:
@@ -138,6 +140,33 @@ class Trained:
                 raise InputError(f"{name}: {len(z)} examples; must be one")
         return self.decode(between(start, end, steps, how), label)
 
+    def traverse(
+        self,
+        units: Sequence[int] = (0, 1),
+        steps: int = 10,
+        limits: tuple[float, float] | None = None,
+        label: Any = None,
+    ) -> np.ndarray:
+        """Images [steps, …] of codes in which a unit rises; of two [steps, steps, …], the first from left to right.
+
+        The other units stay at the mean code of the test examples. A unit rises between the `limits`, by default from
+        the 1 % to the 99 % quantile of those codes. Discrete codes become the nearest that the encoder can give.
+        """
+        units, codes_NxZ = list(units), self.run.codes["z"]
+        if not 1 <= len(units) <= 2 or len(set(units)) < len(units) or not set(units) <= set(range(self.latent_dim)):
+            raise InputError(f"units={units}: must be one or two different units from 0 to {self.latent_dim - 1}")
+        if steps < 2:
+            raise InputError(f"steps={steps}: must be at least 2")
+        if limits is not None and not (np.isfinite(limits).all() and limits[0] < limits[1]):
+            raise InputError(f"limits={list(limits)}: must be two finite numbers, the lower one first")
+        if limits is None:
+            limits_2xU = np.quantile(codes_NxZ[:, units], QUANTILES, axis=0)
+        else:
+            limits_2xU = np.repeat(np.array(limits)[:, None], len(units), axis=1)
+        z_GxZ = plane(codes_NxZ.mean(axis=0), units, limits_2xU, steps)
+        decoded = self._mapped(_nearest, z_GxZ, self._label(label, len(z_GxZ)), 0)
+        return self.examples.images(decoded).reshape(*[steps] * len(units), *self.examples.form.shape)
+
     def arithmetic(self, expression: str, label: Any = None) -> np.ndarray:
         """The image of a sum of codes such as "smiling - neutral + cat".
 
@@ -187,7 +216,7 @@ class Trained:
         experiment, params, fitted = self._placed
         more = {_drawn: (np.uint32(seed),), _sampled: (np.uint32(seed), fitted)}.get(function, ())
         results = []
-        for number, start in enumerate(range(0, len(rows), batch)):
+        for number, start in enumerate(range(0, len(rows), batch), self.first):
             some = slice(start, start + batch)
             part = prepare(_padded(rows[some], batch)), None if label is None else _padded(label[some], batch)
             inputs = (experiment, params, *part, np.uint32(number), *more)
@@ -231,6 +260,15 @@ def between(a_Z: np.ndarray, b_Z: np.ndarray, steps: int, how: str) -> np.ndarra
     return (length_Sx1 * (weights[0] * a_Z + weights[1] * b_Z) / np.sin(angle)).astype(np.float32)
 
 
+def plane(center_Z: np.ndarray, units: Sequence[int], limits_2xU: np.ndarray, steps: int) -> np.ndarray:
+    """Codes [steps ** U, Z] around the center, in which each of U units rises between its limits, the first fastest."""
+    rising = [np.linspace(low, high, steps) for low, high in limits_2xU.T]
+    grids = np.meshgrid(*rising)  # the first varies along the last axis
+    z_GxZ = np.tile(center_Z.astype(np.float32), (steps ** len(units), 1))
+    z_GxZ[:, units] = np.stack([grid.ravel() for grid in grids], axis=1)
+    return z_GxZ
+
+
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     """The rows, and copies of the first one up to `count`."""
     return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[:1], count - len(rows), axis=0)])
@@ -246,6 +284,10 @@ def _drawn(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any, 
 
 def _decoded(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
     return autoencoder.decoded(experiment, params, z_BxZ, label_B)
+
+
+def _nearest(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
+    return autoencoder.decoded(experiment, params, autoencoder.snapped(experiment, params, z_BxZ), label_B)
 
 
 def _reconstructed(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:

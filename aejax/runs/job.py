@@ -12,7 +12,6 @@ from aejax.base.errors import InputError, matches, near
 from aejax.base.nested import dotted
 from aejax.base.version import VERSION
 from aejax.config import hints
-from aejax.config.explain import composed
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.splits import Splits
 from aejax.metrics.lookup import metric, renamed
@@ -123,6 +122,8 @@ class Job:
 
 def compose(overrides, loaded=None):
     """The Job of these overrides, where Hydra has been initialized with conf/; raises InputError."""
+    from aejax.config.explain import composed  # imports Hydra, which a finished run in use does not need
+
     config = composed(overrides)
     return Job.read(without_hydra(config), dict(config.hydra.runtime.choices), loaded)
 

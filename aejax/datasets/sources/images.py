@@ -6,19 +6,17 @@ from collections import Counter
 
 import numpy as np
 from flax import struct
-from PIL import Image, ImageOps
 
 from aejax.base.devices import check_memory
 from aejax.base.errors import InputError
 from aejax.datasets.cache import kept, own_folder
 from aejax.datasets.dataset import Dataset, Split
 from aejax.datasets.folders import Folder, read_all, refuse_broken
-from aejax.datasets.pixels import GRAY, large_allowed, opened, pixels
+from aejax.datasets.pixels import ENDINGS, GRAY, large_allowed, opened, pixels, resized
 from aejax.settings.fields import static_bool, static_choice, static_ints, static_str
 
 KEPT = 2  # raise it when what is kept about decoded images changes
 MOST_PIXELS = 2**24  # of an example, 4096 x 4096; one layer of 64 units takes 4 GiB for them
-ENDINGS = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 @struct.dataclass
@@ -99,12 +97,7 @@ class Images:
 
     def _pixels(self, path, kind):
         with opened(path, path) as image:
-            if self.size is not None:
-                size = self.size[::-1]
-                image = image.convert("RGB") if image.mode == "P" else image
-                image = (
-                    ImageOps.fit(image, size) if self.resize == "crop" else image.resize(size, Image.Resampling.BICUBIC)
-                )
+            image = image if self.size is None else resized(image, self.size, self.resize)
             return pixels(image, kind)
 
 

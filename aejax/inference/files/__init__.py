@@ -1,0 +1,1 @@
+"""Examples, codes and results as files: arrays, tables, pictures and folders of pictures."""
