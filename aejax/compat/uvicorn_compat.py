@@ -22,7 +22,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self._is_head, self._head_bytes = True, 0
+        self._head_bytes = 0  # since a request was complete, or a part of its body
         self._arriving: asyncio.TimerHandle | None = None
         self._leaving: asyncio.TimerHandle | None = None
 
@@ -41,21 +41,22 @@ class LimitedProtocol(HttpToolsProtocol):
             return
         if self._arriving is None and (self.cycle is None or self.cycle.response_complete):
             self._arriving = self.loop.call_later(self.slow, self.transport.abort)
-        super().data_received(data)
-        self._head_bytes = self._head_bytes + len(data) if self._is_head else 0
-        if self._head_bytes > HEAD + 2**18:  # what one read may bring beyond
+        if self._head_bytes > HEAD:
             self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        self._is_head = True
-        super().on_message_begin()
+            return
+        self._head_bytes += len(data)
+        super().data_received(data)
 
     def on_headers_complete(self) -> None:
-        self._is_head = False
+        self._head_bytes = 0
         super().on_headers_complete()
 
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
     def on_message_complete(self) -> None:
-        self._is_head, self._arriving = True, _cancelled(self._arriving)
+        self._head_bytes, self._arriving = 0, _cancelled(self._arriving)
         super().on_message_complete()
 
     def pause_writing(self) -> None:

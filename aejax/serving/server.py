@@ -49,6 +49,7 @@ async def _served(trained: Trained, listener: socket.socket) -> None:
         log_level="critical",
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         timeout_keep_alive=IDLE,
         timeout_graceful_shutdown=GRACE,
     )
