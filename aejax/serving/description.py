@@ -103,8 +103,9 @@ def openapi(trained: Trained) -> dict[str, Any]:
 
 
 def _path(trained: Trained, operation: Operation) -> dict[str, Any]:
-    schemas = {name: _schema(trained, name) for name in operation.fields}
-    if operation.takes and trained.experiment.model.is_conditional:
+    is_conditional = trained.experiment.model.is_conditional
+    schemas = {name: _schema(trained, name) for name in operation.fields if is_conditional or name != "label"}
+    if operation.takes and is_conditional:
         required = [operation.takes, "label"]
     else:
         required = [operation.takes] if operation.takes else []
@@ -152,15 +153,16 @@ def _schema(trained: Trained, name: str) -> dict[str, Any]:
         one: dict[str, Any] = {"type": "number"}
         for size in reversed(shape):
             one = {"type": "array", "items": one, "minItems": size, "maxItems": size}
-        unit = {"real": "in the unit of the data"}.get(form.kind, "bytes, or fractions from 0 to 1")
-        what = f"examples {unit}" if name == "x" else "codes"
+        unit = "in the unit of the data" if form.kind == "real" else "bytes, or fractions from 0 to 1"
+        what = f"examples, {unit}" if name == "x" else "codes"
         many = {"type": "array", "items": one, "minItems": 1, "maxItems": most_rows(trained)}
-        return {"anyOf": [one, many], "description": f"{what}: {list(shape)}, or [N, {', '.join(map(str, shape))}]"}
+        return {"anyOf": [one, many], "description": f"{what}; shape {list(shape)} or {['N', *shape]}".replace("'", "")}
     if name == "score":
         return {"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}
     if name == "label":
-        one = {"type": ["integer", "string"], "description": "a name or a number"}
-        return {"anyOf": [one, {"type": "array", "items": one}]}
+        one = {"type": ["integer", "string"]}
+        several = {"type": "array", "items": one}
+        return {"anyOf": [one, several], "description": "of all examples, or one for each: names or numbers"}
     if name == "sample":
         return {"type": "boolean", "default": False, "description": "draws from the posterior instead of its mean"}
     if name == "count":
