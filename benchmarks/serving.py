@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import numpy as np
 
@@ -34,7 +35,9 @@ def main():
     if options.role == "client":
         return client(options)
     rates = {}
-    for name, words in (("trivial", trivial_words()), ("encode", serve_words(options.run)), ("trivial", trivial_words())):
+    servers = {"trivial": trivial_words(), "encode": serve_words(options.run)}
+    for name in ("trivial", "encode", "trivial"):
+        words = servers[name]
         rates.setdefault(name, []).append(measured(name, words, options))
     print(f"encode / trivial: {rates['encode'][0] / np.mean(rates['trivial']):.2f} of the requests a second")
 
@@ -56,8 +59,8 @@ def measured(name, words, options):
             ask = urllib.request.Request(f"{address}encode", body, {"Content-Type": "application/x-npy"})
             urllib.request.urlopen(ask).read()  # compiled
             before, seconds = cpu(server.pid), min(options.seconds, 10) if name == "trivial" else options.seconds
-            own = [sys.executable, "-m", "benchmarks.serving", options.run, "--role", "client", "--seconds", str(seconds)]
-            own += ["--connections", str(options.connections)]
+            own = [sys.executable, "-m", "benchmarks.serving", options.run, "--role", "client"]
+            own += ["--seconds", str(seconds), "--connections", str(options.connections)]
             with subprocess.Popen(own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as asking:
                 asking.stdin.write(address)
                 asking.stdin.close()
@@ -92,13 +95,13 @@ def npy(array):
 
 def cpu(pid):
     """Seconds of all cores that a process has used."""
-    words = open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(words[11]) + int(words[12])) / TICKS
 
 
 def resident(pid):
     """MB of memory that a process has now."""
-    return int(re.search(r"VmRSS:\s+(\d+)", open(f"/proc/{pid}/status").read())[1]) / 1024
+    return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{pid}/status").read_text())[1]) / 1024
 
 
 class Connection(asyncio.Protocol):
@@ -175,7 +178,14 @@ def trivial(size):
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     print(f"http://127.0.0.1:{listener.getsockname()[1]}/", flush=True)
     config = uvicorn.Config(
-        answer, http="httptools", loop="uvloop", ws="none", lifespan="off", log_level="critical", access_log=False, proxy_headers=False
+        answer,
+        http="httptools",
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        log_level="critical",
+        access_log=False,
+        proxy_headers=False,
     )
     uvicorn.Server(config).run(sockets=[listener])
 

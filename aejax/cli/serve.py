@@ -30,8 +30,8 @@ def main(words=None):
         from aejax.serving.server import serve
 
         trained = load(options.run, options.force)
-        title = " ".join(str(trained.run.title).split())
-        serve(trained, options.host, options.port, lambda address: print(f"{title} on {address} (Ctrl-C ends it)", flush=True))
+        title, end = trained.run.title, "(Ctrl-C ends it)"
+        serve(trained, options.host, options.port, lambda address: print(title, "on", address, end, flush=True))
     except InputError as error:
         fail(str(error).replace("force=True takes its", "--force serves its"))
     except OSError as error:

@@ -11,7 +11,7 @@ CONNECTIONS = 500  # at a time, below the usual limit of 1,024 open files
 
 
 class LimitedProtocol(HttpToolsProtocol):
-    """Drops a connection whose request does not arrive or whose answer is not read within SLOW, or whose head is endless.
+    """Drops a connection whose request does not arrive or whose answer is not read within SLOW, or of endless headers.
 
     Relies on uvicorn's class for httptools, which is not documented: on its callbacks of the parser and the transport,
     `connections`, `send_400_response`, and that `data_received` calls the former. Refuses further connections beyond

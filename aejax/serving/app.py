@@ -83,9 +83,9 @@ class App:
         results = await self.batcher.result(asked)
         if as_npy:
             return 200, {"content-type": NPY}, bodies.npy_bytes(results[0] if asked.single else results)
-        return 200, {"content-type": JSON}, bodies.json_bytes(self._content(asked, results))
+        return 200, {"content-type": JSON}, bodies.json_bytes(self._fields(asked, results))
 
-    def _content(self, asked: Task, results: np.ndarray) -> dict[str, Any]:
+    def _fields(self, asked: Task, results: np.ndarray) -> dict[str, Any]:
         content = {asked.operation.gives: np.ascontiguousarray(results)[0 if asked.single else slice(None)]}
         return content | ({"threshold": self.trained.threshold} if asked.operation.gives == "score" else {})
 
@@ -133,7 +133,7 @@ class App:
 
     def _check_length(self, size: int) -> None:
         if size > self.most:
-            raise Refused(413, f"the body has {size:,} bytes or more; must be at most {self.most:,}", connection="close")
+            raise Refused(413, f"the body has {size:,} bytes; must have at most {self.most:,}", connection="close")
 
 
 class Disconnected(Exception):

@@ -1,4 +1,4 @@
-"""Tasks of all connections, computed together by one thread: at once when it is idle, else with those that came since."""
+"""Tasks of all connections, computed together by one thread: what has come while it was busy makes the next batch."""
 
 import asyncio
 import sys

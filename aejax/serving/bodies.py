@@ -57,7 +57,7 @@ def check_type(content_type: str, has_body: bool, encoding: str) -> None:
 
 
 def wants_npy(accept: str) -> bool:
-    """Whether an Accept header asks for npy, which it must name; raises Refused where it takes neither that nor JSON."""
+    """Whether an Accept header asks for npy, by name; raises Refused where it takes neither that nor JSON."""
     types = [media_type(part) for part in accept.split(",")]
     if any(name in NPY_TYPES for name in types):
         return True
@@ -102,7 +102,7 @@ def _json(body: bytes) -> dict[str, Any]:
     except ValueError as error:
         raise Refused(400, f"the body is not JSON: {str(error)[:100]}") from None
     if not isinstance(content, dict):
-        raise Refused(400, "the body must be a JSON object, such as {\"x\": […]}")
+        raise Refused(400, 'the body must be a JSON object, such as {"x": […]}')
     dtype = content.pop("dtype", None)
     if dtype not in (None, "uint8", "float32"):
         raise Refused(422, f"dtype={str(dtype)[:40]}: must be uint8 or float32")

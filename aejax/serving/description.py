@@ -62,7 +62,7 @@ def codes(trained: Trained, query: str) -> dict[str, Any]:
     """Two units, "units=0,1", of the codes of at most POINTS test examples, and the number of each label."""
     text = parse_qs(query).get("units", ["0"])[0][:40]
     words = text.split(",")
-    if len(words) > 2 or not all(word.isascii() and word.isdigit() and int(word) < trained.latent_dim for word in words):
+    if len(words) > 2 or not set(words) <= set(map(str, range(trained.latent_dim))):
         raise InputError(f"units={text}: must be one or two numbers from 0 to {trained.latent_dim - 1}, such as 0,1")
     z_NxZ, y_N = _codes(trained)
     chosen = np.linspace(0, len(z_NxZ) - 1, min(POINTS, len(z_NxZ))).astype(int)
@@ -113,12 +113,11 @@ def _path(trained: Trained, operation: Operation) -> dict[str, Any]:
         schemas["dtype"] = {"enum": ["uint8", "float32"], "description": "of the numbers in JSON"}
     content: dict[str, Any] = {JSON: {"schema": _object(schemas, required), "example": _example(trained, operation)}}
     if operation.takes:
-        content[NPY] = {"schema": {"type": "string", "contentMediaType": NPY, "description": f"the array {operation.takes}"}}
+        content[NPY] = {"schema": _npy(operation.takes)}
     answers = {operation.gives: _schema(trained, operation.gives)}
     if operation.gives == "score":
         answers["threshold"] = {"type": ["number", "null"], "description": "above it an example is an anomaly"}
-    of_npy = {"type": "string", "contentMediaType": NPY, "description": f"the array {operation.gives}"}
-    results = {JSON: {"schema": _object(answers)}, NPY: {"schema": of_npy}}
+    results = {JSON: {"schema": _object(answers)}, NPY: {"schema": _npy(operation.gives)}}
     parameters = [
         {"name": name, "in": "query", "required": False, "schema": schema if name != "label" else {"type": "string"}}
         for name, schema in schemas.items()
@@ -168,6 +167,10 @@ def _schema(trained: Trained, name: str) -> dict[str, Any]:
     if name == "count":
         return {"type": "integer", "minimum": 1, "maximum": most_rows(trained), "default": 1}
     return {"type": "integer", "minimum": 0, "maximum": 2**32 - 1, "default": 0}
+
+
+def _npy(name: str) -> dict[str, Any]:
+    return {"type": "string", "contentMediaType": NPY, "description": f"the array {name}"}
 
 
 def _object(properties: dict[str, Any], required: list[str] | None = None) -> dict[str, Any]:
