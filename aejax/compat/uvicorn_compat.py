@@ -33,7 +33,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._arriving = self.loop.call_later(self.slow, transport.abort)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._arriving, self._leaving = _cancelled(self._arriving), _cancelled(self._leaving)
+        _cancel(self._arriving, self._leaving)
+        self._arriving = self._leaving = None
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -56,7 +57,8 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._head_bytes, self._arriving = 0, _cancelled(self._arriving)
+        _cancel(self._arriving)
+        self._head_bytes, self._arriving = 0, None
         super().on_message_complete()
 
     def pause_writing(self) -> None:
@@ -64,7 +66,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._leaving = self.loop.call_later(self.slow, self.transport.abort)
 
     def resume_writing(self) -> None:
-        self._leaving = _cancelled(self._leaving)
+        _cancel(self._leaving)
+        self._leaving = None
         super().resume_writing()
 
     def send_400_response(self, msg: str) -> None:
@@ -77,7 +80,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def _cancelled(timer: asyncio.TimerHandle | None) -> None:
-    """Cancels a timer that is set."""
-    if timer is not None:
-        timer.cancel()
+def _cancel(*timers: asyncio.TimerHandle | None) -> None:
+    for timer in timers:
+        if timer is not None:
+            timer.cancel()

@@ -67,7 +67,7 @@ def codes(trained: Trained, query: str) -> dict[str, Any]:
     z_NxZ, y_N = _codes(trained)
     chosen = np.linspace(0, len(z_NxZ) - 1, min(POINTS, len(z_NxZ))).astype(int)
     columns = [int(word) for word in words]
-    points = np.ascontiguousarray(z_NxZ[np.ix_(chosen, columns)])
+    points = np.ascontiguousarray(z_NxZ[chosen][:, columns])
     return {"units": columns, "points": points, "y": None if y_N is None else y_N[chosen].astype(np.int64)}
 
 

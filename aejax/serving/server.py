@@ -61,11 +61,13 @@ async def _served(trained: Trained, listener: socket.socket) -> None:
 
 
 def _listening(host: str, port: int) -> socket.socket:
+    if not 0 <= port < 2**16:
+        raise InputError(f"--port {port}: must be a whole number from 0 to {2**16 - 1}")
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=1024)
-    except (OSError, OverflowError, UnicodeError) as error:
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and (error.errno or 0) > 0 else error
+    except (OSError, UnicodeError) as error:
+        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno and error.errno > 0 else error
         raise InputError(
             f"--host {host} --port {port}: cannot be used ({reason}); name a free port, or 0 for any"
         ) from None

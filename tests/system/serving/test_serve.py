@@ -1,6 +1,7 @@
-"""python -m aejax.serve: endpoints have the bits of the run, and whatever is sent, there is one clear line in answer."""
+"""python -m aejax.serve: endpoints have the bits of the run, and what does not fit is answered in one clear line."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import io
 import json
@@ -179,7 +180,7 @@ HUGE = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
         ("/encode?x=1", npy(IMAGES[:1]), NPY, 400, "x: must be in the body"),
         ("/encode?&&&=", npy(IMAGES[:1]), NPY, 400, "the query must be"),
         ("/encode", npy(np.full((12, 12, 3), np.nan)), NPY, 422, "x: holds nan or inf"),
-        ("/encode", npy(np.full((12, 12, 3), 300)), NPY, 422, "x: whole numbers from 300 to 300; must be from 0 to 255"),
+        ("/encode", npy(np.full((12, 12, 3), 300)), NPY, 422, "x: whole numbers from 300 to 300; must be"),
         ("/encode", npy(np.zeros((10_000, 12, 12, 3), "u1")), NPY, 422, r"x: 10,000 rows; must be from 1 to 4,854 in"),
         ("/encode", npy(np.array([{}], object), allow_pickle=True), NPY, 422, "npy of dtype object: must be numbers"),
         ("/encode", npy(np.array(["a"])), NPY, 422, "npy of dtype <U1"),
@@ -238,10 +239,12 @@ def test_bodies_that_are_too_large_are_refused_before_they_are_sent(port):
         answer = raw.makefile("rb").read()
         assert answer.startswith(b"HTTP/1.1 413 ") and b"must have at most 8,388,608" in answer
     with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
-        raw.sendall(
-            b"POST /encode HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n".replace(b"a\r", b"localhost\r")
-        )
-        assert b" 415 " in raw.recv(4096)
+        raw.sendall(b"POST /encode HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
+        raw.sendall(b"Transfer-Encoding: chunked\r\n\r\n")
+        with contextlib.suppress(ConnectionError):
+            for _ in range(9):
+                raw.sendall(b"100000\r\n" + b" " * 2**20 + b"\r\n")
+        assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
 
 
 def test_more_than_a_server_can_hold_is_refused_with_a_time_to_come_again(port, ask):
