@@ -32,6 +32,7 @@ def main(words=None):
         trained = load(options.run, options.force)
         title, end = trained.run.title, "(Ctrl-C ends it)"
         serve(trained, options.host, options.port, lambda address: print(title, "on", address, end, flush=True))
+        print("stopped", flush=True)
     except InputError as error:
         fail(str(error).replace("force=True takes its", "--force serves its"))
     except OSError as error:
