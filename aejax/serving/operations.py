@@ -150,6 +150,8 @@ def _label(trained: Trained, label: Any, count: int, in_turn: bool = False) -> n
         if in_turn:
             return np.arange(count) % len(trained.labels)
         raise InputError(f"label: is missing; {trained.run.title} was trained with model.condition=label")
+    if isinstance(label, str) and label not in trained.labels and label.isascii() and label.isdigit():
+        label = int(label[:10])  # a number in a query
     given = label if isinstance(label, list) else [label]
     if not given or set(map(type, given)) not in ({int}, {str}):
         raise InputError("label: must be a name or a number, or a list of names or of numbers")

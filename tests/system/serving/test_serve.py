@@ -10,18 +10,21 @@ import signal
 import socket
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
 from conftest import called
 
 import aejax
+from aejax.base.errors import InputError
 from aejax.cli.serve import main
 from aejax.cli.train import main as train
 
-for package in ("uvicorn", "httptools", "uvloop", "orjson"):
-    pytest.importorskip(package, reason="the extra serve is not installed")
-
+MISSING = "the extra serve is not installed"
+pytest.importorskip("uvicorn", reason=MISSING)
+description = pytest.importorskip("aejax.serving.description", reason=MISSING)
+operations = pytest.importorskip("aejax.serving.operations", reason=MISSING)
 QUICK = ["steps=40", "log_points=1", "net.widths=[16]", "figures=false", "track=off", "latent_dim=3"]
 QUICK += ["evaluate.groups=[reconstruction]"]
 JSON, NPY = "application/json", "application/x-npy"
@@ -291,6 +294,39 @@ def test_pages_load_nothing_from_elsewhere(ask):
             if asset.startswith(b"/assets/"):
                 assert ask("GET", asset.decode())[0] == 200
         assert not re.search(rb"https?://", page)
+
+
+def test_conditional_models_need_a_label(tmp_path):
+    path, x = tmp_path / "cvae", RNG.integers(0, 2, (3, 7, 5, 1), np.uint8)
+    words = [*QUICK, "steps=2", "model=cvae", "data=letters", f"hydra.run.dir={path}"]
+    assert called(train, *words) == 0
+    run, encode = aejax.load(path), operations.OPERATIONS["encode"]
+
+    def answer(operation, **fields):
+        asked = operations.task(run, operation, fields)
+        return asked.run(run, asked.rows, asked.label)
+
+    for label in ("c", 2, "2", [2, 2, 2], ["c", "c", "c"]):
+        np.testing.assert_array_equal(answer(encode, x=x, label=label), run.encode(x, label="c"))
+    np.testing.assert_array_equal(answer(operations.OPERATIONS["sample"], count=30), run.sample(30))
+    for label, told in (
+        (None, "label: is missing; cvae letters"),
+        ({}, "label: must be a name or a number, or a list"),
+        ([1, "c", 2], "label: must be a name or a number, or a list"),
+        ([[1], [1, 2], 3], "label: must be a name or a number, or a list"),
+        (99, "label=99: must be names of labels, or numbers from 0 to 26"),
+        ("omega", "no label omega"),
+    ):
+        with pytest.raises(InputError, match=told):
+            operations.task(run, encode, {"x": x, "label": label})
+    schema = description.openapi(run)["paths"]["/encode"]["post"]["requestBody"]["content"][JSON]["schema"]
+    assert schema["required"] == ["x", "label"]
+
+
+def test_results_that_are_not_finite_are_refused(run):
+    asked = operations.task(run, operations.OPERATIONS["decode"], {"z": CODES})
+    with pytest.raises(InputError, match="decode: gives nan or inf; the values are too large for this run"):
+        asked.run(types.SimpleNamespace(decode=lambda z, label: z * np.nan), asked.rows, asked.label)
 
 
 def test_a_port_in_use_and_a_folder_that_is_no_run_are_one_line(command, port, folder):
