@@ -1,8 +1,10 @@
 """The ASGI application: paths to answers, limits on what is accepted, and an error in one line for all else."""
 
+import asyncio
 import contextlib
 import sys
 from collections.abc import Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from typing import Any
 
@@ -18,6 +20,7 @@ from aejax.serving.operations import OPERATIONS, Operation, Task, task
 BODY = 2**23  # bytes of a request, or more where one example needs them
 REQUESTS = 256  # in flight, and
 IN_FLIGHT = 2**26  # bytes of their bodies and answers
+LARGE = 2**18  # bytes of a body; one is read at a time, on a thread, while others are answered
 PIECE = 2**16  # bytes of an answer that are written at a time, so that a slow reader is waited for
 AGAIN = "1"  # seconds after which a refused client may try again
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -44,6 +47,7 @@ class App:
         self.trained, self.batcher, self.is_local = trained, batcher, is_local
         self.load = Load()
         self.most = max(BODY, 32 * trained.experiment.form.pixels)
+        self._reader = ThreadPoolExecutor(1, "aejax bodies")
         self._known = description.pages(trained)
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -75,15 +79,19 @@ class App:
         bodies.check_type(headers.get("content-type", ""), length != 0, headers.get("content-encoding", ""))
         add = held.enter_context(self.load.request(self.most if length is None else length))
         body = await self._body(receive)
-        found = bodies.fields(
-            body, headers.get("content-type", JSON), scope["query_string"].decode("latin-1"), operation.takes
-        )
-        asked = task(self.trained, operation, found)
+        words = operation, body, headers.get("content-type", JSON), scope["query_string"].decode("latin-1")
+        if len(body) > LARGE:
+            asked = await asyncio.get_running_loop().run_in_executor(self._reader, self._task, *words)
+        else:
+            asked = self._task(*words)
         add(asked.count * _values(self.trained, operation) * (4 if as_npy else 12))
         results = await self.batcher.result(asked)
         if as_npy:
             return 200, {"content-type": NPY}, bodies.npy_bytes(results[0] if asked.single else results)
         return 200, {"content-type": JSON}, bodies.json_bytes(self._fields(asked, results))
+
+    def _task(self, operation: Operation, body: bytes, content_type: str, query: str) -> Task:
+        return task(self.trained, operation, bodies.fields(body, content_type, query, operation.takes))
 
     def _fields(self, asked: Task, results: np.ndarray) -> dict[str, Any]:
         content = {asked.operation.gives: np.ascontiguousarray(results)[0 if asked.single else slice(None)]}

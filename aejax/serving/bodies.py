@@ -2,6 +2,7 @@
 
 import functools
 import io
+import itertools
 import math
 import warnings
 from collections.abc import Mapping
@@ -128,11 +129,15 @@ def _array(name: str, values: Any, dtype: str | None) -> np.ndarray:
 
 
 def _are_numbers(values: list[Any], axes: int) -> bool:
-    """Whether the leaves of nested lists are numbers alone: numpy makes long texts as wide as the longest."""
-    types = set(map(type, values))
-    if types <= {int, float}:
-        return True
-    return types == {list} and axes > 1 and all(_are_numbers(row, axes - 1) for row in values)
+    """Whether the leaves of nested lists are numbers: numpy would make all texts as wide as the longest."""
+    for _ in range(axes):
+        types = set(map(type, values))
+        if types <= {int, float}:
+            return bool(values)
+        if types != {list}:
+            return False
+        values = list(itertools.chain.from_iterable(values))
+    return False
 
 
 def _npy(body: bytes) -> np.ndarray:

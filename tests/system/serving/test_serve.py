@@ -168,7 +168,7 @@ HUGE = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
         ("/encode", '{"x": [[0, 1], [1]]}', JSON, 422, "x: rows of different lengths"),
         ("/encode", '{"x": [["a"]]}', JSON, 422, "x: must be nested lists of numbers"),
         ("/encode", '{"x": 3}', JSON, 422, "x: must be nested lists of numbers"),
-        ("/encode", '{"x": []}', JSON, 422, r"x: shape \[0\]; must be \[12, 12, 3\]"),
+        ("/encode", '{"x": [[], []]}', JSON, 422, "x: must be nested lists of numbers"),
         ("/encode", '{"x": NaN}', JSON, 400, "the body is not JSON"),
         ("/encode", nested(100_000), JSON, 400, "the body is not JSON"),
         ("/encode", nested(60), JSON, 422, "at most 4 deep"),
