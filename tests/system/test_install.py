@@ -42,7 +42,7 @@ def test_the_wheel_holds_the_configuration_the_data_and_their_licenses(wheel):
         assert f"aejax/_data/conf/{path.relative_to(CONF)}" in names
     for path in (ROOT / "sweeps").rglob("*.yaml"):
         assert f"aejax/_data/{path.relative_to(ROOT)}" in names
-    for path in (ROOT / "aejax" / "comparison" / "assets").iterdir():
+    for path in (ROOT / "aejax").glob("*/assets/*"):
         assert str(path.relative_to(ROOT)) in names
     assert "aejax/py.typed" in names
     for name in ("emoji_12x12.npz", "NOTICE.txt", "LICENSE-Apache-2.0.txt"):

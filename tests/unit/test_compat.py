@@ -6,7 +6,10 @@ import gc
 import importlib.metadata
 import inspect
 import logging
+import socket
 import sys
+import threading
+import time
 from pathlib import Path
 
 import hydra
@@ -23,7 +26,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
-from aejax.compat import hydra_compat, jax_compat, omegaconf_compat, tfds_compat, wandb_compat
+from aejax.compat import hydra_compat, jax_compat, omegaconf_compat, tfds_compat, uvicorn_compat, wandb_compat
 from aejax.datasets.sources.tfds import Tfds
 
 PACKAGE = CONF.parent / "aejax"
@@ -44,6 +47,31 @@ def composed():
     """Composes with Hydra's part; Hydra is initialized with conf/ until the test ends."""
     with hydra_compat.initialized(CONF):
         yield lambda *words: hydra.compose("config", list(words), return_hydra_config=True)
+
+
+@contextlib.contextmanager
+def served(**settings):
+    """A server that answers with 8 MB, of a protocol with these settings; gives its address and its connections."""
+    uvicorn = pytest.importorskip("uvicorn")
+
+    async def answer(scope, receive, send):
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(80):
+            await send({"type": "http.response.body", "body": bytes(100_000), "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+
+    protocol = type("Protocol", (uvicorn_compat.LimitedProtocol,), settings)
+    config = uvicorn.Config(answer, http=protocol, lifespan="off", ws="none", log_config=None, log_level="critical")
+    server = uvicorn.Server(config)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        try:
+            yield listener.getsockname(), server.server_state.connections
+        finally:
+            server.should_exit = True
+            thread.join()
 
 
 # What the tests themselves promise
@@ -403,6 +431,68 @@ def test_what_stands_beside_a_prepared_set(mnist, tmp_path):
     (folder / "dataset_info.json").write_text("[]")
     with pytest.raises(ValueError):
         tfds_compat.file_format(folder)
+
+
+# uvicorn
+
+
+GET = b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def ends(connection):
+    """Whether the server drops the connection within some seconds."""
+    connection.settimeout(5)
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+@of("uvicorn")
+def test_uvicorn_drops_connections_that_are_slow_or_endless():
+    assert uvicorn_compat.LimitedProtocol.slow == 60
+    with served(slow=0.3) as (address, connections):
+        with socket.create_connection(address) as silent, socket.create_connection(address) as slow:
+            slow.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n123")
+            assert ends(silent)
+            assert slow.makefile("rb").read(12) in (b"", b"HTTP/1.1 200")
+        with socket.create_connection(address) as deaf:
+            deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            deaf.sendall(GET)
+            for _ in range(100):
+                time.sleep(0.05)
+                if not connections:
+                    break
+            assert not connections
+    with served() as (address, connections), socket.create_connection(address) as endless:
+        endless.sendall(GET[:-2])
+        with contextlib.suppress(OSError):
+            for number in range(2000):
+                endless.sendall(b"X-%d: %s\r\n" % (number, b"a" * 1000))
+        assert ends(endless)
+
+
+@of("uvicorn")
+def test_uvicorn_answers_over_one_connection_and_refuses_one_too_many(monkeypatch):
+    with served(slow=0.5) as (address, _), socket.create_connection(address) as connection:
+        answers = connection.makefile("rb")
+        for _ in range(3):  # each in time, all together not
+            connection.sendall(GET)
+            assert answers.readline() == b"HTTP/1.1 200 OK\r\n"
+            while answers.readline() != b"0\r\n":
+                pass
+            answers.readline()
+            time.sleep(0.2)
+    monkeypatch.setattr(uvicorn_compat, "CONNECTIONS", 1)
+    with served() as (address, connections), socket.create_connection(address):
+        while not connections:
+            time.sleep(0.01)
+        with socket.create_connection(address) as second:
+            answer = second.makefile("rb").read()
+            assert answer.startswith(b"HTTP/1.1 503 ") and answer.endswith(b'{"error":"too many connections"}')
+    with served() as (address, _), socket.create_connection(address) as other:
+        other.sendall(b"HELLO\r\n\r\n")
+        assert other.makefile("rb").read().endswith(b'{"error":"the request is not HTTP/1.1"}')
 
 
 # No other module uses a private part

@@ -10,9 +10,10 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = CONF.parent
-TESTED = ("test", "audio", "optuna", "report", "sklearn", "wandb")
+TESTED = ("test", "audio", "optuna", "report", "serve", "sklearn", "wandb")
 LIBRARIES = {
-    "hydra": "hydra-core", "jax": "jax", "omegaconf": "omegaconf", "tfds": "tensorflow-datasets", "wandb": "wandb"
+    "hydra": "hydra-core", "jax": "jax", "omegaconf": "omegaconf", "tfds": "tensorflow-datasets",
+    "uvicorn": "uvicorn", "wandb": "wandb",
 }  # fmt: skip
 
 
@@ -60,7 +61,8 @@ def test_the_constraints_are_names_and_versions_within_the_bounds():
 
 def test_libraries_with_private_parts_in_use_have_an_upper_bound():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    bounds = {each.name: each.specifier for each in map(Requirement, project["dependencies"])}
+    lines = [*project["dependencies"], *project["optional-dependencies"]["serve"]]
+    bounds = {each.name: each.specifier for each in map(Requirement, lines)}
     modules = {path.stem.removesuffix("_compat") for path in (ROOT / "aejax" / "compat").glob("*_compat.py")}
     assert modules == set(LIBRARIES)
     for name in LIBRARIES.values():
