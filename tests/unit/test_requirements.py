@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = CONF.parent
-TESTED = ("test", "audio", "optuna", "report", "sklearn", "wandb")
+TESTED = ("test", "audio", "compression", "optuna", "report", "sklearn", "wandb")
 LIBRARIES = {
     "hydra": "hydra-core", "jax": "jax", "omegaconf": "omegaconf", "tfds": "tensorflow-datasets", "wandb": "wandb"
 }  # fmt: skip
