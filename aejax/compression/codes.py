@@ -94,9 +94,10 @@ def steps_by_effect(effect_Z: np.ndarray) -> np.ndarray:
 def scales(numbers_NxZ: np.ndarray) -> np.ndarray:
     """The quarter of an octave of each unit's bell, by the bits that its numbers would take; int8 [Z]."""
     reach = reach_of(numbers_NxZ)
-    cost_SxK = -np.log2([bell(reach, float(power(scale))) for scale in SCALES])
-    count_ZxK = np.array([np.bincount(column + reach, minlength=2 * reach + 1) for column in numbers_NxZ.T])
-    return SCALES[(cost_SxK @ count_ZxK.T).argmin(axis=0)].astype(np.int8)
+    value_V, place = np.unique(numbers_NxZ, return_inverse=True)
+    bits_SxV = -np.log2([bell(value_V, reach, float(power(scale))) for scale in SCALES])
+    count_ZxV = np.array([np.bincount(places, minlength=len(value_V)) for places in place.reshape(numbers_NxZ.shape).T])
+    return SCALES[(bits_SxV @ count_ZxV.T).argmin(axis=0)].astype(np.int8)
 
 
 def reach_of(numbers_NxZ: np.ndarray) -> int:
@@ -108,7 +109,8 @@ def coded(coder: Coder, numbers_NxZ: np.ndarray, reach: int, scale_Z: Any) -> np
     """Codes numbers from -reach to reach, unit by unit."""
     result_NxZ = np.zeros(numbers_NxZ.shape, np.int32)
     if reach:
+        values = np.arange(-reach, reach + 1)
         for unit, scale in enumerate(scale_Z):
-            weights = PRIOR * bell(reach, float(power(scale)))
+            weights = PRIOR * bell(values, reach, float(power(scale)))
             result_NxZ[:, unit] = column(coder, numbers_NxZ[:, unit] + reach, weights) - reach
     return result_NxZ

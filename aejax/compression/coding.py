@@ -11,7 +11,7 @@ import numpy as np
 
 from aejax.base.errors import InputError
 
-FIRST = 16  # symbols of the first block; each further block is as long as all before it
+FIRST = 16  # symbols of a block, or more
 QUARTERS = np.array([1.0, 1.189207115002721, 1.4142135623730951, 1.681792830507429])  # powers of 2
 
 
@@ -82,11 +82,14 @@ def constriction() -> Any:
     return constriction
 
 
-def column(coder: Coder, values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Codes `values` [N] block by block; each block adds its counts to the weights [K] of the next."""
+def column(coder: Coder, values: np.ndarray, weights: np.ndarray, seen: int = 0) -> np.ndarray:
+    """Codes `values` [N] block by block; each block adds its counts to the weights [K] of the next.
+
+    A block is as long as all that was `seen` before it, which the weights count, or FIRST.
+    """
     weights, coded, start = weights.astype(np.float64), np.empty(len(values), np.int32), 0
     while start < len(values):
-        stop = min(len(values), max(FIRST, 2 * start))
+        stop = min(len(values), start + max(FIRST, seen + start))
         coded[start:stop] = coder(values[start:stop], weights)
         weights = weights + np.bincount(coded[start:stop], minlength=len(weights))
         start = stop
@@ -104,15 +107,19 @@ def digits(coder: Coder, values: np.ndarray, most: int, base: int = 4096) -> np.
     return np.minimum(high * base + column(coder, values % base, np.full(base, 0.5)), most)
 
 
-def groups(coder: Coder, values: np.ndarray, context: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Codes `values` [N], each by the row of `weights` [contexts, K] that its `context` names, and counts it there."""
+def groups(coder: Coder, values: np.ndarray, context: np.ndarray, weights: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Codes `values` [N], each by the row of `weights` [contexts, K] that its `context` names, and counts it there.
+
+    `seen` [contexts] are how many each row has counted.
+    """
     order = np.argsort(context, kind="stable")
     values, coded = values[order], np.empty(len(values), np.int32)
     bounds = np.flatnonzero(np.diff(context[order], prepend=-1, append=-1))
     for start, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
-        row = weights[context[order[start]]]
-        coded[start:stop] = coder(values[start:stop], row)
-        row += np.bincount(coded[start:stop], minlength=len(row))
+        row = context[order[start]]
+        coded[start:stop] = column(coder, values[start:stop], weights[row], int(seen[row]))
+        weights[row] += np.bincount(coded[start:stop], minlength=weights.shape[1])
+        seen[row] += stop - start
     result = np.empty(len(values), np.int32)
     result[order] = coded
     return result
@@ -124,13 +131,16 @@ def power(quarter: Any) -> np.ndarray:
     return np.ldexp(QUARTERS[quarter % 4], quarter // 4)
 
 
-def bell(reach: int, scale: float) -> np.ndarray:
-    """The probabilities of whole numbers from -reach to reach around 0, [2 reach + 1].
+def bell(numbers: np.ndarray, reach: int, scale: float) -> np.ndarray:
+    """The probabilities of whole numbers from -reach to reach around 0.
 
     Those of Student's t with four degrees of freedom, because its distribution function needs no more than a square
-    root, and its tails are long.
+    root, and its tails are long. A share of 1e-4 goes to all numbers alike.
     """
-    t = (np.arange(-reach, reach + 2) - 0.5) / scale
-    square = t * t / (4 + t * t)
-    below = 0.5 + 0.375 * t / np.sqrt(1 + t * t / 4) * (1 - square / 3)
-    return np.diff(below) + 1e-9
+    below, above = (_below((numbers + half) / scale) for half in (-0.5, 0.5))
+    return above - below + 1e-4 / (2 * reach + 1)
+
+
+def _below(t: np.ndarray) -> np.ndarray:
+    """The distribution function of Student's t with four degrees of freedom."""
+    return 0.5 + 0.375 * t / np.sqrt(1 + t * t / 4) * (1 - t * t / (4 + t * t) / 3)

@@ -19,6 +19,10 @@ from aejax.compression.rates import Source
 from aejax.inference.trained import Trained
 
 ROWS = 4096  # examples that are decoded at a time
+OTHER_MACHINE = (
+    "file: its examples do not come back bit by bit; it was written on another kind of machine, or by other versions "
+    "of libraries, whose reconstructions differ"
+)
 WEIGHTS = len(residuals.NEIGHBORS)
 
 
@@ -40,9 +44,9 @@ def compress(run: Trained, x: Any, lossless: bool = False, bits: float | None = 
     if len(rows) * max(form.pixels, units) > MOST_VALUES:
         most = MOST_VALUES // max(form.pixels, units)
         raise InputError(f"x: {len(rows):,} examples; a file holds at most {most:,} of these")
-    if bits is not None and (lossless or bottleneck.is_discrete or not 0 < bits < np.inf):
-        if bits <= 0 or bits == np.inf:
-            raise InputError(f"bits={bits}: must be above 0")
+    if bits is not None and not 0 < bits < np.inf:
+        raise InputError(f"bits={bits}: must be above 0 and finite")
+    if bits is not None and (lossless or bottleneck.is_discrete):
         raise InputError(f"bits={bits}: {'lossless' if lossless else 'a discrete code'} leaves no choice of the rate")
     conditional = run.experiment.model.is_conditional and label is not None
     labels = run.examples.numbers(label, len(rows)) if conditional else None
@@ -109,12 +113,13 @@ def decompress(run: Trained, data: bytes) -> np.ndarray:
     if not np.isfinite(images).all():
         raise InputError("file: damaged; its codes have no reconstruction")
     if "lossless" in file.flags:
-        values = _code_rest(reader, file, np.zeros(images.shape, "f4" if file.content == "floats" else "u1"), images)
+        values = np.zeros(images.shape, np.float32 if file.content == "floats" else np.uint8)
+        try:
+            values = _code_rest(reader, file, values, images)
+        except InputError:  # other reconstructions may also leave nothing to read
+            raise InputError(OTHER_MACHINE) from None
         if zlib.crc32(values.tobytes()) != file.checksum:
-            raise InputError(
-                "file: its examples do not come back bit by bit; it was written on another kind of machine, or by "
-                "other versions of libraries, whose reconstructions differ"
-            )
+            raise InputError(OTHER_MACHINE)
     else:
         values = lossy(images, file.content)
     examples = typed(values, file.content, file.type).reshape(file.count, *file.shape)
@@ -129,7 +134,7 @@ def decoded(run: Trained, z_NxZ: np.ndarray, labels: np.ndarray | None) -> np.nd
 def fingerprint(run: Trained) -> bytes:
     """8 bytes that identify what decodes a file: the run, its parameters, and its test codes."""
     digest = hashlib.sha256(str(run.run.record.get("id")).encode())
-    for name, leaf in [*dotted(run.params), ("codes", run.run.codes["z"])]:
+    for name, leaf in [*sorted(dotted(run.params)), ("codes", run.run.codes["z"])]:
         array = np.ascontiguousarray(leaf)
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
     return digest.digest()[:8]

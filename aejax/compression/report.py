@@ -9,7 +9,7 @@ from aejax.compression import codes
 from aejax.compression.coding import Meter
 from aejax.compression.compression import decompress
 from aejax.compression.container import File
-from aejax.compression.contents import Content, as_images, fractions, lossy
+from aejax.compression.contents import Content, fractions, lossy
 from aejax.inference.trained import Trained
 
 MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}  # of PNG, by channels
@@ -77,7 +77,7 @@ def principal_components(content: Content, most: int, header: int) -> tuple[int,
     """
     x_NxP = fractions(content.values, content.form).reshape(len(content.values), -1).astype(np.float64)
     mean_P = x_NxP.mean(axis=0)
-    _, deviation_C, basis_CxP = np.linalg.svd(x_NxP - mean_P, full_matrices=False)
+    _, _, basis_CxP = np.linalg.svd(x_NxP - mean_P, full_matrices=False)
     score_NxC = (x_NxP - mean_P) @ basis_CxP.T
 
     def coded(step: float) -> tuple[int, np.ndarray]:

@@ -74,16 +74,17 @@ def coded_bytes(coder: Coder, x: np.ndarray, expected: np.ndarray, settings: byt
     channels = x.shape[2]
     counts = np.concatenate([_start(busy) for busy in range(8)] * channels)
     flags = np.full((SHARED * channels, len(frequent) + 1), 0.5)
+    seen, seen_flags = np.zeros(len(counts), np.int64), np.zeros(len(flags), np.int64)
     error, result = _padded(np.zeros_like(x)), _padded(np.zeros_like(x))
     for row, line, channel in np.ndindex(x.shape[:3]):
         errors = [error[row + 1 + a, line + 1 + b, channel + 1 + c] for a, b, c in NEIGHBORS]
         values = [result[row + 1 + a, line + 1 + b, channel + 1] for a, b, _ in NEIGHBORS[:2]]
         guess, context, rest_context = _contexts(errors, values, expected[row, line, channel], weights, which)
-        flag = groups(coder, which[x[row, line, channel]], context + SHARED * channel, flags)
+        flag = groups(coder, which[x[row, line, channel]], context + SHARED * channel, flags, seen_flags)
         rest = np.flatnonzero(flag == len(frequent))
         symbols, rest_context = (x[row, line, channel] - guess)[rest] & 255, rest_context[rest] + 40 * channel
         coded = np.append(frequent, np.int16(0))[flag]
-        coded[rest] = (guess[rest] + groups(coder, symbols, rest_context, counts)) & 255
+        coded[rest] = (guess[rest] + groups(coder, symbols, rest_context, counts, seen)) & 255
         result[row + 1, line + 1, channel + 1] = coded
         error[row + 1, line + 1, channel + 1] = coded - expected[row, line, channel]
     return _back(_shifted(result, 0, 0, 0))
@@ -94,10 +95,10 @@ def coded_bits(coder: Coder, x: np.ndarray, expected: np.ndarray) -> np.ndarray:
     x, expected = (np.moveaxis(array, 0, -1).astype(np.int16) for array in (x, expected))
     share = (np.arange(16) + 0.5) / 16
     counts = np.repeat(PRIOR * np.stack([1 - share, share], axis=1), 16, axis=0)
-    result = _padded(np.zeros_like(x))
+    seen, result = np.zeros(len(counts), np.int64), _padded(np.zeros_like(x))
     for row, line, channel in np.ndindex(x.shape[:3]):
         values = [result[row + 1 + a, line + 1 + b, channel + 1] for a, b, c in NEIGHBORS if not c]
-        coded = groups(coder, x[row, line, channel], _bit_context(values, expected[row, line, channel]), counts)
+        coded = groups(coder, x[row, line, channel], _bit_context(values, expected[row, line, channel]), counts, seen)
         result[row + 1, line + 1, channel + 1] = coded
     return _back(_shifted(result, 0, 0, 0))
 
@@ -168,13 +169,13 @@ def coded_floats(coder: Coder, x: np.ndarray, expected: np.ndarray) -> np.ndarra
     difference = (x - expected).astype(np.int32)
     zigzag = ((difference << 1) ^ (difference >> 31)).view(np.uint32)
     counts = np.full((4 * 9 * 2, 256), PRIOR / 256)
-    result = np.empty_like(zigzag)
+    seen, result = np.zeros(len(counts), np.int64), np.empty_like(zigzag)
     for place in range(x.shape[1]):
         whole, above = np.zeros(len(x), np.uint32), np.zeros(len(x), np.int64)
         for plane in range(4):
             byte = (zigzag[:, place] >> np.uint32(24 - 8 * plane)) & np.uint32(255)
             context = (plane * 9 + above) * 2 + (whole > 0)
-            byte = groups(coder, byte.astype(np.int32), context, counts).astype(np.uint32)
+            byte = groups(coder, byte.astype(np.int32), context, counts, seen).astype(np.uint32)
             whole, above = (whole << np.uint32(8)) | byte, np.frexp(byte.astype(np.float64))[1].astype(np.int64)
         result[:, place] = whole
     back = (result >> np.uint32(1)) ^ (np.uint32(0) - (result & np.uint32(1)))
@@ -190,7 +191,7 @@ def _ordered(x: np.ndarray) -> np.ndarray:
 
 def _start(bucket: int) -> np.ndarray:
     """Weights [5, 256] of errors, modulo 256, among neighbors with errors of this group."""
-    centered = bell(128, float(power(4 * bucket - 5)))
+    centered = bell(np.arange(-128, 129), 128, float(power(4 * bucket - 5)))
     wrapped = np.concatenate([centered[128:256], centered[:128]])
     return np.repeat(PRIOR * wrapped[None], 5, axis=0)
 
