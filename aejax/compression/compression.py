@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from aejax.compression.contents import Content, as_images, lossy, typed
 from aejax.compression.rates import Source
 from aejax.inference.trained import Trained
 
-ROWS = 4096  # examples that are decoded at a time
+VALUES = 2**22  # of examples that are decoded at a time
 OTHER_MACHINE = (
     "file: its examples do not come back bit by bit; it was written on another kind of machine, or by other versions "
     "of libraries, whose reconstructions differ"
@@ -41,8 +41,8 @@ def compress(run: Trained, x: Any, lossless: bool = False, bits: float | None = 
     content = Content.of(x, run.examples, lossless)
     form, bottleneck = run.experiment.form, run.experiment.model.bottleneck
     units = run.positions if bottleneck.is_discrete else run.latent_dim
-    if len(rows) * max(form.pixels, units) > MOST_VALUES:
-        most = MOST_VALUES // max(form.pixels, units)
+    if len(rows) * (form.pixels + units) > MOST_VALUES:
+        most = MOST_VALUES // (form.pixels + units)
         raise InputError(f"x: {len(rows):,} examples; a file holds at most {most:,} of these")
     if bits is not None and not 0 < bits < np.inf:
         raise InputError(f"bits={bits}: must be above 0 and finite")
@@ -82,9 +82,9 @@ def compress(run: Trained, x: Any, lossless: bool = False, bits: float | None = 
         tables = quantizer.quarter_Z.tobytes() + codes.scales(numbers).tobytes()
     writer, checksum = Writer(), _checksum(numbers)
     if lossless:
-        expected, checksum = decoded(run, z, labels), zlib.crc32(content.values.tobytes())
+        expected, checksum = _images(run, lambda part: z[part], labels, content, True), _checksum(content.values)
         if content.form == "bytes":
-            tables += residuals.settings_of(content.values, residuals.rounded(expected))
+            tables += residuals.settings_of(content.values, expected)
     file = dataclasses.replace(
         bare(0), flags=frozenset(flags), reach=reach, base=base, checksum=checksum, tables=tables
     )
@@ -102,26 +102,23 @@ def decompress(run: Trained, data: bytes) -> np.ndarray:
     """
     file = File.read(data)
     _check(file, run)
-    zeros = np.zeros((file.count, file.units), np.int32)
-    reader = Reader(file.payload)
-    numbers, labels = _code(reader, file, run, zeros, zeros[:, 0] if "labels" in file.flags else None)
+    shape = as_images(np.empty((1, *file.shape))).shape[1:]
+    none = Content(_unknown((file.count, *shape), "f4" if file.content == "floats" else "u1"), file.content, file.type)
+    reader, label = Reader(file.payload), _unknown((file.count,), "i4") if "labels" in file.flags else None
+    numbers, labels = _code(reader, file, run, _unknown((file.count, file.units), "i4"), label)
     if "lossless" not in file.flags and _checksum(numbers) != file.checksum:
         raise InputError("file: damaged; its codes are not those that were written")
-    images = np.empty((file.count, *as_images(np.empty((1, *file.shape))).shape[1:]), np.float32)
-    for part in _parts(file.count):
-        images[part] = decoded(run, _codes(file, run, numbers[part]), None if labels is None else labels[part])
-    if not np.isfinite(images).all():
-        raise InputError("file: damaged; its codes have no reconstruction")
+    predictor = Predictor.of(run.run.codes["z"])
+    values = _images(
+        run, lambda part: _codes(file, run, predictor, numbers[part]), labels, none, "lossless" in file.flags
+    )
     if "lossless" in file.flags:
-        values = np.zeros(images.shape, np.float32 if file.content == "floats" else np.uint8)
         try:
-            values = _code_rest(reader, file, values, images)
+            values = _code_rest(reader, file, none.values, values)
         except InputError:  # other reconstructions may also leave nothing to read
             raise InputError(OTHER_MACHINE) from None
-        if zlib.crc32(values.tobytes()) != file.checksum:
+        if _checksum(values) != file.checksum:
             raise InputError(OTHER_MACHINE)
-    else:
-        values = lossy(images, file.content)
     examples = typed(values, file.content, file.type).reshape(file.count, *file.shape)
     return examples[0] if "single" in file.flags else examples
 
@@ -129,6 +126,26 @@ def decompress(run: Trained, data: bytes) -> np.ndarray:
 def decoded(run: Trained, z_NxZ: np.ndarray, labels: np.ndarray | None) -> np.ndarray:
     """The mean images of codes, [N, H, W, C] float32, the same bits in every batch."""
     return as_images(run.decode(z_NxZ, labels))
+
+
+def _images(
+    run: Trained, z: Callable[[slice], np.ndarray], labels: np.ndarray | None, content: Content, lossless: bool
+) -> np.ndarray:
+    """The mean images of codes, part by part, in the form of this content: bits if not `lossless`, otherwise bytes."""
+    values = np.empty(content.values.shape, content.values.dtype)
+    rows = max(1, VALUES // max(values[0].size, run.latent_dim))
+    for start in range(0, len(values), rows):
+        part = slice(start, start + rows)
+        images = decoded(run, z(part), None if labels is None else labels[part])
+        if not np.isfinite(images).all():
+            raise InputError("file: damaged; its codes have no reconstruction")
+        values[part] = lossy(images, "bytes" if lossless and content.form == "bits" else content.form)
+    return values
+
+
+def _unknown(shape: tuple[int, ...], type_: str) -> np.ndarray:
+    """An array that says how much is to be read; takes no memory."""
+    return np.broadcast_to(np.zeros((), type_), shape)
 
 
 def fingerprint(run: Trained) -> bytes:
@@ -177,11 +194,10 @@ def _code(
     ), labels
 
 
-def _code_rest(coder: Coder, file: File, values: np.ndarray, images: np.ndarray) -> np.ndarray:
+def _code_rest(coder: Coder, file: File, values: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Codes stored values [N, H, W, C] given their reconstructions."""
     if file.content == "floats":
-        return residuals.coded_floats(coder, values, images)
-    expected = residuals.rounded(images)
+        return residuals.coded_floats(coder, values, expected)
     if file.content == "bits":
         return residuals.coded_bits(coder, values, expected)
     return residuals.coded_bytes(
@@ -189,12 +205,11 @@ def _code_rest(coder: Coder, file: File, values: np.ndarray, images: np.ndarray)
     )
 
 
-def _codes(file: File, run: Trained, numbers: np.ndarray) -> np.ndarray:
+def _codes(file: File, run: Trained, predictor: Predictor, numbers: np.ndarray) -> np.ndarray:
     """The codes of numbers; raises InputError where they are not finite."""
     if "discrete" in file.flags:
         return run.vectors(numbers)
     quarters = np.frombuffer(file.tables, np.int8)[: file.units]
-    predictor = Predictor.of(run.run.codes["z"])
     with np.errstate(over="ignore", invalid="ignore"):
         z = Quantizer(predictor, "predicts" in file.flags, file.base, quarters).codes(numbers)
     if not np.isfinite(z).all():
@@ -209,9 +224,6 @@ def _label_bits(run: Trained, labels: np.ndarray | None) -> float:
     return meter.bits
 
 
-def _parts(count: int) -> Iterator[slice]:
-    return (slice(start, start + ROWS) for start in range(0, count, ROWS))
-
-
-def _checksum(numbers: np.ndarray) -> int:
-    return zlib.crc32(numbers.astype("<i4").tobytes())
+def _checksum(array: np.ndarray) -> int:
+    """The CRC-32 of an array's bytes, in C order and little-endian."""
+    return zlib.crc32(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)

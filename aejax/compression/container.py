@@ -29,8 +29,8 @@ KINDS = ("binary", "gray", "rgb", "real")
 CONTENTS = ("bits", "bytes", "floats")
 TYPES = ("uint8", "float32", "float64")
 FLAGS = ("lossless", "predicts", "single", "discrete", "labels")
-VALUES_A_BYTE = 4096  # values of examples, or code units, that one byte of a file can stand for at most
-MOST_VALUES = 2**26  # of the examples of a file
+VALUES_A_BYTE = 4096  # values of examples and codes that one byte of a file can stand for at most
+MOST_VALUES = 2**26  # of the examples of a file and their codes
 MOST_REACH = 2**20
 
 
@@ -56,8 +56,8 @@ class File:
 
     @property
     def values(self) -> int:
-        """How many values the examples have, or their codes if these have more."""
-        return self.count * max(self.units, math.prod(self.shape))
+        """How many values the examples and their codes have."""
+        return self.count * (self.units + math.prod(self.shape))
 
     @property
     def data(self) -> bytes:
@@ -95,7 +95,7 @@ class File:
         if not known or axes not in (1, 3) or ends[-1] > len(data) - 4 or lengths[2] % 4 or any(data[ends[-1] : -4]):
             raise InputError("file: damaged; its parts do not fit its length")
         shape = struct.unpack_from(f"<{axes}I", data, start - 4 * axes)
-        values = count * max(units, math.prod(shape))
+        values = count * (units + math.prod(shape))
         if not (units and math.prod(shape) and 0 < values <= min(MOST_VALUES, VALUES_A_BYTE * len(data))):
             raise InputError(f"file: damaged; {len(data):,} bytes cannot hold {count:,} examples of {list(shape)}")
         if reach > MOST_REACH or not (math.isfinite(base) and base > 0):

@@ -14,7 +14,7 @@ from aejax.compression.contents import Content, fractions
 
 TOLERANCE = 0.05  # by which quantization may raise the squared error,
 SLACK = 1e-4  # and beyond that by this share of the variance of the examples
-OCTAVE = 16  # steps of the search
+OCTAVE = 64  # steps of the search
 FINEST = 14 * OCTAVE  # below the coarsest, with which every code becomes the mean
 TRIED = 512  # examples on which an error or a rate of residuals is measured
 EFFECTS = 8192  # codes that are decoded to learn what units do
@@ -119,8 +119,9 @@ def _whole_rate(source: Source, quantizer: Quantizer) -> float:
     places, meter = source.some(TRIED), Meter()
     numbers = quantizer.numbers(source.z_NxZ[places])
     images, values = source.decode(quantizer.codes(numbers), places), source.content.values[places]
+    expected = images if source.content.form == "floats" else residuals.rounded(images)
     codes.coded(meter, numbers, codes.reach_of(numbers), codes.scales(numbers))
-    return meter.bits + residuals.estimate(values, images, source.content.form)
+    return meter.bits + residuals.estimate(values, expected, source.content.form)
 
 
 def _first(holds: Callable[[int], bool], stop: int = FINEST) -> int:

@@ -4,6 +4,8 @@ Examples [N, H, W, C] are coded value by value, all examples at a time; a value'
 the values above and to the left, as in JBIG for binary pixels and in lossless photographs (Weinberger et al. 2000).
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
 from aejax.compression.coding import Coder, Meter, bell, groups, power
@@ -22,6 +24,7 @@ FREQUENT = 0.005, 0.02, 1.0  # tried: the share above which a value has a symbol
 MEASURED = 128  # examples from which settings follow
 BRIGHTNESS = np.array([1, 32, 224, 255])  # between groups of expected bytes
 SHARED = 8 * (len(SHADES) + 1) * 4  # contexts of a flag
+PART = 2**23  # values that are coded at a time
 PRIOR = 16.0  # how many symbols the weights at the start count for
 
 
@@ -70,47 +73,89 @@ def _some(x: np.ndarray) -> np.ndarray:
 def coded_bytes(coder: Coder, x: np.ndarray, expected: np.ndarray, settings: bytes) -> np.ndarray:
     """Codes bytes x [N, H, W, C] given the `expected` ones: whether it is a frequent one, and if not its error."""
     weights, frequent, which = _of(settings)
-    x, expected = (np.moveaxis(array, 0, -1).astype(np.int16) for array in (x, expected))
-    channels = x.shape[2]
+    channels = x.shape[3]
     counts = np.concatenate([_start(busy) for busy in range(8)] * channels)
     flags = np.full((SHARED * channels, len(frequent) + 1), 0.5)
     seen, seen_flags = np.zeros(len(counts), np.int64), np.zeros(len(flags), np.int64)
-    error, result = _padded(np.zeros_like(x)), _padded(np.zeros_like(x))
-    for row, line, channel in np.ndindex(x.shape[:3]):
-        errors = [error[row + 1 + a, line + 1 + b, channel + 1 + c] for a, b, c in NEIGHBORS]
-        values = [result[row + 1 + a, line + 1 + b, channel + 1] for a, b, _ in NEIGHBORS[:2]]
-        guess, context, rest_context = _contexts(errors, values, expected[row, line, channel], weights, which)
-        flag = groups(coder, which[x[row, line, channel]], context + SHARED * channel, flags, seen_flags)
-        rest = np.flatnonzero(flag == len(frequent))
-        symbols, rest_context = (x[row, line, channel] - guess)[rest] & 255, rest_context[rest] + 40 * channel
-        coded = np.append(frequent, np.int16(0))[flag]
-        coded[rest] = (guess[rest] + groups(coder, symbols, rest_context, counts, seen)) & 255
-        result[row + 1, line + 1, channel + 1] = coded
-        error[row + 1, line + 1, channel + 1] = coded - expected[row, line, channel]
-    return _back(_shifted(result, 0, 0, 0))
+
+    def some(x: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        x, expected = _by_value(x), _by_value(expected)
+        error, result = _padded(np.zeros_like(x)), _padded(np.zeros_like(x))
+        for row, line, channel in np.ndindex(x.shape[:3]):
+            errors = [error[row + 1 + a, line + 1 + b, channel + 1 + c] for a, b, c in NEIGHBORS]
+            values = [result[row + 1 + a, line + 1 + b, channel + 1] for a, b, _ in NEIGHBORS[:2]]
+            guess, context, rest_context = _contexts(errors, values, expected[row, line, channel], weights, which)
+            flag = groups(coder, which[x[row, line, channel]], context + SHARED * channel, flags, seen_flags)
+            rest = np.flatnonzero(flag == len(frequent))
+            symbols, rest_context = (x[row, line, channel] - guess)[rest] & 255, rest_context[rest] + 40 * channel
+            coded = np.append(frequent, np.int16(0))[flag]
+            coded[rest] = (guess[rest] + groups(coder, symbols, rest_context, counts, seen)) & 255
+            result[row + 1, line + 1, channel + 1] = coded
+            error[row + 1, line + 1, channel + 1] = coded - expected[row, line, channel]
+        return np.moveaxis(_shifted(result, 0, 0, 0), -1, 0)
+
+    return _in_parts(some, x, expected)
 
 
 def coded_bits(coder: Coder, x: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Codes x [N, H, W, C] of 0 and 1 given the bytes `expected`, 255 for a pixel that is surely 1."""
-    x, expected = (np.moveaxis(array, 0, -1).astype(np.int16) for array in (x, expected))
     share = (np.arange(16) + 0.5) / 16
     counts = np.repeat(PRIOR * np.stack([1 - share, share], axis=1), 16, axis=0)
-    seen, result = np.zeros(len(counts), np.int64), _padded(np.zeros_like(x))
-    for row, line, channel in np.ndindex(x.shape[:3]):
-        values = [result[row + 1 + a, line + 1 + b, channel + 1] for a, b, c in NEIGHBORS if not c]
-        coded = groups(coder, x[row, line, channel], _bit_context(values, expected[row, line, channel]), counts, seen)
-        result[row + 1, line + 1, channel + 1] = coded
-    return _back(_shifted(result, 0, 0, 0))
+    seen = np.zeros(len(counts), np.int64)
+
+    def some(x: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        x, expected = _by_value(x), _by_value(expected)
+        result = _padded(np.zeros_like(x))
+        for row, line, channel in np.ndindex(x.shape[:3]):
+            values = [result[row + 1 + a, line + 1 + b, channel + 1] for a, b, c in NEIGHBORS if not c]
+            context = _bit_context(values, expected[row, line, channel])
+            result[row + 1, line + 1, channel + 1] = groups(coder, x[row, line, channel], context, counts, seen)
+        return np.moveaxis(_shifted(result, 0, 0, 0), -1, 0)
+
+    return _in_parts(some, x, expected)
 
 
-def estimate(x: np.ndarray, images: np.ndarray, form: str) -> float:
+def coded_floats(coder: Coder, x: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Codes float32 x [N, …] given the `expected` ones: the bytes of the distance in representable numbers."""
+    counts = np.full((4 * 9 * 2, 256), PRIOR / 256)
+    seen = np.zeros(len(counts), np.int64)
+
+    def some(x: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        shape, x, expected = x.shape, _ordered(x).reshape(len(x), -1), _ordered(expected).reshape(len(x), -1)
+        difference = (x - expected).view(np.int32)
+        zigzag = ((difference << 1) ^ (difference >> 31)).view(np.uint32)
+        result = np.empty_like(zigzag)
+        for place in range(x.shape[1]):
+            whole, above = np.zeros(len(x), np.uint32), np.zeros(len(x), np.int64)
+            for plane in range(4):
+                byte = (zigzag[:, place] >> np.uint32(24 - 8 * plane)) & np.uint32(255)
+                context = (plane * 9 + above) * 2 + (whole > 0)
+                byte = groups(coder, byte.astype(np.int32), context, counts, seen).astype(np.uint32)
+                whole, above = (whole << np.uint32(8)) | byte, np.frexp(byte.astype(np.float64))[1].astype(np.int64)
+            result[:, place] = whole
+        ordered = expected + ((result >> np.uint32(1)) ^ (np.uint32(0) - (result & np.uint32(1))))
+        back = np.where(ordered >> np.uint32(31), ordered ^ np.uint32(2**31), ~ordered)
+        return back.view(np.float32).reshape(shape)
+
+    return _in_parts(some, x, expected)
+
+
+def _in_parts(some: Callable[..., np.ndarray], x: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """`some`(x, expected) of so few examples at a time that they need little memory."""
+    result, count = np.empty(x.shape, x.dtype), max(1, PART // x[0].size)
+    for start in range(0, len(x), count):
+        part = slice(start, start + count)
+        result[part] = some(x[part], expected[part])
+    return result
+
+
+def estimate(x: np.ndarray, expected: np.ndarray, form: str) -> float:
     """About how many bits the residuals of x [N, H, W, C] take, in a fraction of the time of coding them."""
     if form == "floats":
-        distance = (_ordered(x) - _ordered(images)).view(np.int32)
+        distance = (_ordered(x) - _ordered(expected)).view(np.int32)
         return float(np.log2(1.0 + np.abs(distance.astype(np.float64))).sum())
-    expected = rounded(images)
     if form == "bits":
-        x, expected = (np.moveaxis(array, 0, -1).astype(np.int16) for array in (x, expected))
+        x, expected = _by_value(x), _by_value(expected)
         values = [_shifted(_padded(x), *offset) for offset in NEIGHBORS if not offset[2]]
         return _entropy(_bit_context(values, expected), x)
     return _described(x, expected, _choices(x, expected)[1])
@@ -118,7 +163,7 @@ def estimate(x: np.ndarray, images: np.ndarray, form: str) -> float:
 
 def _described(x: np.ndarray, expected: np.ndarray, settings: bytes) -> float:
     """The bits of bytes x given their contexts, by their own frequencies."""
-    x, expected = (np.moveaxis(array, 0, -1).astype(np.int16) for array in (x, expected))
+    x, expected = _by_value(x), _by_value(expected)
     weights, frequent, which = _of(settings)
     padded, error = _padded(x), _padded(x - expected)
     errors, values = ([_shifted(array, *offset) for offset in NEIGHBORS] for array in (error, padded))
@@ -163,26 +208,6 @@ def _entropy(context: np.ndarray, symbols: np.ndarray) -> float:
     return float(rows @ np.log2(rows) - cells @ np.log2(cells))
 
 
-def coded_floats(coder: Coder, x: np.ndarray, expected: np.ndarray) -> np.ndarray:
-    """Codes float32 x [N, …] given the `expected` ones: the bytes of the distance in representable numbers."""
-    shape, x, expected = x.shape, _ordered(x).reshape(len(x), -1), _ordered(expected).reshape(len(x), -1)
-    difference = (x - expected).astype(np.int32)
-    zigzag = ((difference << 1) ^ (difference >> 31)).view(np.uint32)
-    counts = np.full((4 * 9 * 2, 256), PRIOR / 256)
-    seen, result = np.zeros(len(counts), np.int64), np.empty_like(zigzag)
-    for place in range(x.shape[1]):
-        whole, above = np.zeros(len(x), np.uint32), np.zeros(len(x), np.int64)
-        for plane in range(4):
-            byte = (zigzag[:, place] >> np.uint32(24 - 8 * plane)) & np.uint32(255)
-            context = (plane * 9 + above) * 2 + (whole > 0)
-            byte = groups(coder, byte.astype(np.int32), context, counts, seen).astype(np.uint32)
-            whole, above = (whole << np.uint32(8)) | byte, np.frexp(byte.astype(np.float64))[1].astype(np.int64)
-        result[:, place] = whole
-    back = (result >> np.uint32(1)) ^ (np.uint32(0) - (result & np.uint32(1)))
-    ordered = expected + back
-    return np.where(ordered >> np.uint32(31), ordered ^ np.uint32(2**31), ~ordered).view(np.float32).reshape(shape)
-
-
 def _ordered(x: np.ndarray) -> np.ndarray:
     """float32 as uint32 in the order of the numbers."""
     bits = np.ascontiguousarray(x, np.float32).view(np.uint32)
@@ -196,9 +221,9 @@ def _start(bucket: int) -> np.ndarray:
     return np.repeat(PRIOR * wrapped[None], 5, axis=0)
 
 
-def _back(array: np.ndarray) -> np.ndarray:
-    """[H, W, C, N] as bytes [N, H, W, C]."""
-    return np.ascontiguousarray(np.moveaxis(array, -1, 0).astype(np.uint8))
+def _by_value(x: np.ndarray) -> np.ndarray:
+    """Bytes [N, H, W, C] as int16 [H, W, C, N]."""
+    return np.ascontiguousarray(np.moveaxis(x, 0, -1), np.int16)
 
 
 def _padded(array: np.ndarray) -> np.ndarray:

@@ -162,7 +162,7 @@ def test_files_do_not_depend_on_the_batch(emoji, monkeypatch):
     run, x, lossy, _ = emoji
     assert aejax.compress(run, x) == lossy
     back = aejax.decompress(run, lossy)
-    monkeypatch.setattr(compression, "ROWS", 7)
+    monkeypatch.setattr(compression, "VALUES", 7 * 432)
     np.testing.assert_array_equal(aejax.decompress(run, lossy), back)
 
 
@@ -340,7 +340,8 @@ def test_a_data_set_of_a_program_is_compressed(tmp_path):
     ids=" ".join,
 )
 def test_every_kind_of_code_is_compressed(words, tmp_path):
-    assert called(main, *QUICK, "data=digits", *words, f"hydra.run.dir={tmp_path / 'run'}") == 0
+    quick = [word for word in QUICK if not ("net" in word and words[0] in ("model=pca", "model=conv_vae"))]
+    assert called(main, *quick, "data=digits", *words, f"hydra.run.dir={tmp_path / 'run'}") == 0
     run, x = aejax.load(tmp_path / "run"), job("data=digits").dataset.test.x
     back = aejax.decompress(run, aejax.compress(run, x))
     clean = run.reconstruct(x)
