@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 from aejax.base.version import VERSION as __version__  # noqa: F401
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from aejax.datasets.dataset import Dataset
     from aejax.inference.trained import Trained
     from aejax.runs.folder import Run
@@ -27,6 +29,23 @@ def load(path: str | Path, force: bool = False) -> "Trained":
     from aejax.inference.loading import load
 
     return load(path, force)
+
+
+def compress(run: "Trained", x: Any, lossless: bool = False, bits: float | None = None, label: Any = None) -> bytes:
+    """A file of examples as quantized codes of a loaded run, by default of nearly the error of its reconstructions.
+
+    `lossless` adds what these lack; `bits` is the rate of the file in bits a pixel. Needs the extra `compression`.
+    """
+    from aejax.compression.compression import compress
+
+    return compress(run, x, lossless, bits, label)
+
+
+def decompress(run: "Trained", data: bytes) -> "np.ndarray":
+    """The examples of a file of `compress`, by the same run."""
+    from aejax.compression.compression import decompress
+
+    return decompress(run, data)
 
 
 def __getattr__(name: str) -> Any:

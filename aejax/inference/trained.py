@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from aejax.base.errors import InputError
@@ -77,6 +78,24 @@ class Trained:
         rows = examples.codes(z, self.latent_dim)
         decoded = self._mapped(_decoded, rows.values, self._label(label, len(rows)), 0)
         return rows.of(self.examples.images(decoded))
+
+    def indices(self, x: Any, label: Any = None) -> np.ndarray:
+        """The indices of the positions of each example's code, [T] or [N, T] int32, of a model with discrete codes."""
+        if not self.experiment.model.bottleneck.is_discrete:
+            raise InputError(f"indices: the codes of {self.run.title} are not discrete; use a model such as vq_vae")
+        return self._of_examples(_indices, x, label)
+
+    def vectors(self, indices_NxT: np.ndarray) -> np.ndarray:
+        """The codes [N, Z] of the indices of their positions; the inverse of `indices`."""
+        return self._mapped(_vectors, indices_NxT, None, 0)
+
+    @property
+    def positions(self) -> int:
+        """The number T of positions of a discrete code."""
+        form = self.experiment.form
+        label = np.zeros(1, np.int32) if self._is_conditional else None
+        x_1xP = np.zeros((1, form.pixels), np.float32)
+        return int(jax.eval_shape(_indices, self.experiment, self.params, x_1xP, label, 0).shape[1])
 
     def reconstruct(self, x: Any, label: Any = None) -> np.ndarray:
         """The mean image of each example's code."""
@@ -288,6 +307,14 @@ def _decoded(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any
 
 def _nearest(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
     return autoencoder.decoded(experiment, params, autoencoder.snapped(experiment, params, z_BxZ), label_B)
+
+
+def _indices(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
+    return autoencoder.encode(experiment, params, x_BxP, label=label_B).quantized.indices
+
+
+def _vectors(experiment: Any, params: Any, indices_BxT: Any, label_B: Any, number: Any) -> Any:
+    return autoencoder.vectors(experiment, params, indices_BxT).astype(jnp.float32)
 
 
 def _reconstructed(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:

@@ -10,7 +10,7 @@ from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 ROOT = CONF.parent
-TESTED = ("test", "audio", "optuna", "report", "serve", "sklearn", "wandb")
+TESTED = ("test", "audio", "compression", "optuna", "report", "serve", "sklearn", "wandb")
 LIBRARIES = {
     "hydra": "hydra-core", "jax": "jax", "omegaconf": "omegaconf", "tfds": "tensorflow-datasets",
     "uvicorn": "uvicorn", "wandb": "wandb",
