@@ -2,9 +2,9 @@
 
     python benchmarks/encoding.py      a minute on 2 cores
 
-Both encode the same bytes by a VAE 784-256-128-32 with random weights: `run.encode` those of an array in memory, the bare
-encoder those that are on the device as float32 already. They take turns in one process; seconds are the medians. The first
-line is what a new process needs to load the run and to encode one example, its programs compiled before.
+Both encode the same bytes by a VAE 784-256-128-32 with random weights: `run.encode` those of an array in memory, the
+bare encoder those that are on the device as float32 already. They take turns in one process; seconds are the medians.
+The first line is what a new process needs to load the run and to encode one example, its programs compiled before.
 """
 
 import statistics

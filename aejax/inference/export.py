@@ -44,7 +44,7 @@ def check_format(form: str) -> None:
         raise InputError("--to onnx: requires more packages: pip install 'aejax[onnx]'")
 
 
-def export(run: Trained, form: str = "stablehlo", which: str = "both", pixels: str = "bytes") -> dict[str, Any]:
+def export(run: Trained, form: str = "stablehlo", which: str = "both", pixels: str = "bytes") -> dict[str, bytes | str]:
     """The files of an export, {name: content}.
 
     These are the parts `which` in a format, one of FORMATS, with what they take and return in `export.json` and
@@ -56,7 +56,7 @@ def export(run: Trained, form: str = "stablehlo", which: str = "both", pixels: s
         contents = {part.name: onnx_file(part, inputs[part.name]) for part in chosen}
     else:
         contents = {part.name: stablehlo_file(part) for part in chosen}
-    files = {f"{name}.{form}": content for name, content in contents.items()}
+    files: dict[str, bytes | str] = {f"{name}.{form}": content for name, content in contents.items()}
     description = _description(run, form, chosen, contents)
     return files | {"export.json": json.dumps(description, indent=1) + "\n", "README.md": _readme(description)}
 
@@ -71,8 +71,9 @@ def stablehlo_file(part: Part) -> bytes:
     return bytes(jax.export.export(jax.jit(part.function), platforms=PLATFORMS)(*inputs).serialize())
 
 
-def write_folder(out: Path, files: dict[str, Any]) -> None:
+def write_folder(out: Path, files: dict[str, bytes | str]) -> None:
     """Writes the files of a folder by way of another, so that it holds all of them or what it held before."""
+    out = Path(os.path.abspath(out))  # "." has no name
     new, old = (out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("part", "old"))
     try:
         for name, content in files.items():

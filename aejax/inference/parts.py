@@ -13,7 +13,6 @@ from aejax.inference.trained import Trained
 from aejax.models import autoencoder
 
 PARTS = ("encoder", "decoder")
-PIXELS = ("bytes", "fractions")  # that an encoder may take for images
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +23,6 @@ class Array:
     dtype: str
     shape: tuple[int, ...]
     meaning: str
-
-    def __str__(self) -> str:
-        return f"{self.name} {self.dtype} [{', '.join(map(str, ('B', *self.shape)))}]"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,9 +38,9 @@ class Part:
 def parts(run: Trained, which: str = "both", pixels: str = "bytes") -> list[Part]:
     """The parts `which`, one of PARTS or "both", of a model; their numbers are those of `encode` and `decode`.
 
-    The encoder takes images as `pixels`, one of PIXELS, and other data in their own unit; so does the decoder return
-    them, images as fractions. The encoder of a conditional model and its decoder take labels too. Raises InputError for
-    bytes of data that are no images.
+    The encoder takes images as `pixels`, "bytes" or "fractions", and other data in their own unit; the decoder returns
+    images as fractions. Both take labels too if the model is conditional. Raises InputError for fractions of data that
+    are no images.
     """
     examples, form = run.examples, run.experiment.form
     if pixels != "bytes" and form.kind == "real":
