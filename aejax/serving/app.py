@@ -28,7 +28,10 @@ MESSAGE = 500  # characters of an error
 PAGES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/docs": ("docs.html", "text/html; charset=utf-8"),
-    **{f"/assets/{name}": (name, "text/javascript; charset=utf-8") for name in ("page.js", "drawing.js", "docs.js")},
+    **{
+        f"/assets/{name}": (name, "text/javascript; charset=utf-8")
+        for name in ("page.js", "pad.js", "drawing.js", "docs.js")
+    },
     "/assets/page.css": ("page.css", "text/css; charset=utf-8"),
 }
 PAGE_HEADERS = {
