@@ -19,7 +19,7 @@ from aejax.serving.operations import OPERATIONS, Operation, Task, task
 
 BODY = 2**23  # bytes of a request, or more where one example needs them
 REQUESTS = 256  # in flight, and
-IN_FLIGHT = 2**26  # bytes of their bodies and answers
+IN_FLIGHT = 2**25  # bytes of their bodies and answers
 LARGE = 2**18  # bytes of a body; one is read at a time, on a thread, while others are answered
 PIECE = 2**16  # bytes of an answer that are written at a time, so that a slow reader is waited for
 AGAIN = "1"  # seconds after which a refused client may try again
@@ -28,7 +28,10 @@ MESSAGE = 500  # characters of an error
 PAGES = {
     "/": ("index.html", "text/html; charset=utf-8"),
     "/docs": ("docs.html", "text/html; charset=utf-8"),
-    **{f"/assets/{name}": (name, "text/javascript; charset=utf-8") for name in ("page.js", "drawing.js", "docs.js")},
+    **{
+        f"/assets/{name}": (name, "text/javascript; charset=utf-8")
+        for name in ("page.js", "pad.js", "drawing.js", "docs.js")
+    },
     "/assets/page.css": ("page.css", "text/css; charset=utf-8"),
 }
 PAGE_HEADERS = {

@@ -1,6 +1,7 @@
 """Bodies of requests and answers, in JSON and npy. What they claim is checked before anything is allocated."""
 
 import functools
+import gc
 import io
 import itertools
 import math
@@ -100,9 +101,12 @@ def _queried(query: str) -> dict[str, Any]:
 
 def _json(body: bytes) -> dict[str, Any]:
     try:
+        gc.disable()  # millions of new lists would be searched for circles, which JSON has not
         content = orjson.loads(body)
     except ValueError as error:
         raise Refused(400, f"the body is not JSON: {str(error)[:100]}") from None
+    finally:
+        gc.enable()
     if not isinstance(content, dict):
         raise Refused(400, 'the body must be a JSON object, such as {"x": […]}')
     dtype = content.pop("dtype", None)

@@ -1,6 +1,7 @@
 """Serves a run until Ctrl-C."""
 
 import asyncio
+import gc
 import ipaddress
 import os
 import socket
@@ -38,6 +39,7 @@ def address(listener: socket.socket) -> str:
 
 
 async def _served(trained: Trained, listener: socket.socket) -> None:
+    gc.freeze()  # what is there now stays, and need not be searched while requests wait
     batcher = Batcher(trained)
     for task in warming(trained):
         batcher.warm(task)

@@ -251,7 +251,7 @@ def test_bodies_that_are_too_large_are_refused_before_they_are_sent(port):
 
 
 def test_more_than_a_server_can_hold_is_refused_with_a_time_to_come_again(port, ask):
-    waiting = [promise(port, 2**23) for _ in range(8)]  # as much as may be in flight
+    waiting = [promise(port, 2**23) for _ in range(4)]  # as much as may be in flight
     try:
         with promise(port, 2**23) as raw:
             answer = raw.recv(4096)
