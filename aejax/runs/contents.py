@@ -59,6 +59,7 @@ DEEPEST = 60  # nested mappings and lists
 TOO_DEEP = f"more than {DEEPEST} mappings and lists are nested"
 NODES = {"json": 100_000, "yaml": 100_000, "config": 5000}  # lists and mappings of a file; of YAML, values too
 DIGITS = 100  # of a number in YAML: 1:30:00 is one, read in the square of its length
+HEADER = 2**20  # bytes in which a .safetensors file names its arrays
 ROWS, NUMBERS = 200_000, 4_000_000  # of history.csv
 ERROR, SCORE = "recon/mse", "separation/knn_accuracy"  # the metrics to look at first
 MODULES = ("encoder", "to_code", "from_code", "decoder", "likelihood", "running")
@@ -159,6 +160,8 @@ def codes(path):
 def params(path):
     """params.safetensors as a dict by module and layer."""
     data = octets(path, MOST["safetensors"])
+    if HEADER < int.from_bytes(data[:8], "little") < len(data):
+        raise _damaged(path, f"its header has more than {HEADER:,} bytes")
     try:
         arrays = archive.from_tensors(data)
     except ValueError as error:

@@ -38,9 +38,9 @@ def test_two_hundred_changes_are_loaded_or_refused(folder, tmp_path):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         path, what = made(number, "quick", runs, place)
-        before, begin = hostile.listed(tmp_path, tmp_path / "none"), time.monotonic()
+        before, begin = hostile.listed(tmp_path, tmp_path / "none"), time.process_time()
         outcome = hostile.used(aejax, path)
-        assert time.monotonic() - begin < hostile.SECONDS, what
+        assert time.process_time() - begin < hostile.SECONDS, what
         assert hostile.listed(tmp_path, tmp_path / "none") == before, what
         counts[outcome.partition(":")[0]] += 1
     assert counts.keys() == {hostile.LOADED, hostile.REFUSED} and min(counts.values()) > 30, counts
@@ -104,6 +104,7 @@ SETTINGS = [
     (lambda s: s["net"].update(_target_="aejax.models.nets.dense.DenseEncoder"), "must name a dataclass that has"),
     (lambda s: s.update(bound=s["noise"]), "bound._target_=aejax.models.noise.Clean: must name a dataclass that"),
     (lambda s: s["net"].update(_target_=["a"]), "must name a dataclass with its module"),
+    (lambda s: s.update({"net": "1:" * 9000 + "1"}), "has a number of more than 100 digits"),
     (lambda s: s["model"].update(solver=None), "model.solver=null: must be a mapping"),
 ]  # fmt: skip
 
@@ -140,9 +141,9 @@ def test_labels_by_the_hundred_thousand_take_no_time(folder, tmp_path):
     run = Run.read(tmp_path / "run")
     labels = [str(number) for number in range(100_000)]
     run.note(data=run.record["data"] | {"labels": labels, "normal": labels[::-1]})
-    begin = time.monotonic()
+    begin = time.process_time()
     assert len(aejax.load(tmp_path / "run").labels) == 100_000
-    assert time.monotonic() - begin < 5
+    assert time.process_time() - begin < 5
 
 
 @pytest.mark.parametrize("dtype", [np.float64, np.float16, np.int32])
@@ -155,6 +156,18 @@ def test_parameters_of_another_type_are_refused(dtype, folder, tmp_path):
     )
     told = rf"params\.safetensors: encoder\.Dense_0\.kernel is {np.dtype(dtype)}; must be float32"
     with pytest.raises(InputError, match=told):
+        aejax.load(tmp_path / "run")
+
+
+def test_more_arrays_than_a_header_may_name_are_refused(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "run")
+    path = tmp_path / "run" / "params.safetensors"
+    arrays = archive.from_tensors(path.read_bytes())
+    many = {f"encoder.t{number}": np.zeros(0, np.float32) for number in range(20_000)}
+    path.write_bytes(archive.tensors(arrays | many))
+    with pytest.raises(
+        InputError, match=r"params\.safetensors: cannot be read \(its header has more than 1,048,576 bytes"
+    ):
         aejax.load(tmp_path / "run")
 
 
