@@ -2,7 +2,6 @@
 
 import dataclasses
 import hashlib
-import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -80,18 +79,17 @@ def compress(run: Trained, x: Any, lossless: bool = False, bits: float | None = 
         z, reach, base = quantizer.codes(numbers), codes.reach_of(numbers), quantizer.base
         flags |= {"predicts"} if quantizer.predicts else set()
         tables = quantizer.quarter_Z.tobytes() + codes.scales(numbers).tobytes()
-    writer, checksum = Writer(), _checksum(numbers)
     if lossless:
-        expected, checksum = _images(run, lambda part: z[part], labels, content, True), _checksum(content.values)
+        expected = _images(run, lambda part: z[part], labels, content, True)
         if content.form == "bytes":
             tables += residuals.settings_of(content.values, expected)
-    file = dataclasses.replace(
-        bare(0), flags=frozenset(flags), reach=reach, base=base, checksum=checksum, tables=tables
-    )
+    file = dataclasses.replace(bare(0), flags=frozenset(flags), reach=reach, base=base, tables=tables)
+    checksum = file.checked(content.values) if lossless else file.checked(labels, numbers)
+    writer = Writer()
     _code(writer, file, run, numbers, labels)
     if lossless:
         _code_rest(writer, file, content.values, expected)
-    return dataclasses.replace(file, payload=writer.payload).data
+    return dataclasses.replace(file, checksum=checksum, payload=writer.payload).data
 
 
 def decompress(run: Trained, data: bytes) -> np.ndarray:
@@ -106,7 +104,7 @@ def decompress(run: Trained, data: bytes) -> np.ndarray:
     none = Content(_unknown((file.count, *shape), "f4" if file.content == "floats" else "u1"), file.content, file.type)
     reader, label = Reader(file.payload), _unknown((file.count,), "i4") if "labels" in file.flags else None
     numbers, labels = _code(reader, file, run, _unknown((file.count, file.units), "i4"), label)
-    if "lossless" not in file.flags and _checksum(numbers) != file.checksum:
+    if "lossless" not in file.flags and file.checked(labels, numbers) != file.checksum:
         raise InputError("file: damaged; its codes are not those that were written")
     predictor = Predictor.of(run.run.codes["z"])
     values = _images(
@@ -117,7 +115,7 @@ def decompress(run: Trained, data: bytes) -> np.ndarray:
             values = _code_rest(reader, file, none.values, values)
         except InputError:  # other reconstructions may also leave nothing to read
             raise InputError(OTHER_MACHINE) from None
-        if _checksum(values) != file.checksum:
+        if file.checked(values) != file.checksum:
             raise InputError(OTHER_MACHINE)
     examples = typed(values, file.content, file.type).reshape(file.count, *file.shape)
     return examples[0] if "single" in file.flags else examples
@@ -222,8 +220,3 @@ def _label_bits(run: Trained, labels: np.ndarray | None) -> float:
     if labels is not None:
         digits(meter, labels, run.experiment.form.classes - 1)
     return meter.bits
-
-
-def _checksum(array: np.ndarray) -> int:
-    """The CRC-32 of an array's bytes, in C order and little-endian."""
-    return zlib.crc32(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data)

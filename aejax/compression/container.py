@@ -50,7 +50,7 @@ class File:
     flags: frozenset[str]
     reach: int  # largest number of a step, or index of a position
     base: float
-    checksum: int  # CRC-32 of the examples where they are lossless, of the numbers otherwise
+    checksum: int  # `checked` of the examples where they are lossless, of the labels and numbers otherwise
     tables: bytes
     payload: bytes
 
@@ -60,8 +60,8 @@ class File:
         return self.count * (self.units + math.prod(self.shape))
 
     @property
-    def data(self) -> bytes:
-        """The bytes of the file."""
+    def head(self) -> bytes:
+        """All before the payload."""
         name = self.name.encode("utf-8", "replace")[:255].decode("utf-8", "ignore").encode()
         flags = sum(1 << place for place, flag in enumerate(FLAGS) if flag in self.flags)
         head = HEAD.pack(
@@ -69,10 +69,22 @@ class File:
             self.model, self.count, self.units, self.reach, self.base, self.checksum,
             len(self.shape), len(name), len(self.tables), len(self.payload),
         )  # fmt: skip
-        parts = [MAGIC, head, struct.pack(f"<{len(self.shape)}I", *self.shape), name, self.tables, self.payload]
-        whole = b"".join(parts)
+        return b"".join([MAGIC, head, struct.pack(f"<{len(self.shape)}I", *self.shape), name, self.tables])
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of the file."""
+        whole = self.head + self.payload
         whole += bytes(max(0, -(-self.values // VALUES_A_BYTE) - len(whole) - 4))
         return whole + struct.pack("<I", zlib.crc32(whole))
+
+    def checked(self, *arrays: np.ndarray | None) -> int:
+        """The CRC-32 of all before the payload but the checksum, and of arrays in C order, little-endian."""
+        value = zlib.crc32(dataclasses.replace(self, checksum=0, payload=b"").head)
+        for array in arrays:
+            if array is not None:
+                value = zlib.crc32(np.ascontiguousarray(array, array.dtype.newbyteorder("<")).data, value)
+        return value
 
     @classmethod
     def read(cls, data: bytes) -> Self:
