@@ -7,16 +7,20 @@ import sys
 
 from aejax.base.errors import InputError
 from aejax.cli.parsing import Parser, fail, flush_output
+from aejax.compression import operations as compression
+from aejax.inference import operations as inference
 from aejax.inference.files.reading import READABLE, STREAM, check_readable
 from aejax.inference.files.writing import STREAMED, check_form, check_writable, write
-from aejax.inference.operations import OPERATIONS
 
+OPERATIONS = inference.OPERATIONS | compression.OPERATIONS
 USE = """encode | reconstruct | restore | score | nll   IN OUT
 decode       CODES OUT
 interpolate  IN OUT, or A B OUT      two examples
 sample       OUT                     --count 64
 traverse     OUT                     --units 0,1
 arithmetic   "cat - neutral + dog" OUT
+compress     IN OUT.aec              --lossless, or --bits 0.3
+decompress   IN.aec OUT
 
 IN and OUT are .npy, .npz, .csv, .parquet, a picture, a folder of pictures, or - for standard input and output
 (.npy or .csv). An .npz holds x (codes: z), or a single array; with y or label beside it. The folders in a folder of
@@ -51,6 +55,8 @@ def build_parser():
         metavar=("LOW", "HIGH"),
         help="traverse: of the units (1 %% to 99 %% of the test codes)",
     )
+    parser.add_argument("--lossless", action="store_true", default=None, help="compress: so that every bit comes back")
+    parser.add_argument("--bits", type=float, metavar="B", help="compress: at most so many bits a pixel")
     parser.add_argument("--scale", type=int, metavar="N", help="draw a pixel as N x N (single pictures and folders: 1)")
     parser.add_argument("--format", choices=STREAMED, help="of standard output (npy)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
@@ -125,10 +131,13 @@ def apply(options):
     except InputError as error:
         raise InputError(str(error).replace("force=True", "--force")) from None
     check_form(out, run.examples.form)
+    lines = []
+    options.say = lines.append
     with _progress(options.operation) as options.show:
         result = OPERATIONS[options.operation].function(run, inputs, options)
     write(result, out, run.examples.form, options.scale, options.format or "npy")
-    print(f"{options.operation}: {_size(result)} -> {out}", file=sys.stderr if out == STREAM else sys.stdout)
+    for line in (f"{options.operation}: {_size(result)} -> {out}", *lines):
+        print(line, file=sys.stderr if out == STREAM else sys.stdout)
 
 
 @contextlib.contextmanager

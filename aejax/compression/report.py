@@ -51,6 +51,20 @@ def report(run: Trained, x: Any, data: bytes) -> dict[str, Any]:
     return result
 
 
+def lines(figures: dict[str, Any]) -> list[str]:
+    """A `report` as lines to print: the file, PNG, and principal components at the same rate."""
+    rows = [("file", figures, f"{figures['payload']:,} of these bytes are codes" + " and residuals" * figures["lossless"])]
+    if figures["png"] is not None:
+        ways = {"each": "a file for each image", "grid": "all images in a grid", "strip": "all images in a strip"}
+        rows.append(("PNG", figures["png"] | {"mse": 0.0}, ways[figures["png"]["how"]]))
+    if figures["pca"] is not None:
+        rows.append(("PCA", figures["pca"], f"{figures['pca']['components']} components"))
+    return [
+        f"{name:<5}{row['bytes']:>12,} bytes {row['bits']:>9.4f} bits a pixel   mse {row['mse']:.4g}   ({remark})"
+        for name, row, remark in rows
+    ]
+
+
 def png(content: Content) -> tuple[int, str]:
     """The bytes of images as PNG files, and how they are fewest: one for each, or all in one, as a grid or a strip."""
     x = content.values

@@ -1,6 +1,7 @@
 """What `python -m aejax.apply` does with a trained model: (model, paths, options) -> Result, a function for each word.
 
-The options are those of the command line, None where not given; `options.show(done, total)` is called on the way.
+The options are those of the command line, None where not given; `options.show(done, total)` is called on the way, and
+`options.say(line)` for what is printed at the end.
 """
 
 import dataclasses
