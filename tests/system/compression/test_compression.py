@@ -340,7 +340,7 @@ def test_a_data_set_of_a_program_is_compressed(tmp_path):
         ["model=p_vae"],
         ["model=ladder_vae"],
         ["model=pca"],
-        ["model=conv_vae", "net.channels=[4,8]"],
+        ["model=conv_vae", "net.widths=[4,8]"],
         ["model=ae", "latent_dim=200"],
     ],
     ids=" ".join,
