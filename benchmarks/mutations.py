@@ -129,7 +129,7 @@ def changed(draw, content):
             value = json.loads(json.dumps(other[place])) if not _is_above(other[place], container) else None
         elif kind < 0.35 and isinstance(container, dict):
             key, value = draw.choice(["x", "_target_", "${seed}", "", "a.b", 3, "_args_"]), value_of(draw)
-        elif kind < 0.5 and isinstance(container[key], int | float):
+        elif kind < 0.5 and isinstance(container[key], int | float) and abs(container[key]) < 1e300:
             value = container[key] * draw.choice([2, -1, 10, 0.5, 1e9]) + draw.choice([0, 1])
         else:
             value = value_of(draw)
