@@ -4,6 +4,7 @@ Each function takes (draw, files {name: bytes}), changes the files, and returns 
 """
 
 import contextlib
+import copy
 import io
 import json
 import random
@@ -127,14 +128,19 @@ def changed(draw, content):
             other, place = draw.choice(known)
             value = json.loads(json.dumps(other[place])) if not _is_above(other[place], container) else None
         elif kind < 0.35 and isinstance(container, dict):
-            key, value = draw.choice(["x", "_target_", "${seed}", "", "a.b", 3, "_args_"]), draw.choice(VALUES)
-        elif kind < 0.5 and isinstance(container[key], int | float):
+            key, value = draw.choice(["x", "_target_", "${seed}", "", "a.b", 3, "_args_"]), value_of(draw)
+        elif kind < 0.5 and isinstance(container[key], int | float) and abs(container[key]) < 1e300:
             value = container[key] * draw.choice([2, -1, 10, 0.5, 1e9]) + draw.choice([0, 1])
         else:
-            value = draw.choice(VALUES)
+            value = value_of(draw)
         container[key] = value
-        words.append(f"{key}={str(value)[:80] if value is not DEEP else 'deep'}")
+        words.append(f"{key}={str(value)[:80] if len(str(value)) < 9000 else 'long'}")
     return "; ".join(words)
+
+
+def value_of(draw):
+    """One of VALUES, a copy: what is put into a list here must not be in it in the next case."""
+    return copy.deepcopy(draw.choice(VALUES))
 
 
 def _is_above(node, container):
