@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aejax.base.errors import InputError
 from aejax.inference.files.reading import READABLE, STREAM
 from aejax.inference.files.writing import Result
-from aejax.inference.operations import IMAGES, Operation, given_in, labels_of
+from aejax.inference.operations import IMAGES, Operation, given_in, labels_of, named
 
 if TYPE_CHECKING:
     from aejax.inference.trained import Trained
@@ -23,7 +23,8 @@ def compress(run: "Trained", paths: list[str], options: Any) -> bytes:
     from aejax.compression.report import lines, report
 
     given = given_in(run, paths[0], options, "x")
-    data = compress(run, given.values, bool(options.lossless), options.bits, labels_of(run, options, given))
+    label = labels_of(run, options, given)
+    data = named(given, lambda: compress(run, given.values, bool(options.lossless), options.bits, label))
     for line in lines(report(run, given.values, data)):
         options.say(line)
     return data

@@ -53,7 +53,9 @@ def report(run: Trained, x: Any, data: bytes) -> dict[str, Any]:
 
 def lines(figures: dict[str, Any]) -> list[str]:
     """A `report` as lines to print: the file, PNG, and principal components at the same rate."""
-    rows = [("file", figures, f"{figures['payload']:,} of these bytes are codes" + " and residuals" * figures["lossless"])]
+    rows = [
+        ("file", figures, f"{figures['payload']:,} of these bytes are codes" + " and residuals" * figures["lossless"])
+    ]
     if figures["png"] is not None:
         ways = {"each": "a file for each image", "grid": "all images in a grid", "strip": "all images in a strip"}
         rows.append(("PNG", figures["png"] | {"mse": 0.0}, ways[figures["png"]["how"]]))

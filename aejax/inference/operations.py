@@ -163,7 +163,7 @@ def given_in(run: "Trained", path: str, options: Any, letter: str) -> Given:
     """What IN holds, `rows` of it where these were chosen: examples if the letter is x, codes if it is z."""
     given = read(path, run.examples, letter, options.resize)
     if letter == "x":
-        single = _named(given, lambda: run.examples.is_single(given.values.shape))
+        single = named(given, lambda: run.examples.is_single(given.values.shape))
     else:
         single = given.values.ndim == 1
     given = dataclasses.replace(given, single=single)
@@ -181,7 +181,7 @@ def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, opti
     values, batch = given.values, rows_of_batch(run.examples.form)
     size = BATCHES * batch
     if given.single or len(values) <= size:
-        return _named(given, lambda: function(run, values, label))
+        return named(given, lambda: function(run, values, label))
     label = (
         run.examples.numbers(label, len(values)) if run.experiment.model.is_conditional and label is not None else None
     )
@@ -190,7 +190,7 @@ def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, opti
         rows = slice(start, start + size)
         model = dataclasses.replace(run, first=start // batch)
         of_part = None if label is None else label[rows]
-        part = _named(given, lambda: function(model, values[rows], of_part))  # noqa: B023
+        part = named(given, lambda: function(model, values[rows], of_part))  # noqa: B023
         if results is None:
             results = np.empty((len(values), *part.shape[1:]), part.dtype)
         results[rows] = part
@@ -198,7 +198,7 @@ def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, opti
     return results
 
 
-def _named(given: Given, function: Callable) -> Any:
+def named(given: Given, function: Callable) -> Any:
     """What the function returns; an InputError of the examples or codes names their file instead of x or z."""
     try:
         return function()

@@ -10,7 +10,8 @@ from aejax.base.errors import InputError
 from aejax.base.nested import dotted
 from aejax.models import autoencoder
 from aejax.runs import contents
-from aejax.runs.folder import FORMAT, SETTINGS, Run, flat
+from aejax.runs.finished import finished
+from aejax.runs.folder import SETTINGS, Run, flat
 from aejax.settings.configuration import differences, plain
 
 GROUPS = ("data", "model", "net", "prior", "likelihood")  # of choices, and
@@ -20,7 +21,7 @@ NAMED = 4  # settings that an error names
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Initial:
-    """The parameters of a finished `run`, and 16 hex digits of their bytes."""
+    """The parameters of a finished `run`, a folder or a zip archive, and 16 hex digits of their bytes."""
 
     run: Run
     params: Any
@@ -30,11 +31,9 @@ class Initial:
     def read(cls, path: str) -> Self:
         """The parameters of the run in `path`; raises InputError where there is none, or where it is not completed."""
         try:
-            run = Run.read(path)
-            if run.record["status"] != "completed":
-                raise InputError(f"{path}: its status is {run.record['status']}; must be completed")
-            if run.format != FORMAT:
-                raise InputError(f"{path}: its files are of format {run.format}; must be of format {FORMAT}")
+            run = finished(path, ("params.safetensors",))
+            if run.record["status"] == "diverged":
+                raise InputError(f"{path}: diverged; must have completed")
             params = run.params
         except (InputError, OSError) as error:
             raise InputError(f"init={error}") from None

@@ -5,7 +5,6 @@ import json
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -188,18 +187,35 @@ def test_scores_say_what_is_above_the_threshold(apply, loaded, runs, tmp_path):
     assert table.anomaly.tolist() == (scores > np.median(scores)).tolist()
 
 
-def test_an_operation_may_have_formats_of_its_own(apply, monkeypatch, tmp_path):
-    backwards = operations.Operation(
-        lambda run, paths, options: Path(paths[0]).read_bytes()[::-1], endings=(".back",), readable=(".csv",)
-    )
-    monkeypatch.setitem(operations.OPERATIONS, "backwards", backwards)
-    out = tmp_path / "real.back"
-    size = Path("real.csv").stat().st_size
-    assert apply("vae", "backwards", "real.csv", out) == (0, f"backwards: {size:,} bytes -> {out}\n", "")
-    assert out.read_bytes()[::-1] == Path("real.csv").read_bytes()
-    for words, allowed in ((["real.csv", tmp_path / "x.npy"], ".back"), (["photos", out], ".csv")):
-        status, _, err = apply("vae", "backwards", *words, "--overwrite")
-        assert status == 2 and err.endswith(f"by its ending; must be {allowed}, or -\n")
+def test_compressed_files_come_back(apply, loaded, runs, tmp_path):
+    x = np.load(runs / "vae.npz")["x"]
+    out = tmp_path / "x.aec"
+    status, lines, err = apply("vae", "compress", "vae.npz", out)
+    assert (status, err) == (0, "")
+    data, run = out.read_bytes(), loaded("vae")
+    assert data == aejax.compress(run, x)
+    first, file, png, pca = lines.splitlines()
+    assert first == f"compress: {len(data):,} bytes -> {out}"
+    bits, mse = 8 * len(data) / (len(x) * 144), np.mean((aejax.decompress(run, data) / 255.0 - x / 255.0) ** 2)
+    assert file.split()[:8] == ["file", f"{len(data):,}", "bytes", f"{bits:.4f}", "bits", "a", "pixel", "mse"]
+    assert file.split()[8] == f"{mse:.4g}"
+    assert png.startswith("PNG ") and pca.startswith("PCA ")
+    assert apply("vae", "decompress", out, tmp_path / "x.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), aejax.decompress(run, data))
+    assert apply("vae", "decompress", out, tmp_path / "photos")[0] == 0
+    np.testing.assert_array_equal(picture(tmp_path / "photos" / "0003.png"), aejax.decompress(run, data)[3])
+
+
+def test_lossless_files_and_those_of_a_rate(apply, runs, tmp_path):
+    x = np.load(runs / "vae.npz")["x"]
+    assert apply("vae", "compress", "vae.npz", tmp_path / "x.aec", "--lossless")[0] == 0
+    assert apply("vae", "decompress", tmp_path / "x.aec", tmp_path / "x.npy")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "x.npy"), x)
+    assert apply("vae", "compress", "vae.npz", tmp_path / "y.aec", "--bits", "0.1")[0] == 0
+    assert 8 * (tmp_path / "y.aec").stat().st_size <= 0.1 * len(x) * 144
+    assert apply("cvae", "compress", "cvae.npz", tmp_path / "z.aec", "--rows", "0,1,2")[0] == 0
+    assert apply("cvae", "decompress", tmp_path / "z.aec", tmp_path / "z.npy")[0] == 0
+    assert np.load(tmp_path / "z.npy").shape == (3, 8, 8, 1)
 
 
 def test_a_pipe_of_two_commands(loaded, runs, monkeypatch, capsysbinary):
@@ -249,6 +265,12 @@ WRONG = [
     (["vae", "encode", "photos/a.png", "o.npy", "--rows", "0"], "--rows: photos/a.png holds a single one"),
     (["vae", "sample", "o.npy", "--count", "0"], "--count 0: must be at least 1"),
     (["vae", "sample", "o.npy", "--seed", "-1"], "--seed -1: must be from 0"),
+    (["vae", "compress", "vae.npz", "o.npy"], "o.npy: cannot be written by its ending; must be .aec, or -"),
+    (["vae", "compress", "vae.npz", "o.aec", "--bits", "0"], "bits=0.0: must be above 0 and finite"),
+    (["vae", "compress", "vae.npz", "o.aec", "--bits", "1", "--lossless"], "bits=1.0: lossless leaves no choice of"),
+    (["vae", "compress", "cvae.npz", "o.aec"], "cvae.npz: shape [540, 8, 8, 1]; must be [12, 12, 3]"),
+    (["vae", "decompress", "real.csv", "o.npy"], "real.csv: cannot be read by its ending; must be .aec, or -"),
+    (["vae", "decompress", "bad.aec", "o.npy"], "bad.aec: "),
     (["vae", "sample", "o.npy", "--format", "csv"], "--format csv: is for standard output"),
     (["vae", "sample", "o.npy", "--rows", "1"], "--rows: is for the examples of --fit, which is not there"),
     (["cvae", "encode", "cvae.npz", "o.npy", "--label", "two.npy"], "label: shape [2]; must be one label, or one for"),
@@ -286,6 +308,7 @@ def test_a_wrong_input_gets_one_line_and_leaves_nothing(words, message, apply, r
     }
     for name, array in arrays.items():
         np.save(runs / f"{name}.npy", array)
+    (runs / "bad.aec").write_bytes(b"aejax" * 30)
     before = sorted(runs.rglob("*"))
     status, out, err = apply(*words)
     assert (status, out) == (2, "") and err.startswith(f"aejax: {'apply: ' * ('argument' in message)}{message}")
@@ -302,8 +325,9 @@ def test_a_run_that_diverged_needs_force(apply, runs, tmp_path):
     assert status == 2 and "diverged; --force takes its last finite parameters" in err
     assert apply(*words, "--force")[0] == 0 and (tmp_path / "z.npy").exists()
     path.write_text(path.read_text().replace('"status": "diverged"', '"status": "running"'))
-    status, _, err = apply(*words, "--force", "--overwrite")
-    assert status == 2 and "its status is running" in err
+    status, _, err = apply(*words, "--overwrite")
+    assert status == 2 and "its status is running; must be completed or diverged" in err
+    assert apply(*words, "--force", "--overwrite")[0] == 0
 
 
 def test_help_and_wrong_words_never_import_jax(runs):

@@ -90,14 +90,16 @@ def test_an_own_data_set_of_the_same_form_is_trained_on(here):
             "init=first: layers that have been trained need no pretraining",
         ),
         (("init=5",), "init=5: must be a folder or null"),
-        (("init=open",), "init=open: its status is interrupted; must be completed"),
-        (("init=old",), "init=old: its files are of format 2; must be of format 3"),
+        (("init=open",), "init=open: its status is interrupted; must be completed or diverged"),
+        (("init=apart",), "init=apart: diverged; must have completed"),
+        (("init=old",), "init=old: its files are of format 2, not 3; train it again"),
         (("init=cut",), "init=cut/params.safetensors: "),
     ],
 )
 def test_a_beginning_that_does_not_fit_is_one_line(command, words, line):
     assert command("steps=2", *QUICK, "hydra.run.dir=first")[0] == 0
-    for name, fields in (("open", {"status": "interrupted"}), ("old", {"format": 2}), ("cut", {})):
+    changes = {"open": {"status": "interrupted"}, "apart": {"status": "diverged"}, "old": {"format": 2}, "cut": {}}
+    for name, fields in changes.items():
         shutil.copytree("first", name)
         record = json.loads(Path(name, "run.json").read_text())
         Path(name, "run.json").write_text(json.dumps(record | fields))
