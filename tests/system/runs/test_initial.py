@@ -2,14 +2,14 @@
 
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import run
+from conftest import called, run
 
 import aejax
 from aejax.cli.evaluate import main as evaluate
+from aejax.cli.train import main
 from aejax.datasets.dataset import Dataset
 from aejax.runs.folder import Run, flat
 
@@ -76,6 +76,20 @@ def test_an_own_data_set_of_the_same_form_is_trained_on(here):
         np.testing.assert_allclose(flat(second.params)[name], array, rtol=0, atol=1e-6)
 
 
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A folder with a run and damaged copies of it."""
+    folder = tmp_path_factory.mktemp("runs")
+    assert called(main, "steps=2", *QUICK, f"hydra.run.dir={folder / 'first'}") == 0
+    changes = {"open": {"status": "interrupted"}, "apart": {"status": "diverged"}, "old": {"format": 2}, "cut": {}}
+    for name, fields in changes.items():
+        shutil.copytree(folder / "first", folder / name)
+        record = json.loads((folder / name / "run.json").read_text())
+        (folder / name / "run.json").write_text(json.dumps(record | fields))
+    (folder / "cut" / "params.safetensors").write_bytes(b"\0" * 20)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("words", "line"),
     [
@@ -96,15 +110,10 @@ def test_an_own_data_set_of_the_same_form_is_trained_on(here):
         (("init=cut",), "init=cut/params.safetensors: "),
     ],
 )
-def test_a_beginning_that_does_not_fit_is_one_line(command, words, line):
-    assert command("steps=2", *QUICK, "hydra.run.dir=first")[0] == 0
-    changes = {"open": {"status": "interrupted"}, "apart": {"status": "diverged"}, "old": {"format": 2}, "cut": {}}
-    for name, fields in changes.items():
-        shutil.copytree("first", name)
-        record = json.loads(Path(name, "run.json").read_text())
-        Path(name, "run.json").write_text(json.dumps(record | fields))
-    Path("cut", "params.safetensors").write_bytes(b"\0" * 20)
-    status, _, err = command("steps=2", *QUICK, *words, "hydra.run.dir=x")
+def test_a_beginning_that_does_not_fit_is_one_line(runs, monkeypatch, capfd, words, line):
+    monkeypatch.chdir(runs)
+    status = called(main, "steps=2", *QUICK, *words, "hydra.run.dir=x")
+    err = capfd.readouterr().err
     assert status == 2 and err.count("\n") == 1
     assert line in err
-    assert not Path("x").exists()
+    assert not (runs / "x").exists()
