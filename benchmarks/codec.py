@@ -1,6 +1,6 @@
 """Bits a pixel and error of compressed files, beside PNG and principal components at the same rate: a Markdown table.
 
-Usage: python benchmarks/compression.py [FOLDER]. An ae and a vae learn the 96 emoji, which are also what is compressed,
+Usage: python benchmarks/codec.py [FOLDER]. An ae and a vae learn the 96 emoji, which are also what is compressed,
 and, with the FOLDER of the four original files, 10,000 images of MNIST for 10 epochs; then its 10,000 test images are
 compressed. Errors are mean squared, of images from 0 to 1. Principal components are fitted to the compressed images
 themselves, have the same quantizer and coder, and get as many bytes. Runs stay in the working folder, in
