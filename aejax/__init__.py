@@ -21,14 +21,15 @@ def train(dataset: "Dataset", *overrides: str) -> "Run":
     return train(dataset, *overrides)
 
 
-def load(path: str | Path, force: bool = False) -> "Trained":
+def load(path: str | Path, force: bool = False, trust: bool = False) -> "Trained":
     """The trained model of a run's folder or of a zip archive of it: `aejax.load("outputs/…").encode(x)`.
 
-    `force` takes a run that diverged, or that was not finished but has parameters.
+    `force` takes a run that diverged, or that was not finished but has parameters; `trust`, one whose configuration
+    names classes outside of aejax: your own models.
     """
     from aejax.inference.loading import load
 
-    return load(path, force)
+    return load(path, force, trust)
 
 
 def compress(run: "Trained", x: Any, lossless: bool = False, bits: float | None = None, label: Any = None) -> bytes:

@@ -8,6 +8,10 @@ class InputError(ValueError):
     """The user's input cannot be used; the message names the key, the value and what is allowed."""
 
 
+class NotTrusted(InputError):
+    """A configuration of somebody else's names what only a trusted one may name."""
+
+
 class NoSpace(InputError):
     """A disk is full; the message says what is kept and how to resume."""
 

@@ -7,6 +7,7 @@ import sys
 
 from aejax.base.errors import InputError
 from aejax.cli.parsing import Parser, fail, flush_output
+from aejax.cli.trained import add_run, loaded
 from aejax.compression import operations as compression
 from aejax.inference import operations as inference
 from aejax.inference.files.reading import READABLE, STREAM, check_readable
@@ -35,7 +36,7 @@ def build_parser():
         epilog=USE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
+    add_run(parser)
     parser.add_argument("operation", metavar="OPERATION", help=", ".join(OPERATIONS))
     parser.add_argument("words", nargs="*", metavar="IN OUT", help="where from and where to")
     parser.add_argument("--label", metavar="LABEL", help="of a conditional model: a name, a number, or an .npy of them")
@@ -60,7 +61,6 @@ def build_parser():
     parser.add_argument("--scale", type=int, metavar="N", help="draw a pixel as N x N (single pictures and folders: 1)")
     parser.add_argument("--format", choices=STREAMED, help="of standard output (npy)")
     parser.add_argument("--overwrite", action="store_true", help="replace OUT")
-    parser.add_argument("--force", action="store_true", help="use a run that diverged")
     return parser
 
 
@@ -122,14 +122,9 @@ def check(options):
 
 def apply(options):
     """Loads the run, applies the operation and writes its result; raises InputError."""
-    from aejax.inference.loading import load
-
     *inputs, out = options.words
     options.moves = out.lower().endswith((".gif", ".webp"))
-    try:
-        run = load(options.run, options.force)
-    except InputError as error:
-        raise InputError(str(error).replace("force=True", "--force")) from None
+    run = loaded(options)
     check_form(out, run.examples.form)
     lines = []
     options.say = lines.append

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from aejax.base.errors import InputError
 from aejax.cli.parsing import Parser, fail, flush_output
+from aejax.cli.trained import add_run, loaded
 
 USE = """for JAX:           python -m aejax.export RUN OUT
 for ONNX Runtime:  python -m aejax.export RUN OUT --to onnx --part encoder
@@ -21,7 +22,7 @@ def main(words=None):
     try:
         _export(options)
     except InputError as error:
-        fail(str(error).replace("force=True", "--force"))
+        fail(error)
     except OSError as error:
         fail(f"{error.filename or options.out}: {error.strerror or error}")
     except KeyboardInterrupt:
@@ -37,7 +38,7 @@ def _parser():
         epilog=USE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("run", metavar="RUN", type=Path, help="the folder of a finished run")
+    add_run(parser)
     parser.add_argument("out", metavar="OUT", type=Path, help="the folder to make")
     parser.add_argument("--to", choices=("stablehlo", "onnx"), default="stablehlo", help="the format (%(default)s)")
     parser.add_argument("--part", choices=("encoder", "decoder", "both"), default="both", help="what (%(default)s)")
@@ -48,17 +49,15 @@ def _parser():
         help="what the encoder takes for images: uint8, or float32 from 0 to 1, noisy ones beyond (%(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace an export in OUT")
-    parser.add_argument("--force", action="store_true", help="export a run that diverged too")
     return parser
 
 
 def _export(options):
     from aejax.inference.export import check_format, check_out, export, write_folder
-    from aejax.inference.loading import load
 
     check_out(options.out, options.overwrite)
     check_format(options.to)
-    files = export(load(options.run, options.force), options.to, options.part, options.pixels)
+    files = export(loaded(options), options.to, options.part, options.pixels)
     write_folder(options.out, files)
     for name, content in files.items():
         if isinstance(content, bytes):

@@ -5,6 +5,7 @@ import sys
 
 from aejax.base.errors import InputError
 from aejax.cli.parsing import Parser, fail
+from aejax.cli.trained import add_run, loaded
 
 NEEDS = ("uvicorn", "httptools", "uvloop", "orjson")
 
@@ -12,10 +13,9 @@ NEEDS = ("uvicorn", "httptools", "uvloop", "orjson")
 def build_parser():
     """The parser of the command line."""
     parser = Parser(prog="python -m aejax.serve", description=__doc__)
-    parser.add_argument("run", metavar="RUN", help="the folder of a finished run")
+    add_run(parser)
     parser.add_argument("--host", default="127.0.0.1", help="where to listen (default: 127.0.0.1, this machine alone)")
     parser.add_argument("--port", type=int, default=8000, help="the port (default: 8000), 0 for any that is free")
-    parser.add_argument("--force", action="store_true", help="serve a run that diverged")
     return parser
 
 
@@ -26,15 +26,14 @@ def main(words=None):
         missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
         if missing:
             raise InputError(f"serve: {missing[0]} is not installed: pip install 'aejax[serve]'")
-        from aejax.inference.loading import load
         from aejax.serving.server import serve
 
-        trained = load(options.run, options.force)
+        trained = loaded(options)
         title, end = trained.run.title, "(Ctrl-C ends it)"
         serve(trained, options.host, options.port, lambda address: print(title, "on", address, end, flush=True))
         print("stopped", flush=True)
     except InputError as error:
-        fail(str(error).replace("force=True takes its", "--force serves its"))
+        fail(error)
     except OSError as error:
         fail(error)
     except KeyboardInterrupt:

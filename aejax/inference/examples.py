@@ -12,6 +12,7 @@ from aejax.datasets.splits import WHITE
 from aejax.datasets.standardization import Standardization
 
 FLOAT32 = float(np.finfo(np.float32).max)
+MOST_INDEX = 2**31 - 1
 SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
 
 
@@ -131,6 +132,17 @@ def codes(z: Any, units: int) -> Rows:
     if z.ndim not in (1, 2) or z.shape[-1] != units or not z.size:
         raise InputError(f"z: shape {list(z.shape)}; must be [{units}], one code, or [N, {units}]")
     return Rows(z.reshape(-1, units).astype(np.float32), single)
+
+
+def indices(values: Any, positions: int) -> Rows:
+    """Indices [T] or [N, T] int32 of the positions of discrete codes; raises InputError for another shape or type."""
+    array = _numbers("indices", values)
+    if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or array.shape[-1] != positions or not array.size:
+        shape = f"shape {list(array.shape)} of {array.dtype}"
+        raise InputError(f"indices: {shape}; must be whole numbers [{positions}] or [N, {positions}]")
+    if array.min() < 0 or array.max() > MOST_INDEX:
+        raise InputError(f"indices: from {array.min()} to {array.max()}; must be from 0 to {MOST_INDEX:,}")
+    return Rows(array.reshape(-1, positions).astype(np.int32), array.ndim == 1)
 
 
 def _is_shape(actual: Sequence[int], shape: Sequence[int]) -> bool:

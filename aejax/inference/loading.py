@@ -23,19 +23,19 @@ MOST_EXAMPLES = 2**40  # of a data set
 BINARIZED = ("none", "threshold", "static", "dynamic")
 
 
-def load(path: Path | str, force: bool = False) -> Trained:
+def load(path: Path | str, force: bool = False, trust: bool = False) -> Trained:
     """The model that the run in `path`, a folder or a zip archive, has trained.
 
-    `force` takes one that diverged, or that was not finished but has parameters.
-    Raises InputError where there is no such run, or where it cannot be read. Nothing of it is executed: a configuration
-    that names a class outside of aejax is refused.
+    `force` takes one that diverged, or that was not finished but has parameters. Nothing of it is executed: a
+    configuration that names a class outside of aejax, or reads the environment, is refused unless you `trust` it.
+    Raises InputError where there is no such run, or where it cannot be read.
     """
     try:
         run = finished(path, force=force)
         if run.record["status"] == "diverged" and not force:
             raise InputError(f"{path}: diverged; force=True takes its last finite parameters")
         examples = _examples(run)
-        experiment, params = model(run, examples.form)
+        experiment, params = model(run, examples.form, trust)
     except InputError as error:  # it may quote what stands in the files
         raise InputError(plain_line(error)) from None
     return Trained(run, experiment, params, examples)

@@ -7,7 +7,7 @@ import numpy as np
 from omegaconf import OmegaConf
 
 from aejax.base.devices import memory, size
-from aejax.base.errors import InputError, plain_line
+from aejax.base.errors import InputError, NotTrusted, plain_line
 from aejax.compat import jax_compat
 from aejax.datasets.form import Form
 from aejax.inference.trained import rows_of_batch
@@ -29,28 +29,30 @@ TAPS = 2000  # shifts of all kernels
 SHOWN = 300  # characters of a library's message
 
 
-def model(run: Run, form: Form) -> tuple[Any, Any]:
+def model(run: Run, form: Form, trust: bool = False) -> tuple[Any, Any]:
     """The Experiment of a run on data of this form, and its parameters; raises InputError where they do not fit.
 
-    No array of the model is made before its shape has been compared with that in the file.
+    Without `trust` only classes of PARTS and plain references are accepted. No array of the model is made before its
+    shape has been compared with that in the file.
     """
     path = run.path / SETTINGS / "config.yaml"
     try:
-        experiment = _experiment(contents.config(path), form)
+        experiment = _experiment(contents.config(path), form, trust)
         params = check_parameters(run, experiment)
         _check_memory(experiment, params)
         return experiment, params
     except InputError as error:
-        text = str(error)
+        text = f"{error}; trust=True takes others" if isinstance(error, NotTrusted) else str(error)
         raise InputError(text if text.startswith(str(run.path)) else f"{run.path}: {text}") from None
     except Exception as error:  # there is no end of what classes and libraries may say of wrong settings
         raise InputError(f"{path}: cannot be read ({plain_line(error, SHOWN) or type(error).__name__})") from None
 
 
-def _experiment(config: Any, form: Form) -> Any:
+def _experiment(config: Any, form: Form, trust: bool) -> Any:
     """The Experiment of a configuration, on data of this form."""
-    build, names = Build(config, PARTS), declared(Experiment)
-    check_references(cast(dict[str, Any], build.raw), names)
+    build, names = Build(config, None if trust else PARTS), declared(Experiment)
+    if not trust:
+        check_references(cast(dict[str, Any], build.raw), names)
     settings = {name: _plain(config[name]) for name in names if name in config}
     for name, value in settings.items():
         _check_lists(value, name)

@@ -6,20 +6,17 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from aejax.base.errors import InputError
-from aejax.base.keys import Purpose, key_for
 from aejax.datasets.form import Form
 from aejax.datasets.storage import in_parts
 from aejax.evaluation.likelihood import nll_of_each
 from aejax.evaluation.sampling import Sampler
-from aejax.inference import examples
+from aejax.inference import examples, functions
 from aejax.inference.arithmetic import terms
 from aejax.inference.examples import Examples
-from aejax.metrics.reconstruction import squared_error
-from aejax.models import autoencoder
+from aejax.inference.paths import between, plane
 from aejax.runs.folder import Run
 from aejax.runs.programs import kept_programs
 
@@ -71,23 +68,24 @@ class Trained:
 
     def encode(self, x: Any, label: Any = None, sample: bool = False, seed: int = 0) -> np.ndarray:
         """The code of each example: the posterior mean, or with `sample` a draw of the posterior."""
-        return self._of_examples(_drawn if sample else _encoded, x, label, seed)
+        return self._of_examples(functions.drawn if sample else functions.encoded, x, label, seed)
 
     def decode(self, z: Any, label: Any = None) -> np.ndarray:
         """The mean image of each code."""
         rows = examples.codes(z, self.latent_dim)
-        decoded = self._mapped(_decoded, rows.values, self._label(label, len(rows)), 0)
+        decoded = self._mapped(functions.decoded, rows.values, self._label(label, len(rows)), 0)
         return rows.of(self.examples.images(decoded))
 
     def indices(self, x: Any, label: Any = None) -> np.ndarray:
         """The indices of the positions of each example's code, [T] or [N, T] int32, of a model with discrete codes."""
-        if not self.experiment.model.bottleneck.is_discrete:
-            raise InputError(f"indices: the codes of {self.run.title} are not discrete; use a model such as vq_vae")
-        return self._of_examples(_indices, x, label)
+        self._check_discrete("indices")
+        return self._of_examples(functions.indices, x, label)
 
-    def vectors(self, indices_NxT: np.ndarray) -> np.ndarray:
-        """The codes [N, Z] of the indices of their positions; the inverse of `indices`."""
-        return self._mapped(_vectors, indices_NxT, None, 0)
+    def vectors(self, indices: Any) -> np.ndarray:
+        """The codes [Z] or [N, Z] of the indices [T] or [N, T] of their positions; the inverse of `indices`."""
+        self._check_discrete("vectors")
+        rows = examples.indices(indices, self.positions)
+        return rows.of(self._mapped(functions.vectors, rows.values, None, 0))
 
     @property
     def positions(self) -> int:
@@ -95,19 +93,19 @@ class Trained:
         form = self.experiment.form
         label = np.zeros(1, np.int32) if self._is_conditional else None
         x_1xP = np.zeros((1, form.pixels), np.float32)
-        return int(jax.eval_shape(_indices, self.experiment, self.params, x_1xP, label, 0).shape[1])
+        return int(jax.eval_shape(functions.indices, self.experiment, self.params, x_1xP, label, 0).shape[1])
 
     def reconstruct(self, x: Any, label: Any = None) -> np.ndarray:
         """The mean image of each example's code."""
-        return self._of_examples(_reconstructed, x, label, images=True)
+        return self._of_examples(functions.reconstructed, x, label, images=True)
 
     def restore(self, x: Any, label: Any = None) -> np.ndarray:
         """Noisy examples, which may lie outside of the range of clean ones, reconstructed."""
-        return self._of_examples(_reconstructed, x, label, images=True, noisy=True)
+        return self._of_examples(functions.reconstructed, x, label, images=True, noisy=True)
 
     def score(self, x: Any, label: Any = None) -> np.ndarray:
         """How unusual each example is: the squared error of its reconstruction, summed over the pixels."""
-        return self._of_examples(_error, x, label)
+        return self._of_examples(functions.error, x, label)
 
     def nll(self, x: Any, label: Any = None) -> np.ndarray:
         """-log p(x) of each example in nats, by `evaluate.samples` importance samples of the posterior."""
@@ -131,7 +129,7 @@ class Trained:
             )
         label = np.arange(count) % len(self.labels) if self._is_conditional and label is None else label
         rows = np.zeros((count, 0), np.float32)
-        images = self._mapped(_sampled, rows, self._label(label, count), seed)
+        images = self._mapped(functions.sampled, rows, self._label(label, count), seed)
         return self.examples.images(images)
 
     def fit(self, x: Any, label: Any = None, sampler: Sampler | None = None) -> "Trained":
@@ -183,7 +181,7 @@ class Trained:
         else:
             limits_2xU = np.repeat(np.array(limits)[:, None], len(units), axis=1)
         z_GxZ = plane(codes_NxZ.mean(axis=0), units, limits_2xU, steps)
-        decoded = self._mapped(_nearest, z_GxZ, self._label(label, len(z_GxZ)), 0)
+        decoded = self._mapped(functions.nearest, z_GxZ, self._label(label, len(z_GxZ)), 0)
         return self.examples.images(decoded).reshape(*[steps] * len(units), *self.examples.form.shape)
 
     def arithmetic(self, expression: str, label: Any = None) -> np.ndarray:
@@ -203,6 +201,10 @@ class Trained:
     @property
     def _is_conditional(self) -> bool:
         return self.experiment.model.is_conditional
+
+    def _check_discrete(self, name: str) -> None:
+        if not self.experiment.model.bottleneck.is_discrete:
+            raise InputError(f"{name}: the codes of {self.run.title} are not discrete; use a model such as vq_vae")
 
     def _label(self, label: Any, count: int) -> np.ndarray | None:
         """The number of each label, None for a model that does not look at labels."""
@@ -231,9 +233,11 @@ class Trained:
 
         `prepare` makes of a batch what the function takes, while the device works on those before.
         """
+        if not 0 <= seed < 2**32:
+            raise InputError(f"seed={seed}: must be a whole number from 0 to {2**32 - 1:,}")
         batch = rows_of_batch(self.experiment.form)
         experiment, params, fitted = self._placed
-        more = {_drawn: (np.uint32(seed),), _sampled: (np.uint32(seed), fitted)}.get(function, ())
+        more = {functions.drawn: (np.uint32(seed),), functions.sampled: (np.uint32(seed), fitted)}.get(function, ())
         results = []
         for number, start in enumerate(range(0, len(rows), batch), self.first):
             some = slice(start, start + batch)
@@ -263,69 +267,6 @@ def rows_of_batch(form: Form) -> int:
     return max(1, min(ROWS, VALUES // form.pixels))
 
 
-def between(a_Z: np.ndarray, b_Z: np.ndarray, steps: int, how: str) -> np.ndarray:
-    """Codes [steps, Z] from a to b: along the line, or the arc on which length and direction change evenly.
-
-    Shoemake 1985, section 3.3; parallel codes have no arc, and take the line.
-    """
-    share_Sx1 = np.linspace(0, 1, steps, dtype=np.float32)[:, None]
-    norms = np.linalg.norm(a_Z), np.linalg.norm(b_Z)
-    cosine = np.clip(a_Z @ b_Z / np.maximum(norms[0] * norms[1], 1e-12), -1, 1)
-    angle = np.arccos(cosine)
-    if how == "linear" or np.sin(angle) < 1e-4:
-        return a_Z + share_Sx1 * (b_Z - a_Z)
-    weights = (np.sin((1 - share_Sx1) * angle) / norms[0], np.sin(share_Sx1 * angle) / norms[1])
-    length_Sx1 = norms[0] + share_Sx1 * (norms[1] - norms[0])
-    return (length_Sx1 * (weights[0] * a_Z + weights[1] * b_Z) / np.sin(angle)).astype(np.float32)
-
-
-def plane(center_Z: np.ndarray, units: Sequence[int], limits_2xU: np.ndarray, steps: int) -> np.ndarray:
-    """Codes [steps ** U, Z] around the center, in which each of U units rises between its limits, the first fastest."""
-    rising = [np.linspace(low, high, steps) for low, high in limits_2xU.T]
-    grids = np.meshgrid(*rising)  # the first varies along the last axis
-    z_GxZ = np.tile(center_Z.astype(np.float32), (steps ** len(units), 1))
-    z_GxZ[:, units] = np.stack([grid.ravel() for grid in grids], axis=1)
-    return z_GxZ
-
-
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:
     """The rows, and copies of the first one up to `count`."""
     return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[:1], count - len(rows), axis=0)])
-
-
-def _encoded(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
-    return autoencoder.encode(experiment, params, x_BxP, label=label_B).mean
-
-
-def _drawn(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any, seed: Any) -> Any:
-    return autoencoder.encode(experiment, params, x_BxP, key_for(seed, Purpose.POSTERIOR, number), label_B).z
-
-
-def _decoded(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
-    return autoencoder.decoded(experiment, params, z_BxZ, label_B)
-
-
-def _nearest(experiment: Any, params: Any, z_BxZ: Any, label_B: Any, number: Any) -> Any:
-    return autoencoder.decoded(experiment, params, autoencoder.snapped(experiment, params, z_BxZ), label_B)
-
-
-def _indices(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
-    return autoencoder.encode(experiment, params, x_BxP, label=label_B).quantized.indices
-
-
-def _vectors(experiment: Any, params: Any, indices_BxT: Any, label_B: Any, number: Any) -> Any:
-    return autoencoder.vectors(experiment, params, indices_BxT).astype(jnp.float32)
-
-
-def _reconstructed(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
-    return autoencoder.reconstruct(experiment, params, x_BxP, label_B)
-
-
-def _error(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
-    return squared_error(x_BxP, autoencoder.reconstruct(experiment, params, x_BxP, label_B))
-
-
-def _sampled(experiment: Any, params: Any, rows: Any, label_B: Any, number: Any, seed: Any, fitted: Any) -> Any:
-    key = key_for(seed, Purpose.SAMPLES, number)
-    z_BxZ = experiment.sampler.codes(experiment, params, fitted, key, len(rows), label_B)
-    return autoencoder.decoded(experiment, params, z_BxZ, label_B)

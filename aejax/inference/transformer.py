@@ -71,4 +71,4 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
         words = [f"model={self.model}", f"latent_dim={self.latent_dim}", f"seed={self.seed}", *QUIET, *self.overrides]
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
             train(Dataset(train=X, test=X), *words, f"hydra.run.dir={folder}/run")
-            return load(f"{folder}/run")
+            return load(f"{folder}/run", trust=True)  # the overrides are the caller's

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from omegaconf import DictConfig, OmegaConf
 
-from aejax.base.errors import InputError, near
+from aejax.base.errors import InputError, NotTrusted, near
 from aejax.base.nested import shown
 
 
@@ -94,7 +94,7 @@ class Build:
                 f"{key}={shown(target)}: must name a dataclass with its module, as aejax.models.noise.Clean"
             )
         if self.trusted is not None and not str(target).startswith(tuple(f"{each}." for each in self.trusted)):
-            raise InputError(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
+            raise NotTrusted(f"{key}={target}: only classes of {', '.join(self.trusted)} are trusted here")
         try:
             cls = getattr(importlib.import_module(module), name)
         except (ImportError, AttributeError, ValueError) as error:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from aejax.base.errors import InputError
+from aejax.base.errors import InputError, NotTrusted
 
 REFERENCE = re.compile(r"\$\{(\w+(?:\.\w+)*)\}")
 NODES = 5000  # values that the settings of an experiment may have once all references are resolved
@@ -28,7 +28,7 @@ def check_references(settings: dict[str, Any], names: Iterable[str]) -> None:
         else:
             match = REFERENCE.fullmatch(value)
             if not match:
-                raise InputError(f"{key}={_short(value)}: must be a value, or a reference to one as ${{model.beta}}")
+                raise NotTrusted(f"{key}={_short(value)}: only plain references, as ${{model.beta}}, are trusted here")
             total = referred(match[1], key, above)
         if total > NODES:
             raise InputError(f"{key}: has more than {NODES:,} values")

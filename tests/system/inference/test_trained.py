@@ -4,19 +4,23 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import yaml
 from conftest import called, job
+from flax import struct
 
 import aejax
 from aejax.base.errors import InputError
+from aejax.cli.apply import main as apply
 from aejax.cli.train import main
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.form import Form
 from aejax.evaluation.sampling import KDE
 from aejax.inference import trained
 from aejax.inference.examples import Examples
+from aejax.models.objective import Term
 
 QUICK = ["steps=40", "log_points=1", "net.widths=[16]", "figures=false", "track=off", "latent_dim=3"]
 EVALUATED = ["evaluate.groups=[reconstruction,elbo,nll,code]", "evaluate.samples=20"]
@@ -81,6 +85,49 @@ def test_bits_do_not_depend_on_the_batch(loaded):
     np.testing.assert_array_equal(run.encode(x[3]), z[3])
     np.testing.assert_array_equal(aejax.load(run.run.path).encode(jax.numpy.asarray(x)), z)
     np.testing.assert_array_equal(run.nll(many[:300])[:96], run.nll(x))
+
+
+@struct.dataclass
+class Offset(Term):
+    """A term of one's own."""
+
+    def __call__(self, context):
+        return jnp.sum((context.outputs.code.z - 1) ** 2, axis=1)
+
+
+def test_a_model_of_ones_own_is_loaded_where_it_is_trusted(here):
+    term = f"+model.terms.offset={{_target_: {__name__}.Offset, weight: 3}}"
+    x = RNG.random((40, 6)).astype(np.float32)
+    left = aejax.train(Dataset(train=x), *QUICK, "model=ae", term, "hydra.run.dir=run")
+    with pytest.raises(InputError, match=r"Offset: only classes of aejax.* are trusted here; trust=True takes others$"):
+        aejax.load("run")
+    run = aejax.load("run", trust=True)
+    assert float(run.experiment.model.terms["offset"].weight) == 3
+    np.testing.assert_allclose(run.encode(x)[left.codes["index"]], left.codes["z"], rtol=1e-5, atol=1e-6)
+    assert called(apply, "run", "sample", "x.npy", "--fit", "x.npy") == 2
+    np.save("x.npy", x)
+    assert called(apply, "run", "encode", "x.npy", "z.npy") == 2
+    assert called(apply, "run", "encode", "x.npy", "z.npy", "--trust") == 0
+    np.testing.assert_array_equal(np.load("z.npy"), run.encode(x))
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_out_of_range_is_refused(loaded, seed):
+    with pytest.raises(InputError, match=f"seed={seed}: must be a whole number from 0 to 4,294,967,295"):
+        loaded("vae").sample(2, seed=seed)
+
+
+def test_indices_and_codes_of_a_discrete_model_are_inverse(loaded):
+    run, (x, _) = loaded("vq_vae"), examples_of("vq_vae")
+    indices = run.indices(x[:9])
+    assert indices.shape == (9, run.positions) and indices.dtype == np.int32
+    np.testing.assert_array_equal(run.vectors(indices), run.encode(x[:9]))
+    np.testing.assert_array_equal(run.vectors(indices[2]), run.encode(x[2]))
+    for wrong in (indices[:, :0], indices / 2, indices - 1000, [[1, 2, 3, 4, 5]], 2**31 + indices.astype(int), 3):
+        with pytest.raises(InputError, match=r"^indices: "):
+            run.vectors(wrong)
+    with pytest.raises(InputError, match=r"^vectors: the codes of vae emoji"):
+        loaded("vae").vectors(indices)
 
 
 def test_draws_are_those_of_their_seed(loaded):
