@@ -1,7 +1,7 @@
-"""docs/models.md: every model on four data sets, from the folders of its runs.
+"""docs/models.md: every model on every one of some data sets, in numbers and pictures, from the folders of its runs.
 
     python docs/models.py train DIR [DATA ...]     the sweeps, one after another; those that are there are not run again
-    python docs/models.py write DIR                docs/models.md from them
+    python docs/models.py write DIR                docs/models.md and docs/models/DATA.png from them
 
 `train` needs MNIST and Fashion-MNIST prepared (python -m aejax.data prepare data=mnist data.manual_dir=FOLDER).
 """
@@ -11,11 +11,23 @@ import subprocess
 import sys
 from pathlib import Path
 
-from aejax.comparison.tables import load, table
+import hydra
+import matplotlib.pyplot as plt
+import numpy as np
 
-NARROW = "model=pca,linear_ae,ae,conv_ae,contractive_ae,stacked_ae,rbm_ae,vae,beta_vae,conv_vae"
-DEEP = "model=deep_ae"  # takes as long as most of these together
-WIDE = "model=sparse_ae,l1_ae,topk_ae"  # codes of 64 units, of which an example uses few
+import aejax
+from aejax.comparison.tables import load, table
+from aejax.config import menu
+from aejax.config.explain import CONF
+from aejax.runs.job import compose
+
+# Codes of their own size: of units of which an example uses few, or that only make sense in groups.
+WIDE = (
+    "sparse_ae", "l1_ae", "topk_ae", "matryoshka_ae", "masked_ae", "binary_ae", "vq_vae", "rvq_vae", "fsq_vae",
+    "concrete_vae",
+)  # fmt: skip
+SLOW = ("deep_ae", "rhvae", "hvae", "iaf_vae")  # each takes as long as most of the others together
+SHOWN = 8  # test examples, and samples, of a model in the picture
 SMALL = ["steps=2000", "seed=range(8)"]
 LARGE = ["data.limit=10000", "epochs=10", "log_points=10", "evaluate.groups=[reconstruction,code,separation]"]
 DATA = {
@@ -30,11 +42,12 @@ METRICS = {"recon/mse": "test MSE", "separation/knn_accuracy": "5-NN accuracy", 
 def sweeps(data):
     """The words of the sweeps of a data set, by the name of their folder."""
     common = [f"data={data}", "figures=false", "track=off"]
-    narrow, deep = ([models, *common, *DATA[data]] for models in (NARROW, DEEP))
+    narrow = [name for name in menu.groups()["model"] if name not in (*WIDE, *SLOW)]
+    sized = [word for word in DATA[data] if "latent_dim" not in word]
     return {
-        "narrow": narrow,
-        "deep": deep,
-        "wide": [WIDE, *common, *(word for word in DATA[data] if "latent_dim" not in word)],
+        "narrow": [f"model={','.join(sorted(narrow))}", *common, *DATA[data]],
+        "slow": [f"model={','.join(SLOW)}", *common, *DATA[data]],
+        "wide": [f"model={','.join(WIDE)}", *common, *sized],
     }
 
 
@@ -59,6 +72,7 @@ def write(folder):
     ]
     for data in made:
         lines += section(folder / data, data)
+        draw(folder / data, data)
     Path(__file__).with_suffix(".md").write_text("\n".join(lines) + "\n")
 
 
@@ -78,7 +92,37 @@ def section(folder, data):
         took = seconds.get((row["model"], row["latent_dim"]))
         shown = "-" if took is None else f"{took:.1f}"
         lines.append(f"| {row['model']} | {row['latent_dim']} | {' | '.join(cells)} | {shown} | {row['recon/mse n']} |")
+    lines += ["", f"![Test examples of {data} as each model reconstructs them, and samples](models/{data}.png)"]
     return [*lines, *("\n" + note.replace(f"{folder}/", "") for note in found.attrs["notes"])]
+
+
+def draw(folder, data):
+    """docs/models/DATA.png: for each model test examples as its first seed reconstructs them, and samples of it."""
+    runs = load([folder]).completed
+    first = runs[runs["seed"] == 0].sort_values("model")
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        dataset = compose([word for word in DATA[data] if word.startswith("data.")] + [f"data={data}"]).dataset
+    train, test = dataset.train, dataset.test
+    rows = {"examples": np.concatenate([test.x[:SHOWN], train.x[:SHOWN]])}
+    colors = "gray_r" if dataset.form.shape[2] == 1 else None
+    for name, path in zip(first["model"], first["path"], strict=True):
+        run = aejax.load(path)
+        labels = [None, None] if not run.experiment.model.is_conditional else [test.y[:SHOWN], train.y[:SHOWN]]
+        sampled = (
+            run if run.experiment.sampler.is_prior else run.fit(train.x, train.y if labels[0] is not None else None)
+        )
+        pictures = [run.reconstruct(test.x[:SHOWN], labels[0]), sampled.sample(SHOWN, label=labels[1])]
+        rows[name] = np.concatenate(pictures)
+    figure, axes = plt.subplots(len(rows), 2 * SHOWN, figsize=(2 * SHOWN * 0.4 + 1.4, len(rows) * 0.4), dpi=120)
+    for (name, images), line in zip(rows.items(), axes, strict=True):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=7)
+        for image, axis in zip(images, line, strict=True):
+            axis.imshow(np.clip(image, 0, 1) if image.dtype.kind == "f" else image, cmap=colors)
+            axis.set(xticks=[], yticks=[])
+    place = Path(__file__).parent / "models" / f"{data}.png"
+    place.parent.mkdir(exist_ok=True)
+    figure.savefig(place, bbox_inches="tight")
+    plt.close(figure)
 
 
 def interval(row, name):

@@ -84,7 +84,7 @@ WRONG = {
     "data=digits ~noise=1e3": "~noise=1e3: no such choice; known: chain",
     "data=[letters] track=null": "track=null: no such choice; did you mean track=off?",
     "steps==3": "Error parsing override 'steps==3'",
-    "data='a\0b'": "embedded null byte (in: data='a\0b')",
+    "data='a\0b'": r"embedded null byte (in: data='a\x00b')",
     "hydra.run.dir='a\0b'": "hydra.run.dir: holds a null byte; must be the name of a folder",
     "data=arrays data.path='a\0b'": "data.path: holds a null byte, which is not allowed",
     # parts without a class, or with one that is something else
