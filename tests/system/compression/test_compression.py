@@ -236,7 +236,10 @@ def mutations(data, count):
         yield bytes(new) if number % 4 == 3 else resealed(bytes(new))
 
 
-@pytest.mark.parametrize("name", ["lossy", "lossless", "discrete", "floats", "bits"])
+@pytest.mark.parametrize(
+    "name",
+    ["lossy", "lossless", *(pytest.param(name, marks=pytest.mark.slow) for name in ("discrete", "floats", "bits"))],
+)
 def test_mutated_files_are_refused_or_hold_what_was_written(name, emoji, loaded):
     run, x, lossy, lossless = emoji
     label = None

@@ -73,7 +73,9 @@ def examples_of(run, name):
 
 
 @pytest.mark.parametrize("form", ["stablehlo", ONNX])
-@pytest.mark.parametrize("name", [*RUNS, "own", *(pytest.param(name, marks=pytest.mark.slow) for name in OTHERS)])
+@pytest.mark.parametrize(
+    "name", ["vae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cvae", "own", *OTHERS))]
+)
 def test_exported_files_give_the_same_numbers_without_aejax(name, form, folder, tmp_path):
     run = aejax.load(folder(name))
     out = exported(folder(name), tmp_path / "out", "--to", form)

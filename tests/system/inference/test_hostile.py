@@ -31,10 +31,10 @@ def folder(tmp_path_factory):
     return path
 
 
-def test_two_hundred_changes_are_loaded_or_refused(folder, tmp_path):
+def test_eighty_changes_are_loaded_or_refused(folder, tmp_path):
     runs, counts = [shared(Run.read(folder))], collections.Counter()
     place = tmp_path / "outer" / "place"
-    for number in range(200):
+    for number in range(80):
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
         path, what = made(number, "quick", runs, place)
@@ -43,7 +43,7 @@ def test_two_hundred_changes_are_loaded_or_refused(folder, tmp_path):
         assert time.process_time() - begin < hostile.SECONDS, what
         assert hostile.listed(tmp_path, tmp_path / "none") == before, what
         counts[outcome.partition(":")[0]] += 1
-    assert counts.keys() == {hostile.LOADED, hostile.REFUSED} and min(counts.values()) > 30, counts
+    assert counts.keys() == {hostile.LOADED, hostile.REFUSED} and min(counts.values()) > 10, counts
 
 
 @pytest.mark.slow

@@ -201,7 +201,7 @@ def test_wrong_words_get_one_line(refused, place, tmp_path):
         (lambda run: run.note(status="diverged"), "diverged; --force shares its last finite parameters"),
         (lambda run: (run.path / "params.safetensors").write_bytes(b"x"), "params.safetensors is missing or damaged"),
         (lambda run: (run.path / ".hydra" / "config.yaml").unlink(), "holds no .hydra/config.yaml"),
-        (lambda run: set_setting(run, "optim", "lr", "${oc.env:LR}"), "optim.lr=${oc.env:LR}: must be a value, or a"),
+        (lambda run: set_setting(run, "optim", "lr", "${oc.env:LR}"), "optim.lr=${oc.env:LR}: only plain references"),
     ],
 )
 def test_a_run_that_cannot_be_shared_gets_one_line(refused, place, tmp_path, change, told):
