@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 
 PICTURE = Path(__file__).with_name("architecture.svg")
-WIDTH, HEIGHT, BOX, TALL = 960, 470, 200, 96
+WIDTH, HEIGHT, BOX, TALL = 960, 490, 200, 96
 LEFTS = (20, 260, 500, 740)
 ROWS = {"what you ask for": 40, "what runs": 190, "what remains": 340}
 COLORS = {"what you ask for": "#e8eaf6", "what runs": "#e0f2f1", "what remains": "#fff3e0"}
@@ -19,6 +19,8 @@ BOXES = (  # (row, column, title, lines)
     ("what runs", 0, "figures/", ("draws reconstructions,", "codes, samples")),
     ("what remains", 0, "runs/", ("a folder per run,", "mirrored to W&B")),
     ("what remains", 1, "comparison/", ("tables, statistics,", "report, dashboards")),
+    ("what remains", 2, "inference/", ("encode, restore, sample,", "score, export")),
+    ("what remains", 3, "compression/  serving/", ("small files of examples,", "HTTP and a page")),
 )
 ARROWS = (  # between the middles of sides: (row, column) -> (row, column)
     *(((0, column), (0, column + 1)) for column in range(3)),
@@ -26,7 +28,9 @@ ARROWS = (  # between the middles of sides: (row, column) -> (row, column)
     *(((1, column), (1, column - 1)) for column in (3, 2, 1)),
     ((1, 0), (2, 0)),
     ((2, 0), (2, 1)),
+    ((2, 2), (2, 3)),
 )
+AROUND = ((2, 0), (2, 2))  # an arrow below the boxes between these
 
 
 def main():
@@ -61,6 +65,12 @@ def main():
             f'<line x1="{start[0]:g}" y1="{start[1]:g}" x2="{end[0]:g}" y2="{end[1]:g}" stroke="#555" '
             'stroke-width="1.5" marker-end="url(#tip)"/>'
         )
+    (row, column), (_, to_column) = AROUND
+    left, right, bottom = LEFTS[column] + BOX / 2, LEFTS[to_column] + BOX / 2, tops[row] + TALL
+    parts.append(
+        f'<path d="M{left:g} {bottom}v20H{right:g}v-20" fill="none" stroke="#555" stroke-width="1.5" '
+        'marker-end="url(#tip)"/>'
+    )
     PICTURE.write_text("\n".join([*parts, "</svg>"]) + "\n", encoding="utf-8")
     print(PICTURE)
 
