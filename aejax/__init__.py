@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from aejax.base.errors import InputError  # noqa: F401
 from aejax.base.version import VERSION as __version__  # noqa: F401
 
 if TYPE_CHECKING:

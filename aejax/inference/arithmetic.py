@@ -10,6 +10,8 @@ def terms(expression: str) -> list[tuple[int, str]]:
 
     Signs stand between spaces, so that names may have hyphens.
     """
+    if not isinstance(expression, str):
+        raise InputError(f"arithmetic={expression}: must be a text such as 'smiling - neutral + cat'")
     words = re.split(r"\s+([+-])\s+", expression.strip())
     first = re.fullmatch(r"([+-])\s+(.*)", words[0])
     signs, names = ["+", *words[1::2]], words[::2]

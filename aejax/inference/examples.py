@@ -13,6 +13,7 @@ from aejax.datasets.standardization import Standardization
 
 FLOAT32 = float(np.finfo(np.float32).max)
 MOST_INDEX = 2**31 - 1
+SHORT_FLOATS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # of JAX, which numpy does not know as numbers
 SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
 
 
@@ -56,13 +57,14 @@ class Examples:
             self._check_pixels(x, noisy)
         return Rows(x.reshape(1 if single else len(x), -1), single)
 
-    def seen(self, rows_BxP: np.ndarray) -> np.ndarray:
+    def seen(self, rows_BxP: np.ndarray, noisy: bool = False) -> np.ndarray:
         """Checked rows as the encoder sees them, float32.
 
-        Images of bytes become fractions; values of real data are standardized if those of the run were.
+        Images of bytes become fractions, and where the run's were binarized at a threshold 0 and 1, as do fractions
+        that are not `noisy`; values of real data are standardized if those of the run were.
         """
         if self.form.kind != "real":
-            return self.pixels(rows_BxP)
+            return self.pixels(rows_BxP, noisy)
         if self.standardization is None:
             return rows_BxP.astype(np.float32)
         return self.standardization(rows_BxP.reshape(-1, *self.form.shape)).reshape(rows_BxP.shape)
@@ -72,10 +74,13 @@ class Examples:
         """The largest whole number that a pixel can be."""
         return 1 if self.form.kind == "binary" and self.binarize == "none" else 255
 
-    def pixels(self, x: Any) -> Any:
+    def pixels(self, x: Any, noisy: bool = False) -> Any:
         """Checked images [N, …] as fractions, float32: numpy arrays, or JAX arrays in a program."""
         values = x.astype(np.float32)
-        if x.dtype.kind not in "iu" or self.most == 1:
+        if x.dtype.kind not in "iu":
+            is_cut = self.binarize == "threshold" and not noisy
+            return (values >= np.float32(WHITE / 255)).astype(np.float32) if is_cut else values
+        if self.most == 1:
             return values
         bytes_as = (x >= WHITE).astype(np.float32) if self.binarize == "threshold" else values * np.float32(1 / 255)
         if self.form.kind != "binary":
@@ -125,6 +130,13 @@ class Examples:
             raise InputError(f"x: values from {low:.6g} to {high:.6g}; must be fractions from 0 to 1, or bytes")
 
 
+def whole(name: str, value: Any, low: int, high: int) -> int:
+    """A whole number within bounds; raises InputError for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or not low <= value <= high:
+        raise InputError(f"{name}={value}: must be a whole number from {low:,} to {high:,}")
+    return int(value)
+
+
 def codes(z: Any, units: int) -> Rows:
     """Codes [Z] or [N, Z]; raises InputError for another shape or type, or nan."""
     z = _numbers("z", z)
@@ -155,8 +167,8 @@ def _numbers(name: str, values: Any) -> np.ndarray:
         array = np.asarray(values)
     except ValueError:
         raise InputError(f"{name}: rows of different lengths; must be an array of numbers") from None
-    if array.dtype.kind == "b":
-        array = array.astype(np.uint8)
+    if array.dtype.kind == "b" or array.dtype.name in SHORT_FLOATS:
+        array = array.astype(np.float32)  # true is white
     if array.dtype.kind not in "iuf":
         raise InputError(f"{name}: {array.dtype}; must be an array of numbers")
     if array.dtype.kind == "f" and not np.isfinite(array).all():

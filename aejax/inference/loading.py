@@ -30,6 +30,8 @@ def load(path: Path | str, force: bool = False, trust: bool = False) -> Trained:
     configuration that names a class outside of aejax, or reads the environment, is refused unless you `trust` it.
     Raises InputError where there is no such run, or where it cannot be read.
     """
+    if not isinstance(path, str | Path) or not str(path):
+        raise InputError(f"load: {path!r}; must be the folder of a run, or a zip archive of it")
     try:
         run = finished(path, force=force)
         if run.record["status"] == "diverged" and not force:

@@ -8,6 +8,7 @@ from omegaconf import OmegaConf
 
 from aejax.base.devices import memory, size
 from aejax.base.errors import InputError, NotTrusted, plain_line
+from aejax.base.nested import dotted
 from aejax.compat import jax_compat
 from aejax.datasets.form import Form
 from aejax.inference.trained import rows_of_batch
@@ -39,6 +40,7 @@ def model(run: Run, form: Form, trust: bool = False) -> tuple[Any, Any]:
     try:
         experiment = _experiment(contents.config(path), form, trust)
         params = check_parameters(run, experiment)
+        _check_finite(params)
         _check_memory(experiment, params)
         return experiment, params
     except InputError as error:
@@ -77,6 +79,13 @@ def _check_taps(net: Any) -> None:
     """Raises InputError for convolutions that take too long to trace: each shift of a kernel is an operation."""
     if isinstance(net, Conv) and len(net.widths) * taps_of(net.kernel, net.stride) ** 2 > TAPS:
         raise InputError(f"net.kernel={net.kernel}: with {len(net.widths)} layers of stride {net.stride}, too large")
+
+
+def _check_finite(params: Any) -> None:
+    """Raises InputError for parameters that no training has left: a lane keeps its last finite ones."""
+    for name, array in dotted(params):
+        if not np.isfinite(array).all():
+            raise InputError(f"params.safetensors: {name} holds nan or inf; the file is damaged")
 
 
 def _check_memory(experiment: Any, params: Any) -> None:

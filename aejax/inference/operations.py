@@ -67,17 +67,16 @@ def sample(run: "Trained", paths: list[str], options: Any) -> Result:
     count, seed = 64 if options.count is None else options.count, options.seed or 0
     if options.fit is not None:
         given = given_in(run, options.fit, options, "x")
-        run = run.fit(
-            given.values, _label(run, options.label) if given.labels is None else _numbered(run, given.labels)
-        )
+        run = run.fit(given.values, _label(run, options.label) if given.labels is None else _beside_labels(run, given))
     elif options.rows or options.resize:
         raise InputError(f"--{'rows' if options.rows else 'resize'}: is for the examples of --fit, which is not there")
     elif not run.experiment.sampler.is_prior:
         raise InputError(f"sample: {run.run.title} has no prior; fit a density to the codes of examples: --fit IN")
     if count < 1:
         raise InputError(f"--count {count}: must be at least 1")
-    in_turn = np.arange(count) % max(len(run.labels), 1)
-    label = in_turn if options.label is None else _label(run, options.label)
+    label = _label(run, options.label)
+    if label is None and run.experiment.model.is_conditional:
+        label = np.arange(count) % len(run.labels)
     given = Given("sample", np.empty((count, 0), np.float32), None)
     values = _in_parts(run, lambda part, rows, label: part.sample(len(rows), seed, label), given, label, options)
     return Result({"x": values})
@@ -220,7 +219,12 @@ def labels_of(run: "Trained", options: Any, given: Given) -> Any:
     """The label of each example: that of the command line, else those beside the examples."""
     if options.label is not None or given.labels is None:
         return _label(run, options.label)
-    return _numbered(run, given.labels)
+    return _beside_labels(run, given)
+
+
+def _beside_labels(run: "Trained", given: Given) -> Any:
+    """The labels beside examples, None for a model that does not look at them."""
+    return _numbered(run, given.labels) if run.experiment.model.is_conditional else None
 
 
 def _numbered(run: "Trained", labels: Any) -> Any:

@@ -52,7 +52,9 @@ def parts(run: Trained, which: str = "both", pixels: str = "bytes") -> list[Part
         label = (Array("label", "int32", (), f"numbers of labels, from 0 to {form.classes - 1}"),)
 
     def encode(x_B: Any, label_B: Any = None) -> Any:
-        x_BxP = _standardized(examples, x_B) if form.kind == "real" else examples.pixels(x_B)
+        x_BxP = (
+            _standardized(examples, x_B) if form.kind == "real" else examples.pixels(x_B, noisy=pixels == "fractions")
+        )
         x_BxP = x_BxP.reshape(x_B.shape[0], form.pixels)
         return autoencoder.encode(run.experiment, run.params, x_BxP, label=label_B).mean
 

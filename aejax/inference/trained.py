@@ -23,6 +23,8 @@ from aejax.runs.programs import kept_programs
 ROWS = 256  # of a batch,
 VALUES = 2**22  # or fewer, so that a batch has at most so many values
 WAYS = ("linear", "spherical")
+LARGEST = float(np.finfo(np.float32).max)
+MOST_IMAGES = 10_000  # of an interpolation or a traversal
 QUANTILES = (0.01, 0.99)  # of the codes of the test examples, between which a unit rises
 
 
@@ -68,6 +70,8 @@ class Trained:
 
     def encode(self, x: Any, label: Any = None, sample: bool = False, seed: int = 0) -> np.ndarray:
         """The code of each example: the posterior mean, or with `sample` a draw of the posterior."""
+        if sample and not self.experiment.model.bottleneck.has_posterior:
+            raise InputError(f"sample: {self.run.title} has no posterior to draw from; use a model such as vae")
         return self._of_examples(functions.drawn if sample else functions.encoded, x, label, seed)
 
     def decode(self, z: Any, label: Any = None) -> np.ndarray:
@@ -104,7 +108,10 @@ class Trained:
         return self._of_examples(functions.reconstructed, x, label, images=True, noisy=True)
 
     def score(self, x: Any, label: Any = None) -> np.ndarray:
-        """How unusual each example is: the squared error of its reconstruction, summed over the pixels."""
+        """How unusual each example is: the squared error of its reconstruction, summed over the pixels.
+
+        As in training: fractions of images, and where the data were standardized in units of standard deviations.
+        """
         return self._of_examples(functions.error, x, label)
 
     def nll(self, x: Any, label: Any = None) -> np.ndarray:
@@ -121,8 +128,7 @@ class Trained:
 
         A conditional model draws of this `label`, or of all labels in turn.
         """
-        if not 1 <= count <= 10**9:
-            raise InputError(f"count={count}: must be a whole number from 1 to 1,000,000,000")
+        examples.whole("count", count, 1, 10**9)
         if not self.experiment.sampler.is_prior and self.fitted is None:
             raise InputError(
                 f"sample: {self.run.title} has no prior; fit a density to codes of examples: run.fit(x).sample({count})"
@@ -149,8 +155,7 @@ class Trained:
         """Images of `steps` codes from that of example `a` to that of example `b`, along a line or an arc."""
         if how not in WAYS:
             raise InputError(f"how={how}: must be one of {', '.join(WAYS)}")
-        if steps < 2:
-            raise InputError(f"steps={steps}: must be at least 2")
+        examples.whole("steps", steps, 2, MOST_IMAGES)
         start, end = self.encode(a, label), self.encode(b, label)
         for name, z in (("a", start), ("b", end)):
             if z.ndim != 1:
@@ -169,13 +174,14 @@ class Trained:
         The other units stay at the mean code of the test examples. A unit rises between the `limits`, by default from
         the 1 % to the 99 % quantile of those codes. Discrete codes become the nearest that the encoder can give.
         """
-        units, codes_NxZ = list(units), self.run.codes["z"]
-        if not 1 <= len(units) <= 2 or len(set(units)) < len(units) or not set(units) <= set(range(self.latent_dim)):
-            raise InputError(f"units={units}: must be one or two different units from 0 to {self.latent_dim - 1}")
-        if steps < 2:
-            raise InputError(f"steps={steps}: must be at least 2")
-        if limits is not None and not (np.isfinite(limits).all() and limits[0] < limits[1]):
-            raise InputError(f"limits={list(limits)}: must be two finite numbers, the lower one first")
+        codes_NxZ, last = self.run.codes["z"], self.latent_dim - 1
+        are_whole = all(isinstance(unit, int | np.integer) for unit in units) if np.iterable(units) else False
+        if not are_whole or not 1 <= len(units) == len(set(units)) <= 2 or not set(units) <= set(range(last + 1)):
+            raise InputError(f"units={units}: must be one or two different units from 0 to {last}")
+        units = list(units)
+        examples.whole("steps", steps, 2, int(MOST_IMAGES ** (1 / len(units))))
+        if limits is not None:
+            limits = _limits(limits)
         if limits is None:
             limits_2xU = np.quantile(codes_NxZ[:, units], QUANTILES, axis=0)
         else:
@@ -209,6 +215,8 @@ class Trained:
     def _label(self, label: Any, count: int) -> np.ndarray | None:
         """The number of each label, None for a model that does not look at labels."""
         if not self._is_conditional:
+            if label is not None:
+                raise InputError(f"label: {self.run.title} does not look at labels; leave it out")
             return None
         if label is None:
             raise InputError(f"label: is missing; {self.run.title} was trained with model.condition=label")
@@ -217,8 +225,8 @@ class Trained:
     def _of_examples(
         self, function: Callable, x: Any, label: Any, seed: int = 0, images: bool = False, noisy: bool = False
     ) -> np.ndarray:
-        rows = self.examples.rows(x, noisy)
-        results = self._mapped(function, rows.values, self._label(label, len(rows)), seed, prepare=self.examples.seen)
+        rows, seen = self.examples.rows(x, noisy), functools.partial(self.examples.seen, noisy=noisy)
+        results = self._mapped(function, rows.values, self._label(label, len(rows)), seed, prepare=seen)
         return rows.of(self.examples.images(results) if images else results)
 
     @functools.cached_property
@@ -233,8 +241,7 @@ class Trained:
 
         `prepare` makes of a batch what the function takes, while the device works on those before.
         """
-        if not 0 <= seed < 2**32:
-            raise InputError(f"seed={seed}: must be a whole number from 0 to {2**32 - 1:,}")
+        examples.whole("seed", seed, 0, 2**32 - 1)
         batch = rows_of_batch(self.experiment.form)
         experiment, params, fitted = self._placed
         more = {functions.drawn: (np.uint32(seed),), functions.sampled: (np.uint32(seed), fitted)}.get(function, ())
@@ -265,6 +272,17 @@ class Fitted:
 def rows_of_batch(form: Form) -> int:
     """How many examples or codes of data of this form go through the model at once."""
     return max(1, min(ROWS, VALUES // form.pixels))
+
+
+def _limits(values: Any) -> tuple[float, float]:
+    """Two finite numbers, the lower one first; raises InputError."""
+    try:
+        low, high = map(float, values)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not -LARGEST <= low < high <= LARGEST:
+        raise InputError(f"limits={values}: must be two finite numbers, the lower one first")
+    return low, high
 
 
 def _padded(rows: np.ndarray, count: int) -> np.ndarray:

@@ -50,6 +50,8 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
             self.trained_ = self._trained(X)
         else:
             self.trained_ = self.run if isinstance(self.run, Trained) else load(self.run)
+        if self.trained_.experiment.model.is_conditional:
+            raise InputError(f"{self.trained_.run.title}: its codes depend on labels, which a transformer has not")
         pixels = self.trained_.experiment.form.pixels
         if X.shape[1] != pixels:
             raise InputError(f"X: {X.shape[1]} features; must be {pixels}, those of {self.run}")
@@ -65,10 +67,17 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
     def inverse_transform(self, X: Any) -> np.ndarray:
         """The rows that codes decode to, [N, features] float32."""
         check_is_fitted(self)
-        return self.trained_.decode(np.atleast_2d(X)).reshape(len(X), -1)
+        X = np.atleast_2d(X)
+        return self.trained_.decode(X).reshape(len(X), -1)
 
     def _trained(self, X: np.ndarray) -> Trained:
+        if isinstance(self.overrides, str):
+            raise InputError(f"overrides={self.overrides}: must be a list of texts, such as ['steps=1000']")
         words = [f"model={self.model}", f"latent_dim={self.latent_dim}", f"seed={self.seed}", *QUIET, *self.overrides]
         with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-            train(Dataset(train=X, test=X), *words, f"hydra.run.dir={folder}/run")
+            left = train(Dataset(train=X, test=X), *words, f"hydra.run.dir={folder}/run")
+            if left.record["status"] == "diverged":
+                raise InputError(
+                    f"Encoder: the training of {left.record['name']} diverged; lower optim.lr in overrides"
+                )
             return load(f"{folder}/run", trust=True)  # the overrides are the caller's

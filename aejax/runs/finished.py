@@ -15,13 +15,13 @@ def finished(path: Path | str, files: tuple[str, ...] = MODEL, force: bool = Fal
     """
     run = Run.read(path)
     if run.format != FORMAT:
-        raise InputError(
-            f"{path}: its files are of format {run.format}, not {FORMAT}; train it again with this version"
-        )
+        remedy = "train it again with this version" if run.format < FORMAT else "install a newer aejax"
+        raise InputError(f"{path}: its files are of format {run.format}, not {FORMAT}; {remedy}")
     status = run.record["status"]
     if status not in FINISHED and not force:
         raise InputError(f"{path}: its status is {status}; must be {' or '.join(FINISHED)}")
     for name in files:
         if not (run.path / name).exists():
-            raise InputError(f"{path}: holds no {name}; name the complete folder of a run")
+            remedy = "name the complete folder of a run" if status in FINISHED else f"its status is {status}"
+            raise InputError(f"{path}: holds no {name}; {remedy}")
     return run

@@ -21,6 +21,8 @@ BODY = 2**23  # bytes of a request, or more where one example needs them
 REQUESTS = 256  # in flight, and
 IN_FLIGHT = 2**25  # bytes of their bodies and answers
 LARGE = 2**18  # bytes of a body; one is read at a time, on a thread, while others are answered
+DRAINED = 2**26  # bytes of a refused body that are still read, so that its client gets to read the answer,
+DRAINING = 10  # seconds at most
 PIECE = 2**16  # bytes of an answer that are written at a time, so that a slow reader is waited for
 AGAIN = "1"  # seconds after which a refused client may try again
 LOCAL = ("127.0.0.1", "localhost", "[::1]")
@@ -43,6 +45,33 @@ PAGE_HEADERS = {
 Answer = tuple[int, dict[str, str], bytes]
 
 
+class Disconnected(Exception):
+    """The client has gone before its request was complete."""
+
+
+class Incoming:
+    """The body of a request, part by part as it arrives."""
+
+    def __init__(self, receive: Callable[[], Awaitable[Any]]) -> None:
+        self.receive, self.is_complete = receive, False
+
+    async def part(self) -> bytes:
+        """The next part; raises Disconnected."""
+        message = await self.receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        self.is_complete = not message.get("more_body", False)
+        return message.get("body", b"")
+
+    async def drained(self) -> None:
+        """Reads what is left of a refused body: a client that is still sending would get a reset, not the answer."""
+        size = 0
+        with contextlib.suppress(TimeoutError, Disconnected):
+            async with asyncio.timeout(DRAINING):
+                while not self.is_complete and size < DRAINED:
+                    size += len(await self.part())
+
+
 class App:
     """Answers requests for one run; `is_local` accepts the host names of this machine alone."""
 
@@ -55,9 +84,10 @@ class App:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        incoming = Incoming(receive)
         with contextlib.ExitStack() as held:  # until the answer is sent
             try:
-                status, more, content = await self._answer(scope, headers, receive, held)
+                status, more, content = await self._answer(scope, headers, incoming, held)
             except Refused as error:
                 status, more, content = _error(error.status, str(error), error.headers)
             except InputError as error:
@@ -67,9 +97,13 @@ class App:
             except Exception as error:  # a fault of ours
                 print(f"aejax: {type(error).__name__}: {' '.join(str(error).split())[:MESSAGE]}", file=sys.stderr)
                 status, more, content = _error(500, f"{type(error).__name__}; the server goes on", {})
+            if status >= 400 and "expect" not in headers:  # a client that expects a go-ahead has sent nothing yet
+                await incoming.drained()
             await _send(send, status, more, content)
 
-    async def _answer(self, scope: Any, headers: dict[str, str], receive: Any, held: contextlib.ExitStack) -> Answer:
+    async def _answer(
+        self, scope: Any, headers: dict[str, str], incoming: Incoming, held: contextlib.ExitStack
+    ) -> Answer:
         path, method = scope["path"], scope["method"]
         self._check_host(headers)
         operation = OPERATIONS.get(path.removeprefix("/"))
@@ -78,10 +112,11 @@ class App:
         allowed = ("GET", "HEAD", "POST") if operation.takes is None else ("POST",)
         _check_method(method, allowed, path)
         as_npy = bodies.wants_npy(headers.get("accept", ""))
-        length = self._length(headers)
+        length = self._length(headers)  # a claim, which holds no memory yet
         bodies.check_type(headers.get("content-type", ""), length != 0, headers.get("content-encoding", ""))
-        add = held.enter_context(self.load.request(self.most if length is None else length))
-        body = await self._body(receive)
+        add = held.enter_context(self.load.bytes_in_flight())
+        body = await self._body(incoming, add)
+        held.enter_context(self.load.request())
         words = operation, body, headers.get("content-type", JSON), scope["query_string"].decode("latin-1")
         if len(body) > LARGE:
             asked = await asyncio.get_running_loop().run_in_executor(self._reader, self._task, *words)
@@ -130,16 +165,13 @@ class App:
         self._check_length(length)
         return length
 
-    async def _body(self, receive: Callable[[], Awaitable[Any]]) -> bytes:
-        parts, size, is_more = [], 0, True
-        while is_more:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Disconnected
-            parts.append(message.get("body", b""))
+    async def _body(self, incoming: Incoming, add: Callable[[int], None]) -> bytes:
+        parts, size = [], 0
+        while not incoming.is_complete:
+            parts.append(await incoming.part())
             size += len(parts[-1])
             self._check_length(size)
-            is_more = message.get("more_body", False)
+            add(len(parts[-1]))
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     def _check_length(self, size: int) -> None:
@@ -147,24 +179,29 @@ class App:
             raise Refused(413, f"the body has {size:,} bytes; must have at most {self.most:,}", connection="close")
 
 
-class Disconnected(Exception):
-    """The client has gone before its request was complete."""
-
-
 class Load:
-    """What is in flight: requests, and the bytes of their bodies and answers."""
+    """What is in flight: requests that have arrived, and the bytes of bodies and answers."""
 
     def __init__(self) -> None:
         self.requests, self.bytes = 0, 0
 
     @contextlib.contextmanager
-    def request(self, size: int) -> Iterator[Callable[[int], None]]:
-        """Counts a request with a body of `size` until it is answered; gives a function that adds further bytes.
-
-        Both raise Refused with 503 where too much is in flight; a single request always fits.
-        """
+    def request(self) -> Iterator[None]:
+        """Counts a request; raises Refused with 503 where too many are in flight."""
         if self.requests >= REQUESTS:
             raise Refused(503, f"{self.requests} requests are in flight; try again", retry_after=AGAIN)
+        self.requests += 1
+        try:
+            yield
+        finally:
+            self.requests -= 1
+
+    @contextlib.contextmanager
+    def bytes_in_flight(self) -> Iterator[Callable[[int], None]]:
+        """Gives a function that counts bytes of a request until it is answered.
+
+        It raises Refused with 503 where too many are in flight; a single request always fits.
+        """
         total = 0
 
         def add(more: int) -> None:
@@ -174,12 +211,9 @@ class Load:
             total += more
             self.bytes += more
 
-        self.requests += 1
         try:
-            add(size)
             yield add
         finally:
-            self.requests -= 1
             self.bytes -= total
 
 

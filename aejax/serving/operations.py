@@ -63,7 +63,7 @@ class Task:
         method = getattr(trained, self.operation.name)
         results = method(*([] if rows is None else [rows]), label=label, **self.settings)
         if not np.isfinite(results).all():
-            raise InputError(f"{self.operation.name}: gives nan or inf; the values are too large for this run")
+            raise InputError(f"{self.operation.name}: gives nan or inf; these values are too large")
         return results
 
     def part(self, start: int, stop: int) -> "Task":
@@ -94,7 +94,8 @@ def task(trained: Trained, operation: Operation, fields: Mapping[str, Any]) -> T
     settings = _settings(operation, fields)
     if operation.takes is None:
         if not trained.experiment.sampler.is_prior:
-            raise InputError(f"sample: {trained.run.title} has no prior to draw from; serve a model such as vae")
+            remedy = "fit a density to codes in Python: run.fit(x).sample(3)"
+            raise InputError(f"sample: {trained.run.title} has no prior to draw from; {remedy}")
         count = settings["count"]
         _check_count("count", count, trained)
         label = _label(trained, fields.get("label"), count, in_turn=True)
@@ -145,6 +146,8 @@ def _settings(operation: Operation, fields: Mapping[str, Any]) -> dict[str, Any]
 def _label(trained: Trained, label: Any, count: int, in_turn: bool = False) -> np.ndarray | None:
     """The number of each label; None for a model that does not look at labels. `in_turn`: all labels by default."""
     if not trained.experiment.model.is_conditional:
+        if label is not None:
+            raise InputError(f"label: {trained.run.title} does not look at labels; leave it out")
         return None
     if label is None:
         if in_turn:

@@ -84,8 +84,14 @@ function setCode(values) {
     input.value = z[unit];
     output.value = short(z[unit]);
   }
+  forgetScore();
   space.draw();
   decode();
+}
+
+// The score is that of the drawing, which other codes do not come from.
+function forgetScore() {
+  if (isImage()) byId("values").textContent = "";
 }
 
 const short = (value) => value.toFixed(2).replace(/^-(0\.00)$/, "$1");
@@ -261,12 +267,14 @@ function makeLegend() {
 // --- the pad ---
 
 const encode = latest(async () => {
-  if (drawing.isEmpty) return;
+  if (drawing.isEmpty) return forgetScore();
   const image = drawing.image({ centered: byId("center").checked, binary: info.kind === "binary" });
   show(byId("seen"), image, info.shape);
   setCode(await ask("encode", image, info.shape));
   if (info.threshold === null) return;
+  const code = z;
   const [score] = await ask("score", image, info.shape);
+  if (z !== code) return;
   const verdict = score > info.threshold ? "an anomaly" : "normal";
   byId("values").textContent = `Score ${score.toPrecision(3)}, ${verdict} (threshold ${info.threshold.toPrecision(3)})`;
 });

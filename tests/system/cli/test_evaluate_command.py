@@ -150,7 +150,8 @@ def test_a_run_of_another_format_is_refused(again, number):
     (place / "a" / "run.json").write_text(json.dumps(record | ({"format": number} if number else {})))
     status, _, err = evaluate(place / "a", "groups=[clusters]", "noise=own")
     assert (status, err.count("\n")) == (2, 1)
-    assert f"a: its files are of format {number or 1}, not {FORMAT}; train it again with this version" in err
+    remedy = "install a newer aejax" if number == FORMAT + 1 else "train it again with this version"
+    assert f"a: its files are of format {number or 1}, not {FORMAT}; {remedy}" in err
 
 
 def test_small_differences_of_another_device_are_no_others():
@@ -285,7 +286,7 @@ def _break(name):
         ("unfinished", "its status is running; must be completed or diverged"),
         ("older", "was trained with aejax 0.0.1; evaluate it with that version"),
         ("evaluated_otherwise", "run.json: cannot be read (evaluation is [1, 2]; must be a mapping)"),
-        ("newer", "its files are of format 99, not 3; train it again with this version"),
+        ("newer", "its files are of format 99, not 3; install a newer aejax"),
         ("other_shapes", "encoder.Dense_0.kernel is [35, 3]; must be [35, 12]"),
         ("fewer_codes", "codes.npz: z is [5, 2]; must be [27, 2]"),
         ("no_codes", "holds no codes.npz; name the complete folder of a run"),

@@ -47,10 +47,10 @@ def test_eighty_changes_are_loaded_or_refused(folder, tmp_path):
 
 
 @pytest.mark.slow
-def test_two_thousand_changes_harm_no_process(tmp_path):
-    failed, counts, _, _ = hostile.failures(hostile.trained(tmp_path), range(2000), "slow")
+def test_many_changes_harm_no_process(tmp_path):
+    failed, counts, _, _ = hostile.failures(hostile.trained(tmp_path), range(800), "slow")
     assert not failed, "\n".join(failed)
-    assert min(counts[hostile.LOADED], counts[hostile.REFUSED]) > 300, counts
+    assert min(counts[hostile.LOADED], counts[hostile.REFUSED]) > 100, counts
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 import yaml
 from conftest import called, job
 from flax import struct
+from safetensors.numpy import load_file, save_file
 
 import aejax
 from aejax.base.errors import InputError
@@ -62,6 +63,7 @@ def examples_of(name):
 @pytest.mark.parametrize("name", ["vae", "ae", "cvae", "vq_vae", "flow"])
 def test_a_loaded_run_gives_the_codes_and_metrics_that_it_has_recorded(name, loaded):
     run, (x, y) = loaded(name), examples_of(name)
+    y = y if name == "cvae" else None
     metrics, codes = run.run.metrics, run.run.codes["z"]
     z = run.encode(x, label=y)
     np.testing.assert_allclose(z, codes, atol=1e-5 * np.abs(codes).max())
@@ -109,6 +111,62 @@ def test_a_model_of_ones_own_is_loaded_where_it_is_trusted(here):
     assert called(apply, "run", "encode", "x.npy", "z.npy") == 2
     assert called(apply, "run", "encode", "x.npy", "z.npy", "--trust") == 0
     np.testing.assert_array_equal(np.load("z.npy"), run.encode(x))
+
+
+def test_fractions_of_binarized_data_are_cut_as_bytes_are():
+    form = Form("x", "binary", (1, 4, 1), 1, 0, 0, "")
+    x = np.array([[[0], [127], [128], [255]]], np.uint8)
+    taken = Examples(form, "threshold", (), None)
+    for given in (x, x / 255):
+        np.testing.assert_array_equal(taken.seen(taken.rows(given).values), [[0, 0, 1, 1]])
+    noisy = taken.rows(x / 255 + 0.3, noisy=True).values
+    np.testing.assert_allclose(taken.seen(noisy, noisy=True), (x / 255 + 0.3).reshape(1, 4), rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [bool, jnp.bfloat16])
+def test_true_is_white(dtype, loaded):
+    run, (x, _) = loaded("vae"), examples_of("vae")
+    np.testing.assert_array_equal(run.encode((x[:3] > 127).astype(dtype)), run.encode((x[:3] > 127).astype(np.float32)))
+
+
+WRONG = [
+    (lambda run, x: run.sample(2.5), "count=2.5: must be a whole number from 1 to 1,000,000,000"),
+    (lambda run, x: run.sample(True), "count=True: must be a whole number"),
+    (lambda run, x: run.sample(2, seed=1.5), "seed=1.5: must be a whole number from 0 to 4,294,967,295"),
+    (lambda run, x: run.encode(x, sample=True, seed=None), "seed=None: must be a whole number"),
+    (lambda run, x: run.interpolate(x[0], x[1], steps="3"), "steps=3: must be a whole number from 2 to 10,000"),
+    (lambda run, x: run.traverse(3), "units=3: must be one or two different units from 0 to 2"),
+    (lambda run, x: run.traverse((0.0, 1)), "units=(0.0, 1): must be one or two"),
+    (lambda run, x: run.traverse((0, 1), steps=101), "steps=101: must be a whole number from 2 to 100"),
+    (lambda run, x: run.traverse((0, 1), limits=3), "limits=3: must be two finite numbers, the lower one first"),
+    (lambda run, x: run.traverse((0, 1), limits=(-1e300, 0)), "limits=(-1e+300, 0): must be two finite numbers"),
+    (lambda run, x: run.arithmetic(None), "arithmetic=None: must be a text such as"),
+    (lambda run, x: run.encode(x, label="grinning face"), "label: vae emoji"),
+    (lambda run, x: aejax.load(3), "load: 3; must be the folder of a run, or a zip archive of it"),
+    (lambda run, x: aejax.load(""), "load: ''; must be the folder of a run"),
+]
+
+
+@pytest.mark.parametrize(("call", "line"), WRONG, ids=[line[:20] for _, line in WRONG])
+def test_values_of_other_types_are_refused(call, line, loaded):
+    with pytest.raises(InputError) as caught:
+        call(loaded("vae"), examples_of("vae")[0])
+    assert str(caught.value).startswith(line)
+
+
+def test_a_code_without_posterior_is_not_drawn(loaded):
+    with pytest.raises(InputError, match=r"^sample: ae letters .* has no posterior to draw from; use a model such as"):
+        loaded("ae").encode(examples_of("ae")[0], sample=True)
+
+
+def test_damaged_parameters_are_refused(changed):
+    path = changed("vae", lambda record, config: None)
+    tensors = load_file(path / "params.safetensors")
+    name = sorted(tensors)[0]
+    tensors[name].ravel()[0] = np.nan
+    save_file(tensors, path / "params.safetensors")
+    with pytest.raises(InputError, match=f"params.safetensors: {name} holds nan or inf; the file is damaged"):
+        aejax.load(path)
 
 
 @pytest.mark.parametrize("seed", [-1, 2**32])
@@ -238,7 +296,7 @@ ONE = np.zeros((12, 12, 3), np.uint8)
         ("sample", [0], "count=0: must be a whole number from 1"),
         ("interpolate", [ONE, np.stack([ONE, ONE])], "b: 2 examples; must be one"),
         ("interpolate", [ONE, ONE, 8, "round"], "how=round: must be one of"),
-        ("interpolate", [ONE, ONE, 1], "steps=1: must be at least 2"),
+        ("interpolate", [ONE, ONE, 1], "steps=1: must be a whole number from 2 to 10,000"),
     ],
 )
 def test_input_that_does_not_fit_is_refused(method, inputs, told, loaded):
@@ -293,7 +351,7 @@ def test_a_run_of_another_version_is_loaded(changed, loaded):
     [
         (lambda record, config: record.update(status="interrupted"), "its status is interrupted; must be completed"),
         (lambda record, config: record.update(status="diverged"), "diverged; force=True takes"),
-        (lambda record, config: record.update(format=99), "its files are of format 99, not 3; train it again"),
+        (lambda record, config: record.update(format=99), "its files are of format 99, not 3; install a newer aejax"),
         (lambda record, config: record["data"].pop("labels"), "data has no labels; runs of older versions"),
         (lambda record, config: record["data"].update(shape=[12, -1, 3]), "data.shape must be"),
         (lambda record, config: record["data"].update(kind="sound"), "data.kind must be one of binary, gray"),
