@@ -64,7 +64,9 @@ class Incoming:
         return message.get("body", b"")
 
     async def drained(self) -> None:
-        """Reads what is left of a refused body: a client that is still sending would get a reset, not the answer."""
+        """Reads what is left of a refused body once it is answered: a connection that is closed while its client still
+        sends is reset, and the answer lost.
+        """
         size = 0
         with contextlib.suppress(TimeoutError, Disconnected):
             async with asyncio.timeout(DRAINING):
@@ -97,9 +99,7 @@ class App:
             except Exception as error:  # a fault of ours
                 print(f"aejax: {type(error).__name__}: {' '.join(str(error).split())[:MESSAGE]}", file=sys.stderr)
                 status, more, content = _error(500, f"{type(error).__name__}; the server goes on", {})
-            if status >= 400 and "expect" not in headers:  # a client that expects a go-ahead has sent nothing yet
-                await incoming.drained()
-            await _send(send, status, more, content)
+            await _send(send, status, more, content, incoming)
 
     async def _answer(
         self, scope: Any, headers: dict[str, str], incoming: Incoming, held: contextlib.ExitStack
@@ -233,11 +233,15 @@ def _error(status: int, message: str, headers: dict[str, str]) -> Answer:
     return status, {"content-type": JSON} | headers, bodies.json_bytes(content)
 
 
-async def _send(send: Any, status: int, headers: dict[str, str], content: bytes) -> None:
+async def _send(send: Any, status: int, headers: dict[str, str], content: bytes, incoming: Incoming) -> None:
     headers = {**headers, "content-length": str(len(content)), "x-content-type-options": "nosniff"}
     pairs = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": pairs})
-    pieces = range(0, len(content), PIECE) if len(content) > PIECE else ()
-    for at in pieces:
-        await send({"type": "http.response.body", "body": content[at : at + PIECE], "more_body": True})
-    await send({"type": "http.response.body", "body": b"" if pieces else content})
+    is_refused = status >= 400
+    for at in range(0, max(1, len(content)), PIECE):
+        is_last = at + PIECE >= len(content)
+        part = {"type": "http.response.body", "body": content[at : at + PIECE]}
+        await send(part | {"more_body": is_refused or not is_last})
+    if is_refused:
+        await incoming.drained()
+        await send({"type": "http.response.body", "body": b""})

@@ -11,6 +11,8 @@ import socket
 import subprocess
 import sys
 import types
+import urllib.error
+import urllib.request
 
 import numpy as np
 import pytest
@@ -239,7 +241,9 @@ def promise(port, length):
 
 def test_bodies_that_are_too_large_are_refused_before_they_are_sent(port):
     with promise(port, 2**23 + 1) as raw:
-        answer = raw.makefile("rb").read()
+        answer = raw.recv(4096)
+        while b"\r\n\r\n" not in answer or not answer.endswith(b"}"):
+            answer += raw.recv(4096)
         assert answer.startswith(b"HTTP/1.1 413 ") and b"must have at most 8,388,608" in answer
     with socket.create_connection(("127.0.0.1", port), timeout=10) as raw:
         raw.sendall(b"POST /encode HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n")
@@ -248,6 +252,16 @@ def test_bodies_that_are_too_large_are_refused_before_they_are_sent(port):
             for _ in range(9):
                 raw.sendall(b"100000\r\n" + b" " * 2**20 + b"\r\n")
         assert raw.recv(4096).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("size", [2**23 + 1, 13 * 2**20])
+def test_a_client_that_sends_all_the_same_can_read_why_not(size, port):
+    headers = {"Content-Type": "application/x-npy"}
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/encode", bytes(size), headers)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(request, timeout=10)
+    assert caught.value.code == 413
+    assert json.loads(caught.value.read())["error"].startswith(f"the body has {size:,} bytes; must have at most")
 
 
 def test_more_than_a_server_can_hold_is_refused_with_a_time_to_come_again(port, ask):
