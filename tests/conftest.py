@@ -110,6 +110,19 @@ def command(tmp_path, monkeypatch, capfd):
     return lambda *words, main=main: (called(main, *words), *capfd.readouterr())
 
 
+@pytest.fixture(scope="module")
+def browser():
+    """Headless Chromium."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        pytest.skip("there is no Chromium: apt-get install chromium")
+    with playwright.sync_playwright() as play:
+        started = play.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
 @pytest.fixture
 def told(capsys):
     """Runs `python -m aejax.compare`; gives its exit status, stdout and stderr."""

@@ -4,6 +4,7 @@ The only place where a run's arrays become bytes. Nothing is unpickled, and the 
 against what it can hold before memory is allocated.
 """
 
+import hashlib
 import io
 import lzma
 import math
@@ -18,9 +19,7 @@ from safetensors import numpy as safetensors
 
 DEFLATED = 1032  # bytes that one byte of a deflated file expands to at most
 HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
-END = struct.Struct(
-    "<4s4H2IH"
-)  # of a zip archive: signature, disks, members here, in all, bytes and place of their list
+END = struct.Struct("<4s4H2IH")  # of a zip archive: signature, disks, members here, in all, bytes and place of the list
 DIRECTORY = 2**20  # bytes that the list of members may have,
 MEMBERS = 2000  # and how many it may list
 DAMAGE = (
@@ -40,6 +39,14 @@ def contiguous(arrays):
     if objects:
         raise ValueError(f"{objects[0]} holds Python objects instead of numbers or texts")
     return plain
+
+
+def digest(arrays):
+    """The SHA-256 of {name: array}, as a hash object: names, types, shapes and values, whatever their order."""
+    hashed = hashlib.sha256()
+    for name, array in sorted(contiguous(arrays).items()):
+        hashed.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
+    return hashed
 
 
 def npz(arrays):

@@ -5,6 +5,7 @@ import errno
 import fcntl
 import itertools
 import os
+import shutil
 import stat
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def whole(path, lasting=True):
         if isinstance(error, OSError) and error.errno and not error.filename:
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
+
+
+@contextlib.contextmanager
+def whole_folder(path):
+    """A temporary folder that takes the place of the folder `path` when it is complete; otherwise that stays."""
+    path = Path(os.path.abspath(path))  # "." has no name
+    new, old = (path.with_name(f".{path.name}.{os.getpid()}.{word}") for word in ("part", "old"))
+    try:
+        new.mkdir()
+        yield new
+        if path.exists():
+            path.rename(old)
+        new.rename(path)
+    finally:
+        if old.exists() and not path.exists():
+            old.rename(path)
+        for folder in (new, old):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def regular(path):

@@ -6,7 +6,7 @@ import math
 import sys
 
 from aejax.base.errors import InputError
-from aejax.cli.parsing import Parser, fail, flush_output
+from aejax.cli.parsing import Parser, reported
 from aejax.cli.trained import add_run, loaded
 from aejax.compression import operations as compression
 from aejax.inference import operations as inference
@@ -67,24 +67,17 @@ def build_parser():
 def main(words=None):
     """The command; exit status 0, or 2 for a wrong input."""
     options = build_parser().parse_intermixed_args(words)
-    try:
+    with reported("apply"):
         check(options)
-        apply(options)
-    except InputError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename or 'apply'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except Exception as error:
-        from aejax.base.devices import lack_of_memory
+        try:
+            apply(options)
+        except Exception as error:
+            from aejax.base.devices import lack_of_memory
 
-        lack = lack_of_memory(error, "the number of examples")
-        if lack is None:
-            raise
-        fail(lack)
-    finally:
-        flush_output()
+            lack = lack_of_memory(error, "the number of examples")
+            if lack is None:
+                raise
+            raise InputError(lack) from None
 
 
 def check(options):

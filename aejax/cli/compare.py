@@ -9,7 +9,7 @@ from rich.console import Console
 
 from aejax.base.errors import InputError
 from aejax.base.files import write_whole
-from aejax.cli.parsing import Parser, fail, flush_output
+from aejax.cli.parsing import Parser, reported
 from aejax.comparison import formats
 from aejax.comparison.comparison import Comparison, is_condition, say
 from aejax.runs.console import Stream
@@ -99,17 +99,9 @@ def main(words=None):
     """The command; exit status 0, or 2 for a wrong input."""
     options = build_parser().parse_intermixed_args(words)
     options.argv = words
-    try:
+    with reported("compare"):
         check(options)
         run(options)
-    except InputError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename or 'compare'}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        flush_output()
 
 
 def run(options):

@@ -1,11 +1,10 @@
 """python -m aejax.export RUN OUT: the encoder and the decoder of a finished run as files for programs without aejax."""
 
 import argparse
-import sys
 from pathlib import Path
 
-from aejax.base.errors import InputError
-from aejax.cli.parsing import Parser, fail, flush_output
+from aejax.base.files import whole_folder, write_whole
+from aejax.cli.parsing import Parser, reported
 from aejax.cli.trained import add_run, loaded
 
 USE = """for JAX:           python -m aejax.export RUN OUT
@@ -19,16 +18,8 @@ need no aejax, and give the numbers of run.encode and run.decode."""
 def main(words=None):
     """The command; exit status 0, or 2 for a wrong input."""
     options = _parser().parse_args(words)
-    try:
+    with reported(options.out):
         _export(options)
-    except InputError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename or options.out}: {error.strerror or error}")
-    except KeyboardInterrupt:
-        sys.exit(130)
-    finally:
-        flush_output()
 
 
 def _parser():
@@ -53,12 +44,14 @@ def _parser():
 
 
 def _export(options):
-    from aejax.inference.export import check_format, check_out, export, write_folder
+    from aejax.inference.export import check_format, check_out, export
 
     check_out(options.out, options.overwrite)
     check_format(options.to)
     files = export(loaded(options), options.to, options.part, options.pixels)
-    write_folder(options.out, files)
+    with whole_folder(options.out) as folder:
+        for name, content in files.items():
+            write_whole(folder / name, content)
     for name, content in files.items():
         if isinstance(content, bytes):
             print(f"{options.out / name}: {len(content):,} bytes")

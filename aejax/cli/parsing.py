@@ -1,6 +1,7 @@
 """Words of a command line: the known options, and one line for an error."""
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -26,6 +27,21 @@ def check_options(words):
         known = any(option.startswith(name) for option in OPTIONS) if name[:2] == "--" else name in LETTERS
         if name.startswith("-") and not known:
             raise InputError(f"{name}: no such option; settings are written as {name.lstrip('-') or 'seed'}=VALUE")
+
+
+@contextlib.contextmanager
+def reported(place):
+    """A user's mistake becomes one line and exit status 2, Ctrl-C status 130; `place` names an error without a file."""
+    try:
+        yield
+    except InputError as error:
+        fail(error)
+    except OSError as error:
+        fail(f"{error.filename or place}: {error.strerror or error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        flush_output()
 
 
 def flush_output():

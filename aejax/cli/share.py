@@ -5,7 +5,7 @@ from pathlib import Path
 
 from aejax.base.errors import InputError
 from aejax.base.files import write_whole
-from aejax.cli.parsing import Parser, fail, flush_output
+from aejax.cli.parsing import Parser, reported
 
 USE = """The archive holds the parameters, codes, metrics, history, pictures and settings of the run. It leaves out
 W&B's files, checkpoints, absolute paths, names of user and computer, and what looks like a password or a key.
@@ -27,14 +27,8 @@ def main(words=None):
     parser.add_argument("--overwrite", action="store_true", help="replace OUT.zip if it exists")
     parser.add_argument("--force", action="store_true", help="also a run that diverged or was not finished")
     options = parser.parse_args(words)
-    try:
+    with reported(options.out):
         share(Path(options.run), Path(options.out), options.overwrite, options.force)
-    except InputError as error:
-        fail(error)
-    except OSError as error:
-        fail(f"{error.filename or options.out}: {error.strerror or error}")
-    finally:
-        flush_output()
 
 
 def share(path, out, overwrite=False, force=False):

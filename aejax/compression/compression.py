@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from aejax.base.archive import digest
 from aejax.base.errors import InputError
 from aejax.base.nested import dotted
 from aejax.compression import codes, rates, residuals
@@ -148,11 +149,9 @@ def _unknown(shape: tuple[int, ...], type_: str) -> np.ndarray:
 
 def fingerprint(run: Trained) -> bytes:
     """8 bytes that identify what decodes a file: the run, its parameters, and its test codes."""
-    digest = hashlib.sha256(str(run.run.record.get("id")).encode())
-    for name, leaf in [*sorted(dotted(run.params)), ("codes", run.run.codes["z"])]:
-        array = np.ascontiguousarray(leaf)
-        digest.update(f"{name} {array.dtype.str} {array.shape}".encode() + array.tobytes())
-    return digest.digest()[:8]
+    hashed = digest(dict(dotted(run.params)) | {"codes": run.run.codes["z"]})
+    hashed.update(str(run.run.record.get("id")).encode())
+    return hashed.digest()[:8]
 
 
 def _id(run: Trained) -> bytes:

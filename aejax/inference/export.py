@@ -2,8 +2,6 @@
 
 import importlib.util
 import json
-import os
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +9,6 @@ import jax
 import numpy as np
 
 from aejax.base.errors import InputError
-from aejax.base.files import write_whole
 from aejax.base.version import VERSION
 from aejax.inference.onnx import BATCHES, onnx_file
 from aejax.inference.parts import PARTS, Array, Part, parts
@@ -69,25 +66,6 @@ def stablehlo_file(part: Part) -> bytes:
     (batch,) = jax.export.symbolic_shape("B")
     inputs = [jax.ShapeDtypeStruct((batch, *array.shape), array.dtype) for array in part.inputs]
     return bytes(jax.export.export(jax.jit(part.function), platforms=PLATFORMS)(*inputs).serialize())
-
-
-def write_folder(out: Path, files: dict[str, bytes | str]) -> None:
-    """Writes the files of a folder by way of another, so that it holds all of them or what it held before."""
-    out = Path(os.path.abspath(out))  # "." has no name
-    new, old = (out.with_name(f".{out.name}.{os.getpid()}.{word}") for word in ("part", "old"))
-    try:
-        for name, content in files.items():
-            write_whole(new / name, content)
-        if out.exists():
-            out.rename(old)
-        new.rename(out)
-    except BaseException:
-        if old.exists() and not out.exists():
-            old.rename(out)
-        raise
-    finally:
-        for folder in (new, old):
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _tried(run: Trained, pixels: str) -> dict[str, tuple[np.ndarray, ...]]:

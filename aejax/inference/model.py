@@ -16,7 +16,7 @@ from aejax.models import autoencoder
 from aejax.models.nets.conv import Conv, taps_of
 from aejax.runs import contents
 from aejax.runs.folder import SETTINGS, Run
-from aejax.runs.reproduction import check_parameters
+from aejax.runs.parameters import check_parameters
 from aejax.settings.build import Build
 from aejax.settings.configuration import plain
 from aejax.settings.fields import declared

@@ -77,7 +77,7 @@ class Trained:
     def decode(self, z: Any, label: Any = None) -> np.ndarray:
         """The mean image of each code."""
         rows = examples.codes(z, self.latent_dim)
-        decoded = self._mapped(functions.decoded, rows.values, self._label(label, len(rows)), 0)
+        decoded = self._mapped(functions.decoded, rows.values, self.label_numbers(label, len(rows)), 0)
         return rows.of(self.examples.images(decoded))
 
     def indices(self, x: Any, label: Any = None) -> np.ndarray:
@@ -135,7 +135,7 @@ class Trained:
             )
         label = np.arange(count) % len(self.labels) if self._is_conditional and label is None else label
         rows = np.zeros((count, 0), np.float32)
-        images = self._mapped(functions.sampled, rows, self._label(label, count), seed)
+        images = self._mapped(functions.sampled, rows, self.label_numbers(label, count), seed)
         return self.examples.images(images)
 
     def fit(self, x: Any, label: Any = None, sampler: Sampler | None = None) -> "Trained":
@@ -148,7 +148,7 @@ class Trained:
         stored = self.examples.seen(rows.values) * np.float32(
             255 if form.kind in ("gray", "rgb") or form.dynamic else 1
         )
-        fitted = Fitted(stored, self._label(label, len(rows)))
+        fitted = Fitted(stored, self.label_numbers(label, len(rows)))
         return dataclasses.replace(self, experiment=experiment, fitted=fitted, _programs={})
 
     def interpolate(self, a: Any, b: Any, steps: int = 8, how: str = "linear", label: Any = None) -> np.ndarray:
@@ -187,7 +187,7 @@ class Trained:
         else:
             limits_2xU = np.repeat(np.array(limits)[:, None], len(units), axis=1)
         z_GxZ = plane(codes_NxZ.mean(axis=0), units, limits_2xU, steps)
-        decoded = self._mapped(functions.nearest, z_GxZ, self._label(label, len(z_GxZ)), 0)
+        decoded = self._mapped(functions.nearest, z_GxZ, self.label_numbers(label, len(z_GxZ)), 0)
         return self.examples.images(decoded).reshape(*[steps] * len(units), *self.examples.form.shape)
 
     def arithmetic(self, expression: str, label: Any = None) -> np.ndarray:
@@ -212,8 +212,11 @@ class Trained:
         if not self.experiment.model.bottleneck.is_discrete:
             raise InputError(f"{name}: the codes of {self.run.title} are not discrete; use a model such as vq_vae")
 
-    def _label(self, label: Any, count: int) -> np.ndarray | None:
-        """The number of each label, None for a model that does not look at labels."""
+    def label_numbers(self, label: Any, count: int) -> np.ndarray | None:
+        """The number of each of `count` labels, names or numbers, [count] int32; None for a model without a condition.
+
+        Raises InputError where labels are missing, unknown, or given to a model that does not look at them.
+        """
         if not self._is_conditional:
             if label is not None:
                 raise InputError(f"label: {self.run.title} does not look at labels; leave it out")
@@ -226,7 +229,7 @@ class Trained:
         self, function: Callable, x: Any, label: Any, seed: int = 0, images: bool = False, noisy: bool = False
     ) -> np.ndarray:
         rows, seen = self.examples.rows(x, noisy), functools.partial(self.examples.seen, noisy=noisy)
-        results = self._mapped(function, rows.values, self._label(label, len(rows)), seed, prepare=seen)
+        results = self._mapped(function, rows.values, self.label_numbers(label, len(rows)), seed, prepare=seen)
         return rows.of(self.examples.images(results) if images else results)
 
     @functools.cached_property

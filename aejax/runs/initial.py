@@ -1,17 +1,14 @@
 """The parameters of a finished run, with which a training begins (`init=RUN`)."""
 
 import dataclasses
-import hashlib
 from typing import Any, Self
 
-import jax
-
+from aejax.base.archive import digest
 from aejax.base.errors import InputError
-from aejax.base.nested import dotted
-from aejax.models import autoencoder
 from aejax.runs import contents
 from aejax.runs.finished import finished
 from aejax.runs.folder import SETTINGS, Run, flat
+from aejax.runs.parameters import expected_shapes, first_difference, shapes_of
 from aejax.settings.configuration import differences, plain
 
 GROUPS = ("data", "model", "net", "prior", "likelihood")  # of choices, and
@@ -37,10 +34,7 @@ class Initial:
             params = run.params
         except (InputError, OSError) as error:
             raise InputError(f"init={error}") from None
-        digest = hashlib.sha256()
-        for name, array in sorted(flat(params).items()):
-            digest.update(f"{name} {array.shape}".encode() + array.tobytes())
-        return cls(run, params, digest.hexdigest()[:16])
+        return cls(run, params, digest(flat(params)).hexdigest()[:16])
 
     @property
     def described(self) -> dict[str, Any]:
@@ -54,16 +48,15 @@ class Initial:
             raise InputError(f"{name}: a model in closed form takes no steps; leave init out, or choose another model")
         if experiment.pretrain.phases(experiment):
             raise InputError(f"{name}: layers that have been trained need no pretraining; set pretrain=none")
-        expected = jax.eval_shape(lambda: autoencoder.init(experiment, int(experiment.latent_dim)))
-        there, here = ({key: list(leaf.shape) for key, leaf in dotted(tree)} for tree in (self.params, expected))
-        for key in sorted(there.keys() | here.keys()):
-            if there.get(key) != here.get(key):
-                shapes = f"{key} is {there.get(key, 'absent')} there and {here.get(key, 'absent')} here"
-                try:
-                    composed = f"; that run has {self._differing(settings, choices)}"
-                except (OSError, ValueError):  # its .hydra is missing or damaged, which nothing here needs
-                    composed = ""
-                raise InputError(f"{name}: {shapes}{composed}")
+        difference = first_difference(shapes_of(self.params), expected_shapes(experiment))
+        if difference is None:
+            return
+        parameter, there, here = difference
+        try:
+            composed = f"; that run has {self._differing(settings, choices)}"
+        except (OSError, ValueError):  # its .hydra is missing or damaged, which nothing else here needs
+            composed = ""
+        raise InputError(f"{name}: {parameter} is {there} there and {here} here{composed}")
 
     def _differing(self, settings: dict[str, Any], choices: dict[str, str]) -> str:
         """What the run was composed of where it differs from these choices, or else from these settings."""

@@ -5,12 +5,10 @@ import math
 import jax
 import numpy as np
 
-from aejax.base.errors import InputError
-from aejax.base.nested import dotted
 from aejax.evaluation.evaluate import evaluate
 from aejax.metrics.lookup import metric
-from aejax.models import autoencoder
 from aejax.runs.contents import ERROR
+from aejax.runs.parameters import check_parameters, check_shapes, shapes_of
 from aejax.runs.record import recorded, versions
 from aejax.training.lanes import Layout, lane
 
@@ -21,7 +19,6 @@ SAME_SMOOTH, SAME_SHARE = (1e-3, 1e-5), (5e-3, 5e-3)
 # Elsewhere, where products may be rounded to 10 bits, and always for what is iterated, such as clusters and probes:
 CLOSE, CLOSE_SHARE = (1e-2, 1e-5), (5e-2, 5e-2)
 CODES, CODES_CLOSE = 1e-3, 1e-2  # of the codes' standard deviation
-MANY = 10  # layers that are looked at one by one in any case
 NAMED = 6  # metrics that a line names
 
 
@@ -31,45 +28,13 @@ class SavedRun:
     def __init__(self, run, job, requested):
         """Raises InputError or OSError where a file of the run is damaged or does not fit its configuration."""
         self.run, self.job, self.requested, self.params = run, job, requested, check_parameters(run, job.experiment)
-        expected = {"z": (len(job.dataset.test.x), int(job.experiment.latent_dim))}
-        _check(run.path / "codes.npz", {"z": run.codes["z"].shape}, expected)
+        expected = {"z": [len(job.dataset.test.x), int(job.experiment.latent_dim)]}
+        check_shapes(run.path / "codes.npz", shapes_of({"z": run.codes["z"]}), expected)
 
     @property
     def name(self):
         """The name of the run and its folder, in one line."""
         return self.run.title
-
-
-def check_parameters(run, experiment):
-    """The run's parameters; raises InputError or OSError where its file is damaged or holds those of another model."""
-    params = run.params
-    path = run.path / "params.safetensors"
-    _check_count(path, "net.widths", getattr(experiment.net, "widths", ()), params["encoder"])
-    _check_count(path, "model.bottleneck", experiment.model.bottleneck.heads, params["to_code"])
-    shapes = jax.eval_shape(lambda: autoencoder.init(experiment, int(experiment.latent_dim)))
-    expected = dict(dotted(shapes))
-    _check(path, _shapes(params), _shapes(shapes))
-    for name, array in dotted(params):
-        if array.dtype != expected[name].dtype:
-            raise InputError(f"{path}: {name} is {array.dtype}; must be {expected[name].dtype}")
-    return params
-
-
-def _check_count(path, key, layers, modules):
-    """Raises InputError where a configuration has many more layers than the file, before each takes its time."""
-    if len(layers) > MANY and len(layers) > len(modules):
-        raise InputError(f"{path}: holds {len(modules)} layers; must be {len(layers)}, by {key}")
-
-
-def _shapes(tree):
-    return {name: tuple(leaf.shape) for name, leaf in dotted(tree)}
-
-
-def _check(path, actual, expected):
-    for name in sorted(actual.keys() | expected.keys()):
-        if actual.get(name) != expected.get(name):
-            shown = [list(shapes[name]) if name in shapes else "nothing" for shapes in (actual, expected)]
-            raise InputError(f"{path}: {name} is {shown[0]}; must be {shown[1]}, by the run's configuration and data")
 
 
 def measured(runs, experiments):

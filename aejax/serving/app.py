@@ -32,7 +32,7 @@ PAGES = {
     "/docs": ("docs.html", "text/html; charset=utf-8"),
     **{
         f"/assets/{name}": (name, "text/javascript; charset=utf-8")
-        for name in ("page.js", "pad.js", "drawing.js", "docs.js")
+        for name in ("page.js", "pad.js", "drawing.js", "charts.js", "server.js", "docs.js")
     },
     "/assets/page.css": ("page.css", "text/css; charset=utf-8"),
 }

@@ -145,17 +145,12 @@ def _settings(operation: Operation, fields: Mapping[str, Any]) -> dict[str, Any]
 
 def _label(trained: Trained, label: Any, count: int, in_turn: bool = False) -> np.ndarray | None:
     """The number of each label; None for a model that does not look at labels. `in_turn`: all labels by default."""
-    if not trained.experiment.model.is_conditional:
-        if label is not None:
-            raise InputError(f"label: {trained.run.title} does not look at labels; leave it out")
-        return None
     if label is None:
-        if in_turn:
-            return np.arange(count) % len(trained.labels)
-        raise InputError(f"label: is missing; {trained.run.title} was trained with model.condition=label")
+        is_drawn = in_turn and trained.experiment.model.is_conditional
+        return np.arange(count) % len(trained.labels) if is_drawn else trained.label_numbers(None, count)
     if isinstance(label, str) and label not in trained.labels and label.isascii() and label.isdigit():
         label = int(label[:10])  # a number in a query
     given = label if isinstance(label, list) else [label]
     if not given or set(map(type, given)) not in ({int}, {str}):
         raise InputError("label: must be a name or a number, or a list of names or of numbers")
-    return trained.examples.numbers(label, count)
+    return trained.label_numbers(label, count)

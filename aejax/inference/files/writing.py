@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import os
-import shutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from aejax.base import archive
 from aejax.base.errors import InputError
-from aejax.base.files import whole, write_whole
+from aejax.base.files import whole, whole_folder, write_whole
 from aejax.datasets.pixels import ENDINGS
 from aejax.inference.files import pictures
 from aejax.inference.files.reading import STREAM
@@ -168,22 +167,11 @@ def _write_folder(place: Path, result: Result, scale: int) -> None:
     rows = result.rows()
     images = rows["x"]
     names = _names(result.beside.get("name"), len(images))
-    place = place.resolve()
-    part = place.with_name(f".{place.name}.{os.getpid()}.part")
-    old = place.with_name(f".{place.name}.{os.getpid()}.old")
-    try:
+    with whole_folder(place.resolve()) as folder:
         for name, image in zip(names, images, strict=True):
-            file = part / name
+            file = folder / name
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(pictures.encoded(pictures.enlarged(pictures.quantized(image[None]), scale)[0], ".png"))
-        if place.exists():
-            place.rename(old)
-        part.rename(place)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
-        if old.exists() and not place.exists():
-            old.rename(place)
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def _names(given: np.ndarray | None, count: int) -> list[str]:

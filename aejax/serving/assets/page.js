@@ -1,40 +1,16 @@
+import { bars, colorOf, fitted, style } from "/assets/charts.js";
 import { Drawing, cornerColor, show } from "/assets/drawing.js";
 import { makePad } from "/assets/pad.js";
+import { checked, post } from "/assets/server.js";
 
 const SHOWN = 16; // sliders before "more"
-const PALETTE = ["#4e79a7", "#f28e2b", "#e15759", "#76b7b2", "#59a14f", "#edc948", "#b07aa1", "#ff9da7", "#9c755f", "#8a8f99"];
 const byId = (id) => document.getElementById(id);
-const style = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-// --- the server ---
-
-function npy(values, shape) {
-  let header = `{'descr': '<f4', 'fortran_order': False, 'shape': (${shape.join(", ")},), }`;
-  header = header.padEnd(Math.ceil((header.length + 11) / 64) * 64 - 11) + "\n";
-  const bytes = new Uint8Array(10 + header.length + 4 * values.length);
-  bytes.set([0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59, 1, 0, header.length & 255, header.length >> 8]);
-  bytes.set(new TextEncoder().encode(header), 10);
-  bytes.set(new Uint8Array(Float32Array.from(values).buffer), 10 + header.length);
-  return bytes;
-}
-
-function numbers(buffer) {
-  const start = 10 + new DataView(buffer).getUint16(8, true);
-  return new Float32Array(buffer.slice(start));
-}
-
-async function checked(response) {
-  if (!response.ok) throw new Error((await response.json().catch(() => ({ error: response.statusText }))).error);
-  return response;
-}
 
 async function ask(operation, values, shape, more = {}) {
   const query = new URLSearchParams(more);
   const label = byId("label").value;
   if (info.is_conditional && label !== "") query.set("label", info.labels[label]);
-  const headers = { "Content-Type": "application/x-npy", Accept: "application/x-npy" };
-  const body = values ? npy(values, shape) : undefined;
-  return numbers(await (await checked(await fetch(`/${operation}?${query}`, { method: "POST", headers, body }))).arrayBuffer());
+  return post(operation, values, shape, query);
 }
 
 function report(error) {
@@ -72,8 +48,10 @@ const sliders = new Map(); // unit: [input, output]
 
 const decode = latest(async () => {
   const values = await ask("decode", z, [info.latent_dim]);
-  if (isImage()) show(byId("decoded"), values, info.shape);
-  else bars(byId("decoded"), values);
+  if (isImage()) return show(byId("decoded"), values, info.shape);
+  bars(byId("decoded"), values);
+  const shown = Array.from(values.slice(0, 8), (value) => Number(value.toPrecision(3)));
+  byId("values").textContent = shown.join(", ") + (values.length > 8 ? ", …" : "");
 });
 
 const isImage = () => info.shape.length === 3 && info.kind !== "real";
@@ -131,34 +109,6 @@ function range(unit) {
   return [low - rest, high + rest];
 }
 
-function bars(canvas, values) {
-  const context = fitted(canvas, 0.75);
-  const [width, height] = [canvas.clientWidth, canvas.clientWidth * 0.75];
-  const [low, high] = [Math.min(0, ...values), Math.max(0, ...values)];
-  const y = (value) => height - 8 - ((value - low) / (high - low || 1)) * (height - 16);
-  const step = (width - 16) / values.length;
-  context.clearRect(0, 0, width, height);
-  context.fillStyle = style("--accent");
-  values.forEach((value, index) => {
-    context.fillRect(8 + index * step, Math.min(y(0), y(value)), Math.max(1, step - 2), Math.max(1, Math.abs(y(value) - y(0))));
-  });
-  context.fillStyle = style("--quiet");
-  context.fillRect(8, y(0), width - 16, 1);
-  const shown = Array.from(values.slice(0, 8), (value) => Number(value.toPrecision(3)));
-  byId("values").textContent = shown.join(", ") + (values.length > 8 ? ", …" : "");
-}
-
-// The context of a canvas as sharp as the screen, in CSS pixels.
-function fitted(canvas, aspect) {
-  const ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth;
-  canvas.width = Math.round(width * ratio);
-  canvas.height = Math.round(width * aspect * ratio);
-  const context = canvas.getContext("2d");
-  context.setTransform(ratio, 0, 0, ratio, 0, 0);
-  return context;
-}
-
 // --- the code space ---
 
 const space = {
@@ -201,7 +151,7 @@ const space = {
     this.points.forEach((point, index) => {
       const label = this.y ? this.y[index] : 0;
       context.globalAlpha = this.only === null || this.only === label ? 0.75 : 0.08;
-      context.fillStyle = this.y ? colorOf(label) : style("--accent");
+      context.fillStyle = this.y ? colorOf(label, info.labels.length) : style("--accent");
       const [x, y] = this.place(point);
       context.beginPath();
       context.arc(x, y, this.points.length > 600 ? 2 : 3.5, 0, 7);
@@ -231,12 +181,6 @@ const space = {
   },
 };
 
-function colorOf(label) {
-  const count = info.labels.length;
-  if (count <= PALETTE.length) return PALETTE[label % PALETTE.length];
-  return `hsl(${(label * 137.5) % 360} 60% ${45 + 15 * (label % 2)}%)`;
-}
-
 function makeLegend() {
   if (!space.y) return;
   const present = [...new Set(space.y)].sort((a, b) => a - b);
@@ -246,7 +190,7 @@ function makeLegend() {
       const button = document.createElement("button");
       const dot = document.createElementNS("http://www.w3.org/2000/svg", "svg");
       const circle = document.createElementNS("http://www.w3.org/2000/svg", "circle");
-      for (const [name, value] of Object.entries({ cx: 5, cy: 5, r: 5, fill: colorOf(label) })) circle.setAttribute(name, value);
+      for (const [name, value] of Object.entries({ cx: 5, cy: 5, r: 5, fill: colorOf(label, info.labels.length) })) circle.setAttribute(name, value);
       dot.setAttribute("viewBox", "0 0 10 10");
       dot.append(circle);
       button.type = "button";
@@ -324,7 +268,7 @@ async function start() {
   document.title = `${info.name} · aejax`;
   byId("name").textContent = info.name;
   const kind = { rgb: "color", gray: "gray", binary: "binary", real: "real values" }[info.kind] ?? info.kind;
-  byId("about").textContent = `${info.data} · ${info.shape.slice(0, 2).join(" × ")} ${kind} · ${info.latent_dim} code units`;
+  byId("about").textContent = `${info.data} · ${info.shape.slice(0, 2).join(" × ")} ${kind} · ${info.latent_dim} code unit${info.latent_dim > 1 ? "s" : ""}`;
   byId("label-field").hidden = !info.is_conditional;
   options(byId("label"), info.labels, 0);
   byId("label").addEventListener("change", () => (drawing && !drawing.isEmpty ? encode() : decode()));

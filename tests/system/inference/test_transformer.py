@@ -34,6 +34,7 @@ def test_it_trains_transforms_and_leaves_no_folder(encoder, here, capfd):
     assert list(fresh.get_feature_names_out()) == [f"encoder{unit}" for unit in range(8)]
 
 
+@pytest.mark.slow
 def test_it_works_in_a_pipeline_and_a_grid_search(encoder):
     pipeline = make_pipeline(
         aejax.Encoder(overrides=("steps=100", "net.widths=[16]")), LogisticRegression(max_iter=500)

@@ -1,7 +1,6 @@
 """The page of a served run in headless Chromium: sliders, pad, code space, samples, classes; nothing from elsewhere."""
 
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +13,8 @@ import aejax
 from aejax.cli.train import main as train
 from aejax.datasets.dataset import Dataset
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 pytest.importorskip("uvicorn", reason="the extra serve is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.slow
 QUICK = ["log_points=1", "figures=false", "track=off", "evaluate.groups=[reconstruction]"]
 RUNS = {
     "digits": ["model=vae", "data=digits", "latent_dim=20", "steps=300"],
@@ -58,14 +52,6 @@ def address(tmp_path_factory):
     for server, _ in servers.values():
         server.send_signal(signal.SIGINT)
         server.communicate(timeout=20)
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture

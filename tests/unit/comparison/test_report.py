@@ -11,12 +11,7 @@ from PIL import Image
 from aejax.cli.compare import main
 
 pytest.importorskip("vl_convert", reason="the extra report is not installed")
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium: apt-get install chromium"),
-]
+pytestmark = pytest.mark.slow
 EVIL = "<img src=x onerror=alert(1)></script>\"'&"
 
 
@@ -43,14 +38,6 @@ def report(tmp_path_factory):
     run.note(name=EVIL)
     (folder / "sweep" / "5" / "metrics.json").write_text("{")
     return write_report(folder, "sweep", "evil")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
 
 
 @pytest.fixture
