@@ -193,7 +193,7 @@ def trained(*jobs, width=None):
     """The stacked final State of these jobs, which must be of one structure, and the metrics of every segment."""
     experiments, data = stack([each.experiment for each in jobs]), jobs[0].dataset.arrays()
     width = width or max(int(each.experiment.latent_dim) for each in jobs)
-    state = over_lanes(functools.partial(step.init, width=width), 1)(experiments, data)
+    state = _begun(width)(experiments, data)
     at, rows = 0, []
     for length in step.segments(jobs[0].experiment):
         state, row = _segment(length)(experiments, state, data, np.int32(at))
@@ -222,6 +222,11 @@ def over_lanes(function, stacked):
 
 
 _evaluate = over_lanes(evaluate, 2)
+
+
+@functools.cache
+def _begun(width):
+    return over_lanes(functools.partial(step.init, width=width), 1)
 
 
 @functools.cache

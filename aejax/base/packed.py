@@ -98,8 +98,10 @@ def _check_names(members: list[zipfile.ZipInfo]) -> None:
 def _top(members: Mapping[str, object], marker: str) -> str:
     """What the names in the folder begin with: nothing, or the name of the only folder that holds the `marker`."""
     tops = [name.removesuffix(marker) for name in members if name == marker or name.endswith(f"/{marker}")]
-    if len(tops) != 1 or tops[0].count("/") > 1:
-        raise ValueError(f"holds {len(tops)} files {marker}; must be one, at the top or in one folder")
+    if len(tops) != 1:
+        raise ValueError(f"holds {len(tops)} files {marker}; must be one")
+    if tops[0].count("/") > 1:
+        raise ValueError(f"holds {marker} in {_shown(tops[0])}; must be at the top or in one folder")
     return tops[0]
 
 

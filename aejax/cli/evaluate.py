@@ -53,6 +53,7 @@ def main(words=None):
     parser.add_argument(
         "--trust", action="store_true", help="read classes that are not aejax's own, prepare or download data"
     )
+    parser.add_argument("--force", action="store_true", help="also a run that diverged: its last finite parameters")
     options = parser.parse_intermixed_args(words)
     folders = [Path(word) for word in options.words if "=" not in word or Path(word).exists()]
     overrides = [word for word in options.words if Path(word) not in folders]
@@ -66,7 +67,7 @@ def main(words=None):
                 stack.enter_context(confined(*folders))
             settings = protocol_settings(overrides)
             _use_cores(len(folders))
-            saved_runs = read_runs(folders, settings, options.trust)
+            saved_runs = read_runs(folders, settings, options.trust, options.force)
             if options.udr:
                 _repeats(saved_runs)
             for saved in saved_runs:
@@ -118,13 +119,13 @@ def _use_cores(runs):
         jax.config.update("jax_num_cpu_devices", cores())
 
 
-def read_runs(folders, settings, trust):
+def read_runs(folders, settings, trust, force=False):
     """The saved run in each folder; raises InputError for the first that cannot be evaluated."""
     loaded = {}
-    return [_read(folder, settings, trust, loaded) for folder in folders]
+    return [_read(folder, settings, trust, force, loaded) for folder in folders]
 
 
-def _read(folder, settings, trust, loaded):
+def _read(folder, settings, trust, force, loaded):
     from aejax.runs.finished import finished
     from aejax.runs.job import Job
     from aejax.runs.reproduction import SavedRun
@@ -133,7 +134,7 @@ def _read(folder, settings, trust, loaded):
         raise InputError(
             f"{folder}: must be the folder of a run, to which metrics can be added; unpack an archive first"
         )
-    run = finished(folder, FILES)
+    run = finished(folder, FILES, force, "--force")
     record = run.record
     version = record.get("versions", {}).get("aejax")
     if version != VERSION:

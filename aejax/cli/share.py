@@ -11,7 +11,6 @@ USE = """The archive holds the parameters, codes, metrics, history, pictures and
 W&B's files, checkpoints, absolute paths, names of user and computer, and what looks like a password or a key.
 
 read it:  aejax.load("OUT.zip")"""
-MOST_JOBS = 5  # of a sweep, that an error names
 
 
 def main(words=None):
@@ -39,10 +38,7 @@ def share(path, out, overwrite=False, force=False):
     _check_out(path, out, overwrite)
     if not path.is_dir():
         raise InputError(f"{path}: must be the folder of a run")
-    _check_no_sweep(path)
-    run = finished(path, force=force)
-    if run.record["status"] == "diverged" and not force:
-        raise InputError(f"{path}: diverged; --force shares its last finite parameters")
+    run = finished(path, force=force, option="--force")
     files = shared(run)
     content = zipped(files)
     write_whole(out, content)
@@ -58,16 +54,3 @@ def _check_out(path, out, overwrite):
         raise InputError(f"{out}: exists; --overwrite replaces it")
     if not out.absolute().parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} does not exist")
-
-
-def _check_no_sweep(path):
-    """Raises InputError for the folder of a sweep, which names some of its jobs."""
-    from aejax.runs.folder import LEDGER
-
-    if (path / "run.json").exists() or not (path / LEDGER).exists():
-        return
-    jobs = sorted((folder.parent for folder in path.glob("*/run.json")), key=lambda job: (len(job.name), job.name))
-    some = ", ".join(map(str, jobs[:MOST_JOBS])) + (
-        f" and {len(jobs) - MOST_JOBS} more" if len(jobs) > MOST_JOBS else ""
-    )
-    raise InputError(f"{path}: is the folder of a sweep; share one of its jobs: {some or 'none has begun'}")

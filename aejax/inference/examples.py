@@ -12,7 +12,6 @@ from aejax.datasets.splits import WHITE
 from aejax.datasets.standardization import Standardization
 
 FLOAT32 = float(np.finfo(np.float32).max)
-MOST_INDEX = 2**31 - 1
 SHORT_FLOATS = ("bfloat16", "float8_e4m3fn", "float8_e5m2")  # of JAX, which numpy does not know as numbers
 SLACK = 1e-6  # beyond 0 and 1: rounding of fractions
 
@@ -67,7 +66,11 @@ class Examples:
             return self.pixels(rows_BxP, noisy)
         if self.standardization is None:
             return rows_BxP.astype(np.float32)
-        return self.standardization(rows_BxP.reshape(-1, *self.form.shape)).reshape(rows_BxP.shape)
+        with np.errstate(over="ignore"):
+            standardized = self.standardization(rows_BxP.reshape(-1, *self.form.shape)).reshape(rows_BxP.shape)
+        if not np.isfinite(standardized).all():
+            raise InputError("x: values so far from those of the training data that float32 cannot hold them")
+        return standardized
 
     @property
     def most(self) -> int:
@@ -146,15 +149,23 @@ def codes(z: Any, units: int) -> Rows:
     return Rows(z.reshape(-1, units).astype(np.float32), single)
 
 
-def indices(values: Any, positions: int) -> Rows:
-    """Indices [T] or [N, T] int32 of the positions of discrete codes; raises InputError for another shape or type."""
-    array = _numbers("indices", values)
+def indices(values: Any, ranges: Sequence[range]) -> Rows:
+    """Indices [T] or [N, T] int32 of the positions of discrete codes, each within the range of its position.
+
+    Raises InputError for another shape, type or range.
+    """
+    array, positions = _numbers("indices", values), len(ranges)
     if array.dtype.kind not in "iu" or array.ndim not in (1, 2) or array.shape[-1] != positions or not array.size:
         shape = f"shape {list(array.shape)} of {array.dtype}"
         raise InputError(f"indices: {shape}; must be whole numbers [{positions}] or [N, {positions}]")
-    if array.min() < 0 or array.max() > MOST_INDEX:
-        raise InputError(f"indices: from {array.min()} to {array.max()}; must be from 0 to {MOST_INDEX:,}")
-    return Rows(array.reshape(-1, positions).astype(np.int32), array.ndim == 1)
+    rows = array.reshape(-1, positions)
+    first, last = np.array([(allowed[0], allowed[-1]) for allowed in ranges]).T
+    outside = (rows < first) | (rows > last)
+    if outside.any():
+        row, place = np.argwhere(outside)[0]
+        allowed = f"from {first[place]:,} to {last[place]:,}"
+        raise InputError(f"indices: {rows[row, place]} at position {place}; must be {allowed} there")
+    return Rows(rows.astype(np.int32), array.ndim == 1)
 
 
 def _is_shape(actual: Sequence[int], shape: Sequence[int]) -> bool:

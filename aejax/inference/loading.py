@@ -33,9 +33,7 @@ def load(path: Path | str, force: bool = False, trust: bool = False) -> Trained:
     if not isinstance(path, str | Path) or not str(path):
         raise InputError(f"load: {path!r}; must be the folder of a run, or a zip archive of it")
     try:
-        run = finished(path, force=force)
-        if run.record["status"] == "diverged" and not force:
-            raise InputError(f"{path}: diverged; force=True takes its last finite parameters")
+        run = finished(path, force=force, option="force=True")
         examples = _examples(run)
         experiment, params = model(run, examples.form, trust)
     except InputError as error:  # it may quote what stands in the files

@@ -88,16 +88,19 @@ class Trained:
     def vectors(self, indices: Any) -> np.ndarray:
         """The codes [Z] or [N, Z] of the indices [T] or [N, T] of their positions; the inverse of `indices`."""
         self._check_discrete("vectors")
-        rows = examples.indices(indices, self.positions)
+        rows = examples.indices(indices, self._ranges)
         return rows.of(self._mapped(functions.vectors, rows.values, None, 0))
 
     @property
     def positions(self) -> int:
         """The number T of positions of a discrete code."""
-        form = self.experiment.form
-        label = np.zeros(1, np.int32) if self._is_conditional else None
-        x_1xP = np.zeros((1, form.pixels), np.float32)
-        return int(jax.eval_shape(functions.indices, self.experiment, self.params, x_1xP, label, 0).shape[1])
+        return len(self._ranges)
+
+    @property
+    def _ranges(self) -> list[range]:
+        """The indices that each position of a discrete code may have."""
+        bottleneck = self.experiment.model.bottleneck
+        return [*bottleneck.ranges] * (self.latent_dim // bottleneck.group)
 
     def reconstruct(self, x: Any, label: Any = None) -> np.ndarray:
         """The mean image of each example's code."""

@@ -1,6 +1,7 @@
 """A scikit-learn transformer whose features are codes (extra `sklearn`)."""
 
 import contextlib
+import dataclasses
 import io
 import tempfile
 from collections.abc import Sequence
@@ -80,4 +81,5 @@ class Encoder(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
                 raise InputError(
                     f"Encoder: the training of {left.record['name']} diverged; lower optim.lr in overrides"
                 )
-            return load(f"{folder}/run", trust=True)  # the overrides are the caller's
+            trained = load(f"{folder}/run", trust=True)  # the overrides are the caller's
+            return dataclasses.replace(trained, run=trained.run.in_memory("Encoder"))

@@ -56,8 +56,18 @@ class Run:
                 run = cls(_packed(run.path))
             run.record = contents.record(run.path / "run.json")
         except OSError as error:
+            if not isinstance(run.path, Packed) and not run.path.exists():
+                raise InputError(f"{path}: does not exist") from None
             reason = "no run.json" if isinstance(error, FileNotFoundError) else error
             raise InputError(f"{path}: holds no run that can be read ({reason})") from None
+        return run
+
+    def in_memory(self, name: str) -> Self:
+        """This run with its files in memory under another name, so that its folder need not stay; it is only read."""
+        present = {file: most for file, most in PACKED.items() if (self.path / file).exists()}
+        files = {file: octets(self.path / file, most) for file, most in present.items()}
+        run = type(self)(cast(Any, Packed(name, files)))
+        run.record = self.record
         return run
 
     @classmethod

@@ -29,8 +29,6 @@ class Initial:
         """The parameters of the run in `path`; raises InputError where there is none, or where it is not completed."""
         try:
             run = finished(path, ("params.safetensors",))
-            if run.record["status"] == "diverged":
-                raise InputError(f"{path}: diverged; must have completed")
             params = run.params
         except (InputError, OSError) as error:
             raise InputError(f"init={error}") from None

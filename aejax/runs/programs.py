@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import functools
 import os
 from pathlib import Path
 from typing import Any
@@ -92,12 +91,11 @@ class Training:
         width = max(int(job.experiment.latent_dim) for job in jobs)
         initial = None if jobs[0].initial is None else layout.stack([job.initial.params for job in jobs])
         arguments = inputs.experiments, initial, inputs.data
-        state, pieces = layout.compiled(functools.partial(_begun, width=width), 2, *arguments)(*arguments), {}
+        state, pieces = layout.compiled(_begun, 2, *arguments, width=width)(*arguments), {}
         for length in {length for segment in inputs.plan for _, length in segment}:
             batches = layout.place(stream.shape(jobs[0], length))
             stacks, flags = (inputs.experiments, state, batches), (np.int32(0), np.True_)
-            program = functools.partial(_piece, length=length)
-            pieces[length] = layout.compiled(program, 3, *stacks, inputs.data, *flags, donate=(1,))
+            pieces[length] = layout.compiled(_piece, 3, *stacks, inputs.data, *flags, donate=(1,), length=length)
         if jobs[0].experiment.form.streamed:
             stream.shuffling(len(jobs[0].dataset.train.x))  # compiled here, not during the training
         return cls(inputs, pieces), state

@@ -60,7 +60,11 @@ def units(trained: Trained) -> list[dict[str, Any]]:
 
 def codes(trained: Trained, query: str) -> dict[str, Any]:
     """Two units, "units=0,1", of the codes of at most POINTS test examples, and the number of each label."""
-    text = parse_qs(query).get("units", ["0"])[0][:40]
+    asked = parse_qs(query)
+    unknown = sorted(asked.keys() - {"units"})
+    if unknown:
+        raise InputError(f"{unknown[0][:40]}: no such setting; known: units")
+    text = asked.get("units", ["0"])[0][:40]
     words = text.split(",")
     if len(words) > 2 or not set(words) <= set(map(str, range(trained.latent_dim))):
         raise InputError(f"units={text}: must be one or two numbers from 0 to {trained.latent_dim - 1}, such as 0,1")

@@ -1,6 +1,7 @@
 """Lanes: experiments of equal structure, stacked, spread over the devices, and trained by one program."""
 
 import dataclasses
+import functools
 import math
 
 import jax
@@ -13,6 +14,7 @@ from aejax.compat import jax_compat
 from aejax.settings.fields import static_choice, static_int
 
 SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (benchmarks/lanes.py)
+PROGRAMS = 32  # that a process keeps
 
 
 @struct.dataclass
@@ -76,21 +78,33 @@ class Layout:
         """A tree that all lanes read, replicated on every device."""
         return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
 
-    def compiled(self, function, stacked, *arguments, how=None, donate=()):
+    def compiled(self, function, stacked, *arguments, how=None, donate=(), **settings):
         """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
 
-        The first `stacked` arguments are stacks, the others shared; those in `donate` are donated.
+        The first `stacked` arguments are stacks, the others shared; those in `donate` are donated; `settings` are
+        static. The latest PROGRAMS are kept, so that a process compiles the same one once.
         """
-        vectorized = jax.vmap if (how or self.how) == "vmap" else _mapped
+        leaves, tree = jax.tree.flatten(arguments)
+        structure = tree, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
+        frozen = tuple(sorted(settings.items()))
+        program = _program(function, frozen, stacked, len(arguments), how or self.how, self._mesh, donate, structure)
+        return program.lower(*arguments).compile()
 
-        def program(*arguments):
-            lanes = vectorized(lambda *lane_arguments: function(*lane_arguments, *arguments[stacked:]))
-            return lanes(*arguments[:stacked])
 
-        per_lane, shared = PartitionSpec("lanes"), PartitionSpec()
-        specs = tuple(per_lane if place < stacked else shared for place in range(len(arguments)))
-        spread = jax.shard_map(program, mesh=self._mesh, in_specs=specs, out_specs=per_lane, check_vma=False)
-        return jax.jit(spread, donate_argnums=donate).lower(*arguments).compile()
+@functools.lru_cache(PROGRAMS)
+def _program(function, settings, stacked, count, how, mesh, donate, _structure):
+    """The jitted program of `count` arguments; JAX keeps what it has compiled of it. One for each structure of theirs,
+    so that the oldest can be given up."""
+    vectorized = jax.vmap if how == "vmap" else _mapped
+
+    def program(*arguments):
+        lanes = vectorized(lambda *own: function(*own, *arguments[stacked:], **dict(settings)))
+        return lanes(*arguments[:stacked])
+
+    per_lane, shared = PartitionSpec("lanes"), PartitionSpec()
+    specs = tuple(per_lane if place < stacked else shared for place in range(count))
+    spread = jax.shard_map(program, mesh=mesh, in_specs=specs, out_specs=per_lane, check_vma=False)
+    return jax.jit(spread, donate_argnums=donate)
 
 
 def _mapped(function):

@@ -35,6 +35,10 @@ class Binary(Discrete):
     def group(self) -> int:
         return 1
 
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        return (range(2),)
+
     def __call__(
         self,
         heads: dict[str, jax.Array],
@@ -100,6 +104,10 @@ class Concrete(Discrete):
     @property
     def group(self) -> int:
         return self.size
+
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        return (range(self.size),)
 
     def check(self, experiment: Any) -> None:
         super().check(experiment)

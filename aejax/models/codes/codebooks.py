@@ -43,6 +43,10 @@ class Codebook(Discrete):
     def entries(self) -> int:
         return self.codes * self.levels
 
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        return tuple(range(level * self.codes, (level + 1) * self.codes) for level in range(self.levels))
+
     def check(self, experiment: Any) -> None:
         super().check(experiment)
         if self.entries > MOST_ENTRIES:

@@ -31,6 +31,11 @@ class Discrete(Bottleneck):
         """The number of units in a group."""
         raise NotImplementedError
 
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        """The indices that each position of a group may have."""
+        raise NotImplementedError
+
     def check(self, experiment: Any) -> None:
         if experiment.latent_dim % self.group:
             raise InputError(
@@ -81,6 +86,10 @@ class FiniteScalar(Discrete):
     @property
     def entries(self) -> int:
         return math.prod(self.levels)
+
+    @property
+    def ranges(self) -> tuple[range, ...]:
+        return (range(self.entries),)
 
     def check(self, experiment: Any) -> None:
         if not self.levels:

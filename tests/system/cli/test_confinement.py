@@ -194,6 +194,7 @@ def test_links_within_the_folder_are_no_harm_and_neither_are_those_of_wandb(fore
         command_of(folder)
 
 
+@pytest.mark.slow
 def test_places_below_the_folder_need_no_trust(foreign, resume):
     words = ["hydra.sweep.subdir=${hydra:runtime.choices.model}/s${seed}", "hydra.output_subdir=asked"]
     folder = foreign("seed=0,1", "noise=chain", "noise@noise.parts.a=flip", hydra=[*words, "hydra/sweeper=basic"])

@@ -68,6 +68,7 @@ def test_memory_that_is_used_up_is_told_in_one_line(again, monkeypatch):
     assert state_of(place) == before
 
 
+@pytest.mark.slow
 def test_a_name_that_cannot_be_encoded_stays_as_it_was(again):
     place, evaluate = again
     _set(place / "a" / "run.json", name="a\ud800")
@@ -75,6 +76,13 @@ def test_a_name_that_cannot_be_encoded_stays_as_it_was(again):
     assert (status, err) == (0, "")
     record = json.loads((place / "a" / "run.json").read_text())
     assert record["name"] == "a\ud800" and len(record["evaluated_again"]) == 1
+
+
+def test_a_run_that_diverged_is_evaluated_by_force(again):
+    place, evaluate = again
+    _set(place / "a" / "run.json", status="diverged")
+    status, out, err = evaluate(place / "a", "groups=[elbo]", "--force")
+    assert (status, err) == (0, "") and "metrics added" in out
 
 
 def test_the_name_of_a_folder_that_cannot_be_is_that_of_none(finished, tmp_path, monkeypatch):
@@ -226,6 +234,9 @@ def _break(name):
     def unfinished(run):
         _set(run / "run.json", status="running")
 
+    def diverged(run):
+        _set(run / "run.json", status="diverged")
+
     def older(run):
         _set(run / "run.json", versions={"aejax": "0.0.1"})
 
@@ -283,7 +294,8 @@ def _break(name):
     [
         ("missing", "holds no params.safetensors; name the complete folder of a run"),
         ("damaged", "params.safetensors: cannot be read"),
-        ("unfinished", "its status is running; must be completed or diverged"),
+        ("unfinished", "its status is running; must be completed"),
+        ("diverged", "its status is diverged; must be completed; --force uses the parameters that it has"),
         ("older", "was trained with aejax 0.0.1; evaluate it with that version"),
         ("evaluated_otherwise", "run.json: cannot be read (evaluation is [1, 2]; must be a mapping)"),
         ("newer", "its files are of format 99, not 3; install a newer aejax"),
@@ -340,7 +352,7 @@ def test_groups_that_are_named_come_without_the_grid_of_noise():
 def test_a_folder_without_a_run_gets_one_line(again):
     place, evaluate = again
     status, _, err = evaluate(place / "none")
-    assert status == 2 and "holds no run that can be read" in err
+    assert status == 2 and "none: does not exist" in err
     assert evaluate("groups=[elbo]")[0] == 2
 
 

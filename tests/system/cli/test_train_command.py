@@ -175,6 +175,7 @@ def test_a_folder_that_another_process_works_on_is_refused(command, tmp_path):
     assert command(*QUICK, "hydra.run.dir=run")[0] == 0
 
 
+@pytest.mark.slow
 def test_an_unfinished_run_is_replaced_whole(command, tmp_path):
     (tmp_path / "run" / "figures").mkdir(parents=True)
     (tmp_path / "run" / "run.json").write_text(f'{{"status": "running", "id": "{job(*QUICK).run_id}"}}')
@@ -264,6 +265,7 @@ def leaves(tree):
     return [leaf for node in tree.values() for leaf in leaves(node)] if isinstance(tree, dict) else [tree]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_ctrl_c_leaves_an_interrupted_run_with_its_history(tmp_path, how):
     script = "from aejax.cli import train; from aejax.runs import segments; segments.SAVE_SECONDS = 0.1; train.main()"

@@ -29,10 +29,10 @@ RUNS = {
     "letters": ["model=ae", "data=letters"],
     "emoji": ["model=ae", "data=emoji"],
     "digits": ["model=vq_vae", "model.size=2", "data=digits"],
-    "labels": ["model=cvae", "data=digits", "data.binarize=static"],
     "table": ["model=ae", "data=table", "data.path={above}/table.csv"],
 }
 SLOW = {
+    "labels": ["model=cvae", "data=digits", "data.binarize=static"],
     "shapes": ["model=ae", "data=shapes", "data.examples=200", "data.test=50"],
     "sensors": ["model=vae", "data=sensors", "data.examples=200", "data.test_examples=60"],
     "audio": ["model=ae", "data=audio", "data.path={above}/sounds", "data.frames=16", "data.bands=16"],

@@ -47,6 +47,7 @@ def drawn(density, z, width, samples=2000, classes=(None, None)):
     return np.asarray(draw(jax.random.key(0), padded, mask, classes_NxC=of, classes_SxC=asked))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DENSITIES)
 def test_samples_are_of_two_clusters_with_little_between_them(name):
     z, fresh = clusters(0, 2000)[0], clusters(1, 1000)[0]

@@ -70,6 +70,7 @@ def test_the_maximum_likelihood_decoder_scores_as_published_on_these_copies():
     assert (wrong <= 1).mean() == pytest.approx(0.975, abs=0.005)
 
 
+@pytest.mark.slow
 def test_separation_of_letters_is_that_of_noisy_copies():
     """kNN of PCA codes equals scikit-learn's on codes of copies that are drawn here once more."""
     from aejax.base.keys import Purpose, key_for

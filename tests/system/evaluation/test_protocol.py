@@ -125,6 +125,7 @@ def test_samples_are_compared_with_test_examples(vae):
     assert 1 / 201 <= metrics["generation/prior_p"] <= 1
 
 
+@pytest.mark.slow
 def test_a_linear_decoder_interpolates_straight_and_evenly():
     each = job("model=pca", "evaluate.groups=[generation]", *DATA[:1], "+data.case=whole")
     metrics, z, _ = evaluated(trained(each)[0], each)
@@ -134,6 +135,7 @@ def test_a_linear_decoder_interpolates_straight_and_evenly():
     assert reasons["generation/prior_p"] == "the model has no prior"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "case, name, reason",
     [
@@ -166,6 +168,7 @@ def test_constant_codes_and_codes_that_are_not_finite_separate_nothing(vae):
     assert "separation/silhouette" not in reasons
 
 
+@pytest.mark.slow
 def test_anomalies_are_found_by_three_scores():
     each = job("model=vae", "task=anomaly", "data.normal=[b]", *WHOLE)
     form = each.experiment.form
@@ -278,6 +281,7 @@ def test_bits_per_dimension_are_of_probabilities_of_the_stored_values(name, kind
     assert ([] if levels is None else [levels]) == proper
 
 
+@pytest.mark.slow
 def test_a_bernoulli_of_gray_pixels_has_no_bits(tmp_path):
     words = ["model=vae", "data=emoji", "data.color=gray", "likelihood=bernoulli", "net.widths=[4]", "steps=2"]
     finished = run(tmp_path, *words, "evaluate.groups=[nll]", "evaluate.samples=2")

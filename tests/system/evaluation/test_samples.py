@@ -50,6 +50,7 @@ def test_the_root_of_a_covariance_is_cholesky_s_with_a_floor(case):
         np.testing.assert_allclose(factor[:units, :units], expected, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["more units than directions", "one code"])
 def test_a_mixture_of_degenerate_codes_is_finite(case):
     z = np.asarray(CODES[case], np.float32)
@@ -58,6 +59,7 @@ def test_a_mixture_of_degenerate_codes_is_finite(case):
     assert jnp.exp(fit[0]).sum() == pytest.approx(1, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_samples_that_are_not_finite_give_no_number():
     each = job("model=vae", "net.widths=[8]", "steps=2", "log_points=1", "evaluate.groups=[generation]")
     state, _ = trained(each)
@@ -83,6 +85,7 @@ class Reconstructions(Sampler):
 DIGITS = ["data=digits", "model=vae", "latent_dim=8", "net.widths=[64]", "steps=400", "log_points=1", "optim.lr=0.003"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [["data.binarize=dynamic"]]
@@ -154,6 +157,7 @@ class Sorted:
         return Dataset("sorted", "real", split, split, split, ("a", "b", "c"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["sorted", "shuffled"])
 def test_without_validation_a_tenth_of_each_class_is_chosen_on(order):
     words = [f"data._target_={__name__}.Sorted", f"+data.order={order}", "data.validation=0", "net.widths=[4]"]
@@ -227,6 +231,7 @@ def by_group(groups):
     return apart, together
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "groups", [["code", "separation"], pytest.param(GROUPS, marks=pytest.mark.slow)], ids=["two", "all"]
 )
@@ -240,6 +245,7 @@ def test_no_group_depends_on_which_others_are_asked_for(groups):
             np.testing.assert_allclose(value, together[name], rtol=1e-6, atol=rounding, err_msg=f"{name} of {group}")
 
 
+@pytest.mark.slow
 def test_the_baseline_is_the_separation_before_the_first_step():
     words = ["net.widths=[8]", "steps=300", "log_points=1", "evaluate.groups=[separation]", "seed=3"]
     each = job(*words)

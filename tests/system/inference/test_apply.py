@@ -322,11 +322,11 @@ def test_a_run_that_diverged_needs_force(apply, runs, tmp_path):
     path.write_text(path.read_text().replace('"status": "completed"', '"status": "diverged"'))
     words = [tmp_path / "run", "encode", "photos", tmp_path / "z.npy"]
     status, _, err = apply(*words)
-    assert status == 2 and "diverged; --force takes its last finite parameters" in err
+    assert status == 2 and "its status is diverged; must be completed; --force uses the parameters that it has" in err
     assert apply(*words, "--force")[0] == 0 and (tmp_path / "z.npy").exists()
     path.write_text(path.read_text().replace('"status": "diverged"', '"status": "running"'))
     status, _, err = apply(*words, "--overwrite")
-    assert status == 2 and "its status is running; must be completed or diverged" in err
+    assert status == 2 and "its status is running; must be completed; --force" in err
     assert apply(*words, "--force", "--overwrite")[0] == 0
 
 

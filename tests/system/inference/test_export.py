@@ -140,7 +140,7 @@ def test_an_export_is_replaced_whole_and_nothing_else_is(folder, tmp_path, capsy
         (["{run}", "{out}", "--to", "tf"], "argument --to: invalid choice: 'tf' (choose from"),
         (["{run}", "{out}", "--part", "prior"], "argument --part: invalid choice: 'prior' (choose from"),
         (["{run}", "{out}/deeper"], "/out/deeper: the folder {out} does not exist"),
-        (["{out}", "{out}"], "holds no run that can be read (no run.json)"),
+        (["{out}", "{out}"], "out: does not exist"),
         (["{run}", "{run}", "--overwrite"], ", which is of no export; choose another folder"),
         (["{run}", "{run}/run.json", "--overwrite"], "run.json: is no folder; choose another name"),
         (["{own}", "{out}", "--pixels", "fractions"], "are real numbers, not images"),
@@ -196,7 +196,7 @@ def test_a_run_that_diverged_is_exported_by_force(folder, tmp_path, capsys):
     (path / "run.json").write_text(json.dumps(record | {"status": "diverged"}))
     try:
         assert called(lambda: export.main([str(path), str(tmp_path / "out")])) == 2
-        assert "diverged; --force takes its last finite parameters" in capsys.readouterr().err
+        assert "its status is diverged; must be completed; --force uses" in capsys.readouterr().err
         exported(path, tmp_path / "out", "--force", "--part", "decoder")
     finally:
         (path / "run.json").write_text(json.dumps(record))

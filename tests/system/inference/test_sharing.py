@@ -183,7 +183,7 @@ def test_wrong_words_get_one_line(refused, place, tmp_path):
     make_sweep(tmp_path / "s", {str(seed): ({"recon/mse": 0.1}, {"seed": seed}) for seed in range(12)})
     line = refused(tmp_path / "s", out)
     assert (
-        f"s: is the folder of a sweep; share one of its jobs: {tmp_path / 's' / '0'}, " in line and "and 7 more" in line
+        f"s: is the folder of a sweep; name one of its jobs: {tmp_path / 's' / '0'}, " in line and "and 7 more" in line
     )
     out.write_bytes(b"mine")
     assert "x.zip: exists; --overwrite replaces it" in refused(run, out)
@@ -197,8 +197,8 @@ def test_wrong_words_get_one_line(refused, place, tmp_path):
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        (lambda run: run.note(status="running"), "its status is running; must be completed or diverged"),
-        (lambda run: run.note(status="diverged"), "diverged; --force shares its last finite parameters"),
+        (lambda run: run.note(status="running"), "its status is running; must be completed; --force uses"),
+        (lambda run: run.note(status="diverged"), "its status is diverged; must be completed; --force uses"),
         (lambda run: (run.path / "params.safetensors").write_bytes(b"x"), "params.safetensors is missing or damaged"),
         (lambda run: (run.path / ".hydra" / "config.yaml").unlink(), "holds no .hydra/config.yaml"),
         (lambda run: set_setting(run, "optim", "lr", "${oc.env:LR}"), "optim.lr=${oc.env:LR}: only plain references"),
@@ -247,6 +247,13 @@ def grown(name, size):
     return grow
 
 
+def nested(archive):
+    """The marker of a run, two folders deep."""
+    archive.filelist = [entry for entry in archive.filelist if entry.filename != "run.json"]
+    del archive.NameToInfo["run.json"]
+    archive.writestr("a/b/run.json", b"{}")
+
+
 def many(archive):
     for number in range(3000):
         archive.writestr(f"figures/{number}.png", b"")
@@ -267,6 +274,7 @@ def many(archive):
         (added("figures/a.png", b"/etc/passwd", stat.S_IFLNK | 0o777), "'figures/a.png' is a link or a device"),
         (added("RUN.JSON"), "has the name 'RUN.JSON' twice"),
         (added("0/run.json"), "holds 2 files run.json; must be one"),
+        (nested, "holds run.json in 'a/b/'; must be at the top or in one folder"),
         (many, "lists 3,0.. members in .* bytes; the most are 2,000"),
         (grown("metrics.json", 2**23), "metrics.json has 8,388,608 bytes; the most are 4,194,304"),
         (grown("params.safetensors", 2**26), "unpacks to .* bytes, from .*; the most are 67,108,864"),
@@ -315,5 +323,5 @@ def test_an_empty_archive_holds_no_run(tmp_path):
     data = io.BytesIO()
     zipfile.ZipFile(data, "w").close()
     (tmp_path / "x.zip").write_bytes(data.getvalue())
-    with pytest.raises(InputError, match=r"holds 0 files run\.json; must be one, at the top or in one folder"):
+    with pytest.raises(InputError, match=r"holds 0 files run\.json; must be one"):
         aejax.load(tmp_path / "x.zip")

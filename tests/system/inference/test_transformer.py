@@ -32,6 +32,8 @@ def test_it_trains_transforms_and_leaves_no_folder(encoder, here, capfd):
     error = ((fresh.inverse_transform(z) - X) ** 2).mean()
     assert error < 0.5 * X.var(axis=0).mean()
     assert list(fresh.get_feature_names_out()) == [f"encoder{unit}" for unit in range(8)]
+    assert fresh.trained_.traverse(steps=3).shape == (3, 3, 64)  # by the test codes, though the folder is gone
+    assert repr(fresh.trained_) == "<Trained ae own d=8 s=0 (Encoder)>"
 
 
 @pytest.mark.slow

@@ -80,6 +80,7 @@ def test_the_doubly_reparameterized_gradient_is_iwaes_with_less_noise():
     assert noise[0] < 0.9 * noise[1]
 
 
+@pytest.mark.slow
 def test_the_decoder_of_piwae_learns_by_iwae_and_its_encoder_by_miwae():
     experiment, params, batch = started("bound=piwae", "bound.m=3", "bound.k=2")
     grad = lambda experiment: jax.jit(jax.grad(lambda p: objective(experiment, p, batch, jnp.int32(0))[0]))(params)  # noqa: E731

@@ -88,6 +88,7 @@ def oracle(name, experiment, params, batch):
     return term_name, *((image_model, image_critic) if name == "vae_gan" else (model, critic))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["factor_vae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("adversarial_ae", "vae_gan"))]
 )

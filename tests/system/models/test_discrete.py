@@ -52,6 +52,16 @@ def residual(h_MxD, books_LxKxD):
     return np.stack(indices, axis=1), h_MxD - rest
 
 
+@pytest.mark.parametrize("name", SMALL)
+def test_indices_are_within_the_ranges_of_their_positions_and_reach_all_of_them(name):
+    experiment = job(*SMALL[name], "latent_dim=4").experiment
+    bottleneck, mask = experiment.model.bottleneck, jnp.ones(4)
+    variables = bottleneck.init(experiment, KEY, 4) | bottleneck.start(4)
+    ranges = [*bottleneck.ranges] * (4 // bottleneck.group)
+    code = bottleneck({"mean": jnp.array(3 * normal(3000, 4))}, mask, variables=variables)
+    assert [set(column) for column in code.quantized.indices.T.tolist()] == [set(allowed) for allowed in ranges]
+
+
 # --- codebooks --------------------------------------------------------------------------------------------------------
 
 
@@ -138,6 +148,7 @@ def test_by_the_loss_an_entry_descends_toward_the_mean_of_its_outputs():
     np.testing.assert_allclose(gradient["bottleneck"]["codebook"][0], expected, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_codebook_is_used_and_counted():
     words = ["steps=200", "log_points=1", "evaluate.groups=[reconstruction,code]"]
     each = job("model=vq_vae", "model.codes=16", "model.revive=20", "latent_dim=8", "net.widths=[16]", *words)
@@ -248,6 +259,7 @@ def test_a_relaxed_draw_lies_on_the_simplex_and_its_temperature_falls(categories
     assert largest[2].max(axis=1).mean() > largest[0].max(axis=1).mean()
 
 
+@pytest.mark.slow
 def test_the_nll_of_categories_is_that_of_their_enumeration():
     each = job("model=concrete_vae", "model.size=3", "latent_dim=6", *FEW, "evaluate.samples=3000")
     experiment, params = each.experiment, autoencoder.init(each.experiment, 9)

@@ -24,7 +24,7 @@ from aejax.runs.reproduction import SavedRun, measured
 from aejax.training.lanes import Layout
 
 MODELS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
-FEW = ("topk_ae", "vae")  # with something running beside the parameters, and with two heads
+FEW = ("vae",)
 WORDS = [
     *("steps=6", "log_points=3", "evaluate.groups=[reconstruction,code]", "track=off", "checkpoint.seconds=0"),
     *("net.widths=[5]", "optim=sgd", "optim.lr=0.001"),  # with Adam, rounding decides steps of gradients near 0

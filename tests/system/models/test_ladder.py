@@ -83,6 +83,7 @@ def test_the_prior_s_density_integrates_to_one():
     assert total == pytest.approx(1, abs=2e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [3, pytest.param(2, marks=pytest.mark.slow)])
 def test_the_kl_is_that_of_many_draws_and_of_their_densities(levels):
     """Its closed form given a draw has the mean of log q - log p, with less variance."""
@@ -135,6 +136,7 @@ def test_the_decoder_sees_the_lowest_level():
     assert abs(decode(z) - decode(z.at[:, 1].set(7.0))).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_levels_without_nats_are_not_active():
     assert int(active_levels(jnp.array([3.0, 0.09, 0.11]))) == 2
     one = job("model=ladder_vae", "model.hidden=5", *FEW, "latent_dim=4", "evaluate.groups=[code,elbo]")

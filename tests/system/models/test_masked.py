@@ -60,6 +60,7 @@ LIKELIHOODS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("words", "distribution"), LIKELIHOODS)
 def test_the_objective_is_that_of_the_hidden_pixels_alone(words, distribution):
     experiment = job("model=masked_ae", *words, *FEW, "noise.level=0.5").experiment

@@ -43,6 +43,7 @@ def by_vmap(name, *numbers):
     return jobs, jax.jit(jax.vmap(whole))(experiments)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
@@ -65,6 +66,7 @@ def test_a_lane_of_every_kind_of_code_trains_as_it_would_alone(name):
         np.testing.assert_allclose(trimmed[key], value, atol=2e-3, err_msg=key)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sparse_ae", "l1_ae", "topk_ae", "contractive_ae", "beta_vae"])
 def test_masked_units_of_every_code_get_no_gradient(name):
     each = job(*narrow(name), "latent_dim=3")
@@ -124,6 +126,7 @@ def test_idle_units_are_counted_and_come_back():
     assert np.flatnonzero(np.asarray(bottleneck(heads, mask).z).any(axis=0)).tolist() == [0]  # evaluation: no boost
 
 
+@pytest.mark.slow
 def test_dead_units_are_counted_in_the_metrics():
     each = job("model=topk_ae", "model.k=1", "latent_dim=40", "net.widths=[6]", "steps=1", *CODE)
     metrics, z, _ = evaluated(trained(each)[0], each)
@@ -134,6 +137,7 @@ def test_dead_units_are_counted_in_the_metrics():
 # --- sparse and contractive codes -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_units_are_on_at_the_target_rate():
     each = job("model=sparse_ae", "model.rho=0.2", "latent_dim=30", "net.widths=[16]", "steps=600", *CODE)
     z = evaluated(trained(each)[0], each)[1][0]
@@ -152,6 +156,7 @@ def test_the_rates_divergence_is_that_of_bernoullis():
     assert float(terms["rate"]) == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_l1_makes_codes_sparse():
     sparsity = []
     for weight in (0, 1):
@@ -206,6 +211,7 @@ def test_the_contraction_is_the_jacobian_of_autodiff(net):
     assert float(terms["contraction"]) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.slow
 def test_the_penalty_contracts():
     norms = []
     for weight in (0, 3):
@@ -239,6 +245,7 @@ def test_the_rate_falls_and_the_distortion_rises_with_beta():
     assert list(metrics["recon/mse"]) == sorted(metrics["recon/mse"])
 
 
+@pytest.mark.slow
 def test_the_capacity_is_where_the_kl_settles():
     each = job(
         "model=beta_vae", "model.beta=30", "model.capacity=1.5", "model.capacity_warmup=0.5", "net.widths=[16]",

@@ -90,6 +90,7 @@ def test_evaluation_takes_the_running_statistics_and_no_other_example():
     np.testing.assert_allclose(norm["mean"], 0.9 * before["mean"] + 0.1 * hidden(params, x).mean(axis=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_best_parameters_come_with_their_statistics():
     wild = ["optim.lr=3", "optim.schedule=constant", "optim.warmup=1", "steps=60", "log_points=20"]  # worse at the end
     few = ["net.widths=[16]", "evaluate.groups=[reconstruction]"]
@@ -181,6 +182,7 @@ def test_an_orthogonal_start_is_one():
     np.testing.assert_allclose(kernel.T @ kernel, np.eye(20), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_weight_decay_shrinks_weights_and_nothing_else():
     each = job(
         "optim=sgd", "optim.weight_decay=0.5", "optim.lr=0.1", "optim.schedule=constant", "optim.clip=1e-9", *FEW
@@ -250,6 +252,7 @@ def added_traced(kl_BxZ):
     return term.contribution(with_kl(kl_BxZ, 1), None)
 
 
+@pytest.mark.slow
 def test_the_weight_rises_over_the_training():
     _, rows = trained(job("model=vae", "model.anneal=1", *FEW, "steps=4", "log_points=4"))
     for at, row in enumerate(rows):

@@ -419,6 +419,7 @@ def experiment_of(name, dim=3):
     return job(f"model={name}", *MODELS[name], *FEW, f"latent_dim={dim}").experiment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", most_slow(MODELS, "p_vae"))
 def test_gradients_are_finite_at_extreme_heads(name):
     experiment = experiment_of(name)

@@ -153,6 +153,7 @@ def test_the_slope_of_the_momenta_s_density_is_that_of_autodiff():
 # --- dynamics ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_without_centers_a_step_is_that_of_hvae():
     """G = I / lambda makes momenta smaller by the root of lambda, and steps longer by it."""
     for regularization in (1.0, 4.0):
@@ -208,6 +209,7 @@ def test_the_error_of_the_energy_falls_as_the_square_of_the_step():
     assert 0.15 < half / wide < 0.35 and abs(wide) > 1e-3
 
 
+@pytest.mark.slow
 def test_draws_weigh_to_the_integral():
     """The mean of exp(-energy) / q is the integral of exp(-energy), by draws and on a grid."""
     curved = posterior(step=0.15, tempering=0.5, leapfrogs=3, iterations=8)

@@ -200,6 +200,7 @@ def test_the_decoders_smoothness():
     assert np.mean(drawn) == pytest.approx(expected, rel=0.05)
 
 
+@pytest.mark.slow
 def test_prefixes_are_those_of_the_code():
     experiment, params, batch, term = value("prefixes", "model=matryoshka_ae", "model.halvings=2", "latent_dim=3")
     z_BxZ = autoencoder.encode(experiment, params, batch.input).mean
@@ -252,6 +253,7 @@ def test_the_known_examples_are_a_share_that_no_batch_changes():
     assert not known(x, 0.0).any() and known(x, 1.0).all()
 
 
+@pytest.mark.slow
 def test_a_semi_supervised_bound_is_the_sum_over_labels():
     words = ["model=m2_vae", "data._target_=blobs.Blobs", "batch_size=40"]
     experiment, params, batch = started(*words)

@@ -51,6 +51,7 @@ def test_a_wrong_override_of_the_python_entry_is_told(here, words, told):
     assert not list(here.iterdir())
 
 
+@pytest.mark.slow
 def test_the_record_says_that_the_data_were_a_programs(here):
     words = ["steps=3", "log_points=1", "net.widths=[4]", "figures=false", "track=off", "hydra.run.dir=run"]
     dataset = Dataset(train=RNG.random((60, 5)))

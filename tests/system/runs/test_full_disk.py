@@ -109,6 +109,7 @@ def test_a_finished_sweep_needs_no_space_and_an_unfinished_one_goes_on_later(com
     assert resumed("s") == 0
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_told_in_the_summary_only(command):
     status, out, err = command("-m", "model=ae,beta_vae", "latent_dim=2", "batch_size=27,28", *QUICK[:-1],
                                "evaluate.groups=[reconstruction]", "model=ae", "hydra.sweep.dir=s")  # fmt: skip

@@ -41,6 +41,7 @@ def test_ten_steps_and_ten_more_are_twenty(here):
     assert whole.record["init"] is None
 
 
+@pytest.mark.slow
 def test_a_sweep_over_runs_and_code_sizes_trains_each_as_alone(command, tmp_path):
     assert command("-m", "latent_dim=2,3", "steps=4", *QUICK, "hydra.sweep.dir=first")[0] == 0
     words = ("-m", "latent_dim=2", "init=first/0,null", "seed=0,1", "steps=4", *QUICK)
@@ -64,6 +65,7 @@ def test_the_run_is_evaluated_and_loaded_without_the_one_that_it_began_with(comm
     assert distance(second, Run.read("third")) == 0
 
 
+@pytest.mark.slow
 def test_an_own_data_set_of_the_same_form_is_trained_on(here):
     x = np.random.default_rng(0).random((40, 6))
     words = ("net.widths=[4]", "steps=3", "log_points=1", "figures=false", "track=off")
@@ -90,7 +92,7 @@ def runs(tmp_path_factory):
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("init=none",), "init=none: holds no run that can be read (no run.json)"),
+        (("init=none",), "init=none: does not exist"),
         (("init=first", "latent_dim=3"), "that run has latent_dim=2"),
         (("init=first", "model=vae"), "that run has model=ae"),
         (("init=first", "data=emoji"), "that run has data=letters"),
@@ -101,8 +103,8 @@ def runs(tmp_path_factory):
             "init=first: layers that have been trained need no pretraining",
         ),
         (("init=5",), "init=5: must be a folder or null"),
-        (("init=open",), "init=open: its status is interrupted; must be completed or diverged"),
-        (("init=apart",), "init=apart: diverged; must have completed"),
+        (("init=open",), "init=open: its status is interrupted; must be completed"),
+        (("init=apart",), "init=apart: its status is diverged; must be completed"),
         (("init=old",), "init=old: its files are of format 2, not 3; train it again"),
         (("init=cut",), "init=cut/params.safetensors: "),
     ],

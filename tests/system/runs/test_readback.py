@@ -55,6 +55,7 @@ def test_saved_parameters_give_the_saved_numbers_with_other_nets(tmp_path, words
     reads_back(tmp_path, "model=ae", *words)
 
 
+@pytest.mark.slow
 def test_a_run_whose_files_do_not_read_back_has_failed(tmp_path, monkeypatch):
     read = archive.from_tensors
     monkeypatch.setattr(archive, "from_tensors", lambda data: {name: array * 2 for name, array in read(data).items()})

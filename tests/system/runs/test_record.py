@@ -130,6 +130,7 @@ def test_the_same_command_twice_leaves_the_same_bits(whole, tmp_path):
     assert Run.read(tmp_path / "run").record["id"] == whole[0].record["id"]
 
 
+@pytest.mark.slow
 def test_without_pictures_the_record_is_otherwise_the_same(tmp_path):
     finished = run(tmp_path, *QUICK)
     assert files(tmp_path) == ["codes.npz", "history.csv", "metrics.json", "params.safetensors", "run.json"]
@@ -138,6 +139,7 @@ def test_without_pictures_the_record_is_otherwise_the_same(tmp_path):
     assert not any(name.startswith("restore/") for name in finished.metrics)
 
 
+@pytest.mark.slow
 def test_codes_carry_their_places_in_the_source(tmp_path):
     codes = run(tmp_path, *QUICK, "data.classes=[z,c,a]").codes
     assert codes["index"].tolist() == [0, 2, 26]
@@ -145,6 +147,7 @@ def test_codes_carry_their_places_in_the_source(tmp_path):
     assert "name" not in codes
 
 
+@pytest.mark.slow
 def test_pca_leaves_the_same_record(tmp_path):
     finished = run(tmp_path, "model=pca", "latent_dim=4")
     assert files(tmp_path) == ["codes.npz", "history.csv", "metrics.json", "params.safetensors", "run.json"]
@@ -213,6 +216,7 @@ def test_an_interrupt_that_a_library_swallowed_ends_the_run(tmp_path, monkeypatc
     assert Run.read(tmp_path).record["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_without_validation_examples_there_is_no_validation_error(tmp_path):
     left = run(tmp_path / "run", "data.validation=0", "steps=4", "log_points=2", "net.widths=[5]", "figures=true")
     assert "valid/mse" not in left.history[0]

@@ -94,6 +94,7 @@ def test_online_with_the_server_out_of_reach_is_told_long_before_wandb_gives_up(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_online_sends_every_row_and_keeps_the_key_out_of_the_folder(tmp_path):
     with Server() as server:
         running = aejax(tmp_path, "track=online", *QUICK, WANDB_BASE_URL=server.url, WANDB_API_KEY=SECRET)

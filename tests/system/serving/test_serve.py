@@ -195,7 +195,7 @@ HUGE = "{'descr': '<f8', 'fortran_order': False, 'shape': (1000000, 1000000), }"
         ("/encode", header(" " * 60_000), NPY, 400, "with a header of at most 4,096 bytes"),
         ("/encode", b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}", NPY, 400, "with a header of at most 4,096 bytes"),
         ("/encode", b"PK\x03\x04" + bytes(99), NPY, 400, "the body is not npy of version 1 or 2"),
-        ("/restore", npy(np.full((12, 12, 3), 1e300)), NPY, 422, "x: values beyond"),
+        ("/restore", npy(np.full((12, 12, 3), 1e300)), NPY, 422, "x: holds values beyond"),
         ("/encode", "x=1", "application/x-www-form-urlencoded", 415, "content-type .*: must be application/json or"),
         ("/decode", '{"z": [0, 1]}', JSON, 422, r"z: shape \[2\]; must be \[3\], one code"),
         ("/sample", '{"count": 0}', JSON, 422, "count: 0; must be from 1 to 4,854 in one request"),
@@ -353,5 +353,5 @@ def test_a_port_in_use_and_a_folder_that_is_no_run_are_one_line(command, port, f
     assert (status, said) == (2, "")
     told = rf"aejax: --host 127.0.0.1 --port {port}: cannot be used \(Address already in use\); name a free port.*\n"
     assert re.fullmatch(told, errors)
-    assert command("no_run", main=main)[::2] == (2, "aejax: no_run: holds no run that can be read (no run.json)\n")
+    assert command("no_run", main=main)[::2] == (2, "aejax: no_run: does not exist\n")
     assert command(str(folder), "--port", "99999", main=main)[0] == 2

@@ -113,11 +113,13 @@ def both(tmp_path_factory):
     return folder / "joint", folder / "basic", told
 
 
+@pytest.mark.slow
 def test_the_plan_is_told(both):
     assert "4 jobs -> 2 programs of 2 lanes, vmap on " in both[2]
     assert "4 completed in" in both[2]
 
 
+@pytest.mark.slow
 def test_every_job_leaves_the_files_that_the_basic_launcher_leaves(both):
     joint, basic, _ = both
     for number in range(4):
@@ -138,6 +140,7 @@ def test_every_job_leaves_the_files_that_the_basic_launcher_leaves(both):
         assert ours["job"] == theirs["job"]
 
 
+@pytest.mark.slow
 def test_a_lane_is_the_run_that_it_would_be_alone(both):
     joint, basic, _ = both
     for number in range(4):
@@ -151,6 +154,7 @@ def test_a_lane_is_the_run_that_it_would_be_alone(both):
         np.testing.assert_allclose(ours.codes["z"], theirs.codes["z"], rtol=1e-2, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_wrong_job_fails_alone_and_a_diverging_lane_is_a_result(tmp_path):
     words = ["optim=sgd", "optim.clip=null", "optim.lr=1e-4,1e30,-1", *QUICK, "hydra.sweep.dir=s"]
     done = sweep(tmp_path, *words, status=1)

@@ -105,6 +105,7 @@ def test_other_overrides_for_a_sweep_are_refused_with_the_difference(command, ag
     assert state_of(again) == before
 
 
+@pytest.mark.slow
 def test_a_deleted_run_is_trained_again_and_the_others_are_not_touched(command, again, whole):
     shutil.rmtree(again / "2")
     kept = {path: path.stat().st_mtime_ns for number in "013" for path in (again / number).rglob("*")}
@@ -147,7 +148,14 @@ def test_a_run_json_that_cannot_be_read_is_set_aside(again):
 
 
 @pytest.mark.parametrize(
-    ("name", "share"), [("metrics.json", 0.5), ("history.csv", 0), ("params.safetensors", 0.5), ("codes.npz", 0.5)]
+    ("name", "share"),
+    [
+        ("params.safetensors", 0.5),
+        *(
+            pytest.param(*each, marks=pytest.mark.slow)
+            for each in (("metrics.json", 0.5), ("history.csv", 0), ("codes.npz", 0.5))
+        ),
+    ],
 )
 def test_a_half_written_file_of_a_finished_run_is_set_aside_and_the_run_trained_again(
     command, again, whole, name, share

@@ -17,7 +17,9 @@ from aejax.training.plan import groups
 
 SWEEPS = CONF.parent / "sweeps"
 FILES = sorted(path.stem for path in SWEEPS.glob("*.yaml"))
-LARGE = ("mnist_lr", "letters_lr_width", "letters_latent_dim")
+LARGE = (
+    "mnist_lr", "letters_lr_width", "letters_latent_dim", "shapes_disentanglement", "mnist_iwae", "mnist_prior",
+)  # fmt: skip
 GRIDS = [name for name in FILES if "optuna" not in (SWEEPS / f"{name}.yaml").read_text()]
 
 

@@ -152,6 +152,7 @@ def test_numbers_are_leaves_on_every_data_set(data):
     assert kept > len(EACH_ONCE) / 2
 
 
+@pytest.mark.slow
 def test_a_group_traces_its_training_once(tmp_path, monkeypatch):
     traces, segment = [], step.segment
 

@@ -43,6 +43,7 @@ def moved(before, now):
     return {name for name in before if np.any(before[name] != now[name])}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [pytest.param(GREEDY, marks=pytest.mark.slow), RBM], ids=["greedy", "rbm"])
 def test_a_phase_moves_its_own_layer_and_nothing_else(words):
     words = (*words, "latent_dim=3", "steps=24", "optim=adamw", "optim.weight_decay=0.1")
@@ -181,6 +182,7 @@ def test_a_deep_narrow_sigmoid_net_trains_that_is_stuck_without(kind):
     assert helped < 0.7 * stuck
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [pytest.param(GREEDY, marks=pytest.mark.slow), RBM], ids=["greedy", "rbm"])
 def test_the_history_tells_the_layer(tmp_path, words):
     told = run(tmp_path, *words, "steps=24", "log_points=8", "evaluate.groups=[reconstruction]").history

@@ -25,6 +25,7 @@ def test_a_linear_autoencoder_reaches_pca():
     assert np.arccos(np.clip(cosines.min(), 0, 1)) < 0.05  # the largest principal angle
 
 
+@pytest.mark.slow
 def test_a_vae_without_sampling_and_kl_is_the_plain_autoencoder():
     _, plain = trained(job(*FEW))
     state, vae = trained(job("model=vae", "model.beta=0", "model.bottleneck.sampling=false", *FEW))
@@ -83,6 +84,7 @@ def test_an_epoch_shows_every_example_once_in_an_order_of_its_own():
     assert list(first) != list(range(27))
 
 
+@pytest.mark.slow
 def test_noise_is_fresh_at_each_step_and_the_target_clean():
     each = job("noise=masking", "noise.level=0.9", "net.widths=[7]", "optim.lr=1e-12", "steps=3", "log_points=3")
     _, rows = trained(each)

@@ -14,6 +14,7 @@ WORDS += ["evaluate.groups=[reconstruction]"]
 SMALL = "data.device_bytes=60000"  # of 115,008 bytes
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "word",
     [

@@ -81,6 +81,7 @@ def save_tone(path, hertz, seconds=2.0, rate=16_000, amplitude=1.0):
     wavfile.write(path, rate, (amplitude * 32767 * np.sin(2 * np.pi * hertz * time)).astype(np.int16))
 
 
+@pytest.mark.slow
 def test_sounds_become_log_mel_windows(here):
     librosa = pytest.importorskip("librosa", reason="librosa, of the extra audio, is not installed")
     for index, hertz in enumerate([500, 510, 520, 3000, 3010, 3020] * 2):

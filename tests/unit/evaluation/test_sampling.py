@@ -90,6 +90,7 @@ def test_a_chain_stays_in_its_class_and_does_not_depend_on_what_is_masked():
     np.testing.assert_array_equal(wide[:, :2], sampling.chain(key, jnp.array(index), 500))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", ["auto", "gaussian"])
 def test_samples_of_discrete_codes_are_such_codes(sampler):
     each = job("model=vq_vae", "latent_dim=8", "net.widths=[8]", "steps=20", "log_points=1", f"sampler={sampler}")

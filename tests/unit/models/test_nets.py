@@ -98,7 +98,7 @@ def test_a_transposed_convolution_is_the_transpose_of_one(side, stride, shape):
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("size", [(1, 1, 1), (2, 9, 3), (13, 6, 1), (5, 5, 3)])
+@pytest.mark.parametrize("size", [(1, 1, 1), (2, 9, 3), pytest.param((13, 6, 1), marks=pytest.mark.slow)])
 def test_convolutions_take_images_of_any_size(size):
     layers = min(2, int(np.ceil(np.log2(max(size[:2])))) or 1)
     each = job(*images(*size), "net=conv", f"net.widths={[3, 4][:layers]}", *(["net.stride=1"] if size[0] == 1 else []))

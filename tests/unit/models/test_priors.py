@@ -92,6 +92,7 @@ def test_a_learned_gaussian_has_the_kl_of_its_integral(moved):
         assert kl[unit] == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_pseudo_inputs_mix_their_posteriors(moved):
     experiment, params = moved["vamp"]
     inputs = jax.nn.sigmoid(params["prior"]["inputs"])
@@ -102,6 +103,7 @@ def test_pseudo_inputs_mix_their_posteriors(moved):
     np.testing.assert_allclose(experiment.prior.log_prob(experiment, params, z), expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(PRIORS) - {"vamp"}))
 def test_codes_of_a_label_are_those_of_one_density_moved_and_scaled(name):
     words = [*FEW, f"prior={name}", *PRIORS[name], "latent_dim=2", "model.condition=label"]
