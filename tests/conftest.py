@@ -28,6 +28,7 @@ for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "WANDB
 
 import contextlib
 import functools
+import gc
 import io
 import pickle
 import shutil
@@ -63,6 +64,8 @@ from aejax.sweeps.composition import Composition
 from aejax.training import step
 from aejax.training.plan import layout_of
 
+gc.freeze()  # the objects of these modules stay, and what traces leave need not be searched so often
+gc.set_threshold(20_000, 20, 20)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_num_cpu_devices", cores())  # as the commands that tests start have them
 keep_compiled_programs()
