@@ -2,10 +2,8 @@
 
 import argparse
 import contextlib
-import copy
 import datetime
 import math
-import os
 import sys
 from pathlib import Path
 
@@ -13,15 +11,13 @@ import hydra
 import numpy as np
 from hydra.core.utils import setup_globals
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
-from aejax.base.confinement import can_enter, check_links, confined
+from aejax.base.confinement import check_links, confined
 from aejax.base.errors import InputError
 from aejax.base.files import locked
 from aejax.base.version import VERSION
 from aejax.cli.parsing import Parser, fail
 from aejax.config.explain import CONF, KNOWN, explained
-from aejax.runs import contents
 
 USE = """all metrics:             python -m aejax.evaluate RUN RUN2
 some groups of metrics:  python -m aejax.evaluate multirun/DAY/TIME/* groups=[nll,generation] samples=5000
@@ -127,7 +123,7 @@ def read_runs(folders, settings, trust, force=False):
 
 def _read(folder, settings, trust, force, loaded):
     from aejax.runs.finished import finished
-    from aejax.runs.job import Job
+    from aejax.runs.recorded import Recorded
     from aejax.runs.reproduction import SavedRun
 
     if folder.is_file():
@@ -139,37 +135,9 @@ def _read(folder, settings, trust, force, loaded):
     version = record.get("versions", {}).get("aejax")
     if version != VERSION:
         raise InputError(f"{folder}: was trained with aejax {version}; evaluate it with that version, not {VERSION}")
-    try:
-        config = contents.config(run.path / ".hydra" / "config.yaml")
-        config.init = None  # the parameters are those of the run itself
-        choices = contents.choices(run.path / ".hydra" / "hydra.yaml")
-        if not choices:
-            raise ValueError("hydra.yaml lists no choices")
-        cwd = Path(contents.config(run.path / ".hydra" / "hydra.yaml").hydra.runtime.cwd)
-        new_config = copy.deepcopy(config)
-        new_config.evaluate = settings
-        sourceless = "_target_" not in config.data
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, OmegaConfBaseException, AttributeError) as error:
-        raise InputError(f"{folder}: its .hydra cannot be read ({' '.join(str(error).split())})") from None
-    if sourceless:
-        raise InputError(f"{folder}: was trained on a Dataset passed from Python, which cannot be loaded again")
-    current_folder = Path.cwd()
-    try:
-        if can_enter(cwd):  # relative paths in the configuration start there
-            os.chdir(cwd)
-    except OSError as error:
-        raise InputError(f"{folder}: was started in {cwd}, which cannot be entered ({error.strerror})") from None
-    try:
-        job, new_job = (
-            Job.read(composed, choices, loaded, trusted=None if trust else ("aejax",))
-            for composed in (config, new_config)
-        )
-    except InputError as error:
-        raise InputError(f"{folder}: {error}") from None
-    finally:
-        os.chdir(current_folder)
+    recorded, trusted = Recorded.read(folder), None if trust else ("aejax",)
+    # The parameters are those of the run itself, whatever they began with.
+    job, new_job = (recorded.job(loaded, trusted, init=None, **changes) for changes in ({}, {"evaluate": settings}))
     if job.dataset.fingerprint != record.get("data", {}).get("fingerprint"):
         raise InputError(f"{folder}: its data have changed since it was trained")
     return SavedRun(run, job, new_job)
