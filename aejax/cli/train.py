@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import io
 import os
-import signal
 import sys
 import time
 import traceback
@@ -25,9 +24,11 @@ from aejax.base.errors import InputError, JobFailed, NoSpace, is_full, no_space
 from aejax.base.files import check_free, locked
 from aejax.base.interrupts import STOP
 from aejax.cli.parsing import check_options, fail, flush_output
-from aejax.compat import hydra_compat, jax_compat
+from aejax.cli.signals import heed_signals
+from aejax.compat import hydra_compat
 from aejax.config.explain import CONF, KNOWN, axes_of, check_axes, check_lengths, explained, folder_of
 
+OWN_LAUNCHERS = ("hydra_plugins.aejax_vmap.", "hydra_plugins.aejax_workers.")
 STARTED = time.perf_counter()
 
 
@@ -69,7 +70,7 @@ class Check(Callback):
         try:
             folder = _checked_sweep(config)
             command.missing = [place for place in (folder, *folder.parents) if not place.exists()]
-            if not str(config.hydra.launcher._target_).endswith("VmapLauncher"):  # which locks it itself
+            if not str(config.hydra.launcher._target_).startswith(OWN_LAUNCHERS):  # which lock it themselves
                 command.until_the_end.enter_context(locked(folder))
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
@@ -171,9 +172,7 @@ def _ended(run, remark=None):
 def main():
     """The command; exit status 0, 1 for a divergence or a full disk, 2 for a wrong input, 130 for an interrupt."""
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises exceptions instead of printing them
-    STOP.clear()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+    heed_signals()
     command = Command()
     token = COMMAND.set(command)
     try:
@@ -249,13 +248,6 @@ def show_configuration():
         run()
     chosen = HydraConfig.get().runtime.choices
     print(commented(printed.getvalue(), dict(chosen), folders(sys.argv[1:])), end="")
-
-
-def _interrupt(number, frame):
-    again = STOP.is_set()
-    STOP.set()
-    if again or not (STOP.is_awaited or jax_compat.is_in_garbage_callback(frame)):
-        raise KeyboardInterrupt
 
 
 def _leave(command, status):

@@ -147,17 +147,18 @@ class ConsoleReport:
 class SweepReport(ConsoleReport):
     """Shows the progress of a sweep: one bar over all its lanes where there is a terminal, else one line a program."""
 
-    def __init__(self, programs, console=None):
-        """`programs` are the Layout and the steps of each."""
+    def __init__(self, programs, console=None, first=1, count=None):
+        """`programs` are the Layout and the steps of each; the `first` has this number, of `count`."""
         super().__init__(console)
-        self.programs, self.number, self.done = programs, 0, 0  # done: steps times lanes
+        self.programs, self.first, self.count = programs, first, count or len(programs)
+        self.number, self.done = 0, 0  # done: steps times lanes
         self._update = None  # moves the bar, where there is one
 
     def plan(self, finished):
         """Prints what will be trained, and how many of the jobs were `finished` before."""
         counts = [layout.count for layout, _ in self.programs]
         lanes = str(counts[0]) if len(set(counts)) == 1 else " + ".join(map(str, counts)) or "no"
-        how = " or ".join(sorted({layout.how for layout, _ in self.programs}))
+        how = " or ".join(sorted({layout.how for layout, _ in self.programs if layout.how}))
         devices = _plural(max((layout.devices for layout, _ in self.programs), default=0), "device")
         self.say(
             f"{_plural(sum(counts), 'job')} -> {_plural(len(counts), 'program')} of {lanes}"
@@ -179,7 +180,8 @@ class SweepReport(ConsoleReport):
         """The context in which the next program trains."""
         layout, steps = self.programs[self.number]
         self.number, self.layout = self.number + 1, layout
-        self.name = f"program {self.number}/{len(self.programs)}: {_plural(layout.count, 'lane')} by {layout.how}"
+        place = f"{self.first + self.number - 1}/{self.count}"
+        self.name = f"program {place}: {_plural(layout.count, 'lane')} by {layout.how}"
         if self._update:
             self._update(self.done, "compiling", self.name)
         yield

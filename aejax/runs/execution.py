@@ -1,5 +1,8 @@
 """Executes jobs of equal structure, a single one or a program of a sweep: their runs, or why there are none."""
 
+import traceback
+
+from aejax.base.errors import InputError, is_full
 from aejax.runs.destination import discard
 from aejax.runs.folder import Run
 from aejax.runs.group import run_group
@@ -19,3 +22,13 @@ def execute(jobs, places, layout, clock, report):
             if run is None and isinstance(error, NotBegun):
                 discard(place)
         return runs, error
+
+
+def reason(error):
+    """Why runs failed, in words; the traceback of a bug is printed. Raises the error of a full disk, which the jobs
+    after these would meet, too."""
+    if is_full(error):
+        raise error
+    if not isinstance(error, InputError | OSError):
+        traceback.print_exception(error)
+    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"

@@ -4,7 +4,6 @@ import contextlib
 import gc
 import os
 import time
-import traceback
 from pathlib import Path
 
 import jax
@@ -14,10 +13,11 @@ from aejax.base.devices import cores
 from aejax.base.errors import InputError, NoSpace, is_full, no_space
 from aejax.base.files import locked, remove_parts
 from aejax.runs.console import SweepReport
-from aejax.runs.execution import execute
+from aejax.runs.execution import execute, reason
 from aejax.runs.record import Clock
 from aejax.sweeps.composition import Composition
 from aejax.sweeps.ledger import Ledger
+from aejax.sweeps.outcome import Outcome
 from aejax.sweeps.tasks import read_all
 from aejax.training.step import segments
 
@@ -25,7 +25,9 @@ from aejax.training.step import segments
 class Sweep:
     """The jobs of one command, which come in one or more batches."""
 
-    def __init__(self, hydra_context, task_function, config):
+    def __init__(self, hydra_context, task_function, config, workers=None):
+        """`workers` train the programs, each in a process of its own; without them this process does."""
+        self.workers = workers
         self.folder = Path(str(config.hydra.sweep.dir))
         self.composition = Composition(hydra_context.config_loader, config)
         self.callbacks, self.task_function = hydra_context.callbacks, task_function
@@ -46,7 +48,7 @@ class Sweep:
             damage = ledger.set_aside()
             tasks = self._read(ledger, job_overrides, initial_job_idx)
             first = _first_of_each_run(tasks)
-            programs = ledger.plan({task.number: task.job for task in first})
+            programs = ledger.plan({task.number: task.job for task in first}, decides=self.workers is None)
             report = _announced(programs, tasks, first, ledger, damage)
             ledger.note_plan(self.command, programs)
             self._train(programs, {task.number: task for task in first}, tasks, ledger, report)
@@ -74,11 +76,10 @@ class Sweep:
         """Trains all programs, records their progress, and gives every Task its run or its error."""
         with self._going_on(first, report, lambda: _note(ledger, tasks)):
             _note(ledger, tasks)
-            with report.running():
-                for numbers, layout in programs:
-                    with report.group():
-                        self._train_program([first[number] for number in numbers], layout, report)
-                    _note(ledger, tasks)
+            if self.workers is None:
+                self._train_here(programs, first, report, lambda: _note(ledger, tasks))
+            else:
+                self._train_elsewhere(programs, first, ledger, report, lambda: _note(ledger, tasks))
             runs = {task.job.run_id: task for task in first.values()}
             for task in tasks:
                 if task.job is not None and task.number not in first:
@@ -87,24 +88,53 @@ class Sweep:
                     task.fail()
             _note(ledger, tasks)
 
-    def _train_program(self, tasks, layout, report):
-        """Trains the Tasks of one program; a Task that fails does not stop the others."""
+    def _train_here(self, programs, first, report, note):
+        """Trains one program after another in this process; a Task that fails does not stop the others."""
+        with report.running():
+            for numbers, layout in programs:
+                tasks = [first[number] for number in numbers]
+                with report.group(), self._begun(tasks):
+                    jobs, places = [task.job for task in tasks], [task.place for task in tasks]
+                    runs, error = execute(jobs, places, layout, Clock(time.perf_counter()), report)
+                    why = None if error is None else reason(error)
+                    for task, run in zip(tasks, runs, strict=True):
+                        task.settle(run, why)
+                note()
+
+    def _train_elsewhere(self, programs, first, ledger, report, note):
+        """Has the workers train the programs that are not finished, and collects what they leave."""
+        places = {tuple(numbers): place for place, (numbers, _, _) in enumerate(ledger.programs, 1)}
+        waiting = {}
+        with contextlib.ExitStack() as begun:
+            for numbers, _ in programs:
+                tasks = [first[number] for number in numbers]
+                begun.enter_context(self._begun(tasks))
+                if any(task.finished is None for task in tasks):
+                    waiting[places[tuple(numbers)]] = tasks
+                else:
+                    for task in tasks:
+                        task.settle(task.finished)
+
+            def ended(number, failure):
+                """Takes over what the worker of a program has left; `failure` says why it left nothing."""
+                outcome = Outcome.read(self.folder, number)
+                errors = outcome.errors if outcome and outcome.ended else {}
+                for task in waiting[number]:
+                    task.settle(task.finished, errors.get(task.number) or failure or "its worker left no run")
+                note()
+
+            self.workers.train(self.folder, list(waiting), ended, report.say)
+        ledger.note_layouts()
+
+    @contextlib.contextmanager
+    def _begun(self, tasks):
+        """The context in which a program is trained: its settings are written, and Hydra's callbacks are told."""
         for task in tasks:
             task.write_settings()
         waiting = [task for task in tasks if task.finished is None]
         for task in waiting:
             self.callbacks.on_job_start(config=task.config, task_function=self.task_function)
-        jobs, places = [task.job for task in tasks], [task.place for task in tasks]
-        runs, error = execute(jobs, places, layout, Clock(time.perf_counter()), report)
-        if error is not None and is_full(error):  # the other programs would meet it, too
-            raise error
-        if error is not None and not isinstance(error, InputError | OSError):  # a bug
-            traceback.print_exception(error)
-        for task, run in zip(tasks, runs, strict=True):
-            if run is not None:
-                task.end(run)
-            else:
-                task.error = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        yield
         for task in waiting:
             self.callbacks.on_job_end(config=task.config, job_return=task.returned)
 

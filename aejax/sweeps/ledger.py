@@ -9,10 +9,11 @@ from aejax.base.errors import InputError
 from aejax.base.files import octets, set_aside, write_whole
 from aejax.runs import contents
 from aejax.runs.folder import LEDGER
+from aejax.sweeps.outcome import MOST_DEVICES, Outcome
 from aejax.training.lanes import Layout
 from aejax.training.plan import groups, layout_of
 
-MOST_DEVICES = 1024  # per program; CPU cores count as devices
+UNDECIDED = None, 0  # the layout of a program whose worker has not begun
 
 
 def _check(content):
@@ -28,7 +29,9 @@ def _check(content):
         raise ValueError(f"a program must have no more devices than jobs, and at most {MOST_DEVICES}")
     if len(set(listed)) < len(listed) or len(set(planned)) < len(planned):
         raise ValueError("each job must be named once")
-    if not all(program["jobs"] and program["devices"] and program["how"] in ("vmap", "map") for program in programs):
+    layouts = [(program["how"], program["devices"]) for program in programs]
+    decided = all((how in ("vmap", "map") and count) or (how, count) == UNDECIDED for how, count in layouts)
+    if not (decided and all(program["jobs"] for program in programs)):
         raise ValueError("a program must have jobs, devices and a way to run")
     lists = [content["overrides"], *(job.get("overrides", []) for job in content["jobs"])]
     if not all(isinstance(overrides, list) and all(isinstance(word, str) for word in overrides) for overrides in lists):
@@ -60,11 +63,18 @@ class Ledger:
             _check(content)
             self.overrides = content["overrides"]
             self.jobs = {job["number"]: {"overrides": [], "id": None} | job for job in content["jobs"]}
-            self.programs = [(program["jobs"], program["how"], program["devices"]) for program in content["programs"]]
+            self.programs = [(program["jobs"], *self._layout(place, program))
+                             for place, program in enumerate(content["programs"], 1)]  # fmt: skip
         except FileNotFoundError:
             self.overrides = _launched(self.path.parent)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self.broken, self.overrides = self.path, _launched(self.path.parent)
+
+    def _layout(self, number, program):
+        """How a program was laid out: where it is undecided in the ledger, as its worker has noted."""
+        layout = program["how"], program["devices"]
+        outcome = Outcome.read(self.path.parent, number) if layout == UNDECIDED else None
+        return layout if outcome is None else (outcome.how, min(outcome.devices, len(program["jobs"])))
 
     @property
     def devices(self):
@@ -106,24 +116,45 @@ class Ledger:
             f"hydra.sweep.dir={self.path.parent}: holds another sweep ({difference}); choose another folder"
         )
 
-    def plan(self, jobs):
-        """The programs for `jobs` {number: Job}, each as job numbers and Layout; those already recorded come first."""
+    def plan(self, jobs, decides=True):
+        """The programs for `jobs` {number: Job}, each as job numbers and Layout; those already recorded come first.
+
+        Without `decides` the layout of a new one stays undecided: how=None on 0 devices.
+        """
         planned, rest = [], dict(jobs)
         for numbers, how, devices in self.programs:
             if all(number in rest for number in numbers):
-                planned.append((numbers, Layout(len(numbers), how, min(devices, len(jax.devices())))))
+                undecided = decides and how is None
+                layout = (
+                    layout_of([jobs[number] for number in numbers])
+                    if undecided
+                    else Layout(len(numbers), how, min(devices, len(jax.devices())))
+                )
+                planned.append((numbers, layout))
                 rest = {number: job for number, job in rest.items() if number not in numbers}
         numbers = list(rest)
         for indices in groups(list(rest.values())):
             group = [numbers[index] for index in indices]
-            planned.append((group, layout_of([jobs[number] for number in group])))
+            layout = layout_of([jobs[number] for number in group]) if decides else Layout(len(group), *UNDECIDED)
+            planned.append((group, layout))
         return planned
 
     def note_plan(self, overrides, planned):
         """Adds the programs of a batch of jobs."""
         self.overrides = list(overrides)
-        known = [numbers for numbers, _, _ in self.programs]
-        self.programs += [(numbers, layout.how, layout.devices) for numbers, layout in planned if numbers not in known]
+        known = {tuple(numbers): place for place, (numbers, _, _) in enumerate(self.programs)}
+        for numbers, layout in planned:
+            program, place = (numbers, layout.how, layout.devices), known.get(tuple(numbers))
+            if place is None:
+                self.programs.append(program)
+            elif self.programs[place][1] is None:
+                self.programs[place] = program
+
+    def note_layouts(self):
+        """Takes over the layouts that workers have decided."""
+        for place, (numbers, how, devices) in enumerate(self.programs):
+            layout = self._layout(place + 1, {"jobs": numbers, "how": how, "devices": devices})
+            self.programs[place] = (numbers, *layout)
 
     def note_job(self, number, **fields):
         """Updates the fields of a job."""

@@ -58,6 +58,13 @@ class Task:
         else:
             self.returned.status = JobStatus.COMPLETED
 
+    def settle(self, run, why=None):
+        """Ends with a finished Run, or without one with the reason `why` there is none."""
+        if run is None:
+            self.error = why
+        else:
+            self.end(run)
+
     def fail(self):
         """Tells Hydra that the job has failed."""
         self.returned.status, self.returned.return_value = JobStatus.FAILED, JobFailed(self.error)

@@ -1,0 +1,208 @@
+"""Workers that submitit starts, one for each program of a sweep: on this machine, or as tasks of a Slurm array."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from aejax.base.errors import InputError, plain_line
+from aejax.base.files import octets, write_whole
+from aejax.sweeps.outcome import Outcome, place_of
+
+POLLED = 0.5  # seconds
+ASKED = 10.0  # seconds between two questions to the scheduler
+SUBMISSION = "submission.json"
+INTERRUPTED = 130, -signal.SIGTERM, -signal.SIGUSR1, -signal.SIGUSR2  # exit statuses of a worker that was stopped
+KILLED = 60.0  # seconds after which a scheduler has ended all processes of a job that it takes back
+
+
+@dataclasses.dataclass
+class Worker:
+    """What submitit calls: trains program `number` of the sweep in `folder`, on this `share` of the cores.
+
+    It is pickled. Where its time is up, or it is preempted, submitit calls `checkpoint` and submits what that returns.
+    """
+
+    folder: str
+    number: int
+    confined: bool = False
+    share: tuple[int, ...] | None = None
+
+    def __call__(self) -> int:
+        """The exit status of the worker."""
+        if self.share and hasattr(os, "sched_setaffinity"):
+            os.sched_setaffinity(0, self.share)
+        words = [sys.executable, "-m", "aejax.worker", self.folder, str(self.number)]
+        self._process = subprocess.Popen(words + ([] if self.confined else ["--trust"]))
+        status = self._process.wait()
+        if status in INTERRUPTED:  # by the scheduler, which ends this process too, and starts another
+            time.sleep(KILLED)
+        return status
+
+    def checkpoint(self) -> Any:
+        """Stops the worker, which keeps its training first, and asks for another."""
+        from submitit.helpers import DelayedSubmission
+
+        self._process.send_signal(signal.SIGTERM)
+        self._process.wait()
+        return DelayedSubmission(Worker(self.folder, self.number, self.confined, self.share))
+
+
+class Workers:
+    """Starts workers on a `cluster` of submitit's, `local` or `slurm`, with its `parameters`.
+
+    At most `slots` are active at a time, None for no limit; a worker that ends without a word is started again up to
+    `retries` times.
+    """
+
+    def __init__(self, cluster: str, parameters: dict[str, Any], slots: int | None, retries: int, confined: bool):
+        self.cluster, self.parameters, self.slots = cluster, parameters, slots
+        self.retries, self.confined = retries, confined
+
+    def train(
+        self,
+        folder: Path,
+        numbers: list[int],
+        ended: Callable[[int, str | None], None],
+        say: Callable[[str], None],
+    ) -> None:
+        """Has the programs trained, and calls `ended`(number, why it left nothing) as each ends.
+
+        Raises InputError where the scheduler refuses. After Ctrl-C workers on a cluster go on.
+        """
+        active: dict[int, Any] = {number: job for number in numbers if (job := self._earlier(folder, number))}
+        if active:
+            say(f"waiting for {len(active)} programs that were submitted before")
+        tries = dict.fromkeys(numbers, 0)
+        waiting = [number for number in numbers if number not in active]
+        told, asked = "", time.monotonic()
+        try:
+            while waiting or active:
+                free = len(waiting) if self.slots is None else max(0, self.slots - len(active))
+                if waiting and free:
+                    some, waiting = waiting[:free], waiting[free:]
+                    active |= dict(zip(some, self._submitted(folder, some), strict=True))
+                time.sleep(POLLED)
+                is_due = time.monotonic() - asked > ASKED
+                asked = time.monotonic() if is_due else asked
+                for number, job in list(active.items()):
+                    if not _is_done(folder, number, job, is_due):
+                        continue
+                    del active[number]
+                    (place_of(folder, number) / SUBMISSION).unlink(missing_ok=True)
+                    outcome = Outcome.read(folder, number)
+                    if (outcome is None or not outcome.ended) and tries[number] < self.retries:
+                        tries[number] += 1
+                        say(f"program {number}: its worker ended early ({job.state}); it is started again")
+                        waiting.append(number)
+                    else:
+                        ended(number, None if outcome and outcome.ended else _failure(job))
+                told = _progress(told, numbers, waiting, [_state(job, is_due) for job in active.values()], say)
+        except KeyboardInterrupt:
+            if self.cluster == "local":
+                for job in active.values():
+                    job.cancel()
+            raise
+
+    def _earlier(self, folder: Path, number: int) -> Any:
+        """The job that an earlier launcher has submitted for a program and that goes on, or None."""
+        path = place_of(folder, number) / SUBMISSION
+        try:
+            content = json.loads(octets(path, 2**16))
+            job_id, cluster = str(content["job"]), content["cluster"]
+        except (OSError, ValueError, KeyError, TypeError, InputError):
+            return None
+        if cluster != "slurm" or self.cluster != "slurm":
+            return None
+        from submitit import SlurmJob
+
+        job = SlurmJob(folder=path.parent.parent / "logs", job_id=job_id)
+        return None if job.done(force_check=True) else job
+
+    def _submitted(self, folder: Path, numbers: list[int]) -> list[Any]:
+        executor = self._executor(folder)
+        for number in numbers:
+            place_of(folder, number).mkdir(parents=True, exist_ok=True)
+            outcome = Outcome.read(folder, number)
+            if outcome is not None:
+                dataclasses.replace(outcome, errors={}, ended=False).write(folder, number)
+        try:
+            with executor.batch():
+                jobs = [executor.submit(worker) for worker in self._workers(folder, numbers)]
+        except Exception as error:  # submitit passes on what the scheduler says, in several lines
+            raise InputError(f"hydra/launcher={self.cluster}: {_refusal(error)}") from None
+        for number, job in zip(numbers, jobs, strict=True):
+            content = {"cluster": self.cluster, "job": job.job_id}
+            write_whole(place_of(folder, number) / SUBMISSION, json.dumps(content) + "\n")
+        return jobs
+
+    def _workers(self, folder: Path, numbers: list[int]) -> list[Worker]:
+        shares: list[tuple[int, ...] | None] = [None] * len(numbers)
+        if self.cluster == "local" and self.slots and hasattr(os, "sched_getaffinity"):
+            cores = sorted(os.sched_getaffinity(0))
+            shares = [tuple(cores[number % self.slots :: self.slots]) or None for number in numbers]
+        words = zip(numbers, shares, strict=True)
+        return [Worker(str(folder.absolute()), number, self.confined, share) for number, share in words]
+
+    def _executor(self, folder: Path) -> Any:
+        try:
+            import submitit
+        except ImportError:
+            raise InputError(
+                f"hydra/launcher={self.cluster}: requires one more package: pip install 'aejax[slurm]'"
+            ) from None
+        try:
+            executor = submitit.AutoExecutor(place_of(folder, 0).parent / "logs", cluster=self.cluster)
+        except RuntimeError:
+            raise InputError(
+                "hydra/launcher=slurm: there is no Slurm here (no srun); use hydra/launcher=local"
+            ) from None
+        try:
+            executor.update_parameters(**self.parameters)
+        except (TypeError, ValueError, NameError) as error:
+            raise InputError(f"hydra.launcher: {plain_line(error)}") from None
+        return executor
+
+
+def _is_done(folder: Path, number: int, job: Any, ask: bool) -> bool:
+    outcome = Outcome.read(folder, number)
+    if outcome is not None and outcome.ended:
+        return True
+    return bool(job.done(force_check=True)) if ask or not _is_slurm(job) else job.paths.result_pickle.exists()
+
+
+def _failure(job: Any) -> str:
+    """Why a worker has left nothing: the state of its job, and the last line that it wrote to stderr."""
+    lines = [line for line in (job.stderr() or "").splitlines() if line.strip()]
+    return plain_line(f"its worker ended without a result ({job.state}){': ' + lines[-1] if lines else ''}")
+
+
+def _refusal(error: Exception) -> str:
+    """The line of a scheduler's refusal that says what is wrong."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if "error:" in line]
+    return plain_line((told or lines or [type(error).__name__])[-1])
+
+
+def _state(job: Any, ask: bool) -> str:
+    """The state of a job in the scheduler's words; Slurm is asked where that is due."""
+    return str(job.watcher.get_state(job.job_id, mode="force" if ask else "cache") if _is_slurm(job) else job.state)
+
+
+def _is_slurm(job: Any) -> bool:
+    return type(job).__name__ == "SlurmJob"
+
+
+def _progress(told: str, numbers: list[int], waiting: list[int], states: list[str], say: Any) -> str:
+    """Says how many programs are in which state where that has changed; returns what was said."""
+    running, done = states.count("RUNNING"), len(numbers) - len(waiting) - len(states)
+    line = f"programs: {len(waiting) + len(states) - running} queued, {running} running, {done} ended"
+    if line != told:
+        say(line)
+    return line

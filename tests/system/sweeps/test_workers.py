@@ -1,0 +1,153 @@
+"""Programs that are trained by processes of their own: the worker, and the launcher that starts several of them."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from conftest import called, results
+
+from aejax.cli import worker
+from aejax.cli.train import main
+from aejax.runs.folder import LEDGER, Run
+from aejax.sweeps.outcome import Outcome, place_of
+from aejax.sweeps.worker import Program
+
+SWEEP = ["-m", "model=ae,vae", "seed=0,1", "steps=40", "log_points=8", "net.widths=[5]", "figures=false", "track=off"]
+SWEEP += ["evaluate.groups=[reconstruction]", "hydra.sweep.dir=s"]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a sweep by the launcher of this process."""
+    folder = tmp_path_factory.mktemp("sweep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert called(main, *SWEEP) == 0
+    return folder / "s"
+
+
+@pytest.fixture
+def planned(whole, tmp_path, monkeypatch):
+    """A copy of which the second program, of jobs 2 and 3, has not been trained."""
+    shutil.copytree(whole, tmp_path / "s")
+    for number in "23":
+        for path in (tmp_path / "s" / number).iterdir():
+            if path.is_file():
+                path.unlink()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "s"
+
+
+def work(*words):
+    """The exit status of a worker in this process."""
+    return called(lambda: worker.main(list(map(str, words))))
+
+
+def test_a_worker_trains_its_program_to_the_bits_of_the_sweep(planned, whole, capsys):
+    before = (planned / "0" / "run.json").read_bytes()
+    assert work(planned, 2) == 0
+    out, err = capsys.readouterr()
+    assert "program 2/2: 2 lanes by vmap" in out and not err
+    for number in "23":
+        assert results(planned / number) == results(whole / number)
+        record = Run.read(planned / number).record
+        assert record["name"] == Run.read(whole / number).record["name"]
+    assert (planned / "0" / "run.json").read_bytes() == before
+    assert Outcome.read(planned, 2) == Outcome("vmap", Program(planned, 2).devices, {}, ended=True)
+    assert work(planned, 2) == 0
+    assert capsys.readouterr().out == "program 2: all of its runs are finished\n"
+
+
+def test_a_layout_that_is_undecided_is_decided_by_the_worker_and_kept(planned):
+    content = json.loads((planned / LEDGER).read_text())
+    content["programs"][1] |= {"how": None, "devices": 0}
+    (planned / LEDGER).write_text(json.dumps(content))
+    assert Program(planned, 2).how is None
+    assert work(planned, 2) == 0
+    assert (Program(planned, 2).how, Program(planned, 2).devices) == ("vmap", Outcome.read(planned, 2).devices)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("none", 1), "none: holds no sweep.json; name the folder of a sweep"),
+        (("s", 0), "program 0: does not exist; must be from 1 to 2"),
+        (("s", 3), "program 3: does not exist; must be from 1 to 2"),
+        (("s", "x"), "argument K: invalid int value: 'x'"),
+    ],
+)
+def test_a_worker_without_a_program_is_refused_in_one_line(planned, capsys, words, told):
+    assert work(*words) == 2
+    err = capsys.readouterr().err
+    assert told in err and err.count("\n") == 1
+
+
+def test_a_damaged_ledger_is_told(planned, capsys):
+    (planned / LEDGER).write_text("{")
+    assert work("s", 1) == 2
+    assert "sweep.json: is damaged; python -m aejax.resume s plans the sweep again" in capsys.readouterr().err
+
+
+def test_a_job_that_would_be_another_run_fails_with_its_program(planned, capsys):
+    path = planned / "3" / ".hydra" / "config.yaml"
+    path.write_text(path.read_text().replace("steps: 40", "steps: 41"))
+    assert work("s", 2) == 1
+    told = "job 3: would be another run than planned; its data or aejax have changed"
+    assert f"aejax: job 2: {told}" in capsys.readouterr().err
+    assert Outcome.read(planned, 2).errors == {2: told, 3: told}
+    assert not (planned / "2" / "run.json").exists()
+
+
+@pytest.mark.slow
+def test_processes_beside_each_other_leave_what_one_process_leaves(whole, tmp_path):
+    """With one worker at a time, so that the layout is the same."""
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aejax[slurm]'")
+    words = [*SWEEP, "hydra/launcher=local", "hydra.launcher.slots=1"]
+    done = subprocess.run([sys.executable, "-m", "aejax", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "4 jobs -> 2 programs of 2 lanes\n" in done.stdout and "4 completed" in done.stdout
+    for number in "0123":
+        assert results(tmp_path / "s" / number) == results(whole / number)
+    ledger = [json.loads((folder / LEDGER).read_text()) for folder in (tmp_path / "s", whole)]
+    assert ledger[0]["programs"] == ledger[1]["programs"]
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole, tmp_path):
+    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aejax[slurm]'")
+    words = [*SWEEP, "hydra/launcher=local", "hydra.launcher.slots=1"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "aejax", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        lock = place_of(tmp_path / "s", 1) / ".lock"
+        while running.poll() is None and not lock.exists():
+            time.sleep(0.05)
+        killed = _worker_of(tmp_path / "s", 1)
+        os.kill(killed, signal.SIGKILL)
+        out, err = running.communicate(timeout=200)
+    finally:
+        running.kill()
+        running.communicate()
+    assert (running.returncode, err) == (0, "")
+    assert "program 1: its worker ended early" in out and "it is started again" in out
+    for number in "0123":
+        assert results(tmp_path / "s" / number) == results(whole / number)
+
+
+def _worker_of(sweep, number):
+    """The id of the process that trains a program."""
+    for folder in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{folder}/cmdline").read_text().split("\0")
+        except OSError:
+            continue
+        if words[1:3] == ["-m", "aejax.worker"] and words[3:5] == [str(sweep), str(number)]:
+            return int(folder)
+    raise AssertionError("there is no worker")
