@@ -21,9 +21,13 @@ from aejax.runs import contents
 RECORDS = ("multirun.yaml", ".hydra/hydra.yaml")  # where Hydra records the command of a sweep, of a run
 REPLACED = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode")  # by those of the folder that is resumed
 PLACES = ("hydra.sweep.subdir", "hydra.output_subdir")  # checked once they are composed
-PLAIN = ("hydra.job.name", *(f"hydra.sweeper.{name}" for name in ("max_batch_size", "n_trials", "n_jobs", "seed")))
+PLAIN = (
+    "hydra.job.name",
+    *(f"hydra.sweeper.{name}" for name in ("max_batch_size", "n_trials", "n_jobs", "seed")),
+    *(f"hydra.launcher.{name}" for name in ("slots", "retries")),
+)
 CHOICES = {
-    "hydra/launcher": ("vmap",),
+    "hydra/launcher": ("vmap", "local"),
     "hydra/sweeper": ("basic", "optuna"),
     "hydra.sweeper.direction": ("minimize", "maximize"),
 }

@@ -21,6 +21,8 @@ from aejax.sweeps.outcome import Outcome
 from aejax.sweeps.tasks import read_all
 from aejax.training.step import segments
 
+RESUME = "to go on: python -m aejax.resume"
+
 
 class Sweep:
     """The jobs of one command, which come in one or more batches."""
@@ -149,7 +151,9 @@ class Sweep:
             yield
         except KeyboardInterrupt:
             note()
-            report.say(f"interrupted; {progress()}to go on: python -m aejax.resume {self.folder}")
+            goes_on = self.workers is not None and self.workers.go_on
+            what = "the jobs go on; to collect their runs: python -m aejax.resume --trust" if goes_on else RESUME
+            report.say(f"interrupted; {progress()}{what} {self.folder}")
             raise
         except (OSError, InputError) as error:
             if not is_full(error):

@@ -32,7 +32,7 @@ class Outcome:
     @classmethod
     def of(cls, layout: Layout) -> Self:
         """The Outcome at the beginning."""
-        return cls(layout.how, layout.devices)
+        return cls(layout.how, layout.devices or 1)
 
     @classmethod
     def read(cls, sweep: Path, number: int) -> Self | None:

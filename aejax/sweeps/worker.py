@@ -74,7 +74,7 @@ class Program:
                 outcome = Outcome(self.how or "map", self.devices or 1)
                 runs, error = [None] * len(self.numbers), problem
             why = None if error is None else reason(error)
-            errors = {number: why for number, run in zip(self.numbers, runs, strict=True) if run is None}
+            errors = {number: why or "" for number, run in zip(self.numbers, runs, strict=True) if run is None}
             outcome = dataclasses.replace(outcome, errors=errors, ended=True)
             outcome.write(self.folder, self.number)
             return outcome

@@ -1,13 +1,16 @@
 """Workers that submitit starts, one for each program of a sweep: on this machine, or as tasks of a Slurm array."""
 
+import contextlib
 import dataclasses
+import importlib.util
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +57,14 @@ class Worker:
         return DelayedSubmission(Worker(self.folder, self.number, self.confined, self.share))
 
 
+def check_cluster(cluster: str) -> None:
+    """Raises InputError where submitit is not installed, or where there is no such `cluster`."""
+    if importlib.util.find_spec("submitit") is None:
+        raise InputError(f"hydra/launcher={cluster}: requires one more package: pip install 'aejax[slurm]'")
+    if cluster == "slurm" and not (shutil.which("srun") and shutil.which("sbatch")):
+        raise InputError("hydra/launcher=slurm: there is no Slurm here (no srun); use hydra/launcher=local")
+
+
 class Workers:
     """Starts workers on a `cluster` of submitit's, `local` or `slurm`, with its `parameters`.
 
@@ -64,6 +75,11 @@ class Workers:
     def __init__(self, cluster: str, parameters: dict[str, Any], slots: int | None, retries: int, confined: bool):
         self.cluster, self.parameters, self.slots = cluster, parameters, slots
         self.retries, self.confined = retries, confined
+
+    @property
+    def go_on(self) -> bool:
+        """Whether the workers go on when the process that started them ends."""
+        return self.cluster != "local"
 
     def train(
         self,
@@ -76,12 +92,13 @@ class Workers:
 
         Raises InputError where the scheduler refuses. After Ctrl-C workers on a cluster go on.
         """
-        active: dict[int, Any] = {number: job for number in numbers if (job := self._earlier(folder, number))}
+        earlier: dict[int, Any] = {number: self._earlier(folder, number) for number in numbers}
+        active = {number: job for number, job in earlier.items() if job is not None}
         if active:
             say(f"waiting for {len(active)} programs that were submitted before")
         tries = dict.fromkeys(numbers, 0)
         waiting = [number for number in numbers if number not in active]
-        told, asked = "", time.monotonic()
+        told, asked = "", -ASKED
         try:
             while waiting or active:
                 free = len(waiting) if self.slots is None else max(0, self.slots - len(active))
@@ -105,7 +122,7 @@ class Workers:
                         ended(number, None if outcome and outcome.ended else _failure(job))
                 told = _progress(told, numbers, waiting, [_state(job, is_due) for job in active.values()], say)
         except KeyboardInterrupt:
-            if self.cluster == "local":
+            if not self.go_on:
                 for job in active.values():
                     job.cancel()
             raise
@@ -122,7 +139,7 @@ class Workers:
             return None
         from submitit import SlurmJob
 
-        job = SlurmJob(folder=path.parent.parent / "logs", job_id=job_id)
+        job: Any = SlurmJob(folder=path.parent.parent / "logs", job_id=job_id)
         return None if job.done(force_check=True) else job
 
     def _submitted(self, folder: Path, numbers: list[int]) -> list[Any]:
@@ -133,7 +150,7 @@ class Workers:
             if outcome is not None:
                 dataclasses.replace(outcome, errors={}, ended=False).write(folder, number)
         try:
-            with executor.batch():
+            with _stderr_to(place_of(folder, 0).parent / "logs" / "submitit.err"), executor.batch():
                 jobs = [executor.submit(worker) for worker in self._workers(folder, numbers)]
         except Exception as error:  # submitit passes on what the scheduler says, in several lines
             raise InputError(f"hydra/launcher={self.cluster}: {_refusal(error)}") from None
@@ -151,23 +168,28 @@ class Workers:
         return [Worker(str(folder.absolute()), number, self.confined, share) for number, share in words]
 
     def _executor(self, folder: Path) -> Any:
-        try:
-            import submitit
-        except ImportError:
-            raise InputError(
-                f"hydra/launcher={self.cluster}: requires one more package: pip install 'aejax[slurm]'"
-            ) from None
-        try:
-            executor = submitit.AutoExecutor(place_of(folder, 0).parent / "logs", cluster=self.cluster)
-        except RuntimeError:
-            raise InputError(
-                "hydra/launcher=slurm: there is no Slurm here (no srun); use hydra/launcher=local"
-            ) from None
+        import submitit
+
+        executor = submitit.AutoExecutor(place_of(folder, 0).parent / "logs", cluster=self.cluster)
         try:
             executor.update_parameters(**self.parameters)
         except (TypeError, ValueError, NameError) as error:
             raise InputError(f"hydra.launcher: {plain_line(error)}") from None
         return executor
+
+
+@contextlib.contextmanager
+def _stderr_to(path: Path) -> Iterator[None]:
+    """The context in which processes start whose stderr is a file: submitit's print tracebacks at Ctrl-C."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    kept = os.dup(2)
+    try:
+        with path.open("ab") as file:
+            os.dup2(file.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _is_done(folder: Path, number: int, job: Any, ask: bool) -> bool:

@@ -29,9 +29,10 @@ class _Launcher(Launcher):
             raise InputError(f"hydra/launcher={self.cluster}: launches jobs of aejax only")
         with STOP.held():  # an exception would break jaxlib's imports
             from aejax.sweeps.launch import Sweep
-            from aejax.sweeps.workers import Workers
+            from aejax.sweeps.workers import Workers, check_cluster
         given = {name: value for name, value in self.settings.items() if value not in (None, [], {})}
         parameters = {f"slurm_{name}" if name in SLURM else name: value for name, value in given.items()}
+        check_cluster(self.cluster)
         workers = Workers(self.cluster, parameters, self.slots, self.retries, is_confined())
         self.sweep = Sweep(hydra_context, task_function, config, workers)
 

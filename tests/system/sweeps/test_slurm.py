@@ -1,0 +1,155 @@
+"""A sweep by Slurm: the runs of a single process, whatever is killed, taken back or drained on the way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import slurm
+from conftest import called, results
+
+from aejax.cli.train import main
+from aejax.runs.folder import LEDGER, Run
+from aejax.sweeps.outcome import place_of
+
+pytestmark = pytest.mark.slurm
+pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aejax[slurm]'")
+
+JOBS = ["model=ae,vae", "latent_dim=2,3", "steps=20000", "log_points=200", "net.widths=[5]", "figures=false"]
+JOBS += ["noise=none,flip", "evaluate.groups=[reconstruction]", "track=off", "checkpoint.seconds=0"]
+PROGRAMS, RUNS = 4, 8
+WORDS = ["-m", "aejax", "-m", *JOBS, "hydra.sweep.dir=s", "hydra/launcher=slurm", "hydra.launcher.timeout_min=30"]
+ONE_AT_A_TIME = "hydra.launcher.cpus_per_task=2"  # so that a worker has the devices of the single process
+
+
+@pytest.fixture(scope="module")
+def variables():
+    with slurm.running() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The sweep by the launcher of this process."""
+    folder = tmp_path_factory.mktemp("sweep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert called(main, "-m", *JOBS, "hydra.sweep.dir=s") == 0
+    return folder / "s"
+
+
+@pytest.fixture
+def launched(variables, tmp_path):
+    """Starts the sweep with further words; ends the process with the test."""
+    processes = []
+
+    def launch(*words):
+        command = [sys.executable, *WORDS, *words]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+        processes.append(subprocess.Popen(command, cwd=tmp_path, env=variables, **pipes))
+        return processes[-1]
+
+    yield launch
+    for process in processes:
+        process.kill()
+        process.communicate()
+    subprocess.run(["scancel", "--user=root"], env=variables, check=True)
+
+
+def ended(process):
+    """What the process has said; it must have ended well."""
+    out, err = process.communicate(timeout=400)
+    assert (process.returncode, err) == (0, ""), out + err
+    return out
+
+
+def same(folder, whole):
+    """Asserts that a sweep has left the runs of another, to the bits."""
+    for number in range(RUNS):
+        assert results(folder / str(number)) == results(whole / str(number)), number
+
+
+def is_training(folder, variables):
+    """Waits until a worker trains; the id of its job and the number of its program."""
+    for _ in range(600):
+        told = subprocess.run(
+            ["squeue", "-h", "-t", "RUNNING", "-o", "%F_%K"], env=variables, capture_output=True, text=True
+        )
+        jobs = told.stdout.split()
+        begun = [number for number in range(1, PROGRAMS + 1) if (place_of(folder, number) / ".lock").exists()]
+        if jobs and begun and list(folder.glob("checkpoint-*")):
+            return jobs[0], begun[0]
+        time.sleep(0.2)
+    raise AssertionError("no worker trains")
+
+
+def worker_of(folder, number):
+    """The id of the process that trains a program."""
+    told = subprocess.run(
+        ["pgrep", "-f", f"aejax.worker {folder} {number}"], capture_output=True, text=True, check=True
+    )
+    return int(told.stdout.split()[0])
+
+
+def test_four_programs_over_the_slots_leave_the_runs_of_one_process(launched, whole, tmp_path):
+    out = ended(launched(ONE_AT_A_TIME))
+    assert f"{RUNS} jobs -> {PROGRAMS} programs of 2 lanes\n" in out and f"{RUNS} completed" in out
+    same(tmp_path / "s", whole)
+    ours, theirs = (json.loads((folder / LEDGER).read_text()) for folder in (tmp_path / "s", whole))
+    assert ours["programs"] == theirs["programs"]
+
+
+def test_nothing_is_lost_by_kills_of_workers_and_launcher_and_a_job_taken_back(launched, variables, whole, tmp_path):
+    folder, first = tmp_path / "s", launched(ONE_AT_A_TIME, "hydra.launcher.retries=3")
+    job, number = is_training(folder, variables)
+    os.kill(worker_of(folder, number), signal.SIGKILL)
+    time.sleep(3)
+    job, number = is_training(folder, variables)
+    first.kill()
+    first.communicate()
+    subprocess.run(["scontrol", "requeue", job], env=variables, check=True)
+    again = [sys.executable, "-m", "aejax.resume", "--trust", "s"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(again, cwd=tmp_path, env=variables, **pipes) as resumed:
+        out = ended(resumed)
+    assert "waiting for" in out and f"{RUNS} completed" in out
+    same(folder, whole)
+
+
+def test_a_program_fails_in_one_job_only(launched, tmp_path):
+    done = launched("optim=sgd", "optim.clip=null", "optim.lr=1e-4,1e30,-1", "model=ae", "latent_dim=2", "noise=none")
+    out, _ = done.communicate(timeout=300)
+    assert done.returncode == 1 and "1 completed, 1 diverged, 1 failed" in out
+    assert [Run.read(tmp_path / "s" / number).record["status"] for number in "01"] == ["completed", "diverged"]
+
+
+def test_jobs_wait_for_a_drained_node(launched, variables, whole, tmp_path):
+    node = ["scontrol", "update", "nodename=localhost"]
+    subprocess.run([*node, "state=drain", "reason=test"], env=variables, check=True)
+    try:
+        running = launched(ONE_AT_A_TIME)
+        time.sleep(15)
+        assert running.poll() is None and not list((tmp_path / "s").glob("*/metrics.json"))
+    finally:
+        subprocess.run([*node, "state=resume"], env=variables, check=True)
+    ended(running)
+    same(tmp_path / "s", whole)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        (
+            "hydra.launcher.partition=none",
+            "sbatch: error: Batch job submission failed: Invalid partition name specified",
+        ),
+        ("hydra.launcher.gpus_per_node=1", "Invalid generic resource (gres) specification"),
+    ],
+)
+def test_a_refusal_is_told_in_the_words_of_the_scheduler(launched, word, told):
+    done = launched(word)
+    _, err = done.communicate(timeout=100)
+    assert done.returncode == 2 and told in err and err.count("\n") == 1
