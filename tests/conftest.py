@@ -98,6 +98,14 @@ def clear_hydra():
     forget()
 
 
+@pytest.fixture(autouse=True, scope="module")
+def give_programs_back():
+    """Each compiled program takes several of the 65,530 memory mappings of a process; beyond them JAX crashes."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch):
     """An empty folder to be in, and no decoded arrays of another test's."""
