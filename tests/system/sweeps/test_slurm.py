@@ -103,10 +103,11 @@ def test_four_programs_over_the_slots_leave_the_runs_of_one_process(launched, wh
 
 
 def test_nothing_is_lost_by_kills_of_workers_and_launcher_and_a_job_taken_back(launched, variables, whole, tmp_path):
-    folder, first = tmp_path / "s", launched(ONE_AT_A_TIME, "hydra.launcher.retries=3")
-    job, number = is_training(folder, variables)
-    os.kill(worker_of(folder, number), signal.SIGKILL)
-    time.sleep(3)
+    folder, first = tmp_path / "s", launched(ONE_AT_A_TIME, "hydra.launcher.retries=4")
+    for _ in range(3):
+        job, number = is_training(folder, variables)
+        os.kill(worker_of(folder, number), signal.SIGKILL)
+        time.sleep(3)
     job, number = is_training(folder, variables)
     first.kill()
     first.communicate()
