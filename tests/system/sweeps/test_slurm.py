@@ -13,7 +13,6 @@ from conftest import called, results
 
 from aejax.cli.train import main
 from aejax.runs.folder import LEDGER, Run
-from aejax.sweeps.outcome import place_of
 
 pytestmark = pytest.mark.slurm
 pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aejax[slurm]'")
@@ -72,26 +71,17 @@ def same(folder, whole):
         assert results(folder / str(number)) == results(whole / str(number)), number
 
 
-def is_training(folder, variables):
-    """Waits until a worker trains; the id of its job and the number of its program."""
+def training(folder, variables):
+    """Waits until a worker has kept a checkpoint; the id of its Slurm job and that of its process."""
     for _ in range(600):
-        told = subprocess.run(
-            ["squeue", "-h", "-t", "RUNNING", "-o", "%F_%K"], env=variables, capture_output=True, text=True
-        )
-        jobs = told.stdout.split()
-        begun = [number for number in range(1, PROGRAMS + 1) if (place_of(folder, number) / ".lock").exists()]
-        if jobs and begun and list(folder.glob("checkpoint-*")):
-            return jobs[0], begun[0]
+        listed = ["squeue", "-h", "-t", "RUNNING", "-o", "%F_%K"]
+        jobs = subprocess.run(listed, env=variables, capture_output=True, text=True).stdout.split()
+        words = ["pgrep", "-f", f"aejax.worker {folder} "]
+        workers = subprocess.run(words, capture_output=True, text=True).stdout.split()
+        if jobs and workers and list(folder.glob("checkpoint-*")):
+            return jobs[0], int(workers[0])
         time.sleep(0.2)
     raise AssertionError("no worker trains")
-
-
-def worker_of(folder, number):
-    """The id of the process that trains a program."""
-    told = subprocess.run(
-        ["pgrep", "-f", f"aejax.worker {folder} {number}"], capture_output=True, text=True, check=True
-    )
-    return int(told.stdout.split()[0])
 
 
 def test_four_programs_over_the_slots_leave_the_runs_of_one_process(launched, whole, tmp_path):
@@ -105,10 +95,9 @@ def test_four_programs_over_the_slots_leave_the_runs_of_one_process(launched, wh
 def test_nothing_is_lost_by_kills_of_workers_and_launcher_and_a_job_taken_back(launched, variables, whole, tmp_path):
     folder, first = tmp_path / "s", launched(ONE_AT_A_TIME, "hydra.launcher.retries=4")
     for _ in range(3):
-        job, number = is_training(folder, variables)
-        os.kill(worker_of(folder, number), signal.SIGKILL)
+        os.kill(training(folder, variables)[1], signal.SIGKILL)
         time.sleep(3)
-    job, number = is_training(folder, variables)
+    job, _ = training(folder, variables)
     first.kill()
     first.communicate()
     subprocess.run(["scontrol", "requeue", job], env=variables, check=True)
