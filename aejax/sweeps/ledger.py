@@ -9,11 +9,9 @@ from aejax.base.errors import InputError
 from aejax.base.files import octets, set_aside, write_whole
 from aejax.runs import contents
 from aejax.runs.folder import LEDGER
-from aejax.sweeps.outcome import MOST_DEVICES, Outcome
+from aejax.sweeps.outcome import MOST_DEVICES, UNDECIDED, Outcome
 from aejax.training.lanes import Layout
 from aejax.training.plan import groups, layout_of
-
-UNDECIDED = None, 0  # the layout of a program whose worker has not begun
 
 
 def _check(content):

@@ -13,6 +13,7 @@ PROGRAMS = ".programs"  # the folder beside sweep.json with one for each program
 NAME = "outcome.json"
 MOST = 2**24  # bytes of the file
 MOST_DEVICES = 1024  # per program; CPU cores count as devices
+UNDECIDED = None, 0  # the layout of a program whose worker has not begun
 
 
 def place_of(sweep: Path, number: int) -> Path:
@@ -22,9 +23,12 @@ def place_of(sweep: Path, number: int) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """The layout of a program, `errors` {number of a job: text}, and whether its worker has come to its end."""
+    """The layout of a program, `errors` {number of a job: text}, and whether its worker has come to its end.
 
-    how: str
+    A worker that could not begin has decided no layout: how=None on 0 devices.
+    """
+
+    how: str | None
     devices: int
     errors: dict[int, str] = dataclasses.field(default_factory=dict)
     ended: bool = False
@@ -43,7 +47,8 @@ class Outcome:
             errors = {int(job): str(text) for job, text in content["errors"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, InputError):
             return None
-        if how not in ("vmap", "map") or type(devices) is not int or not 0 < devices <= MOST_DEVICES:
+        is_layout = how in ("vmap", "map") and type(devices) is int and 0 < devices <= MOST_DEVICES
+        if not is_layout and (how, devices) != UNDECIDED:
             return None
         return cls(how, devices, errors, bool(ended))
 

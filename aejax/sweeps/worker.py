@@ -71,7 +71,7 @@ class Program:
                 with report.running(), report.group():
                     runs, error = execute(jobs, places, layout, Clock(started), report)
             except InputError as problem:  # of one of the jobs, without which the others have no program
-                outcome = Outcome(self.how or "map", self.devices or 1)
+                outcome = Outcome(self.how, self.devices)
                 runs, error = [None] * len(self.numbers), problem
             why = None if error is None else reason(error)
             errors = {number: why or "" for number, run in zip(self.numbers, runs, strict=True) if run is None}

@@ -69,10 +69,13 @@ class Workers:
     """Starts workers on a `cluster` of submitit's, `local` or `slurm`, with its `parameters`.
 
     At most `slots` are active at a time, None for no limit; a worker that ends without a word is started again up to
-    `retries` times.
+    `retries` times. Raises InputError where these are too few.
     """
 
     def __init__(self, cluster: str, parameters: dict[str, Any], slots: int | None, retries: int, confined: bool):
+        for name, value, least in (("slots", slots, 1), ("retries", retries, 0)):
+            if value is not None and value < least:
+                raise InputError(f"hydra.launcher.{name}={value}: must be at least {least}")
         self.cluster, self.parameters, self.slots = cluster, parameters, slots
         self.retries, self.confined = retries, confined
 
@@ -95,7 +98,7 @@ class Workers:
         earlier: dict[int, Any] = {number: self._earlier(folder, number) for number in numbers}
         active = {number: job for number, job in earlier.items() if job is not None}
         if active:
-            say(f"waiting for {len(active)} programs that were submitted before")
+            say(f"waiting for what was submitted before: program {', '.join(map(str, active))}")
         tries = dict.fromkeys(numbers, 0)
         waiting = [number for number in numbers if number not in active]
         told, asked = "", -ASKED
@@ -201,8 +204,11 @@ def _is_done(folder: Path, number: int, job: Any, ask: bool) -> bool:
 
 def _failure(job: Any) -> str:
     """Why a worker has left nothing: the state of its job, and the last line that it wrote to stderr."""
-    lines = [line for line in (job.stderr() or "").splitlines() if line.strip()]
-    return plain_line(f"its worker ended without a result ({job.state}){': ' + lines[-1] if lines else ''}")
+    ended, told = f"its worker ended without a result ({job.state})", job.stderr()
+    if told is None:
+        return f"{ended} and without a log; all hosts must see the folder of the sweep under the same path"
+    lines = [line for line in told.splitlines() if line.strip()]
+    return plain_line(f"{ended}{': ' + lines[-1] if lines else ''}")
 
 
 def _refusal(error: Exception) -> str:

@@ -1,5 +1,6 @@
 """A sweep by Slurm: the runs of a single process, whatever is killed, taken back or drained on the way."""
 
+import importlib.util
 import json
 import os
 import signal
@@ -14,8 +15,11 @@ from conftest import called, results
 from aejax.cli.train import main
 from aejax.runs.folder import LEDGER, Run
 
-pytestmark = pytest.mark.slurm
-pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aejax[slurm]'")
+IS_MISSING = importlib.util.find_spec("submitit") is None
+pytestmark = [
+    pytest.mark.slurm,
+    pytest.mark.skipif(IS_MISSING, reason="submitit is not installed: pip install 'aejax[slurm]'"),
+]
 
 JOBS = ["model=ae,vae", "latent_dim=2,3", "steps=20000", "log_points=200", "net.widths=[5]", "figures=false"]
 JOBS += ["noise=none,flip", "evaluate.groups=[reconstruction]", "track=off", "checkpoint.seconds=0"]

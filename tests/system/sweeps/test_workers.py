@@ -1,5 +1,6 @@
 """Programs that are trained by processes of their own: the worker, and the launcher that starts several of them."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -20,6 +21,10 @@ from aejax.sweeps.worker import Program
 
 SWEEP = ["-m", "model=ae,vae", "seed=0,1", "steps=40", "log_points=8", "net.widths=[5]", "figures=false", "track=off"]
 SWEEP += ["evaluate.groups=[reconstruction]", "hydra.sweep.dir=s"]
+
+# Not imported here: its logging keeps the streams of the test that comes first.
+IS_MISSING = importlib.util.find_spec("submitit") is None
+needs_submitit = pytest.mark.skipif(IS_MISSING, reason="submitit is not installed: pip install 'aejax[slurm]'")
 
 
 @pytest.fixture(scope="module")
@@ -101,13 +106,14 @@ def test_a_job_that_would_be_another_run_fails_with_its_program(planned, capsys)
     told = "job 3: would be another run than planned; its data or aejax have changed"
     assert f"aejax: job 2: {told}" in capsys.readouterr().err
     assert Outcome.read(planned, 2).errors == {2: told, 3: told}
+    assert Program(planned, 2).how == "vmap"  # as planned
     assert not (planned / "2" / "run.json").exists()
 
 
+@needs_submitit
 @pytest.mark.slow
 def test_processes_beside_each_other_leave_what_one_process_leaves(whole, tmp_path):
     """With one worker at a time, so that the layout is the same."""
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aejax[slurm]'")
     words = [*SWEEP, "hydra/launcher=local", "hydra.launcher.slots=1"]
     done = subprocess.run([sys.executable, "-m", "aejax", *words], cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
@@ -118,9 +124,9 @@ def test_processes_beside_each_other_leave_what_one_process_leaves(whole, tmp_pa
     assert ledger[0]["programs"] == ledger[1]["programs"]
 
 
+@needs_submitit
 @pytest.mark.slow
 def test_a_worker_that_is_killed_is_started_again_and_goes_on(whole, tmp_path):
-    pytest.importorskip("submitit", reason="submitit is not installed: pip install 'aejax[slurm]'")
     words = [*SWEEP, "hydra/launcher=local", "hydra.launcher.slots=1"]
     running = subprocess.Popen(
         [sys.executable, "-m", "aejax", *words], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -151,3 +157,21 @@ def _worker_of(sweep, number):
         if words[1:3] == ["-m", "aejax.worker"] and words[3:5] == [str(sweep), str(number)]:
             return int(folder)
     raise AssertionError("there is no worker")
+
+
+@needs_submitit
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("hydra.launcher.slots=0", "hydra.launcher.slots=0: must be at least 1"),
+        ("hydra.launcher.retries=-1", "hydra.launcher.retries=-1: must be at least 0"),
+        ("hydra.launcher.partition=gpu", "hydra.launcher.partition: no such key"),
+        ("hydra/launcher=slurm", "hydra/launcher=slurm: there is no Slurm here (no srun); use hydra/launcher=local"),
+    ],
+)
+def test_a_launcher_that_cannot_be_is_refused_and_leaves_nothing(command, tmp_path, monkeypatch, word, told):
+    monkeypatch.setattr("aejax.sweeps.workers.shutil.which", lambda name: None)
+    words = [*SWEEP, *(["hydra/launcher=local"] if "launcher." in word else []), word]
+    status, _, err = command(*words)
+    assert status == 2 and err.startswith(f"aejax: {told}") and err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []

@@ -184,3 +184,20 @@ def test_at_the_end_lanes_and_solo_runs_do_not_differ_in_distribution():
     assert np.std(np.log(alone)) > 0.05  # seeds differ, so the test has something to compare
     assert stats.ks_2samp(alone, together).pvalue > 0.05
     assert abs(np.log(alone / together)).mean() < 0.5 * np.std(np.log(alone))  # and each is near itself
+
+
+def test_a_process_traces_a_program_once_for_each_structure():
+    traced, layout = [], Layout(2, "vmap", 1)
+
+    def scaled(own, shared, power):
+        traced.append(own.shape)
+        return own**power * shared
+
+    for rows in (3, 3, 4):
+        stack, shared = layout.stack([np.full(rows, 2.0), np.ones(rows)]), layout.share(np.float32(5))
+        result = layout.compiled(scaled, 1, stack, shared, power=3)(stack, shared)
+        np.testing.assert_array_equal(result, [[40.0] * rows, [5.0] * rows])
+    assert traced == [(3,), (4,)]
+    squared = layout.compiled(scaled, 1, stack, shared, power=2)(stack, shared)
+    np.testing.assert_array_equal(squared, [[20.0] * 4, [5.0] * 4])
+    assert len(traced) == 3
