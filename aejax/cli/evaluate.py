@@ -68,6 +68,8 @@ def main(words=None):
                 _repeats(saved_runs)
             for saved in saved_runs:
                 stack.enter_context(locked(saved.run.path))
+            runs = "1 run" if len(saved_runs) == 1 else f"{len(saved_runs)} runs"
+            print(f"measuring {runs}: what was recorded, then {', '.join(settings['groups'])}", flush=True)
             reproduced = _reproduced(saved_runs)
             _evaluate_all(reproduced)
             if options.across and reproduced:
