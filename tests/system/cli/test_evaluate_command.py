@@ -78,6 +78,7 @@ def test_a_name_that_cannot_be_encoded_stays_as_it_was(again):
     assert record["name"] == "a\ud800" and len(record["evaluated_again"]) == 1
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_is_evaluated_by_force(again):
     place, evaluate = again
     _set(place / "a" / "run.json", status="diverged")

@@ -261,6 +261,7 @@ def test_the_baseline_is_the_separation_before_the_first_step():
     assert after["separation/knn_accuracy"] > 1.3 * after["baseline/untrained_knn_accuracy"]
 
 
+@pytest.mark.slow
 def test_the_baseline_of_principal_components_is_a_random_projection():
     each = job("model=pca", "evaluate.groups=[separation]", "seed=1")
     state, _ = trained(each)

@@ -149,6 +149,7 @@ def test_only_positions_tell_patches_apart(transformer):
     assert abs(tokens(params, turned) - tokens(params, whole)[:, order]).max() > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
     [

@@ -125,6 +125,7 @@ def test_a_residual_net_adds_what_it_had(net):
     assert np.isfinite(trained(job("net.residual=true", *deep))[1][-1]["train/loss"]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("likelihood", ["linear", "bernoulli"])
 @pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_a_centered_net_sees_and_gives_what_examples_differ_in_from_their_mean(net, likelihood):

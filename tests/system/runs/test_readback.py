@@ -44,7 +44,7 @@ def reads_back(folder, *words):
                 assert value == pytest.approx(float(metrics[name]), rel=1e-5, abs=1e-5), name
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [pytest.param("topk_ae", marks=pytest.mark.slow), "vae"])
 def test_saved_parameters_give_the_saved_numbers(tmp_path, model):
     reads_back(tmp_path, f"model={model}", *MODELS[model])
 

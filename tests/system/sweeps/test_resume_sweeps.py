@@ -8,12 +8,13 @@ import sys
 import time
 
 import pytest
-from conftest import job, results, state_of
+from conftest import called, job, results, state_of
 
 from aejax.base.errors import InputError
 from aejax.base.files import locked
 from aejax.base.interrupts import STOP
 from aejax.cli.resume import command_of
+from aejax.cli.train import main
 from aejax.runs.folder import Run
 from aejax.runs.record import Lane
 from aejax.sweeps.ledger import Ledger
@@ -45,7 +46,9 @@ def tried(folder, *words, status=0):
 def whole(tmp_path_factory):
     """An uninterrupted sweep."""
     folder = tmp_path_factory.mktemp("sweep")
-    tried(folder, "aejax", "-m", *SWEEP, "hydra.sweep.dir=s")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert called(main, "-m", *SWEEP, "hydra.sweep.dir=s") == 0
     return folder / "s"
 
 

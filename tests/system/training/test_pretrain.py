@@ -146,6 +146,7 @@ def test_the_gradient_is_that_of_contrastive_divergence():
     np.testing.assert_allclose(gradient["decoder"]["Dense_1"]["bias"], (end_BxP - x_BxP).mean(axis=0), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_exact_likelihood_of_a_small_machine_rises():
     words = ("model=rbm_ae", "net.widths=[8]", "latent_dim=3", "steps=4000", "pretrain.cd=5", "optim.lr=0.01")
     each, states = after(words, 1000)
