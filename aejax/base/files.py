@@ -7,14 +7,16 @@ import itertools
 import os
 import shutil
 import stat
+import warnings
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from aejax.base.errors import InputError
+from aejax.base.errors import InputError, plain_line
 from aejax.base.packed import Packed
 
 LOCK = ".lock"
+MOST_OWNER = 1024  # bytes
 
 
 def write_whole(path, content, lasting=True):
@@ -114,6 +116,12 @@ def set_aside(path):
     return free
 
 
+def seen_afresh(folder):
+    """Lists a folder: then a client of NFS asks its server what other hosts have changed in it."""
+    with contextlib.suppress(FileNotFoundError):
+        os.listdir(folder)
+
+
 def check_free(folder):
     """Raises InputError if another process is using the `folder` of a run or a sweep."""
     # Without filelock, which would create a missing file and needs write permission.
@@ -122,13 +130,18 @@ def check_free(folder):
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             raise _taken(folder) from None
+        except OSError as error:
+            if error.errno != errno.ENOSYS:  # without flock `locked` decides
+                raise
 
 
 @contextlib.contextmanager
 def locked(folder):
     """Locks the `folder` of a run or a sweep; raises InputError if another process is using it.
 
-    The lock is released when its owner exits, however it does.
+    The lock is released when its owner exits, however it does. On NFS it holds for all hosts. Where a file system has
+    no flock, as Lustre mounted without it, the file itself is the lock: if its owner was killed, a process on the same
+    host takes it over; on another host somebody must remove it.
     """
     path = Path(folder) / LOCK
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,7 +159,9 @@ def locked(folder):
 def acquired(path, timeout=-1):
     """A lock file, held until its `with` or its process ends; raises Timeout, or InputError if it is a link."""
     try:
-        return FileLock(path, timeout=timeout, fallback_to_soft=False).acquire()
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "flock not supported")
+            return FileLock(path, timeout=timeout, fallback_to_soft=True).acquire()
     except OSError as error:
         if error.errno != errno.ELOOP:
             raise
@@ -154,4 +169,12 @@ def acquired(path, timeout=-1):
 
 
 def _taken(folder):
+    owner = b""
+    with contextlib.suppress(OSError, InputError), regular(Path(folder) / LOCK) as file:
+        owner = file.read(MOST_OWNER)  # of a file that is itself the lock
+    pid, _, rest = owner.decode(errors="replace").partition("\n")
+    host = rest.partition("\n")[0]
+    if pid.isdigit() and host:
+        who = f"process {pid} on {plain_line(host)}"
+        return InputError(f"{folder}: {who} is using it; choose another folder, or remove {LOCK} if it has ended")
     return InputError(f"{folder}: another process is using it; choose another folder")

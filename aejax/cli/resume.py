@@ -20,11 +20,12 @@ from aejax.runs import contents
 
 RECORDS = ("multirun.yaml", ".hydra/hydra.yaml")  # where Hydra records the command of a sweep, of a run
 REPLACED = ("hydra.run.dir", "hydra.sweep.dir", "hydra.mode")  # by those of the folder that is resumed
+DETACH = "hydra.launcher.detach"  # not repeated: a resumed sweep waits for its workers
 PLACES = ("hydra.sweep.subdir", "hydra.output_subdir")  # checked once they are composed
 PLAIN = (
     "hydra.job.name",
     *(f"hydra.sweeper.{name}" for name in ("max_batch_size", "n_trials", "n_jobs", "seed")),
-    *(f"hydra.launcher.{name}" for name in ("slots", "retries")),
+    *(f"hydra.launcher.{name}" for name in ("slots", "retries", "programs", "detach")),
 )
 CHOICES = {
     "hydra/launcher": ("vmap", "local"),
@@ -96,7 +97,7 @@ def command_of(folder, trust=False):
     if foreign and not trust:
         listed = " ".join(foreign)
         raise InputError(f"{folder}: uses {listed}; repeat its own command, or add --trust")
-    kept = [word.input_line for word, _ in parsed if word.key_or_group not in REPLACED]
+    kept = [word.input_line for word, _ in parsed if word.key_or_group not in (*REPLACED, DETACH)]
     options = [option for source in sources for option in ("--config-dir", source)]
     multirun = ["-m"] if key == "sweep" else []
     return [*multirun, *options, *kept, f"hydra.{key}.dir={_quoted(str(folder))}"], place

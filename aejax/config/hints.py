@@ -8,6 +8,8 @@ from aejax.config.menu import CONF, choice, common, defaults, groups
 MOST = 3  # keys that a hint names
 MOST_CHOICES = 6  # for each of them
 
+OF_HYDRA = ("hydra.run.dir", "hydra.launcher.detach", "hydra.launcher.programs")  # that are hinted at
+
 # What other programs and papers call a key, where aejax uses another name.
 KEYS = {
     "optim.lr": ("learning_rate", "learningrate", "step_size", "eta"),
@@ -41,6 +43,8 @@ KEYS = {
     "steps": ("step", "num_steps", "n_steps", "max_steps", "train_steps", "iterations", "iters", "n_iter", "max_iter"),
     "seed": ("rng", "random_seed", "random_state", "manual_seed"),
     "figures": ("plots", "plot", "pictures"),
+    "hydra.launcher.detach": ("detach",),
+    "hydra.launcher.programs": ("jobs", "n_jobs"),
     "hydra.run.dir": ("output", "output_dir", "outdir", "out_dir", "save_dir", "log_dir", "logdir", "run_dir"),
 }
 
@@ -122,7 +126,7 @@ def of_key(unknown, chosen=(), places=(CONF,)):
     available = keys(chosen, places)
     if unknown in choices:
         return f"only with {_joined(choices[unknown])}; "
-    all_keys = dict.fromkeys((*available, *choices, "hydra.run.dir"))
+    all_keys = dict.fromkeys((*available, *choices, *OF_HYDRA))
     key = next((key for key in _synonyms(unknown) if key in all_keys or key in known), None)
     if key in known:
         return f"did you mean {_joined([f'{key}={name}' for name in known[key]])}? "

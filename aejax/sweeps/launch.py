@@ -11,7 +11,7 @@ from hydra.core.utils import setup_globals
 
 from aejax.base.devices import cores
 from aejax.base.errors import InputError, NoSpace, is_full, no_space
-from aejax.base.files import locked, remove_parts
+from aejax.base.files import locked, remove_parts, seen_afresh
 from aejax.runs.console import SweepReport
 from aejax.runs.execution import execute, reason
 from aejax.runs.record import Clock
@@ -36,6 +36,8 @@ class Sweep:
         self.command = config.hydra.overrides.task
         grid = config.hydra.runtime.choices["hydra/sweeper"] == "grid"
         self.is_one_batch = grid and config.hydra.sweeper.max_batch_size in (None, -1)
+        if workers is not None and workers.detach and not self.is_one_batch:
+            raise InputError("hydra.launcher.detach=true: must be false where batches of jobs wait for each other")
         # Every CPU core is a device. A resumed sweep keeps its layout, even with fewer cores now.
         with contextlib.suppress(RuntimeError):  # JAX is initialized in this process: its devices stay
             jax.config.update("jax_num_cpu_devices", max(cores(), Ledger(self.folder).devices))
@@ -50,9 +52,11 @@ class Sweep:
             damage = ledger.set_aside()
             tasks = self._read(ledger, job_overrides, initial_job_idx)
             first = _first_of_each_run(tasks)
-            programs = ledger.plan({task.number: task.job for task in first}, decides=self.workers is None)
+            programs = self._planned(ledger, first)
             report = _announced(programs, tasks, first, ledger, damage)
             ledger.note_plan(self.command, programs)
+            if self.workers is not None and self.workers.detach and self._submit(first, tasks, ledger, report):
+                return [task.returned for task in tasks]
             self._train(programs, {task.number: task for task in first}, tasks, ledger, report)
         report.summary(
             self.folder,
@@ -73,6 +77,29 @@ class Sweep:
         for task in tasks:
             ledger.check_job(task.number, task.overrides, task.job and task.job.run_id)
         return tasks
+
+    def _planned(self, ledger, first):
+        """The programs of a batch; workers decide how theirs are laid out."""
+        jobs = {task.number: task.job for task in first}
+        if self.workers is None:
+            return ledger.plan(jobs)
+        return ledger.plan(jobs, decides=False, least=self.workers.programs)
+
+    def _submit(self, first, tasks, ledger, report):
+        """Submits the programs that are not finished and leaves them to their workers; whether there are any."""
+        unfinished = {task.number for task in first if task.finished is None}
+        numbers = [place for place, (jobs, *_) in enumerate(ledger.programs, 1) if unfinished & set(jobs)]
+        if not numbers:
+            return False
+        for task in first:
+            task.write_settings()
+        _note(ledger, tasks)
+        submitted = self.workers.submit(self.folder, numbers)
+        for number in numbers:
+            told = f"submitted as job {submitted[number]}" if number in submitted else "was submitted before"
+            report.say(f"program {number}: {told}")
+        report.say(f"to wait for them and to collect their runs: python -m aejax.resume --trust {self.folder}")
+        return True
 
     def _train(self, programs, first, tasks, ledger, report):
         """Trains all programs, records their progress, and gives every Task its run or its error."""
@@ -122,6 +149,7 @@ class Sweep:
                 outcome = Outcome.read(self.folder, number)
                 errors = outcome.errors if outcome and outcome.ended else {}
                 for task in waiting[number]:
+                    seen_afresh(task.folder)
                     task.settle(task.finished, errors.get(task.number) or failure or "its worker left no run")
                 note()
 

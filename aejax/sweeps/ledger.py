@@ -114,10 +114,11 @@ class Ledger:
             f"hydra.sweep.dir={self.path.parent}: holds another sweep ({difference}); choose another folder"
         )
 
-    def plan(self, jobs, decides=True):
+    def plan(self, jobs, decides=True, least=1):
         """The programs for `jobs` {number: Job}, each as job numbers and Layout; those already recorded come first.
 
-        Without `decides` the layout of a new one stays undecided: how=None on 0 devices.
+        Without `decides` the layout of a new one stays undecided: how=None on 0 devices. There are at least so many
+        new ones, where there are as many jobs.
         """
         planned, rest = [], dict(jobs)
         for numbers, how, devices in self.programs:
@@ -131,7 +132,7 @@ class Ledger:
                 planned.append((numbers, layout))
                 rest = {number: job for number, job in rest.items() if number not in numbers}
         numbers = list(rest)
-        for indices in groups(list(rest.values())):
+        for indices in groups(list(rest.values()), least):
             group = [numbers[index] for index in indices]
             layout = layout_of([jobs[number] for number in group]) if decides else Layout(len(group), *UNDECIDED)
             planned.append((group, layout))

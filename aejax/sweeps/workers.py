@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from aejax.base.errors import InputError, plain_line
-from aejax.base.files import octets, write_whole
+from aejax.base.files import octets, seen_afresh, write_whole
 from aejax.sweeps.outcome import Outcome, place_of
 
 POLLED = 0.5  # seconds
 ASKED = 10.0  # seconds between two questions to the scheduler
 SUBMISSION = "submission.json"
+ENDED = 0, 1, 2  # exit statuses of a worker that came to its end
 INTERRUPTED = 130, -signal.SIGTERM, -signal.SIGUSR1, -signal.SIGUSR2  # exit statuses of a worker that was stopped
+UNSEEN = 60.0  # seconds in which every host sees a new file
 KILLED = 60.0  # seconds after which a scheduler has ended all processes of a job that it takes back
 
 
@@ -65,19 +67,28 @@ def check_cluster(cluster: str) -> None:
         raise InputError("hydra/launcher=slurm: there is no Slurm here (no srun); use hydra/launcher=local")
 
 
+@dataclasses.dataclass(frozen=True)
 class Workers:
     """Starts workers on a `cluster` of submitit's, `local` or `slurm`, with its `parameters`.
 
     At most `slots` are active at a time, None for no limit; a worker that ends without a word is started again up to
-    `retries` times. Raises InputError where these are too few.
+    `retries` times. A sweep is cut into at least so many `programs`. With `detach` nobody waits for the workers. Raises
+    InputError for numbers that are too small.
     """
 
-    def __init__(self, cluster: str, parameters: dict[str, Any], slots: int | None, retries: int, confined: bool):
-        for name, value, least in (("slots", slots, 1), ("retries", retries, 0)):
+    cluster: str
+    parameters: dict[str, Any]
+    slots: int | None
+    retries: int
+    programs: int
+    detach: bool
+    confined: bool
+
+    def __post_init__(self) -> None:
+        for name, least in (("slots", 1), ("retries", 0), ("programs", 1)):
+            value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"hydra.launcher.{name}={value}: must be at least {least}")
-        self.cluster, self.parameters, self.slots = cluster, parameters, slots
-        self.retries, self.confined = retries, confined
 
     @property
     def go_on(self) -> bool:
@@ -95,10 +106,10 @@ class Workers:
 
         Raises InputError where the scheduler refuses. After Ctrl-C workers on a cluster go on.
         """
-        earlier: dict[int, Any] = {number: self._earlier(folder, number) for number in numbers}
-        active = {number: job for number, job in earlier.items() if job is not None}
+        active = self._earlier(folder, numbers)
         if active:
             say(f"waiting for what was submitted before: program {', '.join(map(str, active))}")
+        done_since: dict[int, float] = {}
         tries = dict.fromkeys(numbers, 0)
         waiting = [number for number in numbers if number not in active]
         told, asked = "", -ASKED
@@ -112,17 +123,22 @@ class Workers:
                 is_due = time.monotonic() - asked > ASKED
                 asked = time.monotonic() if is_due else asked
                 for number, job in list(active.items()):
-                    if not _is_done(folder, number, job, is_due):
-                        continue
+                    if not (has_ended := _has_ended(folder, number)):
+                        if not _is_done(job, is_due):
+                            continue
+                        since = done_since.setdefault(number, time.monotonic())
+                        if _ended_by_itself(job) and time.monotonic() - since < UNSEEN:
+                            continue  # its result is on its way to this host
+                        has_ended = _has_ended(folder, number)
                     del active[number]
+                    done_since.pop(number, None)
                     (place_of(folder, number) / SUBMISSION).unlink(missing_ok=True)
-                    outcome = Outcome.read(folder, number)
-                    if (outcome is None or not outcome.ended) and tries[number] < self.retries:
+                    if not has_ended and tries[number] < self.retries:
                         tries[number] += 1
                         say(f"program {number}: its worker ended early ({job.state}); it is started again")
                         waiting.append(number)
                     else:
-                        ended(number, None if outcome and outcome.ended else _failure(job))
+                        ended(number, None if has_ended else _failure(job))
                 told = _progress(told, numbers, waiting, [_state(job, is_due) for job in active.values()], say)
         except KeyboardInterrupt:
             if not self.go_on:
@@ -130,8 +146,23 @@ class Workers:
                     job.cancel()
             raise
 
-    def _earlier(self, folder: Path, number: int) -> Any:
-        """The job that an earlier launcher has submitted for a program and that goes on, or None."""
+    def submit(self, folder: Path, numbers: list[int]) -> dict[int, str]:
+        """Submits the programs that no earlier command has submitted: the ids of their jobs.
+
+        Raises InputError where the scheduler refuses.
+        """
+        active = self._earlier(folder, numbers)
+        missing = [number for number in numbers if number not in active]
+        jobs = self._submitted(folder, missing) if missing else []
+        return {number: job.job_id for number, job in zip(missing, jobs, strict=True)}
+
+    def _earlier(self, folder: Path, numbers: list[int]) -> dict[int, Any]:
+        """The jobs that an earlier command has submitted for programs, of those that go on."""
+        jobs = {number: self._submitted_before(folder, number) for number in numbers}
+        return {number: job for number, job in jobs.items() if job is not None}
+
+    def _submitted_before(self, folder: Path, number: int) -> Any:
+        """The job of a program that an earlier command has submitted and that goes on, or None."""
         path = place_of(folder, number) / SUBMISSION
         try:
             content = json.loads(octets(path, 2**16))
@@ -195,11 +226,24 @@ def _stderr_to(path: Path) -> Iterator[None]:
         os.close(kept)
 
 
-def _is_done(folder: Path, number: int, job: Any, ask: bool) -> bool:
+def _has_ended(folder: Path, number: int) -> bool:
+    """Whether the worker of a program has come to its end, as far as this host sees."""
+    seen_afresh(place_of(folder, number))
     outcome = Outcome.read(folder, number)
-    if outcome is not None and outcome.ended:
-        return True
+    return outcome is not None and outcome.ended
+
+
+def _is_done(job: Any, ask: bool) -> bool:
+    """Whether a job has ended; Slurm is asked where that is due."""
     return bool(job.done(force_check=True)) if ask or not _is_slurm(job) else job.paths.result_pickle.exists()
+
+
+def _ended_by_itself(job: Any) -> bool:
+    """Whether the worker of a job that has ended was not killed: then it has left its outcome."""
+    try:
+        return job.result() in ENDED
+    except Exception:  # of submitit's, where there is no result
+        return False
 
 
 def _failure(job: Any) -> str:

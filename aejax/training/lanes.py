@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 
 import jax
 import numpy as np
@@ -116,9 +115,8 @@ def lane(tree, index):
     return jax.tree.map(lambda leaf: leaf[index], tree)
 
 
-def cut_evenly(items, most):
-    """The items in as few parts of nearly equal size as keep each at `most`."""
-    cuts = math.ceil(len(items) / most)
+def cut_evenly(items, cuts):
+    """The items in so many parts of nearly equal size."""
     return [items[len(items) * part // cuts : len(items) * (part + 1) // cuts] for part in range(cuts)]
 
 

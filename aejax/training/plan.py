@@ -1,6 +1,7 @@
 """The plan of a sweep and its ledger: which jobs share a program, in which layout."""
 
 import functools
+import math
 
 import jax
 import numpy as np
@@ -24,18 +25,23 @@ SMALLER = {  # what to change if this takes most of the memory
 }
 
 
-def groups(jobs):
-    """The indices of the jobs that share a program, each group in the order of the jobs, split if it is too large."""
+def groups(jobs, least=1):
+    """The indices of the jobs that share a program, each group in the order of the jobs, split if it is too large.
+
+    There are at least so many groups, where there are as many jobs: the largest are split further.
+    """
     by_structure = {}
     for index, job in enumerate(jobs):
         # Parameters from a run have no masked units: their lanes are of one width.
         width = None if job.initial is None else int(job.experiment.latent_dim)
         key = jax.tree.structure(job.experiment), width, job.lanes
         by_structure.setdefault(key, []).append(index)
-    parts = []
-    for indices in by_structure.values():
-        parts += cut_evenly(indices, most_lanes([jobs[index] for index in indices]))
-    return parts
+    alike = list(by_structure.values())
+    cuts = [math.ceil(len(indices) / most_lanes([jobs[index] for index in indices])) for indices in alike]
+    while sum(cuts) < min(least, len(jobs)):
+        largest = max(range(len(cuts)), key=lambda place: math.ceil(len(alike[place]) / cuts[place]))
+        cuts[largest] += 1
+    return [part for indices, count in zip(alike, cuts, strict=True) for part in cut_evenly(indices, count)]
 
 
 def layout_of(jobs):

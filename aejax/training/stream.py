@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import math
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -23,7 +24,10 @@ def pieces(lengths, job, lanes):
         return [[segment] for segment in segments]
     batch = lanes * job.experiment.batch_size * job.dataset.train.x[0].nbytes
     most = max(1, job.dataset.budget // SHARE // batch)
-    parts = [cut_evenly(range(start, start + length), most) or [range(start, start)] for start, length in segments]
+    parts = [
+        cut_evenly(range(start, start + length), math.ceil(length / most)) or [range(start, start)]
+        for start, length in segments
+    ]
     return [[(part.start, len(part)) for part in segment] for segment in parts]
 
 

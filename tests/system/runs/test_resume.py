@@ -1,7 +1,11 @@
 """What is cut off goes on where it was, and ends as if it had never been cut off."""
 
 import contextlib
+import errno
+import fcntl
+import os
 import select
+import socket
 import subprocess
 import sys
 
@@ -164,6 +168,27 @@ def test_a_lock_dies_with_its_owner(tmp_path):
     finally:
         owner.kill()
         owner.communicate()
+    with locked(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_flock_the_file_is_the_lock(tmp_path, monkeypatch):
+    def missing(*arguments):
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", missing)
+    own = f"process {os.getpid()} on {socket.gethostname()}"
+    with locked(tmp_path), pytest.raises(InputError, match=f"{own} is using it; .* remove .lock if it has ended$"):
+        check_free(tmp_path)  # leaves it to the next
+        with locked(tmp_path):
+            pass
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    (tmp_path / ".lock").write_text(f"{ended.pid}\nanother-host\n")
+    with pytest.raises(InputError, match="on another-host is using it"), locked(tmp_path):
+        pass
+    (tmp_path / ".lock").write_text(f"{ended.pid}\n{socket.gethostname()}\n")
     with locked(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == []

@@ -76,9 +76,16 @@ def test_jobs_are_grouped_by_structure():
     assert groups([job("lanes.max=2", f"seed={seed}") for seed in range(5)]) == [[0], [1, 2], [3, 4]]
 
 
+def test_the_largest_groups_are_split_until_there_are_enough():
+    jobs = [job(f"seed={seed}") for seed in range(5)] + [job("model=vae")]
+    assert groups(jobs, 2) == [[0, 1, 2, 3, 4], [5]]
+    assert groups(jobs, 3) == [[0, 1], [2, 3, 4], [5]]
+    assert groups(jobs, 100) == [[place] for place in range(6)]
+
+
 def test_cut_evenly():
-    assert cut_evenly(list(range(5)), 5) == [[0, 1, 2, 3, 4]]
-    assert [len(part) for part in cut_evenly(list(range(10)), 4)] == [3, 3, 4]
+    assert cut_evenly(list(range(5)), 1) == [[0, 1, 2, 3, 4]]
+    assert [len(part) for part in cut_evenly(list(range(10)), 3)] == [3, 3, 4]
 
 
 def test_names_tell_what_varies():

@@ -69,6 +69,14 @@ def ended(process):
     return out
 
 
+def resumed(folder, variables):
+    """What the command that resumes the sweep has said."""
+    again = [sys.executable, "-m", "aejax.resume", "--trust", "s"]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(again, cwd=folder, env=variables, **pipes) as process:
+        return ended(process)
+
+
 def same(folder, whole):
     """Asserts that a sweep has left the runs of another, to the bits."""
     for number in range(RUNS):
@@ -105,12 +113,28 @@ def test_nothing_is_lost_by_kills_of_workers_and_launcher_and_a_job_taken_back(l
     first.kill()
     first.communicate()
     subprocess.run(["scontrol", "requeue", job], env=variables, check=True)
-    again = [sys.executable, "-m", "aejax.resume", "--trust", "s"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(again, cwd=tmp_path, env=variables, **pipes) as resumed:
-        out = ended(resumed)
+    out = resumed(tmp_path, variables)
     assert "waiting for" in out and f"{RUNS} completed" in out
     same(folder, whole)
+
+
+def test_a_sweep_that_is_submitted_and_left_is_collected_later(launched, variables, whole, tmp_path):
+    out = ended(launched(ONE_AT_A_TIME, "hydra.launcher.detach=true"))
+    assert out.count("submitted as job") == PROGRAMS and "python -m aejax.resume --trust s" in out
+    assert not list((tmp_path / "s").glob("*/metrics.json"))
+    out = resumed(tmp_path, variables)
+    assert "waiting for what was submitted before" in out and f"{RUNS} completed" in out
+    same(tmp_path / "s", whole)
+    assert f"{RUNS} completed" in ended(launched(ONE_AT_A_TIME, "hydra.launcher.detach=true"))  # nothing is left
+
+
+def test_a_worker_whose_time_is_up_goes_on_in_another(launched, variables, whole, tmp_path):
+    """By the signal that Slurm sends before the time is up, here by hand."""
+    running = launched(ONE_AT_A_TIME)
+    job, _ = training(tmp_path / "s", variables)
+    subprocess.run(["scancel", "--signal=USR2", job], env=variables, check=True)
+    ended(running)
+    same(tmp_path / "s", whole)
 
 
 def test_a_program_fails_in_one_job_only(launched, tmp_path):

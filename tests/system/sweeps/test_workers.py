@@ -18,6 +18,7 @@ from aejax.cli.train import main
 from aejax.runs.folder import LEDGER, Run
 from aejax.sweeps.outcome import Outcome, place_of
 from aejax.sweeps.worker import Program
+from aejax.sweeps.workers import Workers
 
 SWEEP = ["-m", "model=ae,vae", "seed=0,1", "steps=40", "log_points=8", "net.widths=[5]", "figures=false", "track=off"]
 SWEEP += ["evaluate.groups=[reconstruction]", "hydra.sweep.dir=s"]
@@ -110,6 +111,36 @@ def test_a_job_that_would_be_another_run_fails_with_its_program(planned, capsys)
     assert not (planned / "2" / "run.json").exists()
 
 
+class LateJob:
+    """A job of submitit's that has ended before its outcome is seen, as on a file system that hosts share."""
+
+    def __init__(self, folder, delay, status):
+        self.begun, self.folder, self.delay, self.status, self.state = time.monotonic(), folder, delay, status, "ENDED"
+
+    def done(self, force_check=False):
+        if time.monotonic() - self.begun > self.delay:
+            Outcome("vmap", 2, {}, ended=True).write(self.folder, 1)
+        return True
+
+    def result(self):
+        return self.status
+
+    def stderr(self):
+        return "Killed"
+
+
+@needs_submitit
+@pytest.mark.parametrize(("status", "failure"), [(0, None), (-9, "its worker ended without a result (ENDED): Killed")])
+def test_an_outcome_that_is_seen_late_is_waited_for_where_the_worker_came_to_its_end(
+    planned, monkeypatch, status, failure
+):
+    workers = Workers("local", {}, slots=1, retries=0, programs=1, detach=False, confined=False)
+    job, told = LateJob(planned, 1.2, status), []
+    monkeypatch.setattr(Workers, "_submitted", lambda self, folder, numbers: [job])
+    workers.train(planned, [1], lambda number, why: told.append((number, why)), lambda line: None)
+    assert told == [(1, failure)]
+
+
 @needs_submitit
 @pytest.mark.slow
 def test_processes_beside_each_other_leave_what_one_process_leaves(whole, tmp_path):
@@ -165,6 +196,7 @@ def _worker_of(sweep, number):
     [
         ("hydra.launcher.slots=0", "hydra.launcher.slots=0: must be at least 1"),
         ("hydra.launcher.retries=-1", "hydra.launcher.retries=-1: must be at least 0"),
+        ("hydra.launcher.programs=0", "hydra.launcher.programs=0: must be at least 1"),
         ("hydra.launcher.partition=gpu", "hydra.launcher.partition: no such key"),
         ("hydra/launcher=slurm", "hydra/launcher=slurm: there is no Slurm here (no srun); use hydra/launcher=local"),
     ],

@@ -69,7 +69,7 @@ def test_a_wrong_choice_names_the_right_one(group, given, meant):
 
 
 def test_what_other_programs_call_it_leads_to_keys_that_there_are():
-    every = {*hints.keys({}), *hints.choices_by_key((CONF,)), *menu.groups(), "hydra.run.dir"}
+    every = {*hints.keys({}), *hints.choices_by_key((CONF,)), *menu.groups(), *hints.OF_HYDRA}
     assert set(hints.KEYS) <= every
     made = {clause.split(",")[0] for clauses in hints.CHOICES.values() for clause in clauses.values()}
     for choice in (part for clause in made for part in clause.split(" or ")):

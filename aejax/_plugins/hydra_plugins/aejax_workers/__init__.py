@@ -21,8 +21,9 @@ class _Launcher(Launcher):
 
     trains_jointly = True
 
-    def __init__(self, slots=None, retries=1, **settings):
-        self.slots, self.retries, self.settings = slots, retries, settings
+    def __init__(self, slots=None, retries=1, programs=1, detach=False, **settings):
+        self.own = {"slots": slots, "retries": retries, "programs": programs, "detach": detach}
+        self.settings = settings
 
     def setup(self, *, hydra_context, task_function, config):
         if getattr(task_function, "__module__", None) != "aejax.cli.train":
@@ -33,7 +34,7 @@ class _Launcher(Launcher):
         given = {name: value for name, value in self.settings.items() if value not in (None, [], {})}
         parameters = {f"slurm_{name}" if name in SLURM else name: value for name, value in given.items()}
         check_cluster(self.cluster)
-        workers = Workers(self.cluster, parameters, self.slots, self.retries, is_confined())
+        workers = Workers(self.cluster, parameters, **self.own, confined=is_confined())
         self.sweep = Sweep(hydra_context, task_function, config, workers)
 
     def launch(self, job_overrides, initial_job_idx):
@@ -57,6 +58,7 @@ class LocalLauncherConf:
     _target_: str = "hydra_plugins.aejax_workers.LocalLauncher"
     slots: int = 2
     retries: int = 1
+    programs: int = 1
     timeout_min: int = 10_000
     gpus_per_node: Optional[int] = None  # noqa: UP045
 
@@ -65,6 +67,8 @@ class LocalLauncherConf:
 class SlurmLauncherConf:
     _target_: str = "hydra_plugins.aejax_workers.SlurmLauncher"
     retries: int = 1
+    programs: int = 1
+    detach: bool = False
     timeout_min: int = 240
     name: str = "aejax"
     partition: Optional[str] = None  # noqa: UP045
