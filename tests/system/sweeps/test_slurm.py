@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import slurm
@@ -131,9 +132,11 @@ def test_a_sweep_that_is_submitted_and_left_is_collected_later(launched, variabl
 def test_a_worker_whose_time_is_up_goes_on_in_another(launched, variables, whole, tmp_path):
     """By the signal that Slurm sends before the time is up, here by hand."""
     running = launched(ONE_AT_A_TIME)
-    job, _ = training(tmp_path / "s", variables)
-    subprocess.run(["scancel", "--signal=USR2", job], env=variables, check=True)
-    ended(running)
+    _, worker = training(tmp_path / "s", variables)
+    started_by = int(Path(f"/proc/{worker}/stat").read_text().rpartition(")")[2].split()[1])
+    os.kill(started_by, signal.SIGUSR2)
+    out = ended(running)
+    assert "it is started again" not in out  # it was submitted again by its own
     same(tmp_path / "s", whole)
 
 
