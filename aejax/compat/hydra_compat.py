@@ -18,6 +18,7 @@ from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
 
 
 @contextlib.contextmanager
@@ -156,6 +157,12 @@ def several_values(error: Exception) -> tuple[str, str] | None:
     """The key and the text of its values where a command without -m gives several, else None; from the message."""
     found = re.search(r"Ambiguous value for argument '([^'=]*)=([^']*)'", str(error))
     return (found[1], found[2]) if found else None
+
+
+def wrong_type(error: Exception) -> tuple[str, Exception] | None:
+    """The override whose value has not the type that a key has, and OmegaConf's exception, else None."""
+    found = re.match("Error merging override (.*)", str(error))
+    return (found[1], error.__cause__) if found and isinstance(error.__cause__, OmegaConfBaseException) else None
 
 
 def is_of_group_value(error: Exception) -> bool:

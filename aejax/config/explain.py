@@ -50,6 +50,9 @@ def explained(error, words):
     if several:
         key, values = several
         return f"{key}={values}: several values; add -m to sweep over them, or write [{values}] for a list"
+    wrong = hydra_compat.wrong_type(error)
+    if wrong:
+        return f"{wrong[0]}: {omegaconf_compat.first_part(str(wrong[1]))}"
     message = omegaconf_compat.first_part(str(error))
     return message if any(word in message for word in words) else f"{message} (in: {' '.join(words)})"
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -45,17 +46,20 @@ class Worker:
             os.sched_setaffinity(0, self.share)
         words = [sys.executable, "-m", "aejax.worker", self.folder, str(self.number)]
         self._process = subprocess.Popen(words + ([] if self.confined else ["--trust"]))
-        status = self._process.wait()
+        self._waiting = threading.Thread(target=self._process.wait)  # which would hold a lock that `checkpoint` needs
+        self._waiting.start()
+        self._waiting.join()
+        status = self._process.returncode
         if status in INTERRUPTED:  # by the scheduler, which ends this process too, and starts another
             time.sleep(KILLED)
         return status
 
     def checkpoint(self) -> Any:
-        """Stops the worker, which keeps its training first, and asks for another."""
+        """Stops the worker, which keeps its training first, and asks for another; called by a signal's handler."""
         from submitit.helpers import DelayedSubmission
 
         self._process.send_signal(signal.SIGTERM)
-        self._process.wait()
+        self._waiting.join()
         return DelayedSubmission(Worker(self.folder, self.number, self.confined, self.share))
 
 

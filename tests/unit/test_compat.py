@@ -219,6 +219,8 @@ def test_what_hydra_says_of_wrong_words(composed):
     assert hydra_compat.unknown_key(error("model=vea")) is None
     assert hydra_compat.several_values(error("model=ae,vae")) == ("model", "ae,vae")
     assert hydra_compat.several_values(error("model=vea")) is None
+    assert hydra_compat.wrong_type(error("hydra.run.dir=[1]"))[0] == "hydra.run.dir=[1]"
+    assert hydra_compat.wrong_type(error("model=vea")) is None
     assert hydra_compat.is_of_group_value(error("model=2"))
     assert hydra_compat.is_of_group_value(error("~noise=1e3"))
     assert not hydra_compat.is_of_group_value(error("sede=1"))

@@ -197,6 +197,7 @@ def _worker_of(sweep, number):
         ("hydra.launcher.slots=0", "hydra.launcher.slots=0: must be at least 1"),
         ("hydra.launcher.retries=-1", "hydra.launcher.retries=-1: must be at least 0"),
         ("hydra.launcher.programs=0", "hydra.launcher.programs=0: must be at least 1"),
+        ("hydra.launcher.slots=x", "hydra.launcher.slots=x: Value 'x' of type 'str' could not be converted to Integer"),
         ("hydra.launcher.partition=gpu", "hydra.launcher.partition: no such key"),
         ("hydra/launcher=slurm", "hydra/launcher=slurm: there is no Slurm here (no srun); use hydra/launcher=local"),
     ],
