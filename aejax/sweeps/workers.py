@@ -16,15 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from aejax.base.errors import InputError, plain_line
-from aejax.base.files import octets, seen_afresh, write_whole
+from aejax.base.files import octets, write_whole
 from aejax.sweeps.outcome import Outcome, place_of
+from aejax.sweeps.watched import Watched
 
 POLLED = 0.5  # seconds
 ASKED = 10.0  # seconds between two questions to the scheduler
 SUBMISSION = "submission.json"
-ENDED = 0, 1, 2  # exit statuses of a worker that came to its end
 INTERRUPTED = 130, -signal.SIGTERM, -signal.SIGUSR1, -signal.SIGUSR2  # exit statuses of a worker that was stopped
-UNSEEN = 60.0  # seconds in which every host sees a new file
 KILLED = 60.0  # seconds after which a scheduler has ended all processes of a job that it takes back
 
 
@@ -110,40 +109,43 @@ class Workers:
 
         Raises InputError where the scheduler refuses. After Ctrl-C workers on a cluster go on.
         """
-        active = self._earlier(folder, numbers)
+        active = {number: Watched(folder, number, job) for number, job in self._earlier(folder, numbers).items()}
         if active:
             say(f"waiting for what was submitted before: program {', '.join(map(str, active))}")
-        done_since: dict[int, float] = {}
         tries = dict.fromkeys(numbers, 0)
         waiting = [number for number in numbers if number not in active]
+        failed: set[int] = set()
         told, asked = "", -ASKED
         try:
             while waiting or active:
                 free = len(waiting) if self.slots is None else max(0, self.slots - len(active))
                 if waiting and free:
                     some, waiting = waiting[:free], waiting[free:]
-                    active |= dict(zip(some, self._submitted(folder, some), strict=True))
+                    jobs = zip(some, self._submitted(folder, some), strict=True)
+                    active |= {number: Watched(folder, number, job) for number, job in jobs}
                 time.sleep(POLLED)
-                is_due = time.monotonic() - asked > ASKED
-                asked = time.monotonic() if is_due else asked
                 for number, job in list(active.items()):
-                    if not (has_ended := _has_ended(folder, number)):
-                        if not _is_done(job, is_due):
-                            continue
-                        since = done_since.setdefault(number, time.monotonic())
-                        if _ended_by_itself(job) and time.monotonic() - since < UNSEEN:
-                            continue  # its result is on its way to this host
-                        has_ended = _has_ended(folder, number)
+                    is_due = time.monotonic() - asked > ASKED
+                    asked = time.monotonic() if is_due else asked
+                    if not job.is_over(is_due):
+                        continue
                     del active[number]
-                    done_since.pop(number, None)
                     (place_of(folder, number) / SUBMISSION).unlink(missing_ok=True)
-                    if not has_ended and tries[number] < self.retries:
+                    if job.may_go_on and tries[number] < self.retries:
                         tries[number] += 1
                         say(f"program {number}: its worker ended early ({job.state}); it is started again")
                         waiting.append(number)
                     else:
-                        ended(number, None if has_ended else _failure(job))
-                told = _progress(told, numbers, waiting, [_state(job, is_due) for job in active.values()], say)
+                        failed |= {number} if job.has_failed else set()
+                        ended(number, job.failure)
+                running = [job.state for job in active.values()].count("RUNNING")
+                queued, finished = len(waiting) + len(active) - running, len(numbers) - len(waiting) - len(active)
+                counts = {"queued": queued, "running": running, "finished": finished - len(failed)}
+                counts |= {"failed": len(failed)} if failed else {}
+                line = f"programs: {', '.join(f'{count} {name}' for name, count in counts.items())}"
+                if line != told:
+                    say(line)
+                told = line
         except KeyboardInterrupt:
             if not self.go_on:
                 for job in active.values():
@@ -230,55 +232,8 @@ def _stderr_to(path: Path) -> Iterator[None]:
         os.close(kept)
 
 
-def _has_ended(folder: Path, number: int) -> bool:
-    """Whether the worker of a program has come to its end, as far as this host sees."""
-    seen_afresh(place_of(folder, number))
-    outcome = Outcome.read(folder, number)
-    return outcome is not None and outcome.ended
-
-
-def _is_done(job: Any, ask: bool) -> bool:
-    """Whether a job has ended; Slurm is asked where that is due."""
-    return bool(job.done(force_check=True)) if ask or not _is_slurm(job) else job.paths.result_pickle.exists()
-
-
-def _ended_by_itself(job: Any) -> bool:
-    """Whether the worker of a job that has ended was not killed: then it has left its outcome."""
-    try:
-        return job.result() in ENDED
-    except Exception:  # of submitit's, where there is no result
-        return False
-
-
-def _failure(job: Any) -> str:
-    """Why a worker has left nothing: the state of its job, and the last line that it wrote to stderr."""
-    ended, told = f"its worker ended without a result ({job.state})", job.stderr()
-    if told is None:
-        return f"{ended} and without a log; all hosts must see the folder of the sweep under the same path"
-    lines = [line for line in told.splitlines() if line.strip()]
-    return plain_line(f"{ended}{': ' + lines[-1] if lines else ''}")
-
-
 def _refusal(error: Exception) -> str:
     """The line of a scheduler's refusal that says what is wrong."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     told = [line for line in lines if "error:" in line]
     return plain_line((told or lines or [type(error).__name__])[-1])
-
-
-def _state(job: Any, ask: bool) -> str:
-    """The state of a job in the scheduler's words; Slurm is asked where that is due."""
-    return str(job.watcher.get_state(job.job_id, mode="force" if ask else "cache") if _is_slurm(job) else job.state)
-
-
-def _is_slurm(job: Any) -> bool:
-    return type(job).__name__ == "SlurmJob"
-
-
-def _progress(told: str, numbers: list[int], waiting: list[int], states: list[str], say: Any) -> str:
-    """Says how many programs are in which state where that has changed; returns what was said."""
-    running, done = states.count("RUNNING"), len(numbers) - len(waiting) - len(states)
-    line = f"programs: {len(waiting) + len(states) - running} queued, {running} running, {done} ended"
-    if line != told:
-        say(line)
-    return line

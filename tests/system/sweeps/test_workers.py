@@ -114,8 +114,8 @@ def test_a_job_that_would_be_another_run_fails_with_its_program(planned, capsys)
 class LateJob:
     """A job of submitit's that has ended before its outcome is seen, as on a file system that hosts share."""
 
-    def __init__(self, folder, delay, status):
-        self.begun, self.folder, self.delay, self.status, self.state = time.monotonic(), folder, delay, status, "ENDED"
+    def __init__(self, folder, delay, status, state="ENDED"):
+        self.begun, self.folder, self.delay, self.status, self.state = time.monotonic(), folder, delay, status, state
 
     def done(self, force_check=False):
         if time.monotonic() - self.begun > self.delay:
@@ -135,10 +135,30 @@ def test_an_outcome_that_is_seen_late_is_waited_for_where_the_worker_came_to_its
     planned, monkeypatch, status, failure
 ):
     workers = Workers("local", {}, slots=1, retries=0, programs=1, detach=False, confined=False)
-    job, told = LateJob(planned, 1.2, status), []
+    job, told, said = LateJob(planned, 1.2, status), [], []
     monkeypatch.setattr(Workers, "_submitted", lambda self, folder, numbers: [job])
-    workers.train(planned, [1], lambda number, why: told.append((number, why)), lambda line: None)
+    workers.train(planned, [1], lambda number, why: told.append((number, why)), said.append)
     assert told == [(1, failure)]
+    assert said[-1] == "programs: 0 queued, 0 running, " + ("0 finished, 1 failed" if failure else "1 finished")
+
+
+@needs_submitit
+@pytest.mark.parametrize(("state", "tried"), [("UNKNOWN", 2), ("RUNNING", 2), ("CANCELLED by 0", 1)])
+def test_a_job_that_the_scheduler_loses_is_submitted_again_and_one_that_is_cancelled_is_not(
+    planned, monkeypatch, state, tried
+):
+    monkeypatch.setattr("aejax.sweeps.watched.LOST", 1.0)
+    workers = Workers("local", {}, slots=1, retries=1, programs=1, detach=False, confined=False)
+    submitted, told = [], []
+
+    def submit(self, folder, numbers):
+        submitted.append(LateJob(planned, 1e6, -9, state))
+        submitted[-1].done = lambda: state != "UNKNOWN"
+        return submitted[-1:]
+
+    monkeypatch.setattr(Workers, "_submitted", submit)
+    workers.train(planned, [1], lambda number, why: told.append(why), lambda line: None)
+    assert told == [f"its worker ended without a result ({state}): Killed"] and len(submitted) == tried
 
 
 @needs_submitit
