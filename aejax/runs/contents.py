@@ -27,6 +27,7 @@ FIELDS = {  # of run.json: the kinds allowed for a field; only `status` is requi
     "error": (str, None),
     "versions": (dict,),
     "device": (str,),
+    "precision": (str,),
     "lanes": (dict,),
     "init": (dict, None),
     "data": (dict,),

@@ -10,6 +10,7 @@ from flax import struct
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from aejax.base.precision import products
 from aejax.compat import jax_compat
 from aejax.settings.fields import static_choice, static_int
 
@@ -82,13 +83,15 @@ class Layout:
         """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
 
         The first `stacked` arguments are stacks, the others shared; those in `donate` are donated; `settings` are
-        static. The latest PROGRAMS are kept, so that a process compiles the same one once.
+        static. Products are in float32, unless the function names another precision. The latest PROGRAMS are kept, so
+        that a process compiles the same one once.
         """
         leaves, tree = jax.tree.flatten(arguments)
         structure = tree, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
         frozen = tuple(sorted(settings.items()))
         program = _program(function, frozen, stacked, len(arguments), how or self.how, self._mesh, donate, structure)
-        return program.lower(*arguments).compile()
+        with products("float32"):
+            return program.lower(*arguments).compile()
 
 
 @functools.lru_cache(PROGRAMS)
