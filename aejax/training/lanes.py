@@ -28,8 +28,10 @@ class Lanes:
     def settle(self, lanes, parameters):
         """vmap or map, by a rule instead of a timing, so that the same command gives the same bits.
 
-        One lane trains by map, which compiles to the program of that lane alone; on an accelerator more lanes fill it
-        by vmap; on a CPU vmap saves dispatch where a lane is small and costs memory traffic where it is large.
+        One lane trains by map, which compiles to the program of that lane alone. More lanes train by vmap on a GPU,
+        whatever their size: each kernel then works on all lanes, where map starts it once for each, and a single lane
+        fills a small part of a GPU. On a CPU vmap saves dispatch where a lane is small and costs memory traffic where
+        it is large.
         """
         if self.how != "auto":
             return self.how
@@ -40,7 +42,10 @@ class Lanes:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """`count` lanes by `how` (vmap or map) on the first `devices`: by default all, but no more than lanes."""
+    """`count` lanes by `how` (vmap or map) on the first `devices`: by default all, but no more than lanes.
+
+    Devices are the GPUs of this host, or where there is none the CPU as many times as JAX was told.
+    """
 
     count: int
     how: str
