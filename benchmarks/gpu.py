@@ -1,7 +1,7 @@
 """Training on a GPU, beside the CPU of its machine: lanes, vmap or map, convolutions, precision, streaming, GPUs.
 
     python -m benchmarks.gpu                       all tables, in Markdown; without a GPU those of the CPU
-    python -m benchmarks.gpu --quick               whether it runs: few lanes and steps, two minutes on 2 cores
+    python -m benchmarks.gpu --quick               whether it runs: few lanes and steps, some 4 minutes on 2 busy cores
     python -m benchmarks.gpu --only lanes conv     these tables only
 
 A row is a program of aejax's own, trained for some segments of equal length; its time is the median over all but the

@@ -9,6 +9,8 @@ from conftest import job
 from aejax.base.errors import InputError
 from aejax.base.precision import PRECISIONS, check_precision, products
 from aejax.compat import jax_compat
+from aejax.inference.export import stablehlo_file
+from aejax.inference.parts import Array, Part
 from aejax.runs.preparation import Shared
 from aejax.training import step
 from aejax.training.lanes import Layout
@@ -99,6 +101,13 @@ def test_the_validation_is_in_float32(gpu):
 
     layout.compiled(traced, 2, *stacked, data)
     assert seen == [(jax.lax.Precision.HIGHEST, jax.lax.Precision.HIGHEST)]
+
+
+def test_an_exported_file_computes_in_float32_on_a_gpu():
+    array = Array("x", "float32", (8,), "fractions")
+    part = Part("encoder", lambda x_BxP: x_BxP @ jnp.ones((8, 2)), (array,), array)
+    program = jax.export.deserialize(bytearray(stablehlo_file(part))).mlir_module()
+    assert TYPES["float32"] in next(line for line in program.splitlines() if "dot_general" in line)
 
 
 def test_jobs_of_different_precision_are_different_programs():
