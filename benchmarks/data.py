@@ -1,4 +1,4 @@
-"""How long data take to be ready, and how much memory: python benchmarks/data.py ORIGINALS
+"""How long data take to be ready, and how much memory: python -m benchmarks.data ORIGINALS
 
 ORIGINALS holds the original files of MNIST and Fashion-MNIST in mnist/ and fashion_mnist/. Each number is that of a
 fresh process, without the imports; the second start is the median of five. Prints a table in Markdown, with seconds of
@@ -19,17 +19,7 @@ IMAGES, SIDE = 5000, 64
 REPEATS = 6  # of an epoch; single ones vary by a tenth
 WEIGHTS = 2 * (784 * 256 + 256 * 128 + 128 * 32) + 128 * 32  # of the encoder with its two heads, and the decoder
 STREAMED = 30_000_000  # bytes of the device for data, of the 42 million that the training images have
-PRODUCT = """
-import time
-import jax
-x = jax.random.normal(jax.random.key(0), (2048, 2048))
-multiply = jax.jit(lambda x: x @ x)
-multiply(x).block_until_ready()
-started = time.perf_counter()
-for _ in range(10):
-    multiply(x).block_until_ready()
-print(10 * 2 * 2048**3 / (time.perf_counter() - started))
-"""
+PRODUCT = "from benchmarks.rates import product_rate; print(product_rate('float32', 2048))"
 START = """
 import os, resource, time
 os.environ["XDG_CACHE_HOME"] = {cache!r}

@@ -216,6 +216,7 @@ def _across(saved_runs):
     """Prints the error of each run on the test examples of every run's data set, and records it."""
     import jax
 
+    from aejax.base.precision import products
     from aejax.evaluation.encoding import reconstructed
 
     sets = {dataset_key(saved.job.dataset): saved.job.dataset for saved in saved_runs}
@@ -229,7 +230,9 @@ def _across(saved_runs):
         for key, dataset in sets.items():
             if dataset.form.shape == form.shape and (dataset.kind == "real") == (form.kind == "real"):
                 x_NxP = dataset.form.scaled(dataset.test.x.reshape(len(dataset.test.x), -1))
-                row[key] = float(str(np.float32(error(saved.job.experiment, saved.params, x_NxP))))
+                with products("float32"):
+                    squared = error(saved.job.experiment, saved.params, x_NxP)
+                row[key] = float(str(np.float32(squared)))
         print("  ".join(f"{row[key]:10.5f}" if key in row else f"{'-':>10}" for key in sets) + f"  {saved.name}")
         sources = {key: {"fingerprint": sets[key].fingerprint, "labels": list(sets[key].label_names)} for key in row}
         _write(saved, {f"cross_data/{key}_mse": value for key, value in row.items()}, {"cross_data": sources})

@@ -41,6 +41,7 @@ KEYS = {
     "batch_size": ("batch", "bs", "batchsize", "minibatch", "minibatch_size", "train_batch_size"),
     "epochs": ("epoch", "num_epochs", "n_epochs", "max_epochs", "train_epochs"),
     "steps": ("step", "num_steps", "n_steps", "max_steps", "train_steps", "iterations", "iters", "n_iter", "max_iter"),
+    "precision": ("dtype", "mixed_precision", "amp", "matmul_precision", "compute_dtype"),
     "seed": ("rng", "random_seed", "random_state", "manual_seed"),
     "figures": ("plots", "plot", "pictures"),
     "hydra.launcher.detach": ("detach",),

@@ -127,6 +127,7 @@ class Splits:
             normal=self._normal(normal, labels, splits[id(parts["test"])].y),
             preprocess=None,
             standardization=standardization,
+            # Each device holds a copy of the data; the other half is for the lanes.
             budget=memory() // len(jax.devices()) // 2 if self.device_bytes is None else self.device_bytes,
             warnings=(*warnings, *duplicates(parts)),
         )

@@ -5,6 +5,7 @@ import time
 import jax
 import numpy as np
 
+from aejax.base.precision import products
 from aejax.evaluation.encoding import labeled
 from aejax.metrics.probe import linear_probe
 from aejax.models.principal_components import principal_components
@@ -37,13 +38,15 @@ def _labeled(experiment, params, data, encoded):
         known = labeled(experiment, params, data, encoded)
         return {name: known[name] for name in PARTS}
 
-    return jax.device_get(jax.jit(parts)(experiment, params, data))
+    with products("float32"):
+        return jax.device_get(jax.jit(parts)(experiment, params, data))
 
 
 def _probed(parts, classes, octets):
     parts = jax.device_put([parts[name] for name in PARTS])
     for _ in range(2):  # the first compiles
         begin = time.perf_counter()
-        accuracy = float(linear_probe(*parts, classes)[0])
+        with products("float32"):
+            accuracy = float(linear_probe(*parts, classes)[0])
         seconds = time.perf_counter() - begin
     return {"accuracy": float(str(np.float32(accuracy))), "seconds": round(seconds, 3), "bytes": octets}

@@ -65,7 +65,9 @@ def stablehlo_file(part: Part) -> bytes:
     """
     (batch,) = jax.export.symbolic_shape("B")
     inputs = [jax.ShapeDtypeStruct((batch, *array.shape), array.dtype) for array in part.inputs]
-    return bytes(jax.export.export(jax.jit(part.function), platforms=PLATFORMS)(*inputs).serialize())
+    with jax.default_matmul_precision("highest"):  # float32 on a GPU, too, where JAX's default is TF32
+        exported = jax.export.export(jax.jit(part.function), platforms=PLATFORMS)(*inputs)
+    return bytes(exported.serialize())
 
 
 def _tried(run: Trained, pixels: str) -> dict[str, tuple[np.ndarray, ...]]:

@@ -38,7 +38,7 @@ def model(run: Run, form: Form, trust: bool = False) -> tuple[Any, Any]:
     """
     path = run.path / SETTINGS / "config.yaml"
     try:
-        experiment = _experiment(contents.config(path), form, trust)
+        experiment = _experiment(contents.settings(path), form, trust)
         params = check_parameters(run, experiment)
         _check_finite(params)
         _check_memory(experiment, params)

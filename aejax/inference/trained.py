@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from aejax.base.errors import InputError
+from aejax.base.precision import products
 from aejax.datasets.form import Form
 from aejax.datasets.storage import in_parts
 from aejax.evaluation.likelihood import nll_of_each
@@ -261,7 +262,7 @@ class Trained:
 
     def _program(self, function: Callable, inputs: Any) -> Any:
         if function not in self._programs:
-            with kept_programs():
+            with kept_programs(), products("float32"):
                 self._programs[function] = jax.jit(function).lower(*inputs).compile()
         return self._programs[function]
 

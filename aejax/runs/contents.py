@@ -27,6 +27,7 @@ FIELDS = {  # of run.json: the kinds allowed for a field; only `status` is requi
     "error": (str, None),
     "versions": (dict,),
     "device": (str,),
+    "precision": (str,),
     "lanes": (dict,),
     "init": (dict, None),
     "data": (dict,),
@@ -56,6 +57,7 @@ KINDS = {
 MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
 MOST_LEDGER = 2**28  # bytes of a sweep's sweep.json, and of what is read from it
 DEEPEST = 60  # nested mappings and lists
+LATER = {"precision": "float32"}  # keys that runs of this format may lack, as it was before them
 TOO_DEEP = f"more than {DEEPEST} mappings and lists are nested"
 NODES = {"json": 100_000, "yaml": 100_000, "config": 5000}  # lists and mappings of a file; of YAML, values too
 DIGITS = 100  # of a number in YAML: 1:30:00 is one, read in the square of its length
@@ -193,6 +195,14 @@ def config(path):
         return OmegaConf.create(text.decode())
     except (ValueError, TypeError, RecursionError, OmegaConfBaseException, yaml.YAMLError) as error:
         raise _damaged(path, error) from None
+
+
+def settings(path):
+    """The config.yaml of a run; keys that came later have the values by which nothing changes."""
+    saved = config(path)
+    for key in LATER.keys() - saved.keys():
+        saved[key] = LATER[key]
+    return saved
 
 
 def choices(path):

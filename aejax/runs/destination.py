@@ -78,7 +78,7 @@ def check_folder(path, run_id, settings, key="hydra.run.dir"):
 def _difference(run, settings):
     """How the settings of a run differ from these `settings`, in words."""
     try:
-        saved = OmegaConf.to_container(contents.config(run.path / SETTINGS / "config.yaml"), resolve=True)
+        saved = OmegaConf.to_container(contents.settings(run.path / SETTINGS / "config.yaml"), resolve=True)
     except (OSError, ValueError, OmegaConfBaseException):
         return "its .hydra/config.yaml cannot be read"
     differing = differences(decisive(saved), decisive(settings))

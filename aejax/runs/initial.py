@@ -59,7 +59,7 @@ class Initial:
     def _differing(self, settings: dict[str, Any], choices: dict[str, str]) -> str:
         """What the run was composed of where it differs from these choices, or else from these settings."""
         chosen = [{group: names.get(group) for group in GROUPS} for names in (self.run.choices, choices)]
-        saved = plain(contents.config(self.run.path / SETTINGS / "config.yaml"))
+        saved = plain(contents.settings(self.run.path / SETTINGS / "config.yaml"))
         parts = [{key: config[key] for key in PARTS if key in config} for config in (saved, settings)]
         words = [f"{key}={old}" for key, (old, _) in (differences(*chosen) or differences(*parts)).items()]
         more = f" and {len(words) - NAMED} more" if len(words) > NAMED else ""

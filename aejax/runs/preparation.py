@@ -7,6 +7,7 @@ import jax
 
 from aejax.base.confinement import check_places
 from aejax.base.errors import InputError
+from aejax.base.precision import check_precision
 from aejax.runs.destination import Place, check_folder
 from aejax.runs.job import Job
 from aejax.training.plan import check_memory
@@ -14,22 +15,28 @@ from aejax.training.plan import check_memory
 
 @dataclasses.dataclass
 class Shared:
-    """What jobs share, read and checked once: data sets by their settings, memory errors by structure."""
+    """What jobs share, read and checked once: data sets by their settings, errors of the device by structure.
 
+    Jobs that train `elsewhere` may find another device there, which decides about their precision.
+    """
+
+    elsewhere: bool = False
     datasets: dict = dataclasses.field(default_factory=dict)
-    memory: dict = dataclasses.field(default_factory=dict)
+    errors: dict = dataclasses.field(default_factory=dict)
 
-    def check_memory(self, job):
-        """Raises InputError where the device cannot hold a job."""
+    def check_device(self, job):
+        """Raises InputError where the device has not the precision that a job asks for, or cannot hold it."""
         key = jax.tree.structure(job.experiment), int(job.experiment.latent_dim)
-        if key not in self.memory:
-            self.memory[key] = None
+        if key not in self.errors:
+            self.errors[key] = None
             try:
+                if not self.elsewhere:
+                    check_precision(job.experiment.precision)
                 check_memory(job)
             except InputError as error:
-                self.memory[key] = error
-        if self.memory[key] is not None:
-            raise self.memory[key]
+                self.errors[key] = error
+        if self.errors[key] is not None:
+            raise self.errors[key]
 
 
 def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
@@ -42,6 +49,6 @@ def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
     check_places(folder, hydra.output_subdir, key if home is None else "hydra.sweep.subdir")
     job = Job.read(config, hydra.runtime.choices, shared.datasets, dataset)
     job.track.check()
-    shared.check_memory(job)
+    shared.check_device(job)
     initial = check_folder(folder, job.run_id, job.settings, key)
     return job, Place(folder, folder, initial) if home is None else Place(folder, home, initial, home.name)

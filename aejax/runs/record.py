@@ -89,6 +89,7 @@ class Lane:
             error=None,
             versions=versions(),
             device=jax.devices()[0].device_kind,
+            precision=job.experiment.precision,
             lanes=dataclasses.asdict(layout),
             data=job.dataset.described,
             likelihood=type(job.experiment.likelihood).__name__.lower(),  # what auto has settled on

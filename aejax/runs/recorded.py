@@ -28,7 +28,7 @@ class Recorded:
     def read(cls, folder: Path) -> Self:
         """What is recorded in `folder`; raises InputError where it cannot be read, or names no source of data."""
         try:
-            config = contents.config(folder / SETTINGS / "config.yaml")
+            config = contents.settings(folder / SETTINGS / "config.yaml")
             choices = contents.choices(folder / SETTINGS / "hydra.yaml")
             if not choices:
                 raise ValueError("hydra.yaml lists no choices")

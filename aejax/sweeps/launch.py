@@ -69,7 +69,7 @@ class Sweep:
     def _read(self, ledger, job_overrides, initial_job_idx):
         """The Tasks of a batch; raises InputError if the folder holds another sweep, or if no job of it is valid."""
         try:
-            tasks = read_all(self.composition, job_overrides, initial_job_idx)
+            tasks = read_all(self.composition, job_overrides, initial_job_idx, self.workers is not None)
         except NoSpace as error:
             raise no_space(error, self.folder) from None
         if self.is_one_batch and not any(task.job for task in tasks):

@@ -89,9 +89,12 @@ def names_of(job_overrides):
     return names
 
 
-def read_all(composition, job_overrides, initial_job_idx):
-    """A Task for each job; raises InputError if two jobs, or a job and the sweep, have the same folder."""
-    names, shared = names_of(job_overrides), Shared()
+def read_all(composition, job_overrides, initial_job_idx, elsewhere=False):
+    """A Task for each job, which trains here or `elsewhere`.
+
+    Raises InputError if two jobs, or a job and the sweep, have the same folder.
+    """
+    names, shared = names_of(job_overrides), Shared(elsewhere)
     tasks = [
         _read(Task(initial_job_idx + place, hydra_compat.QuietReturn(overrides=list(overrides))), composition, shared)
         for place, overrides in enumerate(job_overrides)

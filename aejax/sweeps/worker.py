@@ -9,6 +9,7 @@ import jax
 from aejax.base.devices import cores
 from aejax.base.errors import InputError
 from aejax.base.files import locked
+from aejax.base.precision import check_precision
 from aejax.runs.console import SweepReport
 from aejax.runs.destination import Place, check_folder
 from aejax.runs.execution import execute, reason
@@ -63,6 +64,7 @@ class Program:
             jax.config.update("jax_num_cpu_devices", max(cores(), self.devices))
             try:
                 jobs = self._jobs(trusted)
+                check_precision(jobs[0].experiment.precision)
                 layout = self._layout(jobs)
                 outcome = Outcome.of(layout)
                 outcome.write(self.folder, self.number)

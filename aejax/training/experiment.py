@@ -10,6 +10,7 @@ from typing import Any
 from flax import struct
 
 from aejax.base.errors import InputError
+from aejax.base.precision import PRECISIONS
 from aejax.settings.fields import Leaf, leaf_int, part, static_choice, static_float, static_int
 
 FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
@@ -25,7 +26,8 @@ class Experiment:
     """One fully specified training, that of one job.
 
     As built from a configuration, `steps`, `batch_size`, `log_points` and the likelihood may still depend on the data;
-    `settle` fills them in and checks the components against the data and each other.
+    `settle` fills them in and checks the components against the data and each other. `precision` is that of the
+    products in gradient steps; all else is in float32.
     """
 
     seed: Leaf = leaf_int(0, 2**32 - 1)
@@ -35,6 +37,7 @@ class Experiment:
     batch_size: int = static_int(1, optional=True)
     log_points: int = static_int(1, 100_000, optional=True)
     select: str = static_choice("last", "best")
+    precision: str = static_choice(*PRECISIONS)
     model: Any = part("bottleneck", "terms", "solver", "check")
     likelihood: Any = part("settle", "negative_log")
     net: Any = part("encoder", "features", "decoder", "check")

@@ -9,6 +9,7 @@ from flax import struct
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
+from aejax.base.precision import products
 from aejax.compat import jax_compat
 from aejax.settings.fields import static_choice, static_int
 
@@ -26,8 +27,10 @@ class Lanes:
     def settle(self, lanes, parameters):
         """vmap or map, by a rule instead of a timing, so that the same command gives the same bits.
 
-        One lane trains by map, which compiles to the program of that lane alone; on an accelerator more lanes fill it
-        by vmap; on a CPU vmap saves dispatch where a lane is small and costs memory traffic where it is large.
+        One lane trains by map, which compiles to the program of that lane alone. More lanes train by vmap on a GPU,
+        whatever their size: each kernel then works on all lanes, where map starts it once for each, and a single lane
+        fills a small part of a GPU. On a CPU vmap saves dispatch where a lane is small and costs memory traffic where
+        it is large.
         """
         if self.how != "auto":
             return self.how
@@ -38,7 +41,10 @@ class Lanes:
 
 @dataclasses.dataclass(frozen=True)
 class Layout:
-    """`count` lanes by `how` (vmap or map) on the first `devices`: by default all, but no more than lanes."""
+    """`count` lanes by `how` (vmap or map) on the first `devices`: by default all, but no more than lanes.
+
+    Devices are the GPUs of this host, or where there is none the CPU as many times as JAX was told.
+    """
 
     count: int
     how: str
@@ -81,13 +87,15 @@ class Layout:
         """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
 
         The first `stacked` arguments are stacks, the others shared; those in `donate` are donated; `settings` are
-        static. The latest PROGRAMS are kept, so that a process compiles the same one once.
+        static. Products are in float32, unless the function names another precision. The latest PROGRAMS are kept, so
+        that a process compiles the same one once.
         """
         leaves, tree = jax.tree.flatten(arguments)
         structure = tree, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
         frozen = tuple(sorted(settings.items()))
         program = _program(function, frozen, stacked, len(arguments), how or self.how, self._mesh, donate, structure)
-        return program.lower(*arguments).compile()
+        with products("float32"):
+            return program.lower(*arguments).compile()
 
 
 @functools.lru_cache(PROGRAMS)

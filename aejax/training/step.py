@@ -11,6 +11,7 @@ from jax import lax
 
 from aejax.base.chunks import summed
 from aejax.base.keys import Purpose, key_for
+from aejax.base.precision import products
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
 from aejax.models.objective import objective, term_names
@@ -163,7 +164,8 @@ def _descend(experiment, state, loss, steps, trained=None):
     """
     before, statistics = autoencoder.trained(state.params), {"running": state.params["running"]}
     with_aux = jax.value_and_grad(lambda params: loss(params | statistics), has_aux=True)
-    (total, (terms, updated)), gradient = with_aux(before)
+    with products(experiment.precision):
+        (total, (terms, updated)), gradient = with_aux(before)
     updates, optim = transformation(experiment, steps).update(gradient, state.optim, before)
     if trained is not None:  # weight decay would change what has no gradient
         moves = autoencoder.trained(trained)

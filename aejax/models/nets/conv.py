@@ -1,4 +1,4 @@
-"""Strided convolutions, for images of any size."""
+"""Strided convolutions, for images of any size: products of matrices on every device (decisions 5 and 45)."""
 
 import math
 

@@ -63,6 +63,7 @@ def test_run_json_tells_what_ran_and_where_the_seconds_went(whole):
     parts = sum(value for name, value in record["seconds"].items() if name != "total")
     assert parts <= record["seconds"]["total"] + 0.01
     assert {"aejax", "jax", "flax", "optax", "numpy", "python"} <= record["versions"].keys()
+    assert (record["device"], record["precision"]) == ("cpu", "float32")
     assert record["data"]["fingerprint"]
     assert "same 27 glyphs" in record["data"]["note"]
     assert record["started"] <= record["finished"]

@@ -100,6 +100,15 @@ def test_a_damaged_ledger_is_told(planned, capsys):
     assert "sweep.json: is damaged; python -m aejax.resume s plans the sweep again" in capsys.readouterr().err
 
 
+@pytest.mark.slow
+@needs_submitit
+def test_the_device_of_a_worker_decides_whether_it_has_the_precision(tmp_path):
+    words = [*SWEEP, "precision=tf32", "hydra/launcher=local"]
+    done = subprocess.run([sys.executable, "-m", "aejax", *words], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "failed, 4 jobs: precision=tf32: must be float32; a CPU computes in float32 (first:" in done.stdout
+
+
 def test_a_job_that_would_be_another_run_fails_with_its_program(planned, capsys):
     path = planned / "3" / ".hydra" / "config.yaml"
     path.write_text(path.read_text().replace("steps: 40", "steps: 41"))
