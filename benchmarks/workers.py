@@ -2,7 +2,7 @@
 
     python -m benchmarks.workers             some 5 minutes on 2 cores, as root on Debian
 
-256 letters runs as four programs: ae and vae, with and without noise, 64 seeds each, 5,000 steps. Slurm has two slots
+256 letters runs as four programs: ae and vae, with and without noise, 64 seeds each, 2,000 steps. Slurm has two slots
 of one core. What others do, one Slurm job a run, is measured on 8 of the runs and extrapolated. The compiled programs
 are there before all three.
 """
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import slurm
 
-COMMON = ["steps=5000", "log_points=10", "figures=false", "track=off", "evaluate.groups=[reconstruction]"]
+COMMON = ["steps=2000", "log_points=10", "figures=false", "track=off", "evaluate.groups=[reconstruction]"]
 JOBS = ["model=ae,vae", "noise=none,flip", "seed=range(64)", *COMMON]
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1"]
 SINGLE = 8  # runs of one Slurm job each
