@@ -165,7 +165,7 @@ def _run(config):
         fail(error)  # Hydra would add lines of its own
     except KeyboardInterrupt:
         again = f"python -m aejax.resume {folder}"
-        if job.mesh.processes > 1:
+        if OmegaConf.select(config, "mesh.processes", default=1) != 1:
             again = f"the same command in every process, with hydra.run.dir={folder}"
         report.say(f"interrupted; to go on: {again}")
         raise

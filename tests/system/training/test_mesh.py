@@ -1,0 +1,197 @@
+"""A batch that several devices split trains as on one: of this process, or of several on loopback."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from conftest import job, results, run, state_of
+
+from aejax.base.errors import InputError
+from aejax.base.processes import loss, sent, together
+from aejax.runs import programs
+from aejax.runs.folder import Run, flat
+from aejax.training.lanes import Layout
+from aejax.training.mesh import Mesh
+from aejax.training.plan import groups, layout_of
+
+needs_two = pytest.mark.skipif(len(jax.devices()) < 2, reason="there is one device")
+SGD = ["optim=sgd", "optim.lr=0.01", "log_points=3", "evaluate.groups=[reconstruction]"]  # Adam enlarges rounding
+STREAMED = ["data=digits", "model=cvae", "net.widths=[8]", "epochs=1", "batch_size=32", "data.device_bytes=60000"]
+NORMED = ["data=letters", "net.widths=[8]", "net.norm=batch", "steps=40", "batch_size=10", "noise=flip"]
+CONV = ["data=digits", "data.limit=120", "model=conv_vae", "net.widths=[4,4]", "net.norm=batch", "batch_size=20"]
+QUICK = ["data=letters", "net.widths=[8]", "batch_size=10", "steps=40", "log_points=8", "checkpoint.seconds=0"]
+QUICK += ["figures=false", "track=off", "evaluate.groups=[reconstruction]"]
+
+
+def are_close(found, expected):
+    """Asserts that two Runs have the same numbers but for rounding."""
+    for one, other in zip(found.history, expected.history, strict=True):
+        assert one == pytest.approx(other, rel=1e-4)
+    params = flat(found.params)
+    for name, array in flat(expected.params).items():
+        np.testing.assert_allclose(params[name], array, rtol=1e-3, atol=1e-5, err_msg=name)
+    assert found.metrics["recon/mse"] == pytest.approx(expected.metrics["recon/mse"], rel=1e-4)
+
+
+@needs_two
+@pytest.mark.parametrize(
+    "words",
+    [NORMED, STREAMED, pytest.param([*CONV, "steps=10"], marks=pytest.mark.slow)],
+    ids=["dense", "stream", "conv"],
+)
+def test_two_devices_that_split_each_batch_train_as_one(tmp_path, words):
+    one, two = (run(tmp_path / str(data), *SGD, *words, f"mesh.data={data}") for data in (1, 2))
+    assert (one.record["lanes"]["data"], two.record["lanes"]["data"]) == (1, 2)
+    assert two.record["id"] == one.record["id"]
+    are_close(two, one)
+
+
+@needs_two
+@pytest.mark.parametrize("words", [QUICK, STREAMED])
+def test_the_program_splits_the_batch_and_adds_the_gradients(words):
+    each = job(*words)
+    size, pixels = each.experiment.batch_size, each.experiment.form.pixels
+    whole, part = f"f32[{size},{pixels}]", f"f32[{size // 2},{pixels}]"
+    for data in (1, 2):
+        layout = Layout(1, "map", data=data)
+        training, _ = programs.Training.compiled([each], layout, programs.Inputs.of([each], layout))
+        for text in (program.as_text() for program in training.pieces.values()):
+            assert ("all-reduce" in text, part in text, whole in text) == (data == 2, data == 2, data == 1)
+
+
+@needs_two
+def test_the_lanes_of_a_sweep_share_the_devices_that_are_left():
+    jobs = [job(*QUICK, f"seed={seed}", "mesh.data=2") for seed in range(3)]
+    assert layout_of(jobs) == Layout(3, "vmap", len(jax.devices()) // 2, 2)
+    assert layout_of(jobs, "map", 1024) == Layout(3, "map", len(jax.devices()) // 2, 2)
+    assert groups([*jobs, job(*QUICK)]) == [[0, 1, 2], [3]]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["mesh.data=2", "batch_size=9"], r"^mesh\.data=2: must divide batch_size=9; with the devices .*, 1"),
+        (["mesh.data=4096", "batch_size=4096"], r"^mesh\.data=4096: must be at most the number of devices, \d+$"),
+        (["mesh.data=2", "model=pca"], r"^mesh\.data=2: must be 1 for a model in closed form"),
+        (["mesh.processes=2", "mesh.data=2"], r"^mesh\.processes=2: must be 1 in a sweep, from Python"),
+    ],
+)
+def test_a_mesh_that_does_not_fit_is_told(words, told):
+    each = job("data=digits", "data.limit=4096", *words) if "batch_size=4096" not in words else None
+    mesh = each.mesh if each else Mesh(4096, 1, None, None)
+    with pytest.raises(InputError, match=told):
+        mesh.check(each.experiment if each else job(*QUICK).experiment)
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["mesh.data=0"], "mesh.data=0: must be a whole number at least 1"),
+        (["mesh.data=3", "mesh.processes=2"], "mesh.data=3: must be a multiple of mesh.processes=2"),
+        (["mesh.process=1"], "mesh.process=1: must be below mesh.processes=1, from 0 on"),
+        (["mesh.data=2", "mesh.processes=2", "mesh.address=here"], "mesh.address=here: must be host:port of process 0"),
+        (["mesh.data=2", "mesh.processes=2", "-m"], "mesh.processes=2: must be 1 for a sweep"),
+        (["mesh.size=2"], "mesh.size: no such key"),
+    ],
+)
+def test_a_wrong_mesh_gets_one_line_and_leaves_nothing(command, tmp_path, words, told):
+    status, out, err = command(*QUICK, *words)
+    assert (status, out) == (2, "") and err.startswith(f"aejax: {told}") and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_process_alone_tells_itself():
+    assert sent(b"abc") == b"abc"
+    assert loss(ValueError("UNKNOWN: Gloo all-reduce failed: Connection closed by peer")) is None
+    with pytest.raises(KeyError), together("a step"):
+        raise KeyError
+
+
+def start(folder, *words, processes=2):
+    """Processes of one run that meet on loopback."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    mesh = [f"mesh.data={processes}", f"mesh.processes={processes}", f"mesh.address={address}"]
+    command = [sys.executable, "-m", "aejax", *QUICK, *mesh, "hydra.run.dir=run"]
+    folder.mkdir(exist_ok=True)
+    return [
+        subprocess.Popen(
+            [*command, f"mesh.process={number}", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for number in range(processes)
+    ]
+
+
+def ended(started):
+    """The status, stdout without the line of JAX's own, and stderr of each process."""
+    told = []
+    try:
+        for process in started:
+            out, err = (text.decode() for text in process.communicate(timeout=200))
+            lines = [line for line in out.splitlines() if line and not line.startswith("[Gloo]")]
+            told.append((process.returncode, lines, err.splitlines()))
+    finally:
+        for process in started:
+            process.kill()
+    return told
+
+
+@pytest.mark.slow
+def test_two_processes_reach_the_numbers_of_one_and_one_of_them_leaves_the_run(tmp_path):
+    words = [*SGD, "log_points=8"]
+    first, second = ended(start(tmp_path / "two", *words))
+    assert first[0] == 0 and second == (0, [], [])
+    assert [path.name for path in (tmp_path / "two").iterdir()] == ["run"]
+    two, one = Run.read(tmp_path / "two" / "run"), run(tmp_path / "one", *QUICK, *words)
+    assert two.record["lanes"] == {"count": 1, "how": "map", "devices": 1, "data": 2, "processes": 2}
+    assert two.record["id"] == one.record["id"]
+    are_close(two, one)
+    before = state_of(two.path)
+    first, second = ended(start(tmp_path / "two", *words))
+    assert "finished before" in first[1][0] and (first[0], second) == (0, (0, [], []))
+    assert state_of(two.path) == before
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_all_and_they_go_on_to_the_same_bits(tmp_path):
+    more = ["steps=20000", "log_points=2000"]
+    whole = start(tmp_path / "whole", *more)
+    assert [each[0] for each in ended(whole)] == [0, 0]
+    cut = start(tmp_path / "cut", *more)
+    while not list(tmp_path.glob("cut/run/checkpoint-*")) and cut[0].poll() is None:
+        time.sleep(0.05)
+    cut[1].send_signal(signal.SIGTERM)
+    first, second = ended(cut)
+    assert (first[0], second) == (130, (130, [], []))
+    assert first[1][-1].startswith("interrupted; to go on: the same command in every process, with hydra.run.dir=")
+    record = json.loads((tmp_path / "cut" / "run" / "run.json").read_text())
+    assert record["status"] == "interrupted"
+    assert [each[0] for each in ended(start(tmp_path / "cut", *more))] == [0, 0]
+    assert results(tmp_path / "cut" / "run") == results(tmp_path / "whole" / "run")
+
+
+@pytest.mark.slow
+def test_processes_that_disagree_or_lose_another_get_one_line(tmp_path):
+    odd = start(tmp_path, processes=2)
+    odd[1].kill()
+    odd[1].wait()
+    address = odd[0].args[-3]
+    other = subprocess.Popen(
+        [*odd[0].args[:-1], "mesh.process=1", "seed=5"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    told = "has other settings or data than process 0"
+    assert address and all((status, len(err)) == (2, 1) and told in err[0] for status, _, err in ended([odd[0], other]))
+    assert not list(tmp_path.iterdir())
+    lost = start(tmp_path, "steps=100000", "log_points=10000")
+    while not list(tmp_path.glob("run/checkpoint-*")) and lost[0].poll() is None:
+        time.sleep(0.05)
+    lost[1].kill()
+    status, _, err = ended(lost)[0]
+    assert status == 2 and len(err) == 1
+    assert err[0].startswith("aejax: mesh.processes=2: another process has ended (")
