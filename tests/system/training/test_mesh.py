@@ -26,6 +26,7 @@ STREAMED = ["data=digits", "model=cvae", "net.widths=[8]", "epochs=1", "batch_si
 NORMED = ["data=letters", "net.widths=[8]", "net.norm=batch", "steps=40", "batch_size=10", "noise=flip"]
 CONV = ["data=digits", "data.limit=120", "model=conv_vae", "net.widths=[4,4]", "net.norm=batch", "batch_size=20"]
 QUICK = ["data=letters", "net.widths=[8]", "batch_size=10", "steps=40", "log_points=8", "checkpoint.seconds=0"]
+LONG = ["steps=1000", "log_points=20"]
 QUICK += ["figures=false", "track=off", "evaluate.groups=[reconstruction]"]
 
 
@@ -113,19 +114,15 @@ def test_a_process_alone_tells_itself():
         raise KeyError
 
 
-def start(folder, *words, processes=2):
-    """Processes of one run that meet on loopback."""
+def start(folder, *words, second=()):
+    """Two processes of one run, which meet on loopback; the `second` gets more words."""
     with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    mesh = [f"mesh.data={processes}", f"mesh.processes={processes}", f"mesh.address={address}"]
-    command = [sys.executable, "-m", "aejax", *QUICK, *mesh, "hydra.run.dir=run"]
+        address = f"mesh.address=127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "aejax", *QUICK, "mesh.data=2", "mesh.processes=2", address, "hydra.run.dir=run"]
     folder.mkdir(exist_ok=True)
-    return [
-        subprocess.Popen(
-            [*command, f"mesh.process={number}", *words], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
-        for number in range(processes)
-    ]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    first = subprocess.Popen([*command, "mesh.process=0", *words], cwd=folder, **pipes)
+    return first, subprocess.Popen([*command, "mesh.process=1", *words, *second], cwd=folder, **pipes)
 
 
 def ended(started):
@@ -140,6 +137,13 @@ def ended(started):
         for process in started:
             process.kill()
     return told
+
+
+def await_checkpoint(folder, process):
+    """Returns once the run has a checkpoint."""
+    while not list(folder.glob("run/checkpoint-*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
 
 
 @pytest.mark.slow
@@ -160,38 +164,29 @@ def test_two_processes_reach_the_numbers_of_one_and_one_of_them_leaves_the_run(t
 
 @pytest.mark.slow
 def test_a_signal_to_one_process_stops_all_and_they_go_on_to_the_same_bits(tmp_path):
-    more = ["steps=20000", "log_points=2000"]
-    whole = start(tmp_path / "whole", *more)
+    whole = start(tmp_path / "whole", *LONG)
     assert [each[0] for each in ended(whole)] == [0, 0]
-    cut = start(tmp_path / "cut", *more)
-    while not list(tmp_path.glob("cut/run/checkpoint-*")) and cut[0].poll() is None:
-        time.sleep(0.05)
+    cut = start(tmp_path / "cut", *LONG)
+    await_checkpoint(tmp_path / "cut", cut[0])
     cut[1].send_signal(signal.SIGTERM)
     first, second = ended(cut)
     assert (first[0], second) == (130, (130, [], []))
     assert first[1][-1].startswith("interrupted; to go on: the same command in every process, with hydra.run.dir=")
     record = json.loads((tmp_path / "cut" / "run" / "run.json").read_text())
     assert record["status"] == "interrupted"
-    assert [each[0] for each in ended(start(tmp_path / "cut", *more))] == [0, 0]
+    assert [each[0] for each in ended(start(tmp_path / "cut", *LONG))] == [0, 0]
     assert results(tmp_path / "cut" / "run") == results(tmp_path / "whole" / "run")
 
 
 @pytest.mark.slow
 def test_processes_that_disagree_or_lose_another_get_one_line(tmp_path):
-    odd = start(tmp_path, processes=2)
-    odd[1].kill()
-    odd[1].wait()
-    address = odd[0].args[-3]
-    other = subprocess.Popen(
-        [*odd[0].args[:-1], "mesh.process=1", "seed=5"], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    told = "has other settings or data than process 0"
-    assert address and all((status, len(err)) == (2, 1) and told in err[0] for status, _, err in ended([odd[0], other]))
+    told = "aejax: mesh.processes=2: process 1 has other settings or data than process 0; all must be the same command"
+    for status, _, err in ended(start(tmp_path, second=["seed=5"])):
+        assert (status, len(err)) == (2, 1) and err[0].startswith(told)
     assert not list(tmp_path.iterdir())
-    lost = start(tmp_path, "steps=100000", "log_points=10000")
-    while not list(tmp_path.glob("run/checkpoint-*")) and lost[0].poll() is None:
-        time.sleep(0.05)
-    lost[1].kill()
-    status, _, err = ended(lost)[0]
-    assert status == 2 and len(err) == 1
+    first, second = start(tmp_path, *LONG)
+    await_checkpoint(tmp_path, first)
+    second.kill()
+    (status, _, err), _ = ended((first, second))
+    assert (status, len(err)) == (2, 1)
     assert err[0].startswith("aejax: mesh.processes=2: another process has ended (")
