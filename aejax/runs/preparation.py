@@ -15,8 +15,6 @@ from aejax.settings.configuration import plain
 from aejax.training.mesh import Mesh
 from aejax.training.plan import check_memory
 
-NO_RESUME = "aejax.resume starts one process; repeat the command in each, with hydra.run.dir=FOLDER"
-
 
 @dataclasses.dataclass
 class Shared:
@@ -58,7 +56,7 @@ def open_mesh(config):
     """Makes the devices of `config` ready, and meets the other processes; raises InputError."""
     mesh = Build(config, OWN if is_confined() else None).instance(Mesh, _settings_of_mesh(config), "mesh")
     if mesh.processes > 1 and is_confined():
-        raise InputError(f"mesh.processes={mesh.processes}: {NO_RESUME}")
+        raise InputError(f"mesh.processes={mesh.processes}: must be 1 to resume; repeat the command in each process")
     mesh.open()
 
 

@@ -199,7 +199,7 @@ def validation_mse(experiment, params, data):
     """The mean squared error a pixel of reconstructed, uncorrupted validation examples."""
 
     def squared(part):
-        stored_BxP, label_B = part
+        stored_BxP, label_B = divided(part)
         x_BxP = experiment.form.scaled(stored_BxP)
         return jnp.sum((autoencoder.reconstruct(experiment, params, x_BxP, label_B) - x_BxP) ** 2)
 

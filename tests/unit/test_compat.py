@@ -26,6 +26,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from aejax.base.errors import InputError
 from aejax.compat import hydra_compat, jax_compat, omegaconf_compat, tfds_compat, uvicorn_compat, wandb_compat
 from aejax.datasets.sources.tfds import Tfds
 
@@ -341,6 +342,25 @@ def test_the_lack_of_memory():
     assert told.startswith("Out of memory allocating") and "\n" not in told
     assert jax_compat.lack_of_memory(jax.errors.JaxRuntimeError("INTERNAL: another")) is None
     assert jax_compat.lack_of_memory(ValueError("RESOURCE_EXHAUSTED: not XLA's")) is None
+
+
+@of("jax")
+def test_processes_meet_and_tell_each_other():
+    """As far as one process shows it; test_mesh.py starts two."""
+    assert jax.config.jax_enable_preemption_service in (True, False)
+    named = {"cluster_detection_method", "initialization_timeout", "coordinator_bind_address"}
+    assert named <= set(inspect.signature(jax.distributed.initialize).parameters)
+    assert not jax.distributed.is_initialized()
+    np.testing.assert_array_equal(jax_compat.broadcast(np.uint8([255, 1])), np.uint8([255, 1]))
+
+
+@of("jax")
+def test_a_lost_process_is_told_from_other_errors():
+    lost = "UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:46271\nat a place"
+    for kind in (ValueError, jax.errors.JaxRuntimeError):
+        assert jax_compat.lost_process(kind(lost)) == lost.splitlines()[0]
+    for error in (OSError(lost), ValueError("incompatible shapes"), ValueError(), InputError("no connection")):
+        assert jax_compat.lost_process(error) is None
 
 
 @of("jax")

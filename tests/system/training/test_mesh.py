@@ -14,6 +14,7 @@ from conftest import job, results, run, state_of
 
 from aejax.base.errors import InputError
 from aejax.base.processes import loss, sent, together
+from aejax.cli.resume import main as resume
 from aejax.runs import programs
 from aejax.runs.folder import Run, flat
 from aejax.training.lanes import Layout
@@ -105,6 +106,17 @@ def test_a_wrong_mesh_gets_one_line_and_leaves_nothing(command, tmp_path, words,
     status, out, err = command(*QUICK, *words)
     assert (status, out) == (2, "") and err.startswith(f"aejax: {told}") and err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_what_several_processes_train_one_does_not_resume(command, tmp_path):
+    recorded = {"mode": "RUN", "overrides": {"task": ["mesh.data=2", "mesh.processes=2"], "hydra": []}}
+    recorded["runtime"] = {"cwd": str(tmp_path), "config_sources": []}
+    (tmp_path / ".hydra").mkdir()
+    (tmp_path / ".hydra" / "hydra.yaml").write_text(json.dumps({"hydra": recorded}))
+    (tmp_path / ".hydra" / "config.yaml").write_text(json.dumps({"data": {"_target_": "x.Y"}}))
+    status, _, err = command(main=lambda: resume([str(tmp_path)]))
+    told = "was trained by several processes, and this would start one; repeat the command in each, with hydra.run.dir="
+    assert status == 2 and err == f"aejax: {tmp_path}: {told}{tmp_path}\n"
 
 
 def test_a_process_alone_tells_itself():
