@@ -121,7 +121,7 @@ def broadcast(values: Any) -> Any:
 def lost_process(error: BaseException) -> str | None:
     """The first line on a lost connection where the exception tells of one, else None.
 
-    From the message, which the library that connects processes writes; JAX makes a ValueError or a JaxRuntimeError of it.
+    From the message, by the library that connects processes; JAX makes a ValueError or a JaxRuntimeError of it.
     """
     import jax
 
