@@ -4,6 +4,7 @@ Everything here is called by all of them in the same order. A process alone tell
 """
 
 import contextlib
+import socket
 import threading
 import time
 
@@ -22,9 +23,9 @@ def join(count, number=None, address=None):
 
     This is process `number` of `count`; process 0 listens at `address`, host:port. What is None, Slurm or MPI tells.
     """
-    own = f"mesh.processes={count}"
-    listens = f"{own}: process 0 cannot listen at mesh.address={address}" if number == 0 else own
-    problems = []
+    own, problems = f"mesh.processes={count}", []
+    if number == 0 and address is not None:
+        _check_listening(address)
 
     def meet():
         try:
@@ -44,7 +45,20 @@ def join(count, number=None, address=None):
             f"{own}: mesh.process and mesh.address must be given where neither Slurm nor MPI tells them ({problems[0]})"
         )
     if problems:
-        raise InputError(f"{listens} ({problems[0]})")
+        raise InputError(f"{own}: the processes cannot meet ({problems[0]})")
+
+
+def _check_listening(address):
+    """Raises InputError where no process here can listen at an address; JAX may crash instead."""
+    host, _, port = address.rpartition(":")
+    try:
+        family, *_, place = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        socket.create_server(place[:2], family=family).close()
+    except OSError as error:
+        told = str(error.strerror).partition(" (")[0]
+        raise InputError(
+            f"mesh.address={address}: process 0 cannot listen there ({told}); must be a free port of its host"
+        ) from None
 
 
 def count():

@@ -119,6 +119,16 @@ def test_what_several_processes_train_one_does_not_resume(command, tmp_path):
     assert status == 2 and err == f"aejax: {tmp_path}: {told}{tmp_path}\n"
 
 
+def test_an_address_that_is_in_use_is_told(command, tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        mesh = ["mesh.data=2", "mesh.processes=2", "mesh.process=0", f"mesh.address={address}"]
+        status, _, err = command(*QUICK, *mesh)
+    told = f"aejax: mesh.address={address}: process 0 cannot listen there (Address already in use); must be a free port"
+    assert status == 2 and err.startswith(told) and err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_process_alone_tells_itself():
     assert sent(b"abc") == b"abc"
     assert loss(ValueError("UNKNOWN: Gloo all-reduce failed: Connection closed by peer")) is None
