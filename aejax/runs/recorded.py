@@ -14,6 +14,14 @@ from aejax.runs import contents
 from aejax.runs.folder import SETTINGS
 from aejax.runs.job import Job
 
+ONE_DEVICE = {  # of runs from before a batch could be split
+    "_target_": "aejax.training.mesh.Mesh",
+    "data": 1,
+    "processes": 1,
+    "process": None,
+    "address": None,
+}
+
 
 @dataclasses.dataclass(frozen=True)
 class Recorded:
@@ -45,7 +53,8 @@ class Recorded:
     def job(self, loaded: dict[Any, Any] | None = None, trusted: tuple[str, ...] | None = None, **changes: Any) -> Job:
         """The Job of the configuration after these `changes` of its keys; the rest is as for Job.read."""
         config = self.config.copy()
-        for key, value in changes.items():
+        missing = {} if "mesh" in config else {"mesh": ONE_DEVICE}
+        for key, value in (missing | changes).items():
             config[key] = value
         with self._place():
             try:

@@ -11,12 +11,14 @@ import jax
 import numpy as np
 import pytest
 from conftest import job, results, run, state_of
+from omegaconf import OmegaConf
 
 from aejax.base.errors import InputError
 from aejax.base.processes import loss, sent, together
 from aejax.cli.resume import main as resume
 from aejax.runs import programs
 from aejax.runs.folder import Run, flat
+from aejax.runs.recorded import Recorded
 from aejax.training.lanes import Layout
 from aejax.training.mesh import Mesh
 from aejax.training.plan import groups, layout_of
@@ -117,6 +119,13 @@ def test_what_several_processes_train_one_does_not_resume(command, tmp_path):
     status, _, err = command(main=lambda: resume([str(tmp_path)]))
     told = "was trained by several processes, and this would start one; repeat the command in each, with hydra.run.dir="
     assert status == 2 and err == f"aejax: {tmp_path}: {told}{tmp_path}\n"
+
+
+def test_a_run_from_before_a_mesh_was_one_device(tmp_path):
+    each = job(*QUICK)
+    config = OmegaConf.create({key: value for key, value in each.settings.items() if key != "mesh"})
+    again = Recorded(tmp_path, config, each.choices, tmp_path).job()
+    assert (again.mesh, again.run_id) == (each.mesh, each.run_id)
 
 
 def test_an_address_that_is_in_use_is_told(command, tmp_path):
