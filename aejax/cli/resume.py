@@ -91,6 +91,9 @@ def command_of(folder, trust=False):
     if key == "sweep" and path.name != "multirun.yaml":
         raise InputError(f"{folder}: is a job of a sweep; name the folder of the sweep")
     parsed = _parsed(words, path)
+    if any(word.key_or_group == "mesh.processes" and word.value() != 1 for word, _ in parsed):
+        again = f"repeat the command in each, with hydra.run.dir={folder}"
+        raise InputError(f"{folder}: was trained by several processes, and this would start one; {again}")
     foreign = [word.input_line for word, is_group in parsed if not _is_harmless(word, is_group)] + sources
     if not trust:
         foreign += [str(path) for path in _settings_of_libraries(place, folder)]

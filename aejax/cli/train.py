@@ -18,6 +18,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.experimental.callback import Callback
 from hydra.types import RunMode
+from omegaconf import OmegaConf
 
 from aejax.base.confinement import check_inside, is_confined
 from aejax.base.errors import InputError, JobFailed, NoSpace, is_full, no_space
@@ -41,6 +42,7 @@ class Command:
     missing: list[Path] = dataclasses.field(default_factory=list)  # folders that a sweep will create, innermost first
     shared: Any = None  # what the jobs share that another launcher runs in this process
     wandb_lost: bool = False  # whether W&B did not answer at the end of a run
+    has_begun: bool = False  # whether it may have met other processes
     until_the_end: contextlib.ExitStack = dataclasses.field(default_factory=contextlib.ExitStack)
 
 
@@ -55,13 +57,20 @@ class Check(Callback):
         command.is_composed = True
         hydra_compat.set_job(config)  # for the interpolations in hydra.run.dir
         try:
-            command.prepared = _prepared(config)
+            job, place = command.prepared = _prepared(command, config)
+            is_finished, run = _finished(job, place)
+            if place is None and not is_finished:
+                _share(job)
         except KNOWN as error:
             fail(explained(error, sys.argv[1:]))
+        except KeyboardInterrupt:
+            raise SystemExit(130) from None
         except Exception:  # a bug, which Hydra would turn into a warning
             traceback.print_exc()
             raise SystemExit(1) from None
-        if (run := _finished(*command.prepared)) is not None:
+        if place is None:
+            raise SystemExit(0)
+        if run is not None:
             raise SystemExit(_ended(run, f"finished before, on {run.record['finished']}"))
 
     def on_multirun_start(self, config, **kwargs):
@@ -76,19 +85,27 @@ class Check(Callback):
             fail(explained(error, sys.argv[1:]))
 
 
-def _prepared(config):
-    """The Job of a single run and its Place; raises one of KNOWN."""
+def _prepared(command, config):
+    """The Job of a single run and its Place, None in a process that only helps to train it; raises one of KNOWN."""
     with STOP.held():  # an exception would break jaxlib's imports
-        from aejax.runs.preparation import prepare
+        from aejax.base import processes
+        from aejax.runs.preparation import check_same, open_mesh, prepare, prepare_peer
     from aejax.settings.configuration import without_hydra
 
     if axes_of(config):
         raise InputError("+sweep: asks for more than one run; add -m")
     check_lengths(config)
-    folder = folder_of(config, "run")
-    job, place = prepare(without_hydra(config), config.hydra, folder.absolute(), "hydra.run.dir")
-    check_free(folder)
-    check_free(folder.parent)  # it may be a sweep's
+    command.has_begun = True
+    open_mesh(without_hydra(config))
+    with processes.together("the check of the command"):
+        if processes.is_first():
+            folder = folder_of(config, "run")
+            job, place = prepare(without_hydra(config), config.hydra, folder.absolute(), "hydra.run.dir")
+            check_free(folder)
+            check_free(folder.parent)  # it may be a sweep's
+        else:
+            job, place = prepare_peer(without_hydra(config), config.hydra), None
+    check_same(job)
     return job, place
 
 
@@ -96,6 +113,9 @@ def _checked_sweep(config):
     """The folder of a sweep whose command is valid and matches what the folder holds; raises one of KNOWN."""
     check_axes(config)
     check_lengths(config)
+    if (count := OmegaConf.select(config, "mesh.processes", default=1)) != 1:
+        instead = "hydra/launcher=local or slurm trains its programs in processes of their own"
+        raise InputError(f"mesh.processes={count}: must be 1 for a sweep; {instead}")
     folder = folder_of(config, "sweep")
     if "\0" in str(folder):
         raise InputError("hydra.sweep.dir: holds a null byte; must be the name of a folder")
@@ -144,7 +164,10 @@ def _run(config):
             fail(no_space(error, folder), 1)
         fail(error)  # Hydra would add lines of its own
     except KeyboardInterrupt:
-        report.say(f"interrupted; to go on: python -m aejax.resume {folder}")
+        again = f"python -m aejax.resume {folder}"
+        if OmegaConf.select(config, "mesh.processes", default=1) != 1:
+            again = f"the same command in every process, with hydra.run.dir={folder}"
+        report.say(f"interrupted; to go on: {again}")
         raise
     command.wandb_lost |= "wandb_lost" in finished.record
     if _ended(finished) and alone:
@@ -153,9 +176,22 @@ def _run(config):
 
 
 def _finished(job, place):
+    """Whether the run was finished before, and the Run; a process that has no Place has only been told of it."""
+    from aejax.base import processes
     from aejax.runs.folder import Run
 
-    return Run.finished(place.folder, job.run_id)
+    run = None if place is None else Run.finished(place.folder, job.run_id)
+    is_finished = bool(processes.gathered(run is not None)[0, 0])
+    if is_finished:
+        processes.leave()
+    return is_finished, run
+
+
+def _share(job):
+    from aejax.runs.peer import share
+    from aejax.training.plan import layout_of
+
+    share(job, layout_of([job]))
 
 
 def _ended(run, remark=None):
@@ -181,7 +217,13 @@ def main():
         _leave(command, stop.code)
         raise
     except KeyboardInterrupt:
+        _leave(command, 130)
         sys.exit(130)
+    except Exception:
+        if _is_joined(command):
+            traceback.print_exc()
+            _leave(command, 1)
+        raise
     finally:
         COMMAND.reset(token)
         flush_output()
@@ -251,8 +293,17 @@ def show_configuration():
 
 
 def _leave(command, status):
-    """Ends the process at once if W&B's own exit would wait for a server that does not answer."""
-    if command.wandb_lost:
+    """Ends the process at once if it would wait for a W&B server that does not answer, or for other processes."""
+    if command.wandb_lost or _is_joined(command):
         flush_output()
         sys.stderr.flush()
         os._exit(status)
+
+
+def _is_joined(command):
+    """Whether other processes train the same run, and this one has not left them."""
+    if not command.has_begun:
+        return False
+    from aejax.base import processes
+
+    return processes.are_joined()

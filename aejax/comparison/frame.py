@@ -16,7 +16,19 @@ from aejax.comparison.reading import overridden
 from aejax.metrics.lookup import renamed
 from aejax.runs.folder import FINISHED
 
-ASIDE = ("hydra", "track", "lanes", "checkpoint", "figures", "evaluate", "objective", "experiment", "sweep", "seed")
+ASIDE = (
+    "hydra",
+    "track",
+    "lanes",
+    "mesh",
+    "checkpoint",
+    "figures",
+    "evaluate",
+    "objective",
+    "experiment",
+    "sweep",
+    "seed",
+)
 SIGNS = {
     "<=": operator.le,
     ">=": operator.ge,

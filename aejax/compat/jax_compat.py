@@ -83,3 +83,49 @@ def is_in_garbage_callback(frame: FrameType | None) -> bool:
     By the callback's name; jax._src.lib registers it with `gc.callbacks`, without a way to switch it off.
     """
     return frame is not None and frame.f_code.co_name == "_xla_gc_callback"
+
+
+def join(address: str | None, count: int, number: int | None, seconds: int) -> None:
+    """Meets the other processes at `address`, where only process 0 listens; those that do not come are waited for.
+
+    The option jax_enable_preemption_service, which is not documented: the service takes SIGTERM for itself.
+    """
+    import jax
+
+    jax.config.update("jax_enable_preemption_service", False)
+    told = None if None in (address, number) else "deactivate"  # what detects a cluster may ask a network
+    jax.distributed.initialize(
+        address,
+        count,
+        number,
+        cluster_detection_method=told,
+        initialization_timeout=seconds,
+        coordinator_bind_address=address,
+    )
+
+
+def gathered(values: Any) -> Any:
+    """The array of every process, stacked on the host. jax.experimental.multihost_utils."""
+    from jax.experimental.multihost_utils import process_allgather
+
+    return process_allgather(values)
+
+
+def broadcast(values: Any) -> Any:
+    """The array of process 0, on the host. jax.experimental.multihost_utils."""
+    from jax.experimental.multihost_utils import broadcast_one_to_all
+
+    return broadcast_one_to_all(values)
+
+
+def lost_process(error: BaseException) -> str | None:
+    """The first line on a lost connection where the exception tells of one, else None.
+
+    From the message, by the library that connects processes; JAX makes a ValueError or a JaxRuntimeError of it.
+    """
+    import jax
+
+    if type(error) not in (ValueError, jax.errors.JaxRuntimeError):
+        return None
+    line = (str(error).splitlines() or [""])[0]
+    return line if any(word in line for word in ("Gloo", "NCCL", "onnection", "UNAVAILABLE")) else None

@@ -159,7 +159,7 @@ class SweepReport(ConsoleReport):
         counts = [layout.count for layout, _ in self.programs]
         lanes = str(counts[0]) if len(set(counts)) == 1 else " + ".join(map(str, counts)) or "no"
         how = " or ".join(sorted({layout.how for layout, _ in self.programs if layout.how}))
-        devices = _plural(max((layout.devices for layout, _ in self.programs), default=0), "device")
+        devices = _plural(max((layout.devices * layout.data for layout, _ in self.programs), default=0), "device")
         self.say(
             f"{_plural(sum(counts), 'job')} -> {_plural(len(counts), 'program')} of {lanes}"
             f" lane{'' if lanes == '1' else 's'}{f', {how} on {devices}' if how else ''}"
@@ -200,7 +200,7 @@ class SweepReport(ConsoleReport):
         started = time.perf_counter()
         yield lambda step, loss, phase: None
         span = f"steps {done} to {steps}" if done else f"{steps} steps"
-        devices = _plural(self.layout.devices, "device")
+        devices = _plural(self.layout.devices * self.layout.data, "device")
         self.say(f"{self.name} on {devices}: {span} in {time.perf_counter() - started:.1f} s")
 
     def summary(self, folder, paths, failed, seconds):

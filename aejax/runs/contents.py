@@ -57,7 +57,10 @@ KINDS = {
 MOST = {"json": 2**24, "yaml": 2**20, "csv": 2**28, "safetensors": 2**34}  # bytes that a file of a run may have
 MOST_LEDGER = 2**28  # bytes of a sweep's sweep.json, and of what is read from it
 DEEPEST = 60  # nested mappings and lists
-LATER = {"precision": "float32"}  # keys that runs of this format may lack, as it was before them
+LATER = {  # keys that runs of this format may lack, as it was before them
+    "precision": "float32",
+    "mesh": {"_target_": "aejax.training.mesh.Mesh", "data": 1, "processes": 1, "process": None, "address": None},
+}
 TOO_DEEP = f"more than {DEEPEST} mappings and lists are nested"
 NODES = {"json": 100_000, "yaml": 100_000, "config": 5000}  # lists and mappings of a file; of YAML, values too
 DIGITS = 100  # of a number in YAML: 1:30:00 is one, read in the square of its length

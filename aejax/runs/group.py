@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jax
 
+from aejax.base import processes
 from aejax.base.devices import lack_of_memory
 from aejax.base.errors import InputError
 from aejax.base.interrupts import STOP
@@ -12,8 +13,8 @@ from aejax.runs import programs
 from aejax.runs.destination import check_space
 from aejax.runs.pictures import pictures
 from aejax.runs.record import Lane, NotBegun
-from aejax.runs.segments import save, train
-from aejax.training.checkpoint import Checkpoint, Progress
+from aejax.runs.segments import begin, check_stop, save, train
+from aejax.training.checkpoint import Checkpoint
 from aejax.training.lanes import lane as one_lane
 
 SMALLER = (
@@ -44,25 +45,26 @@ def _train_and_leave(lanes, layout, begun, beside, clock, report):
     ids = tuple(job.run_id for job in jobs)
     checkpoint = Checkpoint(home / f"checkpoint-{ids[0]}", ids, jobs[0].checkpoint.seconds)
     inputs = programs.Inputs.of(jobs, layout)
-    with clock.measure("compile"):
-        training, state = programs.Training.compiled(jobs, layout, inputs)
-    with clock.measure("track"):
-        for line in begun.result():
-            report.say(line)
-    if STOP.is_set():
-        raise KeyboardInterrupt
-    progress = _progress(checkpoint, state, report)
+    with processes.together("the start of the training"):
+        with clock.measure("compile"):
+            training, state = programs.Training.compiled(jobs, layout, inputs)
+        with clock.measure("track"):
+            for line in begun.result():
+                report.say(line)
+    check_stop()
+    progress = begin(checkpoint, state, report)
     clock.add("train", progress.seconds)
     # What measures compiles while the training runs; the arrays themselves are given up to the training.
-    params = programs.shapes(state.params, sharded=True)
-    measuring = beside.submit(programs.measuring, jobs, layout, inputs, params)
+    measured = inputs.collected(layout)
+    params = programs.shapes(layout.collected(state.params), sharded=True)
+    measuring = beside.submit(programs.measuring, jobs, layout, measured, params)
     del state
     with clock.measure("train"):
         progress = train(lanes, layout, training, progress, checkpoint, report)
     with clock.measure("compile"):
         evaluation, picture = measuring.result()
     try:
-        _finish(lanes, evaluation, picture, inputs, progress.state, clock)
+        _finish(lanes, evaluation, picture, measured, layout.collected(progress.state), clock)
     except KeyboardInterrupt:
         save(checkpoint, progress, report)
         raise
@@ -102,23 +104,13 @@ def _ended(lanes, begun, clock):
             lane.end("interrupted", clock)
         raise
     except Exception as error:
-        lack = lack_of_memory(error, SMALLER)
+        lack = lack_of_memory(error, SMALLER) or processes.loss(error)
         for lane in lanes:
             with contextlib.suppress(OSError):  # a full disk may be the error that is reported
                 lane.end("failed", clock, error=lack or f"{type(error).__name__}: {error}")
         if lack:
             raise InputError(lack) from None
         raise
-
-
-def _progress(checkpoint, state, report):
-    """The Progress of an earlier process, else that of the beginning."""
-    try:
-        kept = checkpoint.load(state)
-    except InputError as error:
-        report.say(str(error))
-        kept = None
-    return kept or Progress(0, state, [], 0.0)
 
 
 def _finish(lanes, evaluation, picture, inputs, state, clock):

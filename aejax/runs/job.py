@@ -25,6 +25,7 @@ from aejax.settings.fields import declared, leaf_path, part, static_formats, sta
 from aejax.training.checkpoint import Checkpoints
 from aejax.training.experiment import Experiment, run_id
 from aejax.training.lanes import Lanes
+from aejax.training.mesh import Mesh
 
 
 @struct.dataclass
@@ -34,6 +35,7 @@ class JobSettings:
     data: Any = part()  # with a load()
     track: Track = part("mode", "start")
     lanes: Lanes = part("how", "max", "settle")
+    mesh: Mesh = part("data", "processes", "check")
     checkpoint: Checkpoints = part("seconds")
     figures: tuple[str, ...] = static_formats(*PICTURES)
     objective: str = static_str()
@@ -55,6 +57,7 @@ class Job:
     dataset: Dataset
     track: Track
     lanes: Lanes
+    mesh: Mesh
     checkpoint: Checkpoints
     figures: tuple[str, ...]
     objective: str
@@ -114,9 +117,8 @@ class Job:
         model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
         noise = "" if noise == "none" else f" noise={noise}"
         name = f"{model} {data}{noise} d={experiment.latent_dim} s={experiment.seed}"
-        rest = {
-            field: getattr(job_settings, field) for field in ("track", "lanes", "checkpoint", "figures", "objective")
-        }
+        beside = ("track", "lanes", "mesh", "checkpoint", "figures", "objective")
+        rest = {field: getattr(job_settings, field) for field in beside}
         return cls(settings, chosen, experiment, dataset, initial=initial, run_id=identity, name=name, **rest)
 
 

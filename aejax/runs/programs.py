@@ -72,6 +72,10 @@ class Inputs:
             stream.pieces(step.segments(first.experiment), first, layout.count),
         )
 
+    def collected(self, layout):
+        """These Inputs where a lane has one device, for what is not split."""
+        return Inputs(layout.collected(self.experiments), layout.collected(self.data), self.plan)
+
     @property
     def lengths(self):
         """The number of steps of each segment."""
@@ -93,7 +97,7 @@ class Training:
         arguments = inputs.experiments, initial, inputs.data
         state, pieces = layout.compiled(_begun, 2, *arguments, width=width)(*arguments), {}
         for length in {length for segment in inputs.plan for _, length in segment}:
-            batches = layout.place(stream.shape(jobs[0], length))
+            batches = layout.place(stream.shape(jobs[0], length), examples=1)
             stacks, flags = (inputs.experiments, state, batches), (np.int32(0), np.True_)
             pieces[length] = layout.compiled(_piece, 3, *stacks, inputs.data, *flags, donate=(1,), length=length)
         if jobs[0].experiment.form.streamed:
@@ -133,9 +137,10 @@ def joined(parts):
 def measuring(jobs, layout, inputs, params):
     """The program that evaluates all lanes, one after another, and the one that computes the pictures of one lane.
 
-    `params` are shapes of the stacked parameters; the second program is None where no job asks for pictures.
+    `inputs` and `params`, shapes of the stacked parameters, are collected: no batch is split here. The second program
+    is None where no job asks for pictures.
     """
-    evaluation = layout.compiled(evaluate, 2, inputs.experiments, params, inputs.data, how="map")
+    evaluation = layout.alone.compiled(evaluate, 2, inputs.experiments, params, inputs.data, how="map")
     if not any(job.figures for job in jobs):
         return evaluation, None
     from aejax.figures.codes import GRID_SIDE  # takes half a second to import

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import optax
 
+from aejax.base import processes
 from aejax.base.errors import InputError
 from aejax.base.version import VERSION
 from aejax.evaluation import annotations
@@ -90,7 +91,7 @@ class Lane:
             versions=versions(),
             device=jax.devices()[0].device_kind,
             precision=job.experiment.precision,
-            lanes=dataclasses.asdict(layout),
+            lanes=dataclasses.asdict(layout) | {"processes": processes.count()},
             data=job.dataset.described,
             likelihood=type(job.experiment.likelihood).__name__.lower(),  # what auto has settled on
             protocol=job.experiment.evaluate.described | {"binarize": job.settings["data"]["binarize"]},

@@ -7,6 +7,8 @@ import time
 import jax
 import numpy as np
 
+from aejax.base import processes
+from aejax.base.errors import InputError
 from aejax.base.interrupts import STOP
 from aejax.runs.record import SAVE_SECONDS, tidy
 from aejax.training.checkpoint import Progress
@@ -16,7 +18,8 @@ from aejax.training.stream import batches
 def train(lanes, layout, programs, progress, checkpoint, report):
     """Trains from `progress` to the end and returns the Progress there; fills the history of every lane on the way.
 
-    Raises KeyboardInterrupt after a signal, with a checkpoint left.
+    Raises KeyboardInterrupt after a signal, with a checkpoint left. Where several processes train, all stop at the same
+    log point, and part from each other at the end.
     """
     plan, lengths = programs.inputs.plan, programs.inputs.lengths
     state, started = progress.state, time.perf_counter()
@@ -25,6 +28,7 @@ def train(lanes, layout, programs, progress, checkpoint, report):
         contextlib.closing(batches([lane.job for lane in lanes], layout, pieces)) as ahead,
         report.training(sum(lengths), lanes[0].job.name, sum(lengths[: progress.done])) as show,
         STOP.awaited(),
+        _parting(),
     ):
         history = History(lanes, lengths, progress.points, show)
 
@@ -34,11 +38,14 @@ def train(lanes, layout, programs, progress, checkpoint, report):
             return Progress(len(history.points), state, history.points, seconds)
 
         for number in range(progress.done, len(plan)):
-            if (STOP.is_set() or checkpoint.is_due) and number > progress.done:
+            told = processes.gathered(STOP.is_set(), checkpoint.is_due, history.is_alive)
+            is_stopped, is_due, is_alive = told[:, 0].any(), told[0, 1], told[0, 2]
+            if (is_stopped or is_due) and number > progress.done:
                 save(checkpoint, reached(), report)  # before the next segment takes the State's memory
-            if STOP.is_set():
+                is_stopped |= processes.any_of(STOP.is_set())  # there may have been a signal meanwhile
+            if is_stopped:
                 raise KeyboardInterrupt
-            if not history.is_alive:
+            if not is_alive:
                 break
             state, metrics = programs.segment(number, state, ahead)
             history.fetch()  # while the device works on this segment
@@ -46,8 +53,42 @@ def train(lanes, layout, programs, progress, checkpoint, report):
         return reached()
 
 
+@contextlib.contextmanager
+def _parting():
+    """The context of a training, in whose end or stop all processes have a part."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        processes.leave()
+        raise
+    processes.leave()
+
+
+def check_stop():
+    """Raises KeyboardInterrupt where there was a signal, in any of the processes."""
+    if processes.any_of(STOP.is_set()):
+        processes.leave()
+        raise KeyboardInterrupt
+
+
+def begin(checkpoint, state, report):
+    """The Progress of an earlier process, else that of the beginning; of several processes, that of the first."""
+    kept = None
+    if processes.is_first():
+        try:
+            kept = checkpoint.load(state)
+        except InputError as error:
+            report.say(str(error))
+    if processes.count() > 1:
+        content = processes.sent(b"" if kept is None else checkpoint.path.read_bytes())
+        kept = kept or (checkpoint.parsed(content, state) if content else None)
+    return kept or Progress(0, state, [], 0.0)
+
+
 def save(checkpoint, progress, report):
     """Writes a checkpoint; where that fails the training, which is worth more, goes on without it."""
+    if not processes.is_first():
+        return
     try:
         checkpoint.save(progress)
     except OSError as error:

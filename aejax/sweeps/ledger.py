@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import jax
-
 from aejax.base.errors import InputError
 from aejax.base.files import octets, set_aside, write_whole
 from aejax.runs import contents
@@ -123,13 +121,11 @@ class Ledger:
         planned, rest = [], dict(jobs)
         for numbers, how, devices in self.programs:
             if all(number in rest for number in numbers):
-                undecided = decides and how is None
-                layout = (
-                    layout_of([jobs[number] for number in numbers])
-                    if undecided
-                    else Layout(len(numbers), how, min(devices, len(jax.devices())))
+                is_decided = decides or how is not None
+                group = [jobs[number] for number in numbers]
+                planned.append(
+                    (numbers, layout_of(group, how, devices) if is_decided else Layout(len(group), *UNDECIDED))
                 )
-                planned.append((numbers, layout))
                 rest = {number: job for number, job in rest.items() if number not in numbers}
         numbers = list(rest)
         for indices in groups(list(rest.values()), least):

@@ -18,7 +18,6 @@ from aejax.runs.record import Clock
 from aejax.runs.recorded import Recorded
 from aejax.sweeps.ledger import Ledger
 from aejax.sweeps.outcome import Outcome, place_of
-from aejax.training.lanes import Layout
 from aejax.training.plan import layout_of
 from aejax.training.step import segments
 
@@ -65,7 +64,7 @@ class Program:
             try:
                 jobs = self._jobs(trusted)
                 check_precision(jobs[0].experiment.precision)
-                layout = self._layout(jobs)
+                layout = layout_of(jobs, self.how, self.devices)
                 outcome = Outcome.of(layout)
                 outcome.write(self.folder, self.number)
                 report = SweepReport([(layout, sum(segments(jobs[0].experiment)))], first=self.number, count=self.count)
@@ -81,11 +80,6 @@ class Program:
             outcome.write(self.folder, self.number)
             return outcome
 
-    def _layout(self, jobs):
-        if self.how is None:
-            return layout_of(jobs)
-        return Layout(len(jobs), self.how, min(self.devices, len(jax.devices())))
-
     def _jobs(self, trusted):
         """The jobs as they were planned; raises InputError where one would be another run now."""
         loaded, jobs = {}, []
@@ -93,6 +87,7 @@ class Program:
             job = Recorded.read(self._folder(entry)).job(loaded, trusted)
             if job.run_id != entry["id"]:
                 raise InputError(f"job {number}: would be another run than planned; its data or aejax have changed")
+            job.mesh.check(job.experiment)
             jobs.append(dataclasses.replace(job, name=entry.get("name") or job.name))
         return jobs
 

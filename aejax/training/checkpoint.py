@@ -15,6 +15,7 @@ from aejax.base import archive
 from aejax.base.errors import InputError
 from aejax.base.files import set_aside, write_whole
 from aejax.settings.fields import static_float
+from aejax.training.mesh import put
 
 DIGEST = hashlib.sha256().digest_size  # bytes at the start of the file, of all that follows
 
@@ -72,7 +73,10 @@ class Checkpoint:
             return None
         if not self.path.is_file():
             self._refuse("is not a file")
-        content = self.path.read_bytes()
+        return self.parsed(self.path.read_bytes(), state)
+
+    def parsed(self, content, state):
+        """The Progress in the bytes of a file, as `load` gives it."""
         if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
             self._refuse("is damaged")
         try:
@@ -90,7 +94,7 @@ class Checkpoint:
         )
         if ids != self.ids or not fits:
             self._refuse("is of other runs")
-        placed = [jax.device_put(old, new.sharding) for old, (_, new) in zip(kept, leaves, strict=True)]
+        placed = [put(old, new.sharding) for old, (_, new) in zip(kept, leaves, strict=True)]
         return Progress(done, jax.tree.unflatten(structure, placed), points, seconds)
 
     def remove(self):

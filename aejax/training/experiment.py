@@ -14,7 +14,7 @@ from aejax.base.precision import PRECISIONS
 from aejax.settings.fields import Leaf, leaf_int, part, static_choice, static_float, static_int
 
 FULL_BATCH = 1024  # with batch_size=null, a training set of at most so many examples is one batch,
-BESIDE = ("hydra", "track", "lanes", "checkpoint", "objective")  # settings that do not affect results
+BESIDE = ("hydra", "track", "lanes", "mesh", "checkpoint", "objective")  # settings that do not affect results
 MINIBATCH = 128  # and a larger one is cut into batches of this size
 LOG_POINTS = 100  # with log_points=null, fewer where validating would take
 VALIDATING = 0.25  # more than this share of the training's arithmetic

@@ -12,6 +12,7 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from aejax.base.precision import products
 from aejax.compat import jax_compat
 from aejax.settings.fields import static_choice, static_int
+from aejax.training.mesh import DATA, LANES, collected, mesh_of, put
 
 SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (benchmarks/lanes.py)
 PROGRAMS = 32  # that a process keeps
@@ -44,44 +45,64 @@ class Layout:
     """`count` lanes by `how` (vmap or map) on the first `devices`: by default all, but no more than lanes.
 
     Devices are the GPUs of this host, or where there is none the CPU as many times as JAX was told.
+    Where `data` is above 1, so many devices take the place of each and split the batches of its lanes.
     """
 
     count: int
     how: str
     devices: int | None = None
+    data: int = 1
 
     def __post_init__(self):
         if self.devices is None:
-            object.__setattr__(self, "devices", min(self.count, len(jax.devices())))
+            object.__setattr__(self, "devices", min(self.count, len(jax.devices()) // self.data))
 
     @property
     def _mesh(self):
+        if self.data > 1:
+            return mesh_of(self.devices, self.data)
         return jax.make_mesh(
-            (self.devices,), ("lanes",), axis_types=(AxisType.Auto,), devices=jax.devices()[: self.devices]
+            (self.devices,), (LANES,), axis_types=(AxisType.Auto,), devices=jax.devices()[: self.devices]
         )
 
-    def stack(self, trees):
+    @property
+    def alone(self):
+        """The same lanes, each on the first of its devices."""
+        return dataclasses.replace(self, data=1)
+
+    def stack(self, trees, examples=None):
         """One tree whose leaves [L, ...] hold those of `trees`, on the devices.
 
-        The last lane is repeated until all devices hold equally many.
+        The last lane is repeated until all devices hold equally many. The axis `examples` of those of a lane is split.
         """
         trees = list(trees) + [trees[-1]] * (-len(trees) % self.devices)
         stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
-        return jax.device_put(stacked, NamedSharding(self._mesh, PartitionSpec("lanes")))
+        return self._put(stacked, self._spread(examples))
 
-    def place(self, shapes):
-        """The shapes of one lane's arrays, stacked over lanes and spread over the devices."""
-        count, sharding = (
-            -(-self.count // self.devices) * self.devices,
-            NamedSharding(self._mesh, PartitionSpec("lanes")),
-        )
+    def place(self, shapes, examples=None):
+        """The shapes of one lane's arrays, stacked over lanes and spread over the devices, as `stack` does."""
+        count, sharding = -(-self.count // self.devices) * self.devices, self._spread(examples)
         return jax.tree.map(
             lambda shape: jax.ShapeDtypeStruct((count, *shape.shape), shape.dtype, sharding=sharding), shapes
         )
 
     def share(self, tree):
         """A tree that all lanes read, replicated on every device."""
-        return jax.device_put(tree, NamedSharding(self._mesh, PartitionSpec()))
+        return self._put(tree, NamedSharding(self._mesh, PartitionSpec()))
+
+    def collected(self, tree):
+        """What `stack`, `share` and the programs gave, as the layout `alone` has it; nothing is copied."""
+        return tree if self.data == 1 else jax.tree.map(lambda leaf: collected(leaf, self.alone._mesh), tree)
+
+    def _spread(self, examples=None):
+        """The sharding of a stack, whose lanes have their examples along the axis `examples`."""
+        split = (None,) * examples + (DATA,) if self.data > 1 and examples is not None else ()
+        return NamedSharding(self._mesh, PartitionSpec(LANES, *split))
+
+    def _put(self, tree, sharding):
+        if self.data == 1:
+            return jax.device_put(tree, sharding)
+        return jax.tree.map(lambda leaf: put(leaf, sharding), tree)
 
     def compiled(self, function, stacked, *arguments, how=None, donate=(), **settings):
         """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
@@ -108,10 +129,14 @@ def _program(function, settings, stacked, count, how, mesh, donate, _structure):
         lanes = vectorized(lambda *own: function(*own, *arguments[stacked:], **dict(settings)))
         return lanes(*arguments[:stacked])
 
-    per_lane, shared = PartitionSpec("lanes"), PartitionSpec()
+    per_lane, shared = PartitionSpec(LANES), PartitionSpec()
     specs = tuple(per_lane if place < stacked else shared for place in range(count))
-    spread = jax.shard_map(program, mesh=mesh, in_specs=specs, out_specs=per_lane, check_vma=False)
-    return jax.jit(spread, donate_argnums=donate)
+    if DATA not in mesh.axis_names:
+        spread = jax.shard_map(program, mesh=mesh, in_specs=specs, out_specs=per_lane, check_vma=False)
+        return jax.jit(spread, donate_argnums=donate)
+    # The compiler splits over the other axis what `divided` asks for; every device ends with the same State.
+    spread = jax.shard_map(program, mesh=mesh, in_specs=specs, out_specs=per_lane, axis_names={LANES}, check_vma=False)
+    return jax.jit(spread, donate_argnums=donate, out_shardings=NamedSharding(mesh, per_lane))
 
 
 def _mapped(function):

@@ -34,7 +34,7 @@ def groups(jobs, least=1):
     for index, job in enumerate(jobs):
         # Parameters from a run have no masked units: their lanes are of one width.
         width = None if job.initial is None else int(job.experiment.latent_dim)
-        key = jax.tree.structure(job.experiment), width, job.lanes
+        key = jax.tree.structure(job.experiment), width, job.lanes, job.mesh
         by_structure.setdefault(key, []).append(index)
     alike = list(by_structure.values())
     cuts = [math.ceil(len(indices) / most_lanes([jobs[index] for index in indices])) for indices in alike]
@@ -44,10 +44,12 @@ def groups(jobs, least=1):
     return [part for indices, count in zip(alike, cuts, strict=True) for part in cut_evenly(indices, count)]
 
 
-def layout_of(jobs):
-    """How the jobs of a group are laid out in lanes."""
-    params = _params(jobs)
-    return Layout(len(jobs), jobs[0].lanes.settle(len(jobs), _size(params)))
+def layout_of(jobs, how=None, devices=None):
+    """How the jobs of a group are laid out in lanes: as it was decided before, where there still are the devices."""
+    data = jobs[0].mesh.data
+    if how is None:
+        return Layout(len(jobs), jobs[0].lanes.settle(len(jobs), _size(_params(jobs))), data=data)
+    return Layout(len(jobs), how, min(devices, len(jax.devices()) // data), data)
 
 
 def most_lanes(jobs):

@@ -16,6 +16,7 @@ from aejax.models import autoencoder
 from aejax.models.batch import Batch
 from aejax.models.objective import objective, term_names
 from aejax.models.principal_components import mean_example
+from aejax.training.mesh import divided
 from aejax.training.optim import transformation
 from aejax.training.pretrain import is_trained
 
@@ -124,7 +125,7 @@ def step(experiment, state, data, at, stored=None):
     """
     if stored is None:
         state, stored = taken(experiment, state, data, at)
-    stored_BxP, label_B = stored
+    stored_BxP, label_B = divided(stored)
     clean_BxP = experiment.form.drawn(key_for(experiment.seed, Purpose.BINARIZE, at), stored_BxP)
     input_BxP = experiment.noise(key_for(experiment.seed, Purpose.NOISE, at), clean_BxP, experiment.form.shape)
     batch = Batch(input_BxP, clean_BxP, label_B)
@@ -200,7 +201,7 @@ def validation_mse(experiment, params, data):
     """The mean squared error a pixel of reconstructed, uncorrupted validation examples."""
 
     def squared(part):
-        stored_BxP, label_B = part
+        stored_BxP, label_B = divided(part)
         x_BxP = experiment.form.scaled(stored_BxP)
         return jnp.sum((autoencoder.reconstruct(experiment, params, x_BxP, label_B) - x_BxP) ** 2)
 

@@ -59,7 +59,7 @@ def batches(jobs, layout, plan):
         return x[flat].reshape(length, size, -1), None if labels is None else labels[flat].reshape(length, size)
 
     def placed(piece):
-        return layout.stack([gathered(job.experiment.seed, *piece) for job in jobs])
+        return layout.stack([gathered(job.experiment.seed, *piece) for job in jobs], examples=1)
 
     with ThreadPoolExecutor(1) as ahead:
         following = None

@@ -7,6 +7,7 @@ import importlib.metadata
 import inspect
 import logging
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
+from aejax.base.errors import InputError
 from aejax.compat import hydra_compat, jax_compat, omegaconf_compat, tfds_compat, uvicorn_compat, wandb_compat
 from aejax.datasets.sources.tfds import Tfds
 
@@ -343,6 +345,34 @@ def test_the_lack_of_memory():
     assert told.startswith("Out of memory allocating") and "\n" not in told
     assert jax_compat.lack_of_memory(jax.errors.JaxRuntimeError("INTERNAL: another")) is None
     assert jax_compat.lack_of_memory(ValueError("RESOURCE_EXHAUSTED: not XLA's")) is None
+
+
+MEET = """
+import os, signal, jax, numpy
+from aejax.compat import jax_compat
+signal.signal(signal.SIGTERM, lambda *_: print("heard", flush=True))
+jax_compat.join("127.0.0.1:{port}", 1, 0, 20)
+os.kill(os.getpid(), signal.SIGTERM)
+print(jax.distributed.is_initialized(), jax_compat.gathered(numpy.int32([3])), jax_compat.broadcast(numpy.uint8([255])))
+"""
+
+
+@of("jax")
+def test_processes_meet_and_signals_still_reach_them():
+    """With itself; test_mesh.py starts two."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    done = subprocess.run([sys.executable, "-c", MEET.format(port=port)], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr) == ("heard\nTrue [[3]] [255]\n", ""), done
+
+
+@of("jax")
+def test_a_lost_process_is_told_from_other_errors():
+    lost = "UNKNOWN: Gloo all-reduce failed: Connection closed by peer [127.0.0.1]:46271\nat a place"
+    for kind in (ValueError, jax.errors.JaxRuntimeError):
+        assert jax_compat.lost_process(kind(lost)) == lost.splitlines()[0]
+    for error in (OSError(lost), ValueError("incompatible shapes"), ValueError(), InputError("no connection")):
+        assert jax_compat.lost_process(error) is None
 
 
 @of("jax")
