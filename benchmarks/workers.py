@@ -33,15 +33,15 @@ def main():
         variables |= {"JAX_COMPILATION_CACHE_DIR": f"{folder}/cache"}
         timed(folder, variables, "-m", "aejax", "-m", *JOBS, "hydra.sweep.dir=first")  # fills the cache
         timed(folder, variables, "-m", "aejax", "-m", *JOBS, *SLURM, "hydra.sweep.dir=second")
-        here = timed(folder, variables, "-m", "aejax", "-m", *JOBS, "hydra.sweep.dir=here")
-        there = timed(folder, variables, "-m", "aejax", "-m", *JOBS, *SLURM, "hydra.sweep.dir=there")
-        apart = one_job_a_run(Path(folder), variables) * 256 / SINGLE
+        print("| case | number |\n| --- | --- |", flush=True)
         start = worker_start(Path(folder), variables)
-    print("| case | number |\n| --- | --- |")
-    print(f"| 256 runs as 4 programs in one process | {here:.0f} s |")
-    print(f"| the same by workers on Slurm, 2 slots | {there:.0f} s, {there / here:.2f} times |")
-    print(f"| one Slurm job a run, from {SINGLE} | {apart:.0f} s, {apart / there:.0f} times that of the workers |")
-    print(f"| a worker of two runs of 2 steps, beyond its imports | {start:.1f} s |")
+        print(f"| a worker of two runs of 2 steps, beyond its imports | {start:.1f} s |", flush=True)
+        here = timed(folder, variables, "-m", "aejax", "-m", *JOBS, "hydra.sweep.dir=here")
+        print(f"| 256 runs as 4 programs in one process | {here:.0f} s |", flush=True)
+        there = timed(folder, variables, "-m", "aejax", "-m", *JOBS, *SLURM, "hydra.sweep.dir=there")
+        print(f"| the same by workers on Slurm, 2 slots | {there:.0f} s, {there / here:.2f} times |", flush=True)
+        apart = one_job_a_run(Path(folder), variables) * 256 / SINGLE
+        print(f"| one Slurm job a run, from {SINGLE} | {apart:.0f} s, {apart / there:.0f} times that of the workers |")
 
 
 def timed(folder, variables, *words):

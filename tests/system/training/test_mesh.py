@@ -16,9 +16,8 @@ from omegaconf import OmegaConf
 from aejax.base.errors import InputError
 from aejax.base.processes import loss, sent, together
 from aejax.cli.resume import main as resume
-from aejax.runs import programs
+from aejax.runs import contents, programs
 from aejax.runs.folder import Run, flat
-from aejax.runs import contents
 from aejax.runs.recorded import Recorded
 from aejax.training.lanes import Layout
 from aejax.training.mesh import Mesh
