@@ -14,8 +14,9 @@ TREES = {"": ("/sys/fs/cgroup", "memory.max"), "memory": ("/sys/fs/cgroup/memory
 
 
 def cores():
-    """The number of CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    """The number of CPU cores that this process may use, no more than Slurm has allotted, which need not confine it."""
+    free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min([free, *_allotted("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")[:1]])
 
 
 def memory():
@@ -26,8 +27,15 @@ def memory():
 
 @functools.cache
 def host_memory():
-    """The memory of the machine in bytes, or less if this process is limited."""
-    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits()])
+    """The memory of the machine in bytes, or less if this process is limited, or Slurm has allotted less."""
+    allotted = [2**20 * mebibytes for mebibytes in _allotted("SLURM_MEM_PER_NODE")]
+    return min([os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), *limits(), *allotted])
+
+
+def _allotted(*names):
+    """The whole numbers above 0 in these variables of the environment."""
+    texts = [os.environ.get(name, "") for name in names]
+    return [int(text) for text in texts if text.isdecimal() and int(text)]
 
 
 def limits(groups=GROUPS, trees=TREES):

@@ -14,7 +14,7 @@ import pytest
 from conftest import job, refused
 from PIL import Image
 
-from aejax.base.devices import host_memory, limits
+from aejax.base.devices import cores, host_memory, limits
 from aejax.base.errors import InputError
 from aejax.datasets.dataset import Dataset
 from aejax.datasets.pixels import MOST_PIXELS
@@ -48,6 +48,34 @@ def pictures(here):
     for number in range(8):
         Image.fromarray(rng.integers(0, 256, (16, 16), np.uint8)).save(here / "pictures" / f"{number}.png")
     return here / "pictures"
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, 4),
+        ({"SLURM_CPUS_ON_NODE": "3"}, 3),
+        ({"SLURM_CPUS_ON_NODE": "3", "SLURM_CPUS_PER_TASK": "1"}, 1),
+        ({"SLURM_CPUS_ON_NODE": "64"}, 4),
+        ({"SLURM_CPUS_ON_NODE": "2(x3)"}, 4),
+    ],
+)
+def test_a_process_uses_no_more_cores_than_slurm_has_allotted(monkeypatch, variables, expected):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(4))
+    for name in ("SLURM_CPUS_ON_NODE", "SLURM_CPUS_PER_TASK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, text in variables.items():
+        monkeypatch.setenv(name, text)
+    assert cores() == expected
+
+
+def test_a_process_counts_on_no_more_memory_than_slurm_has_allotted(monkeypatch):
+    host_memory.cache_clear()
+    monkeypatch.setenv("SLURM_MEM_PER_NODE", "100")
+    try:
+        assert host_memory() == 100 * 2**20
+    finally:
+        host_memory.cache_clear()
 
 
 @pytest.mark.parametrize("size", [[], ["data.size=[16,16]"], ["data.size=[16,16]", "data.skip_broken=true"]])
