@@ -1,8 +1,9 @@
 """A sweep by workers on a Slurm of this machine beside the same sweep in one process; ratios are of one run.
 
-    python -m benchmarks.workers             some 5 minutes on 2 cores, as root on Debian
+    python -m benchmarks.workers             some 10 minutes on 2 cores, as root on Debian
+    python -m benchmarks.workers 500         runs of so many steps instead of 2,000
 
-256 letters runs as four programs: ae and vae, with and without noise, 64 seeds each, 2,000 steps. Slurm has two slots
+256 letters runs as four programs: ae and vae, with and without noise, 64 seeds each. Slurm has two slots
 of one core. What others do, one Slurm job a run, is measured on 8 of the runs and extrapolated. The compiled programs
 are there before all three.
 """
@@ -19,7 +20,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 import slurm
 
-COMMON = ["steps=2000", "log_points=10", "figures=false", "track=off", "evaluate.groups=[reconstruction]"]
+STEPS = sys.argv[1] if len(sys.argv) > 1 else "2000"
+COMMON = [f"steps={STEPS}", "log_points=10", "figures=false", "track=off", "evaluate.groups=[reconstruction]"]
 JOBS = ["model=ae,vae", "noise=none,flip", "seed=range(64)", *COMMON]
 SLURM = ["hydra/launcher=slurm", "hydra.launcher.cpus_per_task=1"]
 SINGLE = 8  # runs of one Slurm job each
