@@ -4,7 +4,6 @@ import dataclasses
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
@@ -30,11 +29,15 @@ class Task:
     number: int
     returned: JobReturn
     folder: Path | None = None
-    config: Any = None  # as composed
     job: Job | None = None
     place: Place | None = None
     error: str | None = None
     run: Run | None = None  # once it is finished
+
+    @property
+    def config(self):
+        """The configuration as composed."""
+        return self.returned.hydra_cfg
 
     @property
     def overrides(self):
@@ -71,9 +74,10 @@ class Task:
 
     def write_settings(self):
         """Writes the files that Hydra writes for a job, unless the run is finished and has them."""
-        subfolder = self.config.hydra.output_subdir
+        config = self.config
+        subfolder = config.hydra.output_subdir
         if subfolder and (self.finished is None or (subfolder == SETTINGS and not self.finished.has_settings)):
-            write_yaml(self.folder / subfolder, self.config)
+            write_yaml(self.folder / subfolder, config)
 
 
 def names_of(job_overrides):
@@ -109,7 +113,7 @@ def read_all(composition, job_overrides, initial_job_idx, elsewhere=False):
 def _read(task, composition, shared):
     """The Task with its configuration, its Job and its Place, or with its error."""
     try:
-        task.config = composed = composition.job(task.overrides)
+        composed = composition.job(task.overrides)
     except (HydraException, OmegaConfBaseException) as error:
         task.error = str(explained(error, task.overrides))
         return task
@@ -122,10 +126,10 @@ def _read(task, composition, shared):
         with open_dict(composed.hydra.runtime):
             composed.hydra.runtime.output_dir = str(task.folder.absolute())
         OmegaConf.set_readonly(composed.hydra, True)
-        task.returned.cfg, task.returned.hydra_cfg = without_hydra(composed), composed
+        task.returned.hydra_cfg = composed
         task.returned.working_dir, task.returned.task_name = os.getcwd(), composed.hydra.job.name
         try:
-            config, hydra = task.returned.cfg, composed.hydra
+            config, hydra = without_hydra(composed), composed.hydra
             task.job, task.place = prepare(config, hydra, task.folder, "hydra.sweep.dir", home, shared)
         except (NotTrusted, NoSpace):  # concerns all jobs
             raise
