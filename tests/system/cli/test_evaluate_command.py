@@ -39,6 +39,7 @@ def again(finished, tmp_path, capfd):
     return tmp_path, run
 
 
+@pytest.mark.slow
 def test_new_metrics_are_added_and_nothing_else_changes(again):
     place, evaluate = again
     before = {name: Run.read(place / name).metrics for name in ("a", "b")}
@@ -128,6 +129,7 @@ def move_codes(run):
     made.write_codes(made.codes["z"] + np.float32(0.5), made.codes["y"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "spoil, told",
     [

@@ -85,6 +85,7 @@ def rounded(run, x):
     return x if run.examples.form.kind == "real" else np.rint(x * 255).astype(np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ALL)
 def test_examples_come_back(name, loaded):
     run, x, label = loaded(name)
@@ -120,6 +121,7 @@ def test_a_discrete_code_comes_back_as_it_is(loaded):
         loaded("letters")[0].indices(np.zeros((7, 5)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["emoji", "labels"])
 def test_bits_are_kept(name, loaded):
     run, x, label = loaded(name)

@@ -29,6 +29,7 @@ ORIGINALS = os.environ.get("AEJAX_ORIGINALS")
 pytestmark = pytest.mark.usefixtures("here")
 
 
+@pytest.mark.slow
 def test_a_second_start_maps_the_decoded_arrays_and_imports_nothing(mnist, tmp_path):
     first = load(tmp_path, manual_dir=str(mnist[0].parent))
     script = (

@@ -23,6 +23,7 @@ def metrics():
     return {"posteriors": posterior_metric(Diagonal(center, MASK, log_variance), None, 1e-3, 0.3), "learned": learned}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["posteriors", pytest.param("learned", marks=pytest.mark.slow)])
 def test_chains_are_distributed_as_the_density_on_a_grid(name):
     metric = metrics()[name]

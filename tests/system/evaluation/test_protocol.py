@@ -69,6 +69,7 @@ def vae():
     return each, lane(metrics, 0), codes, lane(details, 0)
 
 
+@pytest.mark.slow
 def test_the_probe_is_fitted_on_training_codes_and_chosen_on_validation_codes(vae):
     each, metrics, codes, _ = vae
     splits = each.dataset.splits
@@ -83,6 +84,7 @@ def test_the_probe_is_fitted_on_training_codes_and_chosen_on_validation_codes(va
     assert metrics["separation/probe_accuracy"] == pytest.approx(expected, abs=0.007)  # one of 150
 
 
+@pytest.mark.slow
 def test_trustworthiness_compares_pixels_with_codes(vae):
     each, metrics, codes, _ = vae
     x, z = each.dataset.test.x, codes["test"]
@@ -90,6 +92,7 @@ def test_trustworthiness_compares_pixels_with_codes(vae):
     assert metrics["separation/continuity"] == pytest.approx(trustworthiness(z, x, n_neighbors=12), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_clusters_of_test_codes_are_compared_with_their_labels(vae):
     each, metrics, codes, _ = vae
     y, cluster = each.dataset.test.y, KMeans(3, n_init=10, random_state=0).fit_predict(codes["test"])
@@ -100,6 +103,7 @@ def test_clusters_of_test_codes_are_compared_with_their_labels(vae):
     assert metrics["separation/cluster_accuracy"] == pytest.approx(best, abs=0.03)
 
 
+@pytest.mark.slow
 def test_the_details_name_the_classes_that_are_confused(vae):
     each, metrics, codes, details = vae
     told = annotations.recorded_details(details, each.dataset)
@@ -114,6 +118,7 @@ def test_the_details_name_the_classes_that_are_confused(vae):
     assert sum(told["unit_kl"]) == pytest.approx(metrics["code/kl"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_samples_are_compared_with_test_examples(vae):
     _, metrics, _, _ = vae
     names = {name.split("/")[1] for name in metrics if name.startswith("generation/")}
@@ -158,6 +163,7 @@ def test_a_metric_that_does_not_apply_is_null_with_the_reason(tmp_path, case, na
     assert absent["recon/psnr"] == "the data are real numbers, which have no peak"
 
 
+@pytest.mark.slow
 def test_constant_codes_and_codes_that_are_not_finite_separate_nothing(vae):
     each, metrics, codes, _ = vae
     for z, reason in ((np.ones((150, 2)), "all the same"), (np.full((150, 2), np.nan), "not finite")):
@@ -245,6 +251,7 @@ def test_the_picture_of_test_noises_shows_each_kind_and_its_rivals():
         np.testing.assert_allclose([line.get_ydata() for line in axes.lines], np.outer([1, 2, 3], levels))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [

@@ -72,6 +72,7 @@ def examples_of(run, name):
     return x, dataset.test.y[rows] if run.experiment.model.is_conditional else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["stablehlo", ONNX])
 @pytest.mark.parametrize(
     "name", ["vae", *(pytest.param(name, marks=pytest.mark.slow) for name in ("cvae", "own", *OTHERS))]

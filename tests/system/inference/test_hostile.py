@@ -31,6 +31,7 @@ def folder(tmp_path_factory):
     return path
 
 
+@pytest.mark.slow
 def test_eighty_changes_are_loaded_or_refused(folder, tmp_path):
     runs, counts = [shared(Run.read(folder))], collections.Counter()
     place = tmp_path / "outer" / "place"

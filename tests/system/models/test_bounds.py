@@ -37,6 +37,7 @@ def parameters():
     return params
 
 
+@pytest.mark.slow
 def test_more_samples_give_a_tighter_bound_and_one_gives_the_elbo():
     elbo, one, five, fifty = (
         losses(*words).mean() for words in ([], *(["bound=iwae", f"bound.k={k}"] for k in (1, 5, 50)))

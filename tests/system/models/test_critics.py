@@ -110,6 +110,7 @@ def test_the_model_learns_through_a_frozen_critic_and_the_critic_by_its_loss_alo
     assert float(terms[f"{term_name}_loss"]) == pytest.approx(float(critic(params, variables)), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_the_density_ratio_is_the_total_correlation_of_gaussians():
     correlation, net, mask = 0.8, CodeNet((32, 32)), jnp.ones(2)
     covariance = np.array([[1, correlation], [correlation, 1]], np.float32)
@@ -161,6 +162,7 @@ def test_a_critic_rests_between_its_steps():
     assert rests == [step % 3 != 0 for step in range(7)]
 
 
+@pytest.mark.slow
 def test_a_critic_has_an_optimizer_of_its_own():
     experiment, params, _ = started(
         "model=adversarial_ae", "optim=sgd", "optim.clip=null", "optim.warmup=0", "model.critic_lr=0.01"

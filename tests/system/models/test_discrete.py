@@ -110,6 +110,7 @@ def test_an_entry_is_the_running_mean_of_its_outputs():
     np.testing.assert_allclose(state["sum"][0], total, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("learning", ["ema", "loss"])
 def test_idle_entries_become_outputs_of_the_batch_whatever_the_width(learning):
     bottleneck, h = codebook(learning), normal(10, 4)
@@ -134,6 +135,7 @@ def test_idle_entries_become_outputs_of_the_batch_whatever_the_width(learning):
     np.testing.assert_array_equal(*drawn)
 
 
+@pytest.mark.slow
 def test_by_the_loss_an_entry_descends_toward_the_mean_of_its_outputs():
     each = job(*SMALL["loss"], *FEW, "latent_dim=4", "model.commitment=0.5")
     params = jax.jit(autoencoder.init, static_argnums=1)(each.experiment, 6)

@@ -56,6 +56,7 @@ def test_a_merged_gaussian_is_the_normalized_product():
     np.testing.assert_allclose(far, (-1, -200), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_the_prior_is_the_sum_of_its_levels_and_ancestral_samples_have_its_moments():
     experiment, params, _ = shaken(5, 2, width=7)  # three units below, two above, two that are masked
     prior = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params["prior"])
@@ -74,6 +75,7 @@ def test_the_prior_is_the_sum_of_its_levels_and_ancestral_samples_have_its_momen
     assert stats.kstest(standard.ravel(), "norm").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_the_prior_s_density_integrates_to_one():
     experiment, params, _ = shaken(2, 2)
     axis = np.linspace(-15, 15, 301, dtype=np.float32)

@@ -193,6 +193,7 @@ def test_l1_is_not_escaped_by_smaller_codes_and_larger_weights(tied):
         assert float(scaled[name]) == pytest.approx(float(terms[name]), rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_the_contraction_is_the_jacobian_of_autodiff(net):
     each = job("model=contractive_ae", f"net={net}", "net.widths=[4,5]", "net.norm=batch", "latent_dim=3", "noise=flip")

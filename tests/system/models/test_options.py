@@ -61,6 +61,7 @@ def test_units_drop_out_in_training_only_and_afresh_at_each_step():
     assert not np.allclose(*drawn)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["mlp", "conv"])
 def test_batch_norm_runs_toward_the_statistics_of_the_batches(net):
     each = job(f"net={net}", "net.widths=[6]", "net.norm=batch", *STILL)
@@ -108,6 +109,7 @@ def test_layer_norm_standardizes_the_units_of_an_example():
     np.testing.assert_allclose(h.std(axis=1), 1, rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["mlp", pytest.param("conv", marks=pytest.mark.slow)])
 def test_a_residual_net_adds_what_it_had(net):
     experiment, params, x = started(f"net={net}", "net.residual=true", "net.widths=[6,6]", "net.activation=identity")
@@ -146,6 +148,7 @@ def test_a_centered_net_sees_and_gives_what_examples_differ_in_from_their_mean(n
     np.testing.assert_allclose(lane(state.params, 0)["running"]["center"], mean_P, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_tied_weights_are_the_encoders():
     experiment, params, x = started("net.tied=true", "net.widths=[12,7]", "net.activation=tanh", "likelihood=linear")
     z = autoencoder.encode(experiment, params, x).mean

@@ -446,6 +446,7 @@ def test_gradients_are_finite_at_extreme_heads(name):
     assert not any(np.any(leaf[:, 3]) for leaf in (code.z, code.mean))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", most_slow(MODELS, "s_vae"))
 def test_the_rate_is_the_mean_of_the_log_ratio_and_does_not_depend_on_masked_units(name):
     experiment = experiment_of(name)

@@ -141,6 +141,7 @@ def test_momenta_are_gaussians_of_the_metric():
     assert not momentum[:, 2].any()
 
 
+@pytest.mark.slow
 def test_the_slope_of_the_momenta_s_density_is_that_of_autodiff():
     curved = posterior()
     draws = np.random.default_rng(1).normal(size=(2, 5, 3)).astype(np.float32)
@@ -166,6 +167,7 @@ def test_without_centers_a_step_is_that_of_hvae():
         np.testing.assert_allclose(momentum * root, expected_momentum, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_steps_keep_the_volume_up_to_tempering_which_gives_it_back():
     jacobian = jax.jit(jax.jacfwd(moved, argnums=1))
 

@@ -55,6 +55,7 @@ def gaussian_code(examples, covariance, variance):
 # --- the parts of the KL ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_parts_of_the_kl_of_a_gaussian_code_have_their_closed_forms():
     covariance, variance, examples = np.array([[1.0, 0.7], [0.7, 0.8]]), 0.3, 1500
     whole = covariance + variance * np.eye(2)

@@ -63,6 +63,7 @@ def test_the_record_says_that_the_data_were_a_programs(here):
     assert aejax.train(dataset, *words).record == left.record  # it was finished
 
 
+@pytest.mark.slow
 def test_the_process_is_afterwards_as_it_was(here, monkeypatch, request):
     """Else W&B runs of the user's own write into the run's folder, and JAX keeps his programs in aejax's cache."""
     wandb.teardown()  # W&B resolves its paths where its process began, which may be another test's folder

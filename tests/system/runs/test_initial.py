@@ -55,6 +55,7 @@ def test_a_sweep_over_runs_and_code_sizes_trains_each_as_alone(command, tmp_path
     assert distance(alone, fresh) > 0.1
 
 
+@pytest.mark.slow
 def test_the_run_is_evaluated_and_loaded_without_the_one_that_it_began_with(command, tmp_path):
     run(tmp_path / "first", *PLAIN, "steps=3")
     second = run(tmp_path / "second", *PLAIN, "steps=3", f"init={tmp_path / 'first'}")

@@ -43,6 +43,7 @@ def offline(tmp_path_factory):
     return Run.read(folder / "run")
 
 
+@pytest.mark.slow
 def test_the_offline_file_holds_the_history(offline):
     [path] = offline.path.glob("wandb/offline-run-*/*.wandb")
     rows = [record for record in records(path, "history") if "train/loss" in json.dumps(record)]
@@ -55,6 +56,7 @@ def test_the_offline_file_holds_the_history(offline):
             assert json.dumps(value if name != "step" else int(value)) in text, (name, value, found)
 
 
+@pytest.mark.slow
 def test_the_offline_run_holds_config_summary_pictures_codes_and_parameters(offline):
     [path] = offline.path.glob("wandb/offline-run-*/*.wandb")
     text = json.dumps(records(path, "run"))

@@ -315,6 +315,7 @@ def test_pages_load_nothing_from_elsewhere(ask):
         assert not re.search(rb"https?://", page)
 
 
+@pytest.mark.slow
 def test_conditional_models_need_a_label(tmp_path):
     path, x = tmp_path / "cvae", RNG.integers(0, 2, (3, 7, 5, 1), np.uint8)
     words = [*QUICK, "steps=2", "model=cvae", "data=letters", f"hydra.run.dir={path}"]

@@ -50,6 +50,7 @@ def takes_two_steps(*overrides):
 GROUPS = ("model", "net", "noise", "optim", "likelihood", "data", "experiment")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("group", "choice"),
     [

@@ -98,6 +98,7 @@ def trained(jobs, layout):
     return jax.device_get(state)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(cores() < 2, reason="there is one core")
 @pytest.mark.parametrize(
     ("how", "streamed"),

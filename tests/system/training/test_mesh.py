@@ -43,6 +43,7 @@ def are_close(found, expected):
     assert found.metrics["recon/mse"] == pytest.approx(expected.metrics["recon/mse"], rel=1e-4)
 
 
+@pytest.mark.slow
 @needs_two
 @pytest.mark.parametrize(
     "words",
@@ -56,6 +57,7 @@ def test_two_devices_that_split_each_batch_train_as_one(tmp_path, words):
     are_close(two, one)
 
 
+@pytest.mark.slow
 @needs_two
 @pytest.mark.parametrize("words", [QUICK, STREAMED])
 def test_the_program_splits_the_batch_and_adds_the_gradients(words):

@@ -73,6 +73,7 @@ def test_each_phase_begins_with_an_optimizer_of_its_own():
     assert [set(map(int, each)) for each in counts] == [{0}, {4}, {1}]
 
 
+@pytest.mark.slow
 def test_the_decoder_of_a_stack_of_machines_is_its_encoder_transposed():
     each, states = after((*RBM, "latent_dim=3", "steps=24"), 12)
     params = jax.tree.map(np.asarray, each.experiment.pretrain.unrolled(each.experiment, states[1].params))

@@ -70,6 +70,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not():
     assert not any(np.array_equal(one[key], three[key]) for key in one if key.endswith("kernel"))
 
 
+@pytest.mark.slow
 def test_an_epoch_shows_every_example_once_in_an_order_of_its_own():
     each = job("batch_size=9", "epochs=2")
     experiment, data = each.experiment, each.dataset.arrays()
@@ -96,6 +97,7 @@ def test_noise_is_fresh_at_each_step_and_the_target_clean():
     assert masked[-1]["train/loss"][0] == pytest.approx(entropy, rel=0.3)  # all it can learn is the mean letter
 
 
+@pytest.mark.slow
 def test_the_best_parameters_are_those_with_the_smallest_validation_error():
     rough = ["optim.lr=0.03", "optim.schedule=constant", "noise=flip", "noise.level=0.2", "steps=150", "log_points=50"]
     last, rows = trained(job(*rough))

@@ -201,6 +201,7 @@ class Ramps:
         return Dataset("ramps", "gray", np.stack([ramp, ramp, 255 - ramp, noise, noise], axis=1).astype(np.uint8))
 
 
+@pytest.mark.slow
 def test_dynamic_binarization_draws_anew_at_each_step():
     """PCA of what is drawn, from its covariance in expectation, against PCA of many draws."""
     chosen = [f"data._target_={__name__}.Ramps", "data.binarize=dynamic"]

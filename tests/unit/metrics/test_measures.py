@@ -279,6 +279,7 @@ def test_two_samples_of_one_distribution_pass_and_of_two_do_not():
     assert float(generation.two_samples(jax.random.key(0), a, b + 0.6, 200)[1]) < 0.01
 
 
+@pytest.mark.slow
 def test_the_p_value_of_the_two_sample_test_is_uniform_under_the_null():
     draws = np.random.default_rng(1).normal(size=(80, 2, 20, 2)).astype(np.float32)
     keys = jax.random.split(jax.random.key(1), 80)

@@ -92,6 +92,7 @@ def test_speckle_is_normal_in_proportion_to_the_value(x):
     assert stats.kstest((factor - 1) / 0.3, "norm").pvalue > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("level", [0.02, 0.5])
 def test_shot_noise_is_poisson(level):
     for value in (0.2, 1.0):

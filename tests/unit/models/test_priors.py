@@ -64,6 +64,7 @@ def test_samples_have_the_moments_of_the_density(moved, name):
     np.testing.assert_allclose(np.cov(z.T), covariance, atol=0.1 * np.diag(covariance).max())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("there", "back"), [(flows.coupled, flows.uncoupled), (flows.autoregressed, flows.unautoregressed)]
 )
