@@ -7,7 +7,7 @@ import pytest
 from conftest import CONF
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_a_sweep_that_is_killed_twice_leaves_the_bits_of_one_that_is_not():
     script = CONF.parent / "benchmarks" / "kills.py"
     done = subprocess.run([sys.executable, str(script), "2"], capture_output=True, text=True)

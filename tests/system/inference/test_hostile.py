@@ -47,7 +47,7 @@ def test_eighty_changes_are_loaded_or_refused(folder, tmp_path):
     assert counts.keys() == {hostile.LOADED, hostile.REFUSED} and min(counts.values()) > 10, counts
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_many_changes_harm_no_process(tmp_path):
     failed, counts, _, _ = hostile.failures(hostile.trained(tmp_path), range(800), "slow")
     assert not failed, "\n".join(failed)

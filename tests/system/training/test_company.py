@@ -137,8 +137,13 @@ def test_a_lane_is_its_solo_run_for_every_model_net_and_noise(model, net, noise)
     is_alone_as_among_lanes(model, net, noise)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("data", ["letters", "emoji", "digits"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param("letters", marks=pytest.mark.slow),
+        *(pytest.param(data, marks=pytest.mark.exhaustive) for data in ("emoji", "digits")),
+    ],
+)
 def test_numbers_are_leaves_on_every_data_set(data):
     kept = 0
     for model, net, noise in EACH_ONCE:

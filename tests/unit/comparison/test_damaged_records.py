@@ -19,7 +19,7 @@ from aejax.cli.compare import TEXTS, Comparison, build_parser
 from aejax.comparison.reading import FORMAT, INDEX, _digest, read
 
 RUNS, DAMAGED = 6, "3"
-TRIALS, PAGES = 480, 16  # one page in so many trials, because it takes longest
+TRIALS, PAGES = 240, 16  # one page in so many trials, because it takes longest
 # fmt: off
 VALUES = [
     None, True, False, 0, -1, 3, 2**70, 10**400, 1e308, -0.5, float("nan"), float("inf"), "", "x", "\ud800", "\x1b[2J",

@@ -43,7 +43,6 @@ def test_without_a_key_z_is_the_mean():
 @pytest.mark.parametrize(
     "overrides",
     [
-        pytest.param(["optim=adamw"], marks=pytest.mark.slow),
         pytest.param(["optim=adamw", "net.tied=true", "net.norm=batch", "select=best"], marks=pytest.mark.slow),
         pytest.param(
             ["model=vae", "model.free_bits=0.4", "model.capacity=1", "net.dropout=0.1"], marks=pytest.mark.slow
