@@ -282,7 +282,8 @@ def results_of(case, folder, words):
         record = [json.loads((Path(path) / "run.json").read_text()) for path in chosen["path"]]
         seconds = sum(each["seconds"]["train"] / each["lanes"]["count"] for each in record) / len(record)
         first = chosen.iloc[0]
-        length = f"{first['steps']} steps" if pd.isna(first["epochs"]) else f"{first['epochs']} epochs"
+        steps = "closed form" if first["model"] == "pca" else f"{first['steps']} steps"
+        length = steps if pd.isna(first["epochs"]) else f"{first['epochs']} epochs"
         half = float(mean_interval(by_seed.mean(), by_seed.std(), len(by_seed)))
         yield Result(case, number, by_seed.mean(), half, len(by_seed), length, seconds, words)
 
@@ -298,7 +299,10 @@ def table(found):
             yield row(case, result.number, shown(result))
         for number in case.numbers:
             if number.label not in measured:
-                yield row(case, number, ("", "", "", "", f"not measured yet: `+sweep={sweep_of(name)}`"))
+                words = " ".join(
+                    [f"+sweep={sweep_of(name)}", *(f"{key}={value}" for key, value in number.where.items())]
+                )
+                yield row(case, number, ("", "", "", "", f"not measured yet: `{words}`"))
 
 
 def row(case, number, ours):
