@@ -90,6 +90,13 @@ def test_a_verdict_is_computed_from_intervals_rounding_and_direction(value, half
     assert result(value, half, references.Number("", metric, published, {}, interval)).verdict == verdict
 
 
+def test_a_worse_result_says_first_that_its_budget_was_shortened():
+    number = references.Number("", "recon/sse", "1.0")
+    assert result(2.0, 0.1, number, "epochs=9").verdict == "worse: shortened; of few epochs"
+    unknown = references.Case("0", "paper", "setting", (number,))
+    assert references.Result(unknown, number, 2.0, 0.1, 3, "", 1.0, "").verdict == "worse: the reason is not known"
+
+
 def test_a_budget_is_full_only_with_all_words_of_the_full_command():
     number = references.Number("", "recon/sse", "1.0")
     assert result(1.0, 0.1, number).is_full and result(1.0, 0.1, number, "epochs=2").is_full
@@ -117,7 +124,7 @@ def test_the_table_is_of_runs_by_seed(tmp_path):
         "0.825 ± 0.050" in line
         and "3 epochs, shortened" in line
         and "(`epochs=3`)" in line
-        and "worse: few epochs" in line
+        and "worse: shortened; one seed reached" in line
     )
     [line] = [line for line in lines if line.startswith("| 14 |")]
     assert "not measured yet: `+sweep=references/k_sparse`" in line
