@@ -32,7 +32,11 @@ def explained(error, words):
     """An exception of Hydra or aejax as one line, with what the user may have meant."""
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = error.missing_cfg_file.rpartition("/")
-        return f"{group}={choice}: no such choice; {hints.of_choice(group, choice, error.options)}"
+        options = error.options
+        if group.startswith("sweep"):  # has choices in a folder of its own, which Hydra does not list
+            group, _, choice = error.missing_cfg_file.partition("/")
+            options = list(groups(folders(words))["sweep"])
+        return f"{group}={choice}: no such choice; {hints.of_choice(group, choice, options)}"
     if isinstance(error, InputError | OSError):
         return error
     places = folders(words)

@@ -12,7 +12,7 @@ from aejax.base.nested import LOADER
 PACKAGE = Path(__file__).parents[1]
 # In a wheel conf/ and sweeps/ are data of the package.
 CONF = next(folder for folder in (PACKAGE / "_data" / "conf", PACKAGE.parent / "conf") if folder.is_dir())
-SWEEPS = CONF.parent / "sweeps"  # the files of the group `sweep`
+SWEEPS = CONF.parent / "sweeps"
 _NO_MARKS = yaml.YAMLError, OSError, UnicodeDecodeError
 
 
@@ -44,9 +44,16 @@ def folders(words):
 
 
 @functools.cache
+def sweeps():
+    """{choice: its file} of the group `sweep`: the files in sweeps/, and as references/NAME those in its subfolder."""
+    files = [*SWEEPS.glob("*.yaml"), *SWEEPS.glob("references/*.yaml")]  # those in wandb/ are W&B's
+    return {path.relative_to(SWEEPS).with_suffix("").as_posix(): path for path in sorted(files)}
+
+
+@functools.cache
 def groups(places=(CONF,)):
     """{group: {choice: its file}} of the configuration folders `places`, without Hydra's own groups; read once."""
-    files = {"sweep": {path.stem: path for path in sorted(SWEEPS.glob("*.yaml"))}}
+    files = {"sweep": dict(sweeps())}
     for place in places:
         for path in sorted(place.glob("[!.]*/**/*.yaml")):
             group = path.parent.relative_to(place).as_posix()
@@ -83,6 +90,8 @@ def choice(group, name, places=(CONF,), package=None):
             if key.startswith("override "):
                 chosen[key.removeprefix("override ").lstrip("/")] = value
                 continue
+            if value is None and key.startswith("/"):  # a choice of another group, by its path
+                key, _, value = key.rpartition("/")
             key, _, inner = key.partition("@")
             other_group, stem = (key.lstrip("/"), value) if value is not None else (group, key)
             within = ".".join(part for part in (package, inner) if part) if inner or value is None else None

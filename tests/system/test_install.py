@@ -60,17 +60,16 @@ def test_the_installed_wheel_runs_in_any_folder(wheel, tmp_path):
     assert str(ROOT) not in config.replace(str(tmp_path), "")
 
 
-def test_the_installed_wheel_knows_the_sweeps(wheel, tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "aejax",
-        "-m",
-        "+sweep=letters_overcomplete",
-        "noise=none",
-        "latent_dim=2",
-        "steps=2",
-    ]
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        ["+sweep=letters_overcomplete", "noise=none", "latent_dim=2"],
+        ["+sweep=references/letters_denoising", "noise.level=0.1", "seed=range(3)"],
+    ],
+    ids=["sweep", "reference"],
+)
+def test_the_installed_wheel_knows_the_sweeps(wheel, tmp_path, chosen):
+    words = [sys.executable, "-m", "aejax", "-m", *chosen, "steps=2"]
     environment = os.environ | {"PYTHONPATH": str(wheel[1])}
     words += ["net.widths=[4]", "track=off", "hydra.sweep.dir=s"]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -83,6 +83,8 @@ def test_two_files_at_once_and_one_that_is_not_there_are_refused(tmp_path):
     refused(tmp_path, ["-m", two], f"{two}: must name one file")
     wrong = "sweep=leters_latent_dim: no such choice; did you mean letters_latent_dim"
     refused(tmp_path, ["-m", "+sweep=leters_latent_dim"], wrong)
+    below = "sweep=references/pc: no such choice; did you mean references/pca"
+    refused(tmp_path, ["-m", "+sweep=references/pc"], below)
 
 
 def refused(folder, words, told):
