@@ -1,38 +1,38 @@
-"""Seconds of an evaluation of letters runs, warm, the median of 5: one run, and 64 lanes together.
+"""Seconds of an evaluation of letters runs, warm: one run, and 64 lanes together.
 
-The seconds of all cores are what the processes took of them, whatever else the machine had to do.
+python -m benchmarks evaluation       some 3 minutes on 2 cores
 
-Usage: python benchmarks/evaluation.py [default|full]. As the commands do it: one lane on one device, a sweep's lanes on
-as many devices as there are cores. The parameters are those before training, which take as long.
+As the commands do it: one lane on one device, a sweep's lanes on as many devices as there are cores. The parameters are
+those before training, which take as long. A note has the seconds of all cores, whatever else the machine had to do, and
+those to compile.
 """
 
 import functools
-import statistics
-import sys
 import time
 
-import hydra
-import jax
-
-from aejax.base.devices import cores
-from aejax.config.explain import CONF
-from aejax.evaluation.evaluate import evaluate
-from aejax.runs.job import Job
-from aejax.runs.programs import keep_compiled_programs
-from aejax.settings.configuration import without_hydra
-from aejax.training import step
-from aejax.training.lanes import Layout
+from benchmarks import timing
+from benchmarks.rows import Row, apart
 
 
-def main():
+def rows(quick=False):
+    """Each protocol in a process of its own."""
+    for protocol in ("default",) if quick else ("default", "full"):
+        yield from apart("benchmarks.evaluation:measured", protocol, [1, 2] if quick else [1, 64], 1 if quick else 5)
+
+
+def measured(protocol, numbers, rounds):
+    """The rows of a protocol, for these numbers of lanes."""
+    import jax
+
+    from aejax.base.devices import cores
+    from aejax.evaluation.evaluate import evaluate
+    from aejax.training import step
+    from aejax.training.lanes import Layout
+    from benchmarks.programs import composed
+
     jax.config.update("jax_num_cpu_devices", cores())
-    keep_compiled_programs()
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
-        words = [f"evaluate={sys.argv[1] if len(sys.argv) > 1 else 'default'}", "model=vae", "noise=flip"]
-        config = hydra.compose("config", words, return_hydra_config=True)
-    choices = dict(config.hydra.runtime.choices)
-    job = Job.read(without_hydra(config), choices)
-    for lanes in (1, 64):
+    job = composed([f"evaluate={protocol}", "model=vae", "noise=flip"])
+    for lanes in numbers:
         layout = Layout(lanes, "map")
         experiments = layout.stack([job.experiment] * lanes)
         data = layout.share(job.dataset.arrays())
@@ -40,17 +40,14 @@ def main():
         params = layout.compiled(init, 1, experiments, data)(experiments, data).params
         begin = time.perf_counter()
         program = layout.compiled(evaluate, 2, experiments, params, data)
-        compiled = time.perf_counter() - begin
-        jax.block_until_ready(program(experiments, params, data))
-        spent, busy = [], []
-        for _ in range(5):
-            begin, used = time.perf_counter(), time.process_time()
-            jax.device_get(program(experiments, params, data))
-            spent.append(time.perf_counter() - begin)
+        compiled, busy = time.perf_counter() - begin, []
+
+        def call(program=program, given=(experiments, params, data), busy=busy):
+            used = time.process_time()
+            jax.device_get(program(*given))
             busy.append(time.process_time() - used)
-        told = f"{statistics.median(spent):.2f} s, of all cores {statistics.median(busy):.2f} s"
-        print(f"{lanes} lane{'s' if lanes > 1 else ''}: {told}; compiled in {compiled:.1f} s")
 
-
-if __name__ == "__main__":
-    main()
+        seconds = timing.median_seconds(call, rounds)
+        used = timing.Spread.of(busy[1:]).median
+        case = f"evaluate={protocol}, {lanes} lane{'s' if lanes > 1 else ''}"
+        yield Row(case, "", "s", seconds, note=f"of all cores {used:.2f} s; compiled in {compiled:.1f} s")
