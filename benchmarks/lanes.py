@@ -1,6 +1,6 @@
 """Lanes by vmap and map, on one device and on all: what the rule chooses, beside what is quickest.
 
-python -m benchmarks lanes       some 15 minutes on 2 cores
+python -m benchmarks lanes       some 10 minutes on 2 cores
 
 The ways of a case take turns in one process, a segment each. They justify `SMALL` in aejax/training/lanes.py. The last
 rows are many lanes beside as many trainings one after another, and the share of the rate of products.
@@ -100,7 +100,9 @@ def solo(lanes, quick=False):
     medians = [timing.Spread.of(each).median for each in speeds.values()]
     against = SOLO.replace("64", str(lanes))
     ratio = timing.ratio(*speeds.values())
-    yield Row(f"{LETTERS}, {lanes} lanes in one program", against, "steps/s in all", *medians, ratio, 4)
+    yield Row(
+        f"{LETTERS}, {lanes} lanes in one program", against, "steps/s in all", *medians, ratio, 4, note="training alone"
+    )
 
 
 def share(lanes, quick=False):

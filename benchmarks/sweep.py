@@ -1,6 +1,6 @@
 """A sweep with all its records beside the same jobs by fresh processes, PyTorch scripts and Hydra's other launchers.
 
-python -m benchmarks sweep       some 25 minutes on 2 cores
+python -m benchmarks sweep       some 15 minutes on 2 cores
 
 Jobs are letters with 16 (64) seeds x 4 code sizes x 4 learning rates, widths 20 and 10, 5,000 full-batch steps;
 folders, metrics and offline W&B runs included on all sides, no pictures. The other ways are measured on a few of the
@@ -34,7 +34,7 @@ class Sizes:
     seeds: int = 16
     more_seeds: int | None = 64
     apart: int = 4
-    rounds: int = 2
+    rounds: int = 3
     steps: int = 5000
     recorded: int = 256
 

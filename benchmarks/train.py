@@ -23,6 +23,7 @@ from benchmarks.rows import Row, absent, apart
 EAGER, FUSED, COMPILED = "PyTorch eager", "PyTorch eager, fused Adam", "torch.compile, fused Adam"
 PYTHAE, LOOP, SCAN = "pythae's trainer", "a jitted step, called from Python", "a hand-written lax.scan"
 LIMIT, SHARE = "the limit: products, and Adam's memory traffic", "the rate of a 2048² product"
+THREADS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # it would leave processes behind that compile
 ADAM_MOVES = 4 * 7  # bytes a parameter: gradient, parameter and two moments are read, the last three written
 
 
@@ -93,7 +94,7 @@ def rows(quick=False):
     count = len(os.sched_getaffinity(0))
     for threads in sorted({1, min(2, count)}):
         for name in CASES:
-            yield from apart("benchmarks.train:measured", name, threads, quick, OMP_NUM_THREADS=str(threads))
+            yield from apart("benchmarks.train:measured", name, threads, quick, **THREADS, OMP_NUM_THREADS=str(threads))
 
 
 def measured(name, threads, quick=False):

@@ -10,7 +10,7 @@ from conftest import CONF
 
 sys.path.append(str(CONF.parent))  # where benchmarks/ is
 from benchmarks import __main__ as command
-from benchmarks import page, record, rows, timing, train
+from benchmarks import page, record, rows, start, sweep, timing, train
 from benchmarks.rows import Row
 from benchmarks.timing import Spread
 
@@ -178,3 +178,54 @@ def test_without_a_name_it_lists_them_all_with_a_line_each(capsys):
     assert all(len(line.split()) > 4 and line.endswith(".") for line in lines)
     assert command.chosen(["sweep", "train"]) == ["train", "sweep"]  # in their order
     assert command.chosen(["all", "write"]) == list(command.NAMES)
+
+
+def test_what_few_jobs_take_is_extrapolated_to_all_of_a_sweep(monkeypatch, tmp_path):
+    """4 jobs a round stand for 256; a launcher's first jobs, which wait for its start, do not count."""
+    took = {"ours": [16.0, 32.0], sweep.FRESH: [8.0, 8.0], sweep.TORCH: [4.0, 8.0]}
+    took |= {f"{sweep.BASIC}, first": [5.0, 5.0], sweep.BASIC: [9.0, 9.0]}
+    took |= {f"{sweep.JOBLIB}, first": [5.0, 5.0], sweep.JOBLIB: [7.0, 7.0]}
+    installed = {"torch": True, "hydra_plugins.hydra_joblib_launcher": None}
+    monkeypatch.setattr(importlib.util, "find_spec", installed.get)
+    monkeypatch.setattr(timing, "interleaved", lambda sides, rounds: {name: took[name] for name in sides})
+    monkeypatch.setattr(sweep, "inside", lambda folder: (24.0, 1))
+    monkeypatch.setattr(sweep.Sweeps, "of_a_job", lambda self: [])
+    monkeypatch.setattr(sweep.Sweeps, "swept", lambda self, seeds, folder: 60.0)
+    found = list(sweep.Sweeps(tmp_path, sweep.Sizes(rounds=2)).rows())
+    by_side = {row.against: row for row in found if row.against}
+    assert by_side[sweep.FRESH].ratio == Spread(24, 16, 32, 2) and by_side[sweep.FRESH].reached is False
+    assert (by_side[sweep.TORCH].ours, by_side[sweep.TORCH].other) == (24, 384)
+    assert by_side[sweep.TORCH].ratio == Spread(16, 16, 16, 2)
+    assert by_side[sweep.BASIC].other == 256
+    assert by_side[sweep.JOBLIB].note == "not measured: hydra-joblib-launcher is not installed"
+    by_case = {row.case: row.ours for row in found if not row.against}
+    assert by_case["share of the time outside training and compiling"] == 0.25
+    assert by_case["1,024 jobs"] == 60
+
+
+def test_a_command_is_compared_with_its_imports_and_its_training(monkeypatch):
+    left = iter([(9.0, 9.0), (9.0, 9.0), (2.0, 30.0), (3.0, 4.0)])  # train, compile; the first two warm up
+
+    def run(folder, *words, **environment):
+        path = folder / words[-1].partition("=")[2]
+        path.mkdir()
+        seconds = dict(zip(("train", "compile"), next(left), strict=True)) | {"total": 50.0}
+        (path / "run.json").write_text(json.dumps({"seconds": seconds}))
+
+    took = {"cold": [60.0], "warm": [10.0], "imports": [5.0]}
+    monkeypatch.setattr(start.commands, "aejax", run)
+    monkeypatch.setattr(start.commands, "python", lambda *words: None)
+
+    def interleaved(sides, rounds):
+        for _ in range(1 + rounds):
+            for call in sides.values():
+                call()
+        return took
+
+    monkeypatch.setattr(timing, "interleaved", interleaved)
+    found = {row.case: row for row in start.rows(quick=True)}
+    assert found["main command, cold: compile"].ours == 30 and found["main command, warm: train"].ours == 3
+    assert found["main command, cold: before and after"].ours == 10
+    cold, warm = found["main command, cold"], found["main command, warm"]
+    assert (cold.ours, cold.other, cold.reached) == (60, 7, False)
+    assert (warm.ratio.median, warm.target, warm.reached) == (10 / 8, 1.5, True)
