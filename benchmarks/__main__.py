@@ -10,7 +10,7 @@ from aejax.cli.parsing import Parser, reported
 from benchmarks import page, record
 
 FOLDER = Path(__file__).parent
-NAMES = ("train", "lanes", "sweep", "start", "evaluation", "compare", "data", "memory")
+NAMES = ("train", "lanes", "sweep", "start", "evaluate", "compare", "data", "memory")
 ALL, WRITE = "all", "write"
 
 

@@ -1,6 +1,7 @@
 """The sides of the benchmarks do the same work: networks, batches, files. Nothing here asserts a speed."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -93,3 +94,17 @@ def test_the_script_in_pytorch_leaves_what_a_run_leaves(tmp_path):
     losses = [float(line.split(",")[1]) for line in (tmp_path / "run" / "history.csv").read_text().splitlines()[1:]]
     assert len(losses) == 100 and losses[-1] < losses[0]
     assert np.load(tmp_path / "run" / "codes.npz")["z"].shape == (6, 2)
+
+
+@pytest.mark.slow
+def test_a_benchmark_leaves_its_record_and_the_page(tmp_path):
+    words = [sys.executable, "-m", "benchmarks", "compare", "write", "--quick", "--out", "out", "--page", "page.md"]
+    environment = os.environ | {"PYTHONPATH": str(CONF.parent)}
+    done = subprocess.run(words, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    left = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert left["quick"] and left["command"] == "python -m benchmarks compare write --quick"
+    cases = ["20 runs, read for the first time", "20 runs, read again", "20 runs, the whole command again"]
+    assert [row["case"] for row in left["rows"]] == cases and all(row["ours"] > 0 for row in left["rows"])
+    text = (tmp_path / "page.md").read_text()
+    assert all(f"| {case} |" in text and f"| {case} |" in done.stdout for case in cases)
+    assert all(left["machine"]["rates"][when]["product"] > 0 for when in ("before", "after"))

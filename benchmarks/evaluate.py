@@ -1,6 +1,6 @@
 """Seconds of an evaluation of letters runs, warm: one run, and 64 lanes together.
 
-python -m benchmarks evaluation       some 3 minutes on 2 cores
+python -m benchmarks evaluate       some 3 minutes on 2 cores
 
 As the commands do it: one lane on one device, a sweep's lanes on as many devices as there are cores. The parameters are
 those before training, which take as long. A note has the seconds of all cores, whatever else the machine had to do, and
@@ -17,7 +17,7 @@ from benchmarks.rows import Row, apart
 def rows(quick=False):
     """Each protocol in a process of its own."""
     for protocol in ("default",) if quick else ("default", "full"):
-        yield from apart("benchmarks.evaluation:measured", protocol, [1, 2] if quick else [1, 64], 1 if quick else 5)
+        yield from apart("benchmarks.evaluate:measured", protocol, [1, 2] if quick else [1, 64], 1 if quick else 5)
 
 
 def measured(protocol, numbers, rounds):
