@@ -139,19 +139,25 @@ class Sweeps:
 
     def of_a_job(self):
         """What a job of one step takes beyond training, and of that the composing."""
-        only = "evaluate.groups=[reconstruction]"
-        yield Row("a job composed, read, recorded", "", "ms", self.beside(only), target=10, at_most=True)
-        yield Row("a job composed, read, recorded and evaluated", "", "ms", self.beside())
+        for case, words, target in (
+            ("a job composed, read, recorded", ["evaluate.groups=[reconstruction]"], 10),
+            ("a job composed, read, recorded and evaluated", [], None),
+        ):
+            each = self.beside(*words)
+            note = f"{each.low:.1f} to {each.high:.1f} ms in {each.rounds} rounds"
+            yield Row(case, "", "ms", each.median, target=target, at_most=target is not None, note=note)
         yield Row("composing alone, twice, as Hydra's basic launcher does", "", "ms", 2 * composing(self.common))
 
     def beside(self, *words):
-        """Milliseconds a job takes beyond training and W&B: what more jobs of one step add to a sweep of two."""
+        """Milliseconds a job takes beyond training and W&B, a Spread: what more jobs of one step add to two."""
         words = [*words, *self.common, "steps=1", "track=off"]
-        many, two = (
+
+        def call(jobs):
             self.run("-m", f"seed=range({jobs})", *words, f"hydra.sweep.dir=beside{next(self.numbers)}")
-            for jobs in (2 + self.sizes.recorded, 2)
-        )
-        return (many - two) / self.sizes.recorded * 1000
+
+        more = self.sizes.recorded
+        took = timing.interleaved({"many": lambda: call(2 + more), "two": lambda: call(2)}, self.sizes.rounds)
+        return timing.Spread.of((many - two) / more * 1000 for many, two in zip(*took.values(), strict=True))
 
     def larger(self, smaller):
         """The larger sweep."""

@@ -17,7 +17,7 @@ import logging
 import os
 import tempfile
 
-from benchmarks import rates, timing
+from benchmarks import gpu, rates, timing
 from benchmarks.rows import Row, absent, apart
 
 EAGER, FUSED, COMPILED = "PyTorch eager", "PyTorch eager, fused Adam", "torch.compile, fused Adam"
@@ -29,48 +29,23 @@ ADAM_MOVES = 4 * 7  # bytes a parameter: gradient, parameter and two moments are
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A training: overrides, its network elsewhere (function, arguments), the shape of its data, batch, steps a turn.
+    """A training: its net, the shape of its data, the batch, aejax's steps in a turn, targets by the other side."""
 
-    `targets` are of the ratios, by the other side.
-    """
-
-    words: tuple[str, ...]
-    network: tuple[str, tuple]
+    net: gpu.Net
     shape: tuple[int, int]
     batch: int
     steps: int
     targets: dict[str, float]
 
-    @property
-    def is_letters(self):
-        """Whether its data are binary."""
-        return self.shape[1] == 35
-
-
-def case_of(words, network, shape, batch, steps, eager, **targets):
-    """A Case with the target beside PyTorch eager, that beside the scan, and others."""
-    return Case(words, network, shape, batch, steps, {EAGER: eager, SCAN: 0.95} | targets)
-
 
 MNIST = 60_000, 784
+EMOJI = gpu.Net(("data=emoji", "data.color=gray", "net.widths=[64,32]", "latent_dim=2"), ("dense", ([144, 64, 32, 2],)))
 CASES = {
-    "letters 35-20-10-2": case_of(
-        ("data=letters", "net.widths=[20,10]", "latent_dim=2"), ("dense", ([35, 20, 10, 2],)), (27, 35), 27, 4000, 10
-    ),
-    "emoji 144-64-32-2": case_of(
-        ("data=emoji", "data.color=gray", "net.widths=[64,32]", "latent_dim=2"),
-        *(("dense", ([144, 64, 32, 2],)), (96, 144), 96, 1000, 4),
-    ),
-    "MNIST 784-256-128-32": case_of(
-        ("net.widths=[256,128]", "latent_dim=32", "batch_size=128"),
-        *(("dense", ([784, 256, 128, 32],)), MNIST, 128, 100, 1.5),
-        **{PYTHAE: 5, SHARE: 0.6},
-    ),
-    "MNIST conv 32-64, 32": case_of(
-        ("model=conv_ae", "net.widths=[32,64]", "latent_dim=32", "batch_size=128"),
-        *(("conv", (32, 64, 32)), MNIST, 128, 10, 1.0),
-    ),
-}  # fmt: skip
+    gpu.LETTERS: Case(gpu.NETS[gpu.LETTERS], (27, 35), 27, 4000, {EAGER: 10, SCAN: 0.95}),
+    "emoji 144-64-32-2": Case(EMOJI, (96, 144), 96, 1000, {EAGER: 4, SCAN: 0.95}),
+    gpu.MLP: Case(gpu.NETS[gpu.MLP], MNIST, 128, 100, {EAGER: 1.5, SCAN: 0.95, PYTHAE: 5, SHARE: 0.6}),
+    gpu.CONV: Case(gpu.NETS[gpu.CONV], MNIST, 128, 10, {EAGER: 1.0, SCAN: 0.95}),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -143,11 +118,10 @@ def compared(case, against, ours, other, unit, target):
 def own(case, sizes, length, segments):
     """aejax's Program with so many segments of this length, and the FLOPs of the products of a step."""
     from aejax.training.lanes import Layout
-    from benchmarks.gpu import images
     from benchmarks.programs import Program, composed, step_flops
 
-    words = [*case.words, f"steps={length * segments}", f"log_points={segments}", "data.validation=0"]
-    job = composed(words, None if case.shape[1] != MNIST[1] else images(sizes.images))
+    words = [*case.net.words, f"steps={length * segments}", f"log_points={segments}", "data.validation=0"]
+    job = composed(words, None if case.shape[1] != MNIST[1] else gpu.images(sizes.images))
     return Program(job, Layout(1, "map")), step_flops(job)
 
 
@@ -158,12 +132,12 @@ def by_hand(case, sizes, length):
 
     from benchmarks import handwritten
 
-    function, arguments = case.network
+    function, arguments = case.net.in_torch
     examples, pixels = shape_of(case, sizes)
-    stored = np.random.default_rng(0).integers(0, 2 if case.is_letters else 256, (examples, pixels), np.uint8)
+    stored = np.random.default_rng(0).integers(0, 2 if case.net.is_letters else 256, (examples, pixels), np.uint8)
     make = functools.partial(getattr(handwritten, function), jax.random.key(0), *arguments)
     usual, quicker = make(), make(by_products=True) if function == "conv" else make()
-    given = stored, case.batch, case.is_letters, length
+    given = stored, case.batch, case.net.is_letters, length
     ways = handwritten.trainers(usual, *given)[0], handwritten.trainers(quicker, *given)[1]
     return [lambda way=way: jax.block_until_ready(way()) for way in ways]
 
@@ -195,9 +169,9 @@ def in_torch(compiled, fused):
         from benchmarks import torch_steps
 
         torch.set_num_threads(threads)
-        function, arguments = case.network
+        function, arguments = case.net.in_torch
         network = getattr(torch_steps, function)(*arguments)
-        given = network, shape_of(case, sizes), case.batch, case.is_letters
+        given = network, shape_of(case, sizes), case.batch, case.net.is_letters
         train = torch_steps.trainer(*given, compiled=compiled, fused=fused)
         try:
             train(1)
@@ -213,7 +187,7 @@ def in_torch(compiled, fused):
 
 def in_pythae(case, sizes, threads):
     """The side of pythae: an epoch of its trainer, without what it saves at the end."""
-    if case.network[0] != "dense" or case.shape != MNIST:
+    if case.net.in_torch[0] != "dense" or case.shape != MNIST:
         raise NotMeasured("")
     check_installed("pythae")
     logging.disable(logging.INFO)  # which it prints
@@ -223,7 +197,7 @@ def in_pythae(case, sizes, threads):
 
     torch.set_num_threads(threads)
     folder = tempfile.TemporaryDirectory(prefix="pythae-")
-    epoch = pythae_steps.epoch(folder.name, *case.network[1], shape_of(case, sizes), case.batch)
+    epoch = pythae_steps.epoch(folder.name, *case.net.in_torch[1], shape_of(case, sizes), case.batch)
 
     def train(folder=folder):  # which is removed with the function
         with contextlib.redirect_stderr(io.StringIO()):  # its progress bar

@@ -12,20 +12,16 @@ import pytest
 from conftest import CONF
 
 sys.path.append(str(CONF.parent))  # where benchmarks/ is
-from benchmarks import handwritten, programs, rows, train
-
-LETTERS = train.CASES["letters 35-20-10-2"]
+from benchmarks import gpu, handwritten, programs, rows, train
 
 
 @pytest.mark.parametrize("name", train.CASES)
 def test_the_network_written_by_hand_has_the_weights_of_ours(name):
     case, sizes = train.CASES[name], train.SIZES[True]
-    words = [*case.words, "steps=2"]
+    words = [*case.net.words, "steps=2"]
     is_mnist = case.shape == train.MNIST
-    from benchmarks.gpu import images
-
-    experiment = programs.composed(words, images(sizes.images) if is_mnist else None).experiment
-    function, arguments = case.network
+    experiment = programs.composed(words, gpu.images(sizes.images) if is_mnist else None).experiment
+    function, arguments = case.net.in_torch
     made = jax.eval_shape(lambda: getattr(handwritten, function)(jax.random.key(0), *arguments)[0])
     kernels = sum(kernel.size for kernel, _ in made)
     assert kernels == sum(shape.size for shape in own_kernels(experiment))

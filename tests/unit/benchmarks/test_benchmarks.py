@@ -157,7 +157,7 @@ def test_a_record_says_where_and_how_it_was_measured(tmp_path, monkeypatch, caps
 @pytest.mark.parametrize("side", [train.EAGER, train.PYTHAE])
 def test_a_side_whose_library_is_absent_says_so(monkeypatch, side):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    case = train.CASES["MNIST 784-256-128-32"]
+    case = train.CASES[train.gpu.MLP]
     with pytest.raises(train.NotMeasured, match="is not installed; the extra bench has it"):
         train.OTHERS[side](case, train.SIZES[True], 1)
 
