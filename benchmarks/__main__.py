@@ -19,24 +19,24 @@ def main(words=None):
     words = sys.argv[1:] if words is None else words
     parser = Parser("python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; {ALL}; {WRITE}: {page.LINE}")
-    parser.add_argument("--quick", action="store_true", help="whether it runs: small, and no result")
-    parser.add_argument("--out", type=Path, default=FOLDER / "results", help="the folder of the JSON files")
+    parser.add_argument("--quick", action="store_true", help="whether it runs: small, no result, apart from those")
+    parser.add_argument("--out", type=Path, help="the folder of the JSON files, by default benchmarks/results/")
     parser.add_argument("--originals", type=Path, help="the folder of the original files of MNIST, for data")
-    parser.add_argument("--page", type=Path, default=page.PAGE, help=f"what {WRITE} writes")
+    parser.add_argument("--page", type=Path, help=f"what {WRITE} writes")
     asked = parser.parse_args(words)
-    with reported(asked.out):
+    out = asked.out or FOLDER / "results" / ("quick" if asked.quick else "")
+    target = asked.page or (out / page.PAGE.name if asked.quick else page.PAGE)
+    with reported(out):
         names = chosen(asked.names)
         if not asked.names:
             print(*(f"{name:<12}{line(name)}" for name in NAMES), f"{WRITE:<12}{page.LINE}", sep="\n")
         options = ["--quick"] * asked.quick + ["--originals FOLDER"] * (asked.originals is not None)
         command = " ".join(["python -m benchmarks", *asked.names, *options])
         given = {"data": {"originals": asked.originals}}
-        failed = [
-            name for name in names if not record.measured(name, command, asked.quick, asked.out, **given.get(name, {}))
-        ]
+        failed = [name for name in names if not record.measured(name, command, asked.quick, out, **given.get(name, {}))]
         if WRITE in asked.names:
-            asked.page.parent.mkdir(parents=True, exist_ok=True)
-            asked.page.write_text(page.text(record.read(asked.out, NAMES)), encoding="utf-8")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(page.text(record.read(out, NAMES)), encoding="utf-8")
         return int(bool(failed))
 
 
