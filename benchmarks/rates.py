@@ -70,14 +70,22 @@ def memory_rate(floats=None):
     return moved / median_seconds(add, REPEATS)
 
 
-def addition(floats=None):
-    """A call that adds 1 to an array, and the bytes that it reads and writes."""
+def addition(floats=None, times=1):
+    """A call that adds 1 to an array so many times, one after another, and the bytes that it reads and writes.
+
+    In place: an array that is new at each call would cost the pages that the system hands out.
+    """
     import jax
     import jax.numpy as jnp
 
     floats = floats or FLOATS.get(jax.default_backend(), FLOATS["gpu"])
-    x, add = jnp.zeros(floats), jax.jit(lambda x: x + 1)
-    return lambda: jax.block_until_ready(add(x)), 2 * 4 * floats
+    held = [jnp.zeros(floats)]
+    add = jax.jit(lambda x: jax.lax.fori_loop(0, times, lambda _, x: x + 1, x), donate_argnums=0)
+
+    def call():
+        held[0] = jax.block_until_ready(add(held[0]))
+
+    return call, 2 * 4 * floats * times
 
 
 if __name__ == "__main__":

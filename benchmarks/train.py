@@ -25,6 +25,7 @@ PYTHAE, LOOP, SCAN = "pythae's trainer", "a jitted step, called from Python", "a
 LIMIT, SHARE = "the limit: products, and Adam's memory traffic", "the rate of a 2048² product"
 THREADS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # it would leave processes behind that compile
 ADAM_MOVES = 4 * 7  # bytes a parameter: gradient, parameter and two moments are read, the last three written
+CACHED = 2**16  # floats that caches hold, so that an addition of fewer would measure the start of a program
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,14 +51,15 @@ CASES = {
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Rounds, seconds of a turn, the part of the steps of a case in a turn of aejax's, images, side of the product."""
+    """Rounds, seconds of a turn, the part of the steps of a case in a turn of aejax's, images, side of the product,
+    floats that are added to."""
 
     rounds: int = timing.ROUNDS
     seconds: float = 0.4
     part: float = 1.0
     images: int = MNIST[0]
     product: int | None = None
-    floats: int | None = None
+    floats: int = rates.FLOATS["cpu"]
     compiles: bool = True
 
 
@@ -80,16 +82,17 @@ def measured(name, threads, quick=False):
     told = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
     loop, scan = by_hand(case, sizes, length)
     multiply, operations = rates.product(side=sizes.product)
-    add, moved = rates.addition(sizes.floats)
     sides, missing = {}, {}  # (call, its steps) of each other side, and why there is none
     for against, made in OTHERS.items():
         try:
             sides[against] = made(case, sizes, threads)
         except NotMeasured as error:
             missing[against] = str(error)
-    sides |= {LOOP: (loop, length), SCAN: (scan, length), SHARE: (multiply, operations), LIMIT: (add, moved)}
-    program, flops = own(case, sizes, length, 1 + sizes.rounds * len(sides))
+    sides |= {LOOP: (loop, length), SCAN: (scan, length), SHARE: (multiply, operations)}
+    program, flops = own(case, sizes, length, 1 + sizes.rounds * (1 + len(sides)))
     parameters, segments = program.parameters, program.segments()
+    floats = max(4 * parameters, CACHED)  # as many as Adam reads, where caches hold as much
+    sides[LIMIT] = rates.addition(floats, max(1, sizes.floats // floats))
     took = timing.beside(lambda: next(segments), {side: call for side, (call, _) in sides.items()}, sizes.rounds)
     speeds = {
         side: (timing.rates(ours, length), timing.rates(other, sides[side][1])) for side, (ours, other) in took.items()
