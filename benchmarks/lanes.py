@@ -1,6 +1,6 @@
 """Lanes by vmap and map, on one device and on all: what the rule chooses, beside what is quickest.
 
-python -m benchmarks lanes       some 10 minutes on 2 cores
+python -m benchmarks lanes       some 15 minutes on 2 cores
 
 The ways of a case take turns in one process, a segment each. They justify `SMALL` in aejax/training/lanes.py. The last
 rows are many lanes beside as many trainings one after another, and the share of the rate of products.
@@ -24,12 +24,12 @@ class Net:
     lanes: tuple[int, ...]
 
 
-LETTERS, MNIST = "letters 20-10", "MNIST 256-128, 32"
+LETTERS, MNIST = "vae, letters 20-10", "vae, MNIST 256-128, 32"
 NETS = {
     LETTERS: Net(("data=letters", "net.widths=[20,10]"), 2000, (1, 4, 16, 64, 256)),
-    "letters 128-64": Net(("data=letters", "net.widths=[128,64]"), 800, (1, 4, 16, 64, 256)),
-    "emoji gray 64-32": Net(("data=emoji", "data.color=gray", "net.widths=[64,32]"), 800, (1, 4, 16, 64, 256)),
-    "emoji rgb 128-64": Net(("data=emoji", "net.widths=[128,64]"), 200, (1, 4, 16, 64)),
+    "vae, letters 128-64": Net(("data=letters", "net.widths=[128,64]"), 800, (1, 4, 16, 64, 256)),
+    "vae, emoji gray 64-32": Net(("data=emoji", "data.color=gray", "net.widths=[64,32]"), 800, (1, 4, 16, 64, 256)),
+    "vae, emoji rgb 128-64": Net(("data=emoji", "net.widths=[128,64]"), 200, (1, 4, 16, 64)),
     MNIST: Net(("net.widths=[256,128]", "latent_dim=32", "batch_size=128"), 64, (1, 4, 16, 64)),
 }
 
