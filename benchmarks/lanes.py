@@ -12,7 +12,7 @@ import functools
 from benchmarks import rates, timing
 from benchmarks.rows import Row, apart
 
-RULE, SOLO, SHARE = "the quickest way", "64 trainings, one after another", "the rate of a 2048² product"
+RULE, SOLO, SHARE = "the quickest way", "{} trainings, one after another", "the rate of a 2048² product"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,7 +55,7 @@ def rows(quick=False):
             if lanes <= SIZES[quick].most:
                 yield from apart("benchmarks.lanes:ways", name, lanes, quick)
     yield from apart("benchmarks.lanes:solo", min(64, SIZES[quick].most), quick)
-    yield from apart("benchmarks.lanes:share", 16, quick)
+    yield from apart("benchmarks.lanes:share", min(16, SIZES[quick].most), quick)
 
 
 def ways(name, lanes, quick=False):
@@ -98,7 +98,7 @@ def solo(lanes, quick=False):
     took = timing.interleaved({"ours": turns(together), "other": one_by_one}, sizes.rounds)
     speeds = {side: timing.rates(seconds, length * lanes) for side, seconds in took.items()}
     medians = [timing.Spread.of(each).median for each in speeds.values()]
-    against = SOLO.replace("64", str(lanes))
+    against = SOLO.format(lanes)
     ratio = timing.ratio(*speeds.values())
     yield Row(
         f"{LETTERS}, {lanes} lanes in one program", against, "steps/s in all", *medians, ratio, 4, note="training alone"
