@@ -11,7 +11,7 @@ import traceback
 
 from benchmarks import rates
 from benchmarks.page import cells
-from benchmarks.rows import Row
+from benchmarks.rows import failed
 
 VERSIONS = ("aejax", "jax", "jaxlib", "flax", "optax", "numpy", "hydra-core", "torch", "pythae")
 
@@ -23,7 +23,7 @@ def measured(name, command, quick, folder, measure=rates.measured_apart, **given
     those before it are kept.
     """
     print(f"# {name}", flush=True)
-    rows, has_failed = [], False
+    rows = []
     load, before = os.getloadavg()[1], measure(quick)  # of 5 minutes, first
     try:
         for row in importlib.import_module(f"benchmarks.{name}").rows(quick, **given):
@@ -31,8 +31,7 @@ def measured(name, command, quick, folder, measure=rates.measured_apart, **given
             print(f"| {' | '.join(cells(row))} |", flush=True)
     except Exception as error:  # the benchmarks that follow may run
         traceback.print_exc(file=sys.stderr)
-        rows.append(Row(name, note=f"failed: {type(error).__name__}"))
-        has_failed = True
+        rows.append(failed(name, type(error).__name__))
     content = {
         "name": name,
         "command": command,
@@ -46,7 +45,7 @@ def measured(name, command, quick, folder, measure=rates.measured_apart, **given
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    return not has_failed
+    return not any(row.has_failed for row in rows)
 
 
 def machine():

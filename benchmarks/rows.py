@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.timing import Spread
 
+FAILED = "failed: "  # begins the note of a case that could not be measured
 SIGN = "row: "  # before each row on the standard output of a process that measures; libraries print there, too
 APART = "import json, sys; from benchmarks.rows import tell; tell(sys.argv[1], json.loads(sys.argv[2]))"
 
@@ -41,6 +42,11 @@ class Row:
         return value <= self.target if self.at_most else value >= self.target
 
     @property
+    def has_failed(self):
+        """Whether it could not be measured."""
+        return self.note.startswith(FAILED)
+
+    @property
     def recorded(self):
         """The row as JSON holds it."""
         return dataclasses.asdict(self) | {"reached": self.reached}
@@ -57,8 +63,16 @@ def absent(case, against, why):
     return Row(case, against, note=f"not measured: {why}")
 
 
+def failed(case, why):
+    """The row of a case that could not be measured."""
+    return Row(case, note=f"{FAILED}{why}")
+
+
 def apart(function, *arguments, **environment):
-    """The rows that `function`, as module:name, yields of these arguments in a process of its own, as they come."""
+    """The rows that `function`, as module:name, yields of these arguments in a process of its own, as they come.
+
+    If the process fails, a row says so, and the cases that follow can be measured.
+    """
     words = [sys.executable, "-c", APART, function, json.dumps(arguments)]
     root = str(Path(__file__).parents[1])
     paths = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
@@ -72,7 +86,7 @@ def apart(function, *arguments, **environment):
         process.stdout.close()
         status = process.wait()
     if status:
-        raise subprocess.CalledProcessError(status, words)
+        yield failed(", ".join(map(str, arguments)), f"exit status {status}")
 
 
 def tell(function, arguments):

@@ -72,9 +72,9 @@ def test_a_quick_training_is_measured_beside_all_that_is_installed():
     assert eager.target == (None if eager.ours is None else 10)
 
 
-def test_a_process_that_fails_is_an_error():
-    with pytest.raises(subprocess.CalledProcessError):
-        list(rows.apart("benchmarks.train:measured", "no such case", 1, True))
+def test_a_process_that_fails_is_a_row():
+    [row] = rows.apart("benchmarks.train:measured", "no such case", 1, True)
+    assert row.has_failed and (row.case, row.note) == ("no such case, 1, True", "failed: exit status 1")
 
 
 def test_the_script_in_pytorch_leaves_what_a_run_leaves(tmp_path):
