@@ -1,20 +1,18 @@
-"""How long the comparison takes to read many runs.   python benchmarks/compare.py
+"""How long the comparison takes to read many runs, for the first time and later.
+
+python -m benchmarks compare       some 3 minutes on 2 cores
 
 One run is trained, and copied into sweeps with another seed in each; seconds of the reading alone, and of the whole
 command with its imports, from nothing and with the index that the first reading leaves.
 """
 
 import json
-import statistics
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 from aejax.comparison.reading import INDEX, READ, read
-
-COMMAND = [sys.executable, "-m", "aejax.compare"]
+from benchmarks import commands, timing
+from benchmarks.rows import Row
 
 
 def copies(run, sweep, count):
@@ -33,42 +31,25 @@ def copies(run, sweep, count):
     (sweep / "sweep.json").write_text(json.dumps({"overrides": [], "jobs": jobs, "programs": []}))
 
 
-def seconds(action, repeats=3):
-    """The median seconds of an action."""
-    taken = []
-    for _ in range(repeats):
-        began = time.perf_counter()
-        action()
-        taken.append(time.perf_counter() - began)
-    return statistics.median(taken)
-
-
 def first(sweep):
     """Reads a sweep that has no index."""
     (sweep / INDEX).unlink(missing_ok=True)
     read([sweep])
 
 
-def main():
-    """Prints the table."""
+def rows(quick=False):
+    """Seconds by number of runs."""
     with tempfile.TemporaryDirectory() as folder:
-        run = Path(folder) / "run"
-        words = ["steps=2", "figures=false", "track=off", f"hydra.run.dir={run}"]
-        subprocess.run([sys.executable, "-m", "aejax", *words], check=True, capture_output=True)
-        print("| case | time |\n| --- | --- |")
-        for count in (1000, 10_000):
+        run, repeats = Path(folder) / "run", 1 if quick else 3
+        commands.aejax(folder, "steps=2", "figures=false", "track=off", f"hydra.run.dir={run}")
+        for count in (20,) if quick else (1000, 10_000):
             sweep = Path(folder) / str(count)
             copies(run, sweep, count)
             actions = {
                 "read for the first time": lambda s=sweep: first(s),
                 "read again": lambda s=sweep: read([s]),
-                "the whole command again": lambda s=sweep: subprocess.run(
-                    [*COMMAND, s], check=True, capture_output=True
-                ),
+                "the whole command again": lambda s=sweep: commands.python(folder, "-m", "aejax.compare", s),
             }
             for name, action in actions.items():
-                print(f"| {count:,} runs, {name} | {seconds(action):.1f} s |", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+                seconds = timing.median_seconds(action, repeats)
+                yield Row(f"{count:,} runs, {name}", "", "s", seconds)

@@ -226,7 +226,7 @@ def measured(row, sizes, rates):
     import jax
 
     from aejax.training.lanes import Layout
-    from benchmarks.training import Program
+    from benchmarks.programs import Program
 
     layout = Layout(row.lanes, row.how, row.devices)
     program = Program(prepared(row, sizes), layout)
@@ -250,7 +250,7 @@ def prepared(row, sizes):
 @functools.cache
 def job(words, sizes, length):
     """The Job of these overrides with as many segments of this length as are timed, and one before."""
-    from benchmarks.training import composed
+    from benchmarks.programs import composed
 
     words = [*words, f"steps={length * sizes.segments}", f"log_points={sizes.segments}", "data.validation=0"]
     return composed(words, None if "data=letters" in words else images(sizes.images))
@@ -270,22 +270,18 @@ def images(count):
 @functools.cache
 def flops(net, sizes):
     """The floating-point operations of the products of a step of one lane."""
-    from benchmarks.training import step_flops
+    from benchmarks.programs import step_flops
 
     return step_flops(prepared(Row(net, 1, "map"), sizes))
 
 
 def ruled(row, sizes):
     """How lanes.how=auto trains the row."""
-    import jax
-    import numpy as np
-
-    from aejax.models import autoencoder
     from aejax.training.lanes import Lanes
+    from benchmarks.programs import parameters_of
 
     experiment = prepared(dataclasses.replace(row, words=()), sizes).experiment
-    shapes = jax.eval_shape(functools.partial(autoencoder.init, width=int(experiment.latent_dim)), experiment)
-    return Lanes("auto", None).settle(row.lanes, sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(shapes)))
+    return Lanes("auto", None).settle(row.lanes, parameters_of(experiment))
 
 
 def in_torch(quick):

@@ -3,7 +3,7 @@
 import contextlib
 import math
 
-from benchmarks.rates import median_seconds
+from benchmarks.timing import median_seconds
 
 
 def dense(widths):
@@ -33,18 +33,24 @@ def conv(first, second, code):
 
 
 def steps_a_second(network, shape, batch, binary, precision, steps, repeats):
-    """The median over repeats of so many steps of Adam; `shape` is that of the data (examples, pixels).
+    """The median over repeats of so many steps of Adam; `shape` is that of the data (examples, pixels)."""
+    train = trainer(network, shape, batch, binary, precision)
+    return steps / median_seconds(lambda: train(steps), repeats)
 
-    The data are on the device, and their order is drawn again for each epoch.
+
+def trainer(network, shape, batch, binary, precision="float32", compiled=False, fused=None):
+    """The function that trains `network` for so many more steps of Adam; `shape` is that of the data, as above.
+
+    The data are on the device as bytes, and their order is drawn again for each epoch. `compiled` is torch.compile of
+    network and loss, `fused` the optimizer's setting.
     """
     import torch
     from torch.nn.functional import binary_cross_entropy_with_logits
 
     device, (examples, pixels) = "cuda" if torch.cuda.is_available() else "cpu", shape
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
-    rounded = torch.autocast(device, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
     network = network.to(device)
-    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3)
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-3, fused=fused)
     stored = torch.randint(0, 2 if binary else 256, shape, dtype=torch.uint8, device=device)
 
     def drawn():
@@ -55,22 +61,24 @@ def steps_a_second(network, shape, batch, binary, precision, steps, repeats):
                 chosen = slice(None) if order is None else order[place * batch : (place + 1) * batch]
                 yield stored[chosen].float() * (1.0 if binary else 1 / 255)
 
-    batches = drawn()
+    def loss_of(x_BxP):
+        rounded = torch.autocast(device, torch.bfloat16) if precision == "bfloat16" else contextlib.nullcontext()
+        with rounded:
+            logits_BxP = network(x_BxP).float()
+        if binary:
+            return binary_cross_entropy_with_logits(logits_BxP, x_BxP, reduction="sum") / batch
+        squared = ((logits_BxP.sigmoid() - x_BxP) ** 2).sum() / batch
+        return 0.5 * (squared + pixels * math.log(2 * math.pi))
 
-    def train():
+    batches, loss_of = drawn(), torch.compile(loss_of) if compiled else loss_of
+
+    def train(steps):
         for _ in range(steps):
-            x_BxP = next(batches)
-            with rounded:
-                logits_BxP = network(x_BxP).float()
-            if binary:
-                loss = binary_cross_entropy_with_logits(logits_BxP, x_BxP, reduction="sum") / batch
-            else:
-                squared = ((logits_BxP.sigmoid() - x_BxP) ** 2).sum() / batch
-                loss = 0.5 * (squared + pixels * math.log(2 * math.pi))
+            loss = loss_of(next(batches))
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
         if device == "cuda":
             torch.cuda.synchronize()
 
-    return steps / median_seconds(train, repeats)
+    return train

@@ -15,7 +15,7 @@ from aejax.models import autoencoder
 
 sys.path.append(str(CONF.parent))  # where benchmarks/ is
 from benchmarks import gpu
-from benchmarks.training import step_flops
+from benchmarks.programs import step_flops
 
 CONV = ["model=conv_ae", "data=emoji", "net.widths=[4,8]", "batch_size=16"]
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import math
 import time
 
@@ -45,18 +46,35 @@ class Program:
 
     def seconds(self):
         """The seconds of each segment of the training, one after another; it can be trained once."""
+        took, segments = [], self.segments()
+        started = time.perf_counter()
+        for _ in segments:
+            took.append(time.perf_counter() - started)
+            started = time.perf_counter()
+        return took
+
+    def segments(self):
+        """Trains one segment each time that it is asked for the next, and waits for it."""
         import jax
 
         from aejax.training.stream import batches
 
-        took, pieces = [], [piece for segment in self.inputs.plan for piece in segment]
+        pieces = [piece for segment in self.inputs.plan for piece in segment]
         with contextlib.closing(batches(self.jobs, self.layout, pieces)) as ahead:
             state, self.state = self.state, None  # it is given up to the training
             for number in range(len(self.inputs.plan)):
-                started = time.perf_counter()
-                state, _ = jax.block_until_ready(self.training.segment(number, state, ahead))
-                took.append(time.perf_counter() - started)
-        return took
+                state, metrics = jax.block_until_ready(self.training.segment(number, state, ahead))
+                yield metrics
+
+
+def parameters_of(experiment):
+    """How many numbers a lane of this experiment learns or carries along."""
+    import jax
+
+    from aejax.models import autoencoder
+
+    shapes = jax.eval_shape(functools.partial(autoencoder.init, width=int(experiment.latent_dim)), experiment)
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes))
 
 
 def step_flops(job):
