@@ -7,18 +7,21 @@ from pathlib import Path
 
 from aejax.base.errors import InputError, near
 from aejax.cli.parsing import Parser, reported
-from benchmarks import page, record
+from benchmarks import page, record, references
 
 FOLDER = Path(__file__).parent
 NAMES = ("train", "lanes", "sweep", "start", "evaluate", "compare", "data", "memory")
 ALL, WRITE = "all", "write"
+REFERENCES = "references"  # has words of its own
 
 
 def main(words=None):
     """The command: the exit status is 2 for a wrong name, 1 if a benchmark failed."""
     words = sys.argv[1:] if words is None else words
+    if words[:1] == [REFERENCES]:
+        return references.main(words[1:])
     parser = Parser("python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; {ALL}; {WRITE}: {page.LINE}")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; {ALL}; {WRITE}: {page.LINE}; {REFERENCES}")
     parser.add_argument("--quick", action="store_true", help="whether it runs: small, no result, apart from those")
     parser.add_argument("--out", type=Path, help="the folder of the JSON files, by default benchmarks/results/")
     parser.add_argument("--originals", type=Path, help="the folder of the original files of MNIST, for data")
@@ -29,7 +32,8 @@ def main(words=None):
     with reported(out):
         names = chosen(asked.names)
         if not asked.names:
-            print(*(f"{name:<12}{line(name)}" for name in NAMES), f"{WRITE:<12}{page.LINE}", sep="\n")
+            lines = [f"{name:<12}{line(name)}" for name in (*NAMES, REFERENCES)]
+            print(*lines, f"{WRITE:<12}{page.LINE}", sep="\n")
         options = ["--quick"] * asked.quick + ["--originals FOLDER"] * (asked.originals is not None)
         command = " ".join(["python -m benchmarks", *asked.names, *options])
         given = {"data": {"originals": asked.originals}}

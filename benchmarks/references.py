@@ -1,9 +1,9 @@
 """Published results beside those of the sweeps in sweeps/references/, from the folders of finished sweeps.
 
-    python -m benchmarks.references --quick [FOLDER] [WORDS]    trains the short cases in FOLDER, prints the table
-    python -m benchmarks.references train FOLDER NAMES [WORDS]  trains these cases, or what is missing of them
-    python -m benchmarks.references show FOLDERS    the table of all sweeps of sweeps/references/ below these folders
-    python -m benchmarks.references write FOLDERS   docs/results/references.md with it
+    python -m benchmarks references --quick [FOLDER] [WORDS]    trains the short cases in FOLDER, prints the table
+    python -m benchmarks references train FOLDER NAMES [WORDS]  trains these cases, or what is missing of them
+    python -m benchmarks references show FOLDERS    the table of all sweeps of sweeps/references/ below these folders
+    python -m benchmarks references write FOLDERS   docs/results/references.md with it
 
 WORDS are overrides key=value for the cases of MNIST and Fashion-MNIST, which must be prepared (python -m aejax.data
 prepare data=mnist data.manual_dir=ORIGINALS), or data.manual_dir=ORIGINALS be one of the words. The short cases take 20
@@ -357,7 +357,7 @@ def sweep_of(name):
 
 HEAD = """# Published results
 
-`python -m benchmarks.references write FOLDERS` writes this page from the folders of finished sweeps. Published numbers
+`python -m benchmarks references write FOLDERS` writes this page from the folders of finished sweeps. Published numbers
 stand beside the mean over seeds ± half of its 95 % interval (Student's t). The verdict is computed: *reached* where the
 two differ by no more than both intervals and the rounding of the published number, otherwise *better* or *worse* by the
 direction of the metric; *above* or *below* for a metric without direction. A budget is *shortened* where the sweep has
@@ -370,7 +370,7 @@ COMMANDS = """
 Cases 7 and 8, VAE and IWAE with one stochastic layer (Burda et al. 2016), are `+sweep=mnist_iwae`
 ([MNIST](../mnist.md)).
 
-`python -m benchmarks.references --quick` trains the short cases and prints their rows. The commands of all:
+`python -m benchmarks references --quick` trains the short cases and prints their rows. The commands of all:
 
 ```"""
 

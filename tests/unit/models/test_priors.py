@@ -145,7 +145,8 @@ def test_the_kl_to_a_learned_gaussian_of_a_label_is_in_closed_form():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRIORS)
 def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
-    jobs = [job(*FEW, f"prior={name}", *PRIORS[name], f"latent_dim={dim}", f"seed={dim}") for dim in (3, 5)]
+    words = [*FEW, "optim=sgd", "optim.lr=0.001", f"prior={name}", *PRIORS[name]]  # Adam enlarges rounding
+    jobs = [job(*words, f"latent_dim={dim}", f"seed={dim}") for dim in (3, 5)]
     together, _ = trained(*jobs)
     for place, (one, dim) in enumerate(zip(jobs, (3, 5), strict=True)):
         alone, _ = trained(one)
