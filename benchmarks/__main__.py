@@ -21,7 +21,8 @@ def main(words=None):
     if words[:1] == [REFERENCES]:
         return references.main(words[1:])
     parser = Parser("python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(NAMES)}; {ALL}; {WRITE}: {page.LINE}; {REFERENCES}")
+    names = f"{', '.join(NAMES)}; {ALL}; {WRITE}: {page.LINE}; {REFERENCES}"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=names)
     parser.add_argument("--quick", action="store_true", help="whether it runs: small, no result, apart from those")
     parser.add_argument("--out", type=Path, help="the folder of the JSON files, by default benchmarks/results/")
     parser.add_argument("--originals", type=Path, help="the folder of the original files of MNIST, for data")

@@ -174,7 +174,7 @@ def test_an_unknown_name_is_one_line(capsys):
 def test_without_a_name_it_lists_them_all_with_a_line_each(capsys):
     assert command.main([]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines] == [*command.NAMES, "write"]
+    assert [line.split()[0] for line in lines] == [*command.NAMES, "references", "write"]
     assert all(len(line.split()) > 4 and line.endswith(".") for line in lines)
     assert command.chosen(["sweep", "train"]) == ["train", "sweep"]  # in their order
     assert command.chosen(["all", "write"]) == list(command.NAMES)
