@@ -63,7 +63,7 @@ def test_the_installed_wheel_runs_in_any_folder(wheel, tmp_path):
 @pytest.mark.parametrize(
     "chosen",
     [
-        ["+sweep=letters_overcomplete", "noise=none", "latent_dim=2"],
+        ["+sweep=letters_overcomplete", "noise=none", "latent_dim=2", "evaluate.noise=own"],
         ["+sweep=references/letters_denoising", "noise.level=0.1", "seed=range(3)"],
     ],
     ids=["sweep", "reference"],

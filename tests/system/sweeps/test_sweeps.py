@@ -56,14 +56,15 @@ def test_a_file_is_as_many_jobs_and_programs_as_it_says(name):
 
 @pytest.mark.slow
 def test_an_override_replaces_an_axis_and_a_setting(tmp_path):
-    sweep(tmp_path, "+sweep=letters_overcomplete", "seed=5", "noise=none", *QUICK, "hydra.sweep.dir=s")
+    words = ["seed=5", "noise=none", "evaluate.noise=own", *QUICK]
+    sweep(tmp_path, "+sweep=letters_overcomplete", *words, "hydra.sweep.dir=s")
     runs = [Run.read(path.parent) for path in (tmp_path / "s").glob("*/run.json")]
     assert len(runs) == 4
     for run in runs:
         overrides = (run.path / ".hydra" / "overrides.yaml").read_text()
         assert overrides.count("seed=") == 1 and "- seed=5\n" in overrides
         assert [row["step"] for row in run.history] == [5, 10, 15, 20]
-        assert "robust/flip/0.1/mse" in run.metrics  # what the file asks for beside its axes
+        assert run.record["protocol"]["noise"] == "own" and "robust/flip/0.1/mse" not in run.metrics  # grid in the file
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,7 @@ def are_close(found, expected):
 @needs_two
 @pytest.mark.parametrize(
     "words",
-    [NORMED, STREAMED, pytest.param([*CONV, "steps=10"], marks=pytest.mark.slow)],
+    [NORMED, STREAMED, pytest.param([*CONV, "steps=10"], marks=pytest.mark.exhaustive)],
     ids=["dense", "stream", "conv"],
 )
 def test_two_devices_that_split_each_batch_train_as_one(tmp_path, words):
