@@ -132,7 +132,7 @@ def test_the_table_is_of_runs_by_seed(tmp_path):
 
 @pytest.mark.slow
 def test_case_1_every_letter_is_exact_for_a_seed_of_three(tmp_path):
-    """The published number is of one seed. Rounding decides which seed of ten keeps a wrong pixel: here some have none."""
+    """The published number is of one seed; rounding decides which one of ten keeps a wrong pixel."""
     [found] = measured(tmp_path, "letters_exact", "seed=0,1,2")
     assert found.value < 1  # the mean of three whole numbers
 
