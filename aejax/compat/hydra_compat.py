@@ -17,6 +17,7 @@ from hydra.core.override_parser.types import Override
 from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
@@ -114,6 +115,17 @@ def job_state(composed: DictConfig) -> Iterator[None]:
         yield
     finally:
         instance.cfg = before
+
+
+def hear_of_jobs(callbacks: Any) -> bool:
+    """Whether any of Hydra's `callbacks` does something when a job starts or ends.
+
+    Callbacks keeps them in a list that is not documented; the methods of Callback itself do nothing.
+    """
+    names = "on_job_start", "on_job_end"
+    return any(
+        getattr(type(one), name, None) is not getattr(Callback, name) for one in callbacks.callbacks for name in names
+    )
 
 
 def basic_launcher() -> Launcher:

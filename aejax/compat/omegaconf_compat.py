@@ -1,9 +1,11 @@
 """OmegaConf 2.3: its dumper, and what a configuration keeps inside."""
 
 import pickle
+from enum import Enum
+from typing import Any
 
 import yaml
-from omegaconf import DictConfig
+from omegaconf import DictConfig, Node
 from omegaconf._utils import get_omega_conf_dumper
 from omegaconf.errors import OmegaConfBaseException
 
@@ -14,6 +16,20 @@ def yaml_dumper() -> type[yaml.Dumper]:
     OmegaConf._utils has it; in public there is only to_yaml, which takes ten times as long.
     """
     return get_omega_conf_dumper()
+
+
+def contents(node: Node) -> Any:
+    """The plain containers of a configuration, unresolved, with the names of enums.
+
+    A node's `_value()` is its value, or its nodes. OmegaConf.to_container(resolve=False, enum_to_str=True) gives the
+    same in ten times as long.
+    """
+    value = node._value()
+    if isinstance(value, dict):
+        return {key: contents(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [contents(child) for child in value]
+    return value.name if isinstance(value, Enum) else value
 
 
 def copied_without(config: DictConfig, key: str) -> DictConfig:

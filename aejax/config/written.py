@@ -1,9 +1,10 @@
 """The three files that Hydra writes for a job, with the same bytes, about ten times faster."""
 
+import functools
+import pickle
 from pathlib import Path
 
 import yaml
-from omegaconf import OmegaConf
 
 try:
     from yaml import CDumper as Dumper
@@ -11,7 +12,7 @@ except ImportError:  # PyYAML was built without libyaml
     from yaml import Dumper
 
 from aejax.base.files import write_whole
-from aejax.compat.omegaconf_compat import yaml_dumper
+from aejax.compat.omegaconf_compat import contents, yaml_dumper
 
 
 class QuickDumper(Dumper):
@@ -31,8 +32,27 @@ def yaml_of(content):
 
 def write_yaml(folder, composed):
     """Writes the three files that Hydra writes for a job: its configuration, Hydra's own, and the overrides."""
-    settings = OmegaConf.to_container(composed, resolve=False, enum_to_str=True)
-    hydra = {"hydra": settings.pop("hydra")}
-    files = {"config.yaml": settings, "hydra.yaml": hydra, "overrides.yaml": hydra["hydra"]["overrides"]["task"]}
-    for name, content in files.items():
-        write_whole(Path(folder) / name, yaml_of(content), lasting=False)  # as Hydra's own
+    settings = contents(composed)
+    hydra = settings.pop("hydra")
+    files = {
+        "config.yaml": _by_entry(settings),
+        "hydra.yaml": _by_entry(hydra, "hydra"),
+        "overrides.yaml": yaml_of(hydra["overrides"]["task"]),
+    }
+    for name, text in files.items():
+        write_whole(Path(folder) / name, text, lasting=False)  # as Hydra's own
+
+
+def _by_entry(content, parent=None):
+    """yaml_of(content), or yaml_of({parent: content}), entry by entry: most entries of a job are those of the last."""
+    if not content:
+        return yaml_of({parent: content} if parent else content)
+    heading = f"{parent}:\n" if parent else ""
+    return heading + "".join(_entry(pickle.dumps((key, value)), parent) for key, value in content.items())
+
+
+@functools.lru_cache(1000)
+def _entry(pickled, parent):
+    """The lines of one entry, (key, value), below the line of its parent, if any."""
+    key, value = pickle.loads(pickled)
+    return yaml_of({parent: {key: value}}).partition("\n")[2] if parent else yaml_of({key: value})

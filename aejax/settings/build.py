@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 
 from aejax.base.errors import InputError, NotTrusted, near
 from aejax.base.nested import shown
+from aejax.compat.omegaconf_compat import contents
 
 
 class Build:
@@ -23,7 +24,7 @@ class Build:
 
     def __init__(self, config: DictConfig, trusted: tuple[str, ...] | None = None) -> None:
         self.trusted = trusted
-        self.raw = OmegaConf.to_container(config, resolve=False)
+        self.raw = contents(config)
         self.referred = set(re.findall(r"\$\{([\w.]+)\}", json.dumps(self.raw)))
 
     def component(self, node: Any, key: str, attributes: Sequence[str] = ()) -> Any:

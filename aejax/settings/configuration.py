@@ -18,6 +18,10 @@ def without_hydra(config):
 
 def plain(config):
     """The configuration as resolved plain containers; raises InputError for a missing value or interpolation."""
+    settings = omegaconf_compat.contents(config)
+    text = repr(settings)
+    if "${" not in text and "???" not in text:  # nothing to resolve, nothing missing
+        return settings
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:

@@ -14,7 +14,8 @@ class Composition:
 
     def __init__(self, loader, master):
         self.loader, self.master = loader, master
-        self.parsed, self.bases = {}, {}  # words as Overrides; choices of groups as pickled configurations
+        self.parsed, self.groups = {}, {}  # words as Overrides; keys, whether they are groups
+        self.bases = {}  # choices of groups as pickled configurations
 
     def job(self, words):
         """The configuration of one job; raises HydraException or OmegaConfBaseException."""
@@ -27,7 +28,7 @@ class Composition:
 
     def _composed(self, words):
         overrides = [self._override(word) for word in words]
-        choices = [override for override in overrides if hydra_compat.is_group(self.loader, override.key_or_group)]
+        choices = [override for override in overrides if self._is_group(override.key_or_group)]
         values = [override for override in overrides if override not in choices]
         if not all(_is_plain(override) for override in values):
             return self.loader.load_sweep_config(self.master, words)
@@ -42,6 +43,11 @@ class Composition:
         if word not in self.parsed:
             [self.parsed[word]] = hydra_compat.parsed([word], self.loader)
         return self.parsed[word]
+
+    def _is_group(self, key):
+        if key not in self.groups:
+            self.groups[key] = hydra_compat.is_group(self.loader, key)
+        return self.groups[key]
 
     def _base(self, choices):
         """The pickled configuration with these choices of groups."""

@@ -12,6 +12,7 @@ from hydra.core.utils import setup_globals
 from aejax.base.devices import cores
 from aejax.base.errors import InputError, NoSpace, is_full, no_space
 from aejax.base.files import locked, remove_parts, seen_afresh
+from aejax.compat import hydra_compat
 from aejax.runs.console import SweepReport
 from aejax.runs.execution import execute, reason
 from aejax.runs.record import Clock
@@ -158,10 +159,10 @@ class Sweep:
 
     @contextlib.contextmanager
     def _begun(self, tasks):
-        """The context in which a program is trained: its settings are written, and Hydra's callbacks are told."""
+        """The context in which a program is trained: settings are written, Hydra's callbacks hear of jobs."""
         for task in tasks:
             task.write_settings()
-        waiting = [task for task in tasks if task.finished is None]
+        waiting = [task for task in tasks if task.finished is None] if hydra_compat.hear_of_jobs(self.callbacks) else []
         for task in waiting:
             self.callbacks.on_job_start(config=task.config, task_function=self.task_function)
         yield

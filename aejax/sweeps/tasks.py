@@ -117,19 +117,19 @@ def _read(task, composition, shared):
     except (HydraException, OmegaConfBaseException) as error:
         task.error = str(explained(error, task.overrides))
         return task
+    hydra = composed.hydra
     with open_dict(composed):
-        composed.hydra.job.id = task.number
-        composed.hydra.job.num = task.number
+        hydra.job.id = hydra.job.num = task.number
     with hydra_compat.job_state(composed):
-        home = Path(str(composed.hydra.sweep.dir))
-        task.folder = home / str(composed.hydra.sweep.subdir)
-        with open_dict(composed.hydra.runtime):
-            composed.hydra.runtime.output_dir = str(task.folder.absolute())
-        OmegaConf.set_readonly(composed.hydra, True)
+        home = Path(str(hydra.sweep.dir))
+        task.folder = home / str(hydra.sweep.subdir)
+        with open_dict(hydra.runtime):
+            hydra.runtime.output_dir = str(task.folder.absolute())
+        OmegaConf.set_readonly(hydra, True)
         task.returned.hydra_cfg = composed
-        task.returned.working_dir, task.returned.task_name = os.getcwd(), composed.hydra.job.name
+        task.returned.working_dir, task.returned.task_name = os.getcwd(), hydra.job.name
         try:
-            config, hydra = without_hydra(composed), composed.hydra
+            config = without_hydra(composed)
             task.job, task.place = prepare(config, hydra, task.folder, "hydra.sweep.dir", home, shared)
         except (NotTrusted, NoSpace):  # concerns all jobs
             raise

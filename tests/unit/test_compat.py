@@ -19,10 +19,12 @@ import numpy as np
 import pytest
 import yaml
 from conftest import CONF
+from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import JobReturn, JobStatus, setup_globals
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
 from hydra.plugins.launcher import Launcher
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
@@ -196,6 +198,21 @@ def test_the_basic_launcher():
     assert "hydra_plugins.aejax_vmap.VmapLauncher" in hydra_compat.plugins(Launcher)
 
 
+class Listener(Callback):
+    """Hears of the end of a job."""
+
+    def on_job_end(self, config, job_return, **kwargs):
+        pass
+
+
+@of("hydra-core")
+def test_callbacks_that_hear_of_jobs(composed):
+    own = composed()
+    assert not hydra_compat.hear_of_jobs(Callbacks()) and not hydra_compat.hear_of_jobs(Callbacks(own))
+    listener = f"+hydra.callbacks.mine={{_target_: {__name__}.Listener}}"
+    assert hydra_compat.hear_of_jobs(Callbacks(composed(listener)))
+
+
 @of("hydra-core")
 def test_a_failed_job_is_told_by_hydra_and_not_by_a_quiet_return(capsys):
     for kind, told in ((JobReturn, "Error executing job"), (hydra_compat.QuietReturn, "")):
@@ -241,6 +258,15 @@ def test_the_dumper_is_the_one_of_to_yaml():
     assert issubclass(dumper, yaml.Dumper) and str in dumper.yaml_representers
     options = {"default_flow_style": False, "allow_unicode": True, "sort_keys": False}
     assert yaml.dump(content, Dumper=dumper, **options) == OmegaConf.to_yaml(OmegaConf.create(content))
+
+
+@of("omegaconf")
+def test_the_plain_containers_of_a_configuration(composed):
+    special = {"a": "${b}", "b": [1, None, "???", {}, [], {"c": ["${a}"]}], "d": JobStatus.FAILED, 5: 1.5, "e": True}
+    for config in (OmegaConf.create(special), OmegaConf.create({}), composed("model=sparse_ae", "optim.lr=1e-3")):
+        expected = OmegaConf.to_container(config, resolve=False, enum_to_str=True)
+        assert omegaconf_compat.contents(config) == expected
+    assert omegaconf_compat.contents(OmegaConf.create(special))["d"] == "FAILED"
 
 
 @of("omegaconf")
