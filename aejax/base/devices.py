@@ -1,6 +1,7 @@
-"""Cores and memory that this process may use; the answers do not change while it runs."""
+"""Cores, GPUs and memory that this process may use; the answers do not change while it runs."""
 
 import functools
+import importlib.util
 import os
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from aejax.base.errors import InputError
 from aejax.compat import jax_compat
 
 GROUPS = Path("/proc/self/cgroup")  # the control groups of this process, such as a container's or a batch job's
+CARDS = Path("/dev")  # with nvidia0, nvidia1, …
+PLUGINS = ("jax_cuda12_plugin", "jax_cuda13_plugin")  # with one of which JAX uses NVIDIA GPUs
 TREES = {"": ("/sys/fs/cgroup", "memory.max"), "memory": ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")}  # v2, v1
 
 
@@ -17,6 +20,19 @@ def cores():
     """The number of CPU cores that this process may use, no more than Slurm has allotted, which need not confine it."""
     free = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return min([free, *_allotted("SLURM_CPUS_PER_TASK", "SLURM_CPUS_ON_NODE")[:1]])
+
+
+def gpus(cards=CARDS, plugins=PLUGINS):
+    """The NVIDIA GPUs that JAX would use, as CUDA_VISIBLE_DEVICES names them. JAX is not asked: it would claim them."""
+    platforms = os.environ.get("JAX_PLATFORMS", "")
+    is_allowed = not platforms or bool({"cuda", "gpu"} & set(platforms.split(",")))
+    if not (is_allowed and any(map(importlib.util.find_spec, plugins))):
+        return []
+    if "CUDA_VISIBLE_DEVICES" in os.environ:
+        named = [name.strip() for name in os.environ["CUDA_VISIBLE_DEVICES"].split(",")]
+        return named[: next((place for place, name in enumerate(named) if name in ("", "-1")), None)]  # as CUDA does
+    numbers = sorted(int(path.name.removeprefix("nvidia")) for path in cards.glob("nvidia[0-9]*"))
+    return [str(number) for number in numbers]
 
 
 def memory():

@@ -12,6 +12,10 @@ class NotTrusted(InputError):
     """A configuration of somebody else's names what only a trusted one may name."""
 
 
+class InUse(InputError):
+    """Another process is using a folder."""
+
+
 class NoSpace(InputError):
     """A disk is full; the message says what is kept and how to resume."""
 
@@ -20,6 +24,14 @@ def plain_line(text, most=1000):
     """A text of anybody as one line of printable characters: others are escaped, and a long text is cut."""
     text = "".join(char if char.isprintable() else ascii(char)[1:-1] for char in " ".join(str(text).split()))
     return text if len(text) <= most else f"{text[: most - 3]}..."
+
+
+def in_words(error, place=None):
+    """An exception as one line: an OSError names its file, or else `place`."""
+    if not isinstance(error, OSError) or error.strerror is None:
+        return str(error)
+    file = error.filename or place
+    return f"{file}: {error.strerror}" if file else error.strerror
 
 
 def is_full(error):

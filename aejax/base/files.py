@@ -12,7 +12,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from aejax.base.errors import InputError, plain_line
+from aejax.base.errors import InputError, InUse, plain_line
 from aejax.base.packed import Packed
 
 LOCK = ".lock"
@@ -42,7 +42,7 @@ def whole(path, lasting=True):
         os.replace(part, path)
     except BaseException as error:
         Path(part).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno and not error.filename:
+        if isinstance(error, OSError) and error.errno and error.filename in (None, part):
             raise OSError(error.errno, error.strerror, str(path)) from None
         raise
 
@@ -137,7 +137,7 @@ def check_free(folder):
 
 @contextlib.contextmanager
 def locked(folder):
-    """Locks the `folder` of a run or a sweep; raises InputError if another process is using it.
+    """Locks the `folder` of a run or a sweep; raises InUse if another process is using it.
 
     The lock is released when its owner exits, however it does. On NFS it holds for all hosts. Where a file system has
     no flock, as Lustre mounted without it, the file itself is the lock: if its owner was killed, a process on the same
@@ -176,5 +176,5 @@ def _taken(folder):
     host = rest.partition("\n")[0]
     if pid.isdigit() and host:
         who = f"process {pid} on {plain_line(host)}"
-        return InputError(f"{folder}: {who} is using it; choose another folder, or remove {LOCK} if it has ended")
-    return InputError(f"{folder}: another process is using it; choose another folder")
+        return InUse(f"{folder}: {who} is using it; choose another folder, or remove {LOCK} if it has ended")
+    return InUse(f"{folder}: another process is using it; choose another folder")

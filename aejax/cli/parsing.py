@@ -5,7 +5,7 @@ import contextlib
 import os
 import sys
 
-from aejax.base.errors import InputError, plain_line
+from aejax.base.errors import InputError, in_words, plain_line
 
 OPTIONS = ("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
            "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")  # fmt: skip
@@ -37,7 +37,7 @@ def reported(place):
     except InputError as error:
         fail(error)
     except OSError as error:
-        fail(f"{error.filename or place}: {error.strerror or error}")
+        fail(in_words(error, place))
     except KeyboardInterrupt:
         sys.exit(130)
     finally:

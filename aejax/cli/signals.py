@@ -1,6 +1,8 @@
 """Signals to a command that trains: it writes a checkpoint first."""
 
+import os
 import signal
+import threading
 
 from aejax.base.interrupts import STOP
 from aejax.compat import jax_compat
@@ -13,6 +15,17 @@ def heed_signals(others=()):
     STOP.clear()
     for number in (signal.SIGINT, signal.SIGTERM, *others):
         signal.signal(number, _interrupt)
+
+
+def heed_end_of_input():
+    """From here on the end of standard input is a SIGTERM: it ends with the process at the other end of the pipe."""
+
+    def wait():
+        while os.read(0, 1024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _interrupt(number, frame):

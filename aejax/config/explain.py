@@ -10,7 +10,7 @@ from hydra.plugins.sweeper import Sweeper
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from aejax.base.errors import InputError, near
+from aejax.base.errors import InputError, in_words, near
 from aejax.compat import hydra_compat, omegaconf_compat
 from aejax.config import hints
 from aejax.config.menu import CONF, folders, groups
@@ -38,7 +38,7 @@ def explained(error, words):
             options = list(groups(folders(words))["sweep"])
         return f"{group}={choice}: no such choice; {hints.of_choice(group, choice, options)}"
     if isinstance(error, InputError | OSError):
-        return error
+        return in_words(error)
     places = folders(words)
     known = groups(places)
     unknown = hydra_compat.unknown_key(error)

@@ -8,7 +8,12 @@ from aejax.config.menu import CONF, choice, common, defaults, groups
 MOST = 3  # keys that a hint names
 MOST_CHOICES = 6  # for each of them
 
-OF_HYDRA = ("hydra.run.dir", "hydra.launcher.detach", "hydra.launcher.programs")  # that are hinted at
+OF_HYDRA = {  # keys that are hinted at, and the choices that have them
+    "hydra.run.dir": (),
+    "hydra.launcher.detach": ("hydra/launcher=slurm",),
+    "hydra.launcher.programs": ("hydra/launcher=local", "hydra/launcher=slurm"),
+    "hydra.launcher.slots": ("hydra/launcher=local",),
+}
 
 # What other programs and papers call a key, where aejax uses another name.
 KEYS = {
@@ -125,8 +130,9 @@ def of_key(unknown, chosen=(), places=(CONF,)):
         return f"it is now {renamed}; "
     choices, known = choices_by_key(places), groups(places)
     available = keys(chosen, places)
-    if unknown in choices:
-        return f"only with {_joined(choices[unknown])}; "
+    having = choices.get(unknown) or OF_HYDRA.get(unknown)
+    if having:
+        return f"only with {_joined(having)}; "
     all_keys = dict.fromkeys((*available, *choices, *OF_HYDRA))
     key = next((key for key in _synonyms(unknown) if key in all_keys or key in known), None)
     if key in known:

@@ -218,7 +218,8 @@ class SweepReport(ConsoleReport):
         for reason, count in Counter(reason for _, reason in failed).items():
             first = next(job for job, message in failed if message == reason)
             self.say(f"failed, {_plural(count, 'job')}: {reason} ({'first: ' if count > 1 else ''}{first})")
-        self.say(f"to compare them: python -m aejax.compare {folder}")
+        if paths:
+            self.say(f"to compare them: python -m aejax.compare {folder}")
 
 
 def _plural(number, word):

@@ -2,7 +2,7 @@
 
 import traceback
 
-from aejax.base.errors import InputError, is_full
+from aejax.base.errors import InputError, in_words, is_full
 from aejax.runs.destination import discard
 from aejax.runs.folder import Run
 from aejax.runs.group import run_group
@@ -31,4 +31,5 @@ def reason(error):
         raise error
     if not isinstance(error, InputError | OSError):
         traceback.print_exception(error)
-    return str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+        return f"{type(error).__name__}: {error}"
+    return in_words(error)

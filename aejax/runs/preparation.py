@@ -21,7 +21,7 @@ from aejax.training.plan import check_memory
 class Shared:
     """What jobs share, read and checked once: data sets by their settings, errors of the device by structure.
 
-    Jobs that train `elsewhere` may find another device there, which decides about their precision.
+    What depends on the device of jobs that train `elsewhere` is checked there.
     """
 
     elsewhere: bool = False
@@ -30,12 +30,13 @@ class Shared:
 
     def check_device(self, job):
         """Raises InputError where the device has not the precision that a job asks for, or cannot hold it."""
+        if self.elsewhere:
+            return
         key = jax.tree.structure(job.experiment), int(job.experiment.latent_dim)
         if key not in self.errors:
             self.errors[key] = None
             try:
-                if not self.elsewhere:
-                    check_precision(job.experiment.precision)
+                check_precision(job.experiment.precision)
                 check_memory(job)
             except InputError as error:
                 self.errors[key] = error
@@ -53,7 +54,7 @@ def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
     check_places(folder, hydra.output_subdir, key if home is None else "hydra.sweep.subdir")
     job = Job.read(config, hydra.runtime.choices, shared.datasets, dataset)
     job.track.check()
-    job.mesh.check(job.experiment)
+    job.mesh.check(job.experiment, shared.elsewhere)
     shared.check_device(job)
     initial = check_folder(folder, job.run_id, job.settings, key)
     return job, Place(folder, folder, initial) if home is None else Place(folder, home, initial, home.name)

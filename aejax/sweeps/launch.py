@@ -18,7 +18,7 @@ from aejax.runs.execution import execute, reason
 from aejax.runs.record import Clock
 from aejax.sweeps.composition import Composition
 from aejax.sweeps.ledger import Ledger
-from aejax.sweeps.outcome import Outcome
+from aejax.sweeps.outcome import Outcome, logs_of
 from aejax.sweeps.tasks import read_all
 from aejax.training.step import segments
 
@@ -31,6 +31,8 @@ class Sweep:
     def __init__(self, hydra_context, task_function, config, workers=None):
         """`workers` train the programs, each in a process of its own; without them this process does."""
         self.workers = workers
+        if workers is not None:  # JAX would claim the GPUs, which are for the workers
+            jax.config.update("jax_platforms", "cpu")
         self.folder = Path(str(config.hydra.sweep.dir))
         self.composition = Composition(hydra_context.config_loader, config)
         self.callbacks, self.task_function = hydra_context.callbacks, task_function
@@ -54,7 +56,8 @@ class Sweep:
             tasks = self._read(ledger, job_overrides, initial_job_idx)
             first = _first_of_each_run(tasks)
             programs = self._planned(ledger, first)
-            report = _announced(programs, tasks, first, ledger, damage)
+            self._check_devices(programs, first)
+            report = _announced(programs, tasks, first, ledger, damage, self.workers)
             ledger.note_plan(self.command, programs)
             if self.workers is not None and self.workers.detach and self._submit(first, tasks, ledger, report):
                 return [task.returned for task in tasks]
@@ -85,6 +88,19 @@ class Sweep:
         if self.workers is None:
             return ledger.plan(jobs)
         return ledger.plan(jobs, decides=False, least=self.workers.programs)
+
+    def _check_devices(self, programs, first):
+        """Raises InputError where a worker will have fewer devices than a job splits its batches over."""
+        if self.workers is None:
+            return
+        fewest, jobs = self.workers.executor.begin(len(programs)), [task.job for task in first]
+        most = max(jobs, key=lambda job: job.mesh.data, default=None)
+        if fewest is not None and most is not None and most.mesh.data > fewest:
+            name = self.workers.executor.name
+            raise InputError(
+                f"mesh.data={most.mesh.data}: must be at most {fewest}, the devices of a worker of "
+                f"hydra/launcher={name}; hydra.launcher.slots=1 gives it all"
+            )
 
     def _submit(self, first, tasks, ledger, report):
         """Submits the programs that are not finished and leaves them to their workers; whether there are any."""
@@ -152,6 +168,8 @@ class Sweep:
                 for task in waiting[number]:
                     seen_afresh(task.folder)
                     task.settle(task.finished, errors.get(task.number) or failure or "its worker left no run")
+                if failure:
+                    report.say(f"program {number}: {failure}; logs in {logs_of(self.folder)}; {RESUME} {self.folder}")
                 note()
 
             self.workers.train(self.folder, list(waiting), ended, report.say)
@@ -180,7 +198,7 @@ class Sweep:
             yield
         except KeyboardInterrupt:
             note()
-            goes_on = self.workers is not None and self.workers.go_on
+            goes_on = self.workers is not None and self.workers.executor.go_on
             what = "the jobs go on; to collect their runs: python -m aejax.resume --trust" if goes_on else RESUME
             report.say(f"interrupted; {progress()}{what} {self.folder}")
             raise
@@ -215,14 +233,16 @@ def _first_of_each_run(tasks):
     return list(first.values())
 
 
-def _announced(programs, tasks, first, ledger, damage):
+def _announced(programs, tasks, first, ledger, damage, workers):
     """The report of a batch, after it has announced what will be trained."""
     jobs = {task.number: task.job for task in first}
     report = SweepReport([(layout, sum(segments(jobs[numbers[0]].experiment))) for numbers, layout in programs])
     if damage:
         report.say(damage)
-    if ledger.devices > len(jax.devices()):
+    if workers is None and ledger.devices > len(jax.devices()):
         report.say(f"started on {ledger.devices} devices, resumes on {len(jax.devices())}: the last bits may differ")
+    if workers is not None and workers.programs > len(ledger.programs) > 0:
+        report.say(f"hydra.launcher.programs={workers.programs}: the sweep keeps its {len(ledger.programs)} programs")
     report.data(list(jobs.values()))
     report.plan(sum(task.finished is not None for task in first))
     valid = sum(task.job is not None for task in tasks)

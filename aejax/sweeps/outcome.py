@@ -21,6 +21,11 @@ def place_of(sweep: Path, number: int) -> Path:
     return Path(sweep) / PROGRAMS / str(number)
 
 
+def logs_of(sweep: Path) -> Path:
+    """The folder of what workers print."""
+    return Path(sweep) / PROGRAMS / "logs"
+
+
 @dataclasses.dataclass(frozen=True)
 class Outcome:
     """The layout of a program, `errors` {number of a job: text}, and whether its worker has come to its end.

@@ -11,7 +11,7 @@ from omegaconf import OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from aejax.base.confinement import NotTrusted
-from aejax.base.errors import InputError, JobFailed, NoSpace
+from aejax.base.errors import InputError, JobFailed, NoSpace, in_words
 from aejax.compat import hydra_compat
 from aejax.config.explain import explained
 from aejax.config.written import write_yaml
@@ -134,7 +134,7 @@ def _read(task, composition, shared):
         except (NotTrusted, NoSpace):  # concerns all jobs
             raise
         except (InputError, OSError) as error:  # perhaps a data file
-            task.error = str(error)
+            task.error = in_words(error)
         except OmegaConfBaseException as error:
             task.error = str(explained(error, task.overrides))
     return task

@@ -9,11 +9,11 @@ import jax
 from aejax.base.devices import cores
 from aejax.base.errors import InputError
 from aejax.base.files import locked
-from aejax.base.precision import check_precision
 from aejax.runs.console import SweepReport
 from aejax.runs.destination import Place, check_folder
 from aejax.runs.execution import execute, reason
 from aejax.runs.folder import LEDGER, Run
+from aejax.runs.preparation import Shared
 from aejax.runs.record import Clock
 from aejax.runs.recorded import Recorded
 from aejax.sweeps.ledger import Ledger
@@ -32,6 +32,8 @@ class Program:
             raise InputError(f"{ledger.path}: is damaged; python -m aejax.resume {folder} plans the sweep again")
         if not ledger.path.exists():
             raise InputError(f"{folder}: holds no {LEDGER}; name the folder of a sweep")
+        if not ledger.programs:
+            raise InputError(f"program {number}: does not exist; {ledger.path} lists none")
         if not 1 <= number <= len(ledger.programs):
             raise InputError(f"program {number}: does not exist; must be from 1 to {len(ledger.programs)}")
         self.count = len(ledger.programs)
@@ -55,7 +57,7 @@ class Program:
     def train(self, trusted=None) -> Outcome:
         """Trains what is not finished; leaves the runs and the Outcome, which it returns.
 
-        The layout is that of an earlier worker, or decided here. Raises InputError where another process trains it,
+        The layout is that of an earlier worker, or decided here. Raises InUse where another process trains it,
         KeyboardInterrupt with a checkpoint left, OSError where the disk is full.
         """
         started = time.perf_counter()
@@ -63,7 +65,6 @@ class Program:
             jax.config.update("jax_num_cpu_devices", max(cores(), self.devices))
             try:
                 jobs = self._jobs(trusted)
-                check_precision(jobs[0].experiment.precision)
                 layout = layout_of(jobs, self.how, self.devices)
                 outcome = Outcome.of(layout)
                 outcome.write(self.folder, self.number)
@@ -82,12 +83,13 @@ class Program:
 
     def _jobs(self, trusted):
         """The jobs as they were planned; raises InputError where one would be another run now."""
-        loaded, jobs = {}, []
+        shared, jobs = Shared(), []
         for number, entry in zip(self.numbers, self.entries, strict=True):
-            job = Recorded.read(self._folder(entry)).job(loaded, trusted)
+            job = Recorded.read(self._folder(entry)).job(shared.datasets, trusted)
             if job.run_id != entry["id"]:
                 raise InputError(f"job {number}: would be another run than planned; its data or aejax have changed")
             job.mesh.check(job.experiment)
+            shared.check_device(job)
             jobs.append(dataclasses.replace(job, name=entry.get("name") or job.name))
         return jobs
 

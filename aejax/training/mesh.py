@@ -30,12 +30,7 @@ class Mesh:
 
         Raises InputError, also where they do not come.
         """
-        if self.process is not None and self.process >= self.processes:
-            raise InputError(f"mesh.process={self.process}: must be below mesh.processes={self.processes}, from 0 on")
-        if self.data % self.processes:
-            raise InputError(f"mesh.data={self.data}: must be a multiple of mesh.processes={self.processes}")
-        if self.address is not None and not is_address(self.address):
-            raise InputError(f"mesh.address={self.address}: must be host:port of process 0, or null")
+        self._check_numbers()
         if self.data > 1:
             own = min(self.data // self.processes, cores())  # on a CPU, a device is at least a core
             with contextlib.suppress(RuntimeError):  # JAX is initialized in this process: its devices stay
@@ -43,8 +38,20 @@ class Mesh:
         if self.processes > 1:
             processes.join(self.processes, self.process, self.address)
 
-    def check(self, experiment):
-        """Raises InputError where these devices do not exist, or cannot split a batch of a settled experiment."""
+    def _check_numbers(self):
+        if self.process is not None and self.process >= self.processes:
+            raise InputError(f"mesh.process={self.process}: must be below mesh.processes={self.processes}, from 0 on")
+        if self.data % self.processes:
+            raise InputError(f"mesh.data={self.data}: must be a multiple of mesh.processes={self.processes}")
+        if self.address is not None and not is_address(self.address):
+            raise InputError(f"mesh.address={self.address}: must be host:port of process 0, or null")
+
+    def check(self, experiment, elsewhere=False):
+        """Raises InputError where these devices do not exist, or cannot split a batch of a settled experiment.
+
+        The devices are not counted where the training is `elsewhere`.
+        """
+        self._check_numbers()
         if self.processes != processes.count():
             raise InputError(
                 f"mesh.processes={self.processes}: must be 1 in a sweep, from Python, and to resume; a single run of "
@@ -54,14 +61,14 @@ class Mesh:
             return
         if experiment.model.solver.closed_form:
             raise InputError(f"mesh.data={self.data}: must be 1 for a model in closed form, which takes no steps")
-        most = self.processes * min(map(len, by_process()))
+        most = self.data if elsewhere else self.processes * min(map(len, by_process()))
         if self.data > most:
             raise InputError(f"mesh.data={self.data}: must be at most the number of devices, {most}")
         if experiment.batch_size % self.data:
             allowed = [str(count) for count in range(1, most + 1) if experiment.batch_size % count == 0]
             raise InputError(
-                f"mesh.data={self.data}: must divide batch_size={experiment.batch_size}; with the devices that there "
-                f"are, {' or '.join(allowed)}"
+                f"mesh.data={self.data}: must divide batch_size={experiment.batch_size}; possible on {most} devices: "
+                f"{', '.join(allowed)}"
             )
 
 

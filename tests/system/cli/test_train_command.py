@@ -240,7 +240,7 @@ def test_a_disk_that_fills_during_the_run_is_told_in_one_line(tmp_path):
     done = subprocess.run(limited, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         2,
-        f"aejax: [Errno 27] File too large: '{tmp_path}/run/params.safetensors'\n",
+        f"aejax: {tmp_path}/run/params.safetensors: File too large\n",
     )
     failed = Run.read(tmp_path / "run")
     assert failed.record["status"] == "failed"

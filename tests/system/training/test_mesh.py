@@ -82,7 +82,7 @@ def test_the_lanes_of_a_sweep_share_the_devices_that_are_left():
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["mesh.data=2", "batch_size=9"], r"^mesh\.data=2: must divide batch_size=9; with the devices .*, 1"),
+        (["mesh.data=2", "batch_size=9"], r"^mesh\.data=2: must divide batch_size=9; possible on .* devices: 1"),
         (["mesh.data=4096", "batch_size=4096"], r"^mesh\.data=4096: must be at most the number of devices, \d+$"),
         (["mesh.data=2", "model=pca"], r"^mesh\.data=2: must be 1 for a model in closed form"),
         (["mesh.processes=2", "mesh.data=2"], r"^mesh\.processes=2: must be 1 in a sweep, from Python"),
