@@ -10,11 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aejax.base.devices import gpus
-from aejax.base.files import octets
 from aejax.sweeps.outcome import logs_of
 from aejax.sweeps.watched import at_least, ending
 
-MOST_LOG = 2**24  # bytes
+LAST = 2**16  # bytes of a log that are read
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +63,11 @@ class Process:
         """Its exit status, None before it has ended."""
         return self._process.poll()
 
-    def stderr(self) -> str | None:
-        """What it has written there."""
-        return octets(self._err, MOST_LOG)[self._logged :].decode(errors="replace")
+    def stderr(self) -> str:
+        """The last of what it has written there."""
+        with self._err.open("rb") as file:
+            file.seek(max(self._logged, self._err.stat().st_size - LAST))
+            return file.read(LAST).decode(errors="replace")
 
     def terminate(self) -> None:
         """Asks it to keep its training and to end."""
@@ -94,7 +95,7 @@ class Local:
 
     def begin(self, programs: int) -> int:
         """Divides the machine among the workers of so many programs; the fewest devices that one of them has."""
-        self._shares = shares(min(self._slots, programs))
+        self._shares = shares(max(1, min(self._slots, programs)))
         return min(share.devices for share in self._shares)
 
     def room(self) -> int:

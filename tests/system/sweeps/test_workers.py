@@ -175,6 +175,7 @@ def test_the_machine_is_divided_among_the_workers(monkeypatch):
     local = Local(3, confined=False)
     assert (local.begin(1), local.room()) == (5, 1)  # one program has the whole machine
     assert (local.begin(9), local.room()) == (1, 3)
+    assert (local.begin(0), local.room()) == (5, 1)
     monkeypatch.setattr("aejax.sweeps.local.gpus", lambda: ["0", "1", "2"])
     assert [share.gpus for share in shares(2)] == [("0", "2"), ("1",)]
     assert [share.gpus for share in shares(8)] == [("0",), ("1",), ("2",)]  # a GPU is for one
