@@ -1,7 +1,9 @@
 """Words of a command line: the known options, and one line for an error."""
 
 import argparse
+import atexit
 import contextlib
+import gc
 import os
 import sys
 
@@ -10,6 +12,7 @@ from aejax.base.errors import InputError, in_words, plain_line
 OPTIONS = ("--help", "--hydra-help", "--version", "--cfg", "--resolve", "--package", "--run", "--multirun", "--info",
            "--shell-completion", "--config-path", "--config-name", "--config-dir", "--experimental-rerun")  # fmt: skip
 LONGEST = 10_000  # characters of a message
+atexit.register(gc.freeze)  # without a last search for garbage, which takes Python a second where JAX is loaded
 LETTERS = ("-h", "-c", "-p", "-r", "-m", "-i", "-sc", "-cp", "-cn", "-cd")
 
 

@@ -5,6 +5,7 @@ import itertools
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
@@ -140,12 +141,12 @@ def _glyphs(axes, form, at_Nx2, low, high, images):
     half = 0.5 * size * np.array([width / height, 1.0])
     true_Nx2 = (at_Nx2 - low) / (high - low)
     apart_Nx2 = moved_apart(true_Nx2, 2.1 * half)
-    for true, place, image in zip(true_Nx2, apart_Nx2, images, strict=True):
-        x, y = low + true * (high - low)
+    moved_N = (np.abs(apart_Nx2 - true_Nx2) / half).max(axis=1) > 0.5
+    lines = low + np.stack([true_Nx2, apart_Nx2], axis=1)[moved_N] * (high - low)
+    axes.add_collection(LineCollection(lines, colors="0.7", linewidths=0.5, zorder=1))
+    axes.plot(*lines[:, 0].T, ".", color="0.4", markersize=2, zorder=3)
+    for place, image in zip(apart_Nx2, images, strict=True):
         (left, bottom), (right, top) = (low + (place + sign * half) * (high - low) for sign in (-1, 1))
-        if np.abs((place - true) / half).max() > 0.5:
-            axes.plot([x, (left + right) / 2], [y, (bottom + top) / 2], color="0.7", linewidth=0.5, zorder=1)
-            axes.plot(x, y, ".", color="0.4", markersize=2, zorder=3)
         axes.imshow(ink(form, image), extent=(left, right, bottom, top), zorder=2)
     axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), aspect="auto")
 

@@ -120,6 +120,11 @@ def _errors(form, shown, few_N):
 
 
 def _encoded(figure, kind):
+    layout = figure.get_layout_engine()
+    if layout is not None:  # by savefig itself, it would take a drawing more
+        figure.set_dpi(mpl.rcParams["savefig.dpi"])
+        layout.execute(figure)
+        figure.set_layout_engine("none")
     data = io.BytesIO()
     figure.savefig(data, format=kind, metadata=UNDATED[kind])
     return data.getvalue()
