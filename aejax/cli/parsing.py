@@ -56,6 +56,6 @@ def flush_output():
 
 
 def fail(message, status=2):
-    """Prints one line to stderr and exits with `status`."""
-    print(f"aejax: {plain_line(message, LONGEST)}", file=sys.stderr)
+    """Prints one line, a message or an exception, to stderr and exits with `status`."""
+    print(f"aejax: {plain_line(in_words(message), LONGEST)}", file=sys.stderr)
     raise SystemExit(status)
