@@ -4,7 +4,6 @@ import io
 
 import matplotlib as mpl
 import numpy as np
-from matplotlib.figure import Figure
 
 from aejax.figures.codes import GRID_SIDE, code_grid, code_space, decoded_grid
 from aejax.figures.curves import curves
@@ -12,7 +11,7 @@ from aejax.figures.evaluation import anomaly_scores, mistaken, robustness
 from aejax.figures.examples import GRID_LABEL, picked
 from aejax.figures.images import as_images, strips, unit_scale
 from aejax.figures.lines import decoded_lines, overlaid, stacked
-from aejax.figures.style import STYLE, titled
+from aejax.figures.style import STYLE
 
 __all__ = ["GRID_SIDE", "code_grid", "draw", "preview"]
 
@@ -118,19 +117,6 @@ def _errors(form, shown, few_N):
         error_N = ((pixels_NxP - clean_NxP) ** 2).mean(axis=1)
         captions[name] = (measure, [f"{wrong}" for wrong in wrong_N] if is_binary else [f"{e:.2g}" for e in error_N])
     return captions
-
-
-def draw_nothing():
-    """Draws a small picture for nobody, for which matplotlib loads and keeps what every picture needs."""
-    with mpl.rc_context(STYLE):
-        figure = Figure((1, 1), layout="constrained")
-        axes = figure.subplots()
-        axes.imshow(np.eye(2), cmap="gray")
-        axes.plot([0, 1], label="1")
-        axes.set(xlabel="1", ylabel="1", yscale="symlog")
-        axes.legend()
-        titled(figure, "1")
-        _encoded(figure, "png")
 
 
 def _encoded(figure, kind):

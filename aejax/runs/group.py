@@ -1,7 +1,6 @@
 """Jobs of equal structure in training: one program, checkpoints on the way, a record of each job at the end."""
 
 import contextlib
-import functools
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -12,7 +11,7 @@ from aejax.base.errors import InputError
 from aejax.base.interrupts import STOP
 from aejax.runs import programs
 from aejax.runs.destination import check_space
-from aejax.runs.pictures import pictures, prepare_drawing
+from aejax.runs.pictures import pictures
 from aejax.runs.record import Lane, NotBegun
 from aejax.runs.segments import begin, check_stop, save, train
 from aejax.training.checkpoint import Checkpoint
@@ -27,7 +26,7 @@ def run_group(jobs, places, layout, clock, report):
     """Trains jobs of equal structure and leaves a record of each in its place; returns the Runs.
 
     Continues where an earlier process was cut off: finished runs stay as they are, the training begins at its
-    checkpoint. Raises NotBegun, with nothing kept; KeyboardInterrupt, with a checkpoint left; and InputError where
+    checkpoint. Raises NotBegun, with nothing trained; KeyboardInterrupt, with a checkpoint left; and InputError where
     the device has too little memory.
     """
     programs.keep_compiled_programs()
@@ -46,19 +45,12 @@ def _train_and_leave(lanes, layout, begun, beside, clock, report):
     ids = tuple(job.run_id for job in jobs)
     checkpoint = Checkpoint(home / f"checkpoint-{ids[0]}", ids, jobs[0].checkpoint.seconds)
     inputs = programs.Inputs.of(jobs, layout)
-
-    @functools.cache
-    def ready():
-        """Waits until the lanes have begun, which W&B may delay; raises NotBegun."""
-        with clock.measure("track"):
-            for line in begun.result():
-                report.say(line)
-
     with processes.together("the start of the training"):
         with clock.measure("compile"):
             training, state = programs.Training.compiled(jobs, layout, inputs)
-        if processes.count() > 1:
-            ready()
+        with clock.measure("track"):
+            for line in begun.result():
+                report.say(line)
     check_stop()
     progress = begin(checkpoint, state, report)
     clock.add("train", progress.seconds)
@@ -66,14 +58,13 @@ def _train_and_leave(lanes, layout, begun, beside, clock, report):
     measured = inputs.collected(layout)
     params = programs.shapes(layout.collected(state.params), sharded=True)
     measuring = beside.submit(programs.measuring, jobs, layout, measured, params)
-    drawing = beside.submit(prepare_drawing) if any(job.figures for job in jobs) else None
     del state
     with clock.measure("train"):
-        progress = train(lanes, layout, training, progress, checkpoint, report, ready)
+        progress = train(lanes, layout, training, progress, checkpoint, report)
     with clock.measure("compile"):
         evaluation, picture = measuring.result()
     try:
-        _finish(lanes, evaluation, picture, drawing, measured, layout.collected(progress.state), clock)
+        _finish(lanes, evaluation, picture, measured, layout.collected(progress.state), clock)
     except KeyboardInterrupt:
         save(checkpoint, progress, report)
         raise
@@ -122,8 +113,8 @@ def _ended(lanes, begun, clock):
         raise
 
 
-def _finish(lanes, evaluation, picture, drawing, inputs, state, clock):
-    """Evaluates all lanes and leaves the record of each that has not ended yet; pictures wait until `drawing`."""
+def _finish(lanes, evaluation, picture, inputs, state, clock):
+    """Evaluates all lanes and leaves the record of each that has not ended yet."""
     with clock.measure("evaluate"):
         metrics, z, details = jax.device_get(evaluation(inputs.experiments, state.chosen, inputs.data))
         chosen, alive = jax.device_get((state.chosen, state.alive))
@@ -135,7 +126,6 @@ def _finish(lanes, evaluation, picture, drawing, inputs, state, clock):
         lane.leave(one_lane(metrics, index), z[index], one_lane(details, index), one_lane(chosen, index))
         if lane.job.figures:
             with clock.measure("figures"):
-                drawing.result()
                 for name, content in pictures(lane, picture, one_lane(chosen, index), inputs.data):
                     lane.run.write_figure(name, content)
         with clock.measure("track"):

@@ -25,7 +25,7 @@ def share(job, layout):
             training, state = programs.Training.compiled([job], layout, inputs)
         check_stop()
         checkpoint = Checkpoint(None, (job.run_id,), job.checkpoint.seconds)  # the first process has the file
-        train([lane], layout, training, begin(checkpoint, state, quiet), checkpoint, quiet, lambda: None)
+        train([lane], layout, training, begin(checkpoint, state, quiet), checkpoint, quiet)
     except Exception as error:
         told = lack_of_memory(error, "latent_dim, net.widths, batch_size or data.limit") or processes.loss(error)
         if told:

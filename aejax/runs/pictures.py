@@ -9,13 +9,6 @@ from aejax.training.lanes import Layout
 from aejax.training.lanes import lane as one_lane
 
 
-def prepare_drawing():
-    """Has matplotlib imported and ready to draw, which takes it a second at first; no other thread may draw."""
-    from aejax.figures import drawing
-
-    drawing.draw_nothing()
-
-
 def pictures(lane, picture, params, data):
     """(file name, bytes) of each picture of a Lane whose codes are written, by the program `picture`."""
     from aejax.figures import codes, drawing  # take half a second to import

@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import os
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -96,15 +95,11 @@ class Training:
         width = max(int(job.experiment.latent_dim) for job in jobs)
         initial = None if jobs[0].initial is None else layout.stack([job.initial.params for job in jobs])
         arguments = inputs.experiments, initial, inputs.data
-        beginning, pieces = layout.lowered(_begun, 2, *arguments, width=width), {}
-        shapes_of_state = layout.spread(beginning.out_info)
-        with ThreadPoolExecutor(1) as beside:  # it compiles while the pieces are traced and compiled
-            begun = beside.submit(beginning.compile)
-            for length in {length for segment in inputs.plan for _, length in segment}:
-                batches = layout.place(stream.shape(jobs[0], length), examples=1)
-                stacks, flags = (inputs.experiments, shapes_of_state, batches), (np.int32(0), np.True_)
-                pieces[length] = layout.compiled(_piece, 3, *stacks, inputs.data, *flags, donate=(1,), length=length)
-            state = begun.result()(*arguments)
+        state, pieces = layout.compiled(_begun, 2, *arguments, width=width)(*arguments), {}
+        for length in {length for segment in inputs.plan for _, length in segment}:
+            batches = layout.place(stream.shape(jobs[0], length), examples=1)
+            stacks, flags = (inputs.experiments, state, batches), (np.int32(0), np.True_)
+            pieces[length] = layout.compiled(_piece, 3, *stacks, inputs.data, *flags, donate=(1,), length=length)
         if jobs[0].experiment.form.streamed:
             stream.shuffling(len(jobs[0].dataset.train.x))  # compiled here, not during the training
         return cls(inputs, pieces), state

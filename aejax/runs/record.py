@@ -31,18 +31,15 @@ class Clock:
 
     def __init__(self, started):
         self.started, self.seconds = started, {"start": time.perf_counter() - started}
-        self.inside = 0.0  # seconds that were measured within what is being measured
 
     @contextlib.contextmanager
     def measure(self, name):
-        """Adds the time inside to `name`, but for what is measured there under another name."""
-        begin, before, self.inside = time.perf_counter(), self.inside, 0.0
+        """Adds the time inside to `name`."""
+        begin = time.perf_counter()
         try:
             yield
         finally:
-            took = time.perf_counter() - begin
-            self.seconds[name] = self.seconds.get(name, 0.0) + took - self.inside
-            self.inside = before + took
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - begin
 
     def add(self, name, seconds):
         """Adds the seconds that an earlier process took for `name`."""

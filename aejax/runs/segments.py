@@ -15,10 +15,9 @@ from aejax.training.checkpoint import Progress
 from aejax.training.stream import batches
 
 
-def train(lanes, layout, programs, progress, checkpoint, report, ready):
+def train(lanes, layout, programs, progress, checkpoint, report):
     """Trains from `progress` to the end and returns the Progress there; fills the history of every lane on the way.
 
-    `ready` waits until there is a place for the history; the device works on the first segment meanwhile.
     Raises KeyboardInterrupt after a signal, with a checkpoint left. Where several processes train, all stop at the same
     log point, and part from each other at the end.
     """
@@ -31,8 +30,6 @@ def train(lanes, layout, programs, progress, checkpoint, report, ready):
         STOP.awaited(),
         _parting(),
     ):
-        if progress.points:
-            ready()
         history = History(lanes, lengths, progress.points, show)
 
         def reached():
@@ -51,10 +48,8 @@ def train(lanes, layout, programs, progress, checkpoint, report, ready):
             if not is_alive:
                 break
             state, metrics = programs.segment(number, state, ahead)
-            ready()
             history.fetch()  # while the device works on this segment
             history.pending = metrics
-        ready()
         return reached()
 
 

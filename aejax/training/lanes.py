@@ -86,11 +86,6 @@ class Layout:
             lambda shape: jax.ShapeDtypeStruct((count, *shape.shape), shape.dtype, sharding=sharding), shapes
         )
 
-    def spread(self, shapes):
-        """The shapes of stacks as a program of these lanes returns them."""
-        sharding = self._spread()
-        return jax.tree.map(lambda shape: jax.ShapeDtypeStruct(shape.shape, shape.dtype, sharding=sharding), shapes)
-
     def share(self, tree):
         """A tree that all lanes read, replicated on every device."""
         return self._put(tree, NamedSharding(self._mesh, PartitionSpec()))
@@ -109,12 +104,8 @@ class Layout:
             return jax.device_put(tree, sharding)
         return jax.tree.map(lambda leaf: put(leaf, sharding), tree)
 
-    def compiled(self, function, stacked, *arguments, **settings):
-        """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes."""
-        return self.lowered(function, stacked, *arguments, **settings).compile()
-
-    def lowered(self, function, stacked, *arguments, how=None, donate=(), **settings):
-        """The program of one lane's `function` over all lanes, traced for these arguments or their shapes.
+    def compiled(self, function, stacked, *arguments, how=None, donate=(), **settings):
+        """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
 
         The first `stacked` arguments are stacks, the others shared; those in `donate` are donated; `settings` are
         static. Products are in float32, unless the function names another precision. The latest PROGRAMS are kept, so
@@ -125,7 +116,7 @@ class Layout:
         frozen = tuple(sorted(settings.items()))
         program = _program(function, frozen, stacked, len(arguments), how or self.how, self._mesh, donate, structure)
         with products("float32"):
-            return program.lower(*arguments)
+            return program.lower(*arguments).compile()
 
 
 @functools.lru_cache(PROGRAMS)
