@@ -80,8 +80,9 @@ def sampled_drop(key: jax.Array, concentration_B: jax.Array, mask_Z: jax.Array) 
     def tried(state: tuple[jax.Array, jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array, jax.Array]:
         at, drop_B, accepted_B = state
         key_normal, key_uniform = jax.random.split(jax.random.fold_in(key, at))
-        # A coordinate of a uniform point on the sphere is a Beta((dims - 1) / 2, (dims - 1) / 2) from -1 to 1.
-        beta_B = 0.5 - 0.5 * on_sphere(_normal(key_normal, kappa_B.shape[0], mask_Z))[:, 0]
+        # A coordinate of a uniform point on the sphere is a Beta((dims - 1) / 2, (dims - 1) / 2) from -1 to 1; rounding
+        # takes one in 100,000 beyond, where there are two dimensions.
+        beta_B = jnp.clip(0.5 - 0.5 * on_sphere(_normal(key_normal, kappa_B.shape[0], mask_Z))[:, 0], 0.0, 1.0)
         below_B = (1 - beta_B) + b_B * beta_B
         t_B = 2 * a_B * b_B / below_B
         log_uniform_B = jnp.log1p(-jax.random.uniform(key_uniform, kappa_B.shape))

@@ -134,6 +134,13 @@ def test_draws_are_of_the_fisher_density_of_scipy(dims, kappa):
     np.testing.assert_allclose(spread, expected, atol=0.1 * np.abs(expected).max())
 
 
+def test_rounding_takes_no_draw_off_a_circle():
+    means, concentrations = jnp.tile(jnp.array([1.0, 0.0]), (400_000, 1)), jnp.ones(400_000)
+    sample = jax.jit(lambda each, key: VonMisesFisher(means, jnp.ones(2), each).sample(key).z)
+    z = np.asarray(sample(concentrations, jax.random.key(0)))
+    np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)  # nan fails
+
+
 @jax.jit
 def drops(kappa, mask):
     """Draws of 1 - cosine and their derivatives in the concentration."""
