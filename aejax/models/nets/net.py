@@ -65,30 +65,34 @@ class Net:
         """What draws the initial weights."""
         return getattr(nn.initializers, self.init)()
 
-    def activated(self, h, training):
-        """Norm, activation and dropout of hidden units, the last axis that of the units; inside a module."""
-        return self.active(self.normed(h, training), training)
+    def activated(self, h, training, axis=-1):
+        """Norm, activation and dropout of hidden units, with the units along `axis`; inside a module."""
+        return self.active(self.normed(h, training, axis), training, axis)
 
-    def normed(self, h, training):
+    def normed(self, h, training, axis=-1):
         """The norm alone."""
         if self.norm == "layer":
-            h = nn.LayerNorm()(h)
+            h = nn.LayerNorm(reduction_axes=axis, feature_axes=axis)(h)
         if self.norm == "batch":
-            h = nn.BatchNorm(not training, momentum=MOMENTUM, use_fast_variance=False)(h)
+            h = nn.BatchNorm(not training, axis=axis, momentum=MOMENTUM, use_fast_variance=False)(h)
         return h
 
-    def active(self, h, training):
+    def active(self, h, training, axis=-1):
         """Activation and dropout alone."""
         h = getattr(jax.nn, self.activation)(h)
-        return Dropout(self.dropout)(h) if training and self.dropout is not None else h
+        return Dropout(self.dropout, axis)(h) if training and self.dropout is not None else h
 
 
 class Dropout(nn.Module):
-    """Leaves each unit out with probability `rate`, which may be a tracer, and scales the others up."""
+    """Leaves each unit out with probability `rate`, which may be a tracer, and scales the others up.
+
+    What is left out is drawn with the units last, so that it does not depend on the `axis` that they have.
+    """
 
     rate: Any
+    axis: int = -1
 
     @nn.compact
     def __call__(self, h):
-        kept = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, h.shape)
-        return jnp.where(kept, h / (1 - self.rate), 0.0)
+        drawn = jax.random.bernoulli(self.make_rng("dropout"), 1 - self.rate, h.swapaxes(self.axis, -1).shape)
+        return jnp.where(drawn.swapaxes(self.axis, -1), h / (1 - self.rate), 0.0)

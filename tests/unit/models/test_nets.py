@@ -18,7 +18,7 @@ from aejax.training import step
 
 KEY = jax.random.key(3)
 SIZES = [(28, 28, 1), (7, 5, 1), (11, 16, 3), (1, 9, 2)]
-LAYOUT = ("NHWC", "HWIO", "NHWC")
+LAYOUT = ("CHWN", "HWIO", "CHWN")
 
 
 @struct.dataclass
@@ -62,9 +62,14 @@ def ordinary(kernel, side, stride, channels):
     return ordered
 
 
+def maps_of(height, width, channels):
+    """The shape of the maps of two examples."""
+    return channels, height, width, 2
+
+
 @pytest.mark.parametrize(("side", "stride", "shape"), LAYERS)
 def test_a_convolution_is_laxs(side, stride, shape):
-    maps, layer = jax.random.normal(KEY, (2, *shape)), Convolution(net(side, stride), 4, side)
+    maps, layer = jax.random.normal(KEY, maps_of(*shape)), Convolution(net(side, stride), 4, side)
     result, variables = layer.init_with_output(KEY, maps)
     kernel = ordinary(variables["params"]["Dense_0"]["kernel"], side, stride, shape[2])
     expected = jax.lax.conv_general_dilated(maps, kernel, (stride, stride), "SAME", dimension_numbers=LAYOUT)
@@ -73,7 +78,7 @@ def test_a_convolution_is_laxs(side, stride, shape):
 
 @pytest.mark.parametrize(("side", "stride", "shape"), LAYERS)
 def test_a_transposed_convolution_is_the_transpose_of_one(side, stride, shape):
-    small = (2, -(-shape[0] // stride), -(-shape[1] // stride), 4)
+    small = maps_of(-(-shape[0] // stride), -(-shape[1] // stride), 4)
     maps, layer = jax.random.normal(KEY, small), Transposed(net(side, stride), shape, side)
     result, variables = layer.init_with_output(KEY, maps)
     kernel, taps, channels = np.zeros((side, side, shape[2], 4), np.float32), -(-side // stride), shape[2]
@@ -94,7 +99,7 @@ def test_a_transposed_convolution_is_the_transpose_of_one(side, stride, shape):
     assert next(weights, None) is None and (kernel != 0).all()  # each weight of the kernel is one of the layer's
     strides = (stride, stride)
     convolve = lambda x: jax.lax.conv_general_dilated(x, kernel, strides, "SAME", dimension_numbers=LAYOUT)  # noqa: E731
-    expected = jax.linear_transpose(convolve, jnp.zeros((2, *shape)))(maps)[0]
+    expected = jax.linear_transpose(convolve, jnp.zeros(maps_of(*shape)))(maps)[0]
     np.testing.assert_allclose(result, expected, atol=1e-5)
 
 
