@@ -124,7 +124,7 @@ def _encoded(figure, kind):
     if layout is not None:  # by savefig itself, it would take a drawing more
         figure.set_dpi(mpl.rcParams["savefig.dpi"])
         layout.execute(figure)
-        figure.set_layout_engine("none")
+        figure.set_layout_engine(None)  # "none" would leave one that does nothing, for which savefig draws nevertheless
     data = io.BytesIO()
     figure.savefig(data, format=kind, metadata=UNDATED[kind])
     return data.getvalue()
