@@ -39,6 +39,16 @@ def unmeasured() -> dict[str, bool]:
     return {"x_disable_stats": True, "x_disable_meta": True, "x_save_requirements": False}
 
 
+def import_pandas() -> None:
+    """Imports pandas, where it is installed, as W&B does when it first logs what is no number; takes a quarter second.
+
+    wandb.util.is_pandas_data_frame, which is in no reference.
+    """
+    from wandb import util
+
+    util.is_pandas_data_frame(None)
+
+
 def has_service(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether W&B's own process runs for the process of this environment."""
     return SERVICE in environment

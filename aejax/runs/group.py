@@ -10,7 +10,8 @@ from aejax.base.devices import lack_of_memory
 from aejax.base.errors import InputError
 from aejax.base.interrupts import STOP
 from aejax.runs import programs
-from aejax.runs.destination import check_space
+from aejax.runs.beginning import Beginning
+from aejax.runs.beginning import begin as begin_lanes
 from aejax.runs.pictures import pictures
 from aejax.runs.record import Lane, NotBegun
 from aejax.runs.segments import begin, check_stop, save, train
@@ -26,20 +27,20 @@ def run_group(jobs, places, layout, clock, report):
     """Trains jobs of equal structure and leaves a record of each in its place; returns the Runs.
 
     Continues where an earlier process was cut off: finished runs stay as they are, the training begins at its
-    checkpoint. Raises NotBegun, with nothing trained; KeyboardInterrupt, with a checkpoint left; and InputError where
+    checkpoint. Raises NotBegun, with nothing left; KeyboardInterrupt, with a checkpoint left; and InputError where
     the device has too little memory.
     """
     programs.keep_compiled_programs()
     lanes = [Lane.of(job, place) for job, place in zip(jobs, places, strict=True)]
     if not all(lane.ended for lane in lanes):
-        with ThreadPoolExecutor(1) as beside:  # W&B starts while the training compiles
-            begun = beside.submit(_begin, lanes, layout)
-            with _ended(lanes, begun, clock):
-                _train_and_leave(lanes, layout, begun, beside, clock, report)
+        with ThreadPoolExecutor(2) as beside:
+            beginning = Beginning(beside.submit(begin_lanes, lanes, layout), report)
+            with _ended(lanes, beginning, clock):
+                _train_and_leave(lanes, layout, beginning, beside, clock, report)
     return [lane.run for lane in lanes]
 
 
-def _train_and_leave(lanes, layout, begun, beside, clock, report):
+def _train_and_leave(lanes, layout, beginning, beside, clock, report):
     """Compiles, trains, evaluates, records."""
     jobs, home = [lane.job for lane in lanes], lanes[0].place.home
     ids = tuple(job.run_id for job in jobs)
@@ -48,9 +49,9 @@ def _train_and_leave(lanes, layout, begun, beside, clock, report):
     with processes.together("the start of the training"):
         with clock.measure("compile"):
             training, state = programs.Training.compiled(jobs, layout, inputs)
-        with clock.measure("track"):
-            for line in begun.result():
-                report.say(line)
+        if processes.count() > 1:  # which go on only where all can
+            with clock.measure("track"):
+                beginning.wait()
     check_stop()
     progress = begin(checkpoint, state, report)
     clock.add("train", progress.seconds)
@@ -60,7 +61,9 @@ def _train_and_leave(lanes, layout, begun, beside, clock, report):
     measuring = beside.submit(programs.measuring, jobs, layout, measured, params)
     del state
     with clock.measure("train"):
-        progress = train(lanes, layout, training, progress, checkpoint, report)
+        progress = train(lanes, layout, training, progress, checkpoint, report, beginning)
+    with clock.measure("track"):
+        beginning.wait()
     with clock.measure("compile"):
         evaluation, picture = measuring.result()
     try:
@@ -71,26 +74,9 @@ def _train_and_leave(lanes, layout, begun, beside, clock, report):
     checkpoint.remove()
 
 
-def _begin(lanes, layout):
-    """Begins the lanes until a signal stops it; returns lines to print."""
-    lines = []
-    try:
-        home = lanes[0].place.home
-        home.mkdir(parents=True, exist_ok=True)
-        check_space(home, str(home))
-        for lane in lanes:
-            if STOP.is_set():
-                break
-            if not lane.ended:
-                lines += lane.begin(layout)
-    except (InputError, OSError) as error:
-        raise NotBegun(str(error)) from error
-    return lines
-
-
 @contextlib.contextmanager
-def _ended(lanes, begun, clock):
-    """Ends every lane where an exception ends the group; `begun` is the Future of their beginning."""
+def _ended(lanes, beginning, clock):
+    """Ends every lane where an exception ends the group, after their `beginning`."""
     try:
         yield
     except NotBegun:  # there is nothing to end but the W&B runs of the lanes before it
@@ -98,13 +84,15 @@ def _ended(lanes, begun, clock):
             lane.mirror.finish(failed=True)
         raise
     except KeyboardInterrupt:
-        with contextlib.suppress(NotBegun):  # lanes may still be beginning in the other thread
-            begun.result()
+        with contextlib.suppress(NotBegun):
+            beginning.wait()
         for lane in lanes:
             lane.end("interrupted", clock)
         raise
     except Exception as error:
         lack = lack_of_memory(error, SMALLER) or processes.loss(error)
+        with contextlib.suppress(NotBegun):
+            beginning.wait()
         for lane in lanes:
             with contextlib.suppress(OSError):  # a full disk may be the error that is reported
                 lane.end("failed", clock, error=lack or f"{type(error).__name__}: {error}")
@@ -129,7 +117,7 @@ def _finish(lanes, evaluation, picture, inputs, state, clock):
                 for name, content in pictures(lane, picture, one_lane(chosen, index), inputs.data):
                     lane.run.write_figure(name, content)
         with clock.measure("track"):
-            lane.mirror.log_results(lane.run, lane.job.dataset.label_names)
+            lane.mirror_results()
         if lane.mirror.lost:  # the lanes that follow would wait for the same server
             for later in lanes[index + 1 :]:
                 later.mirror.lost = lane.mirror.lost

@@ -88,6 +88,7 @@ class Track:
             raise InputError(
                 f"track={self.mode}: {reason}; without the server choose track=offline or track=off"
             ) from None
+        wandb_compat.import_pandas()  # here rather than at the end of a run: this passes beside the training
         wandb_compat.ignore_log_failures()  # a log that does not fit on a full disk needs no message
         return Mirror(run, self)
 

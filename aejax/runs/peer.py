@@ -6,6 +6,7 @@ from aejax.base import processes
 from aejax.base.devices import lack_of_memory
 from aejax.base.errors import InputError
 from aejax.runs import programs
+from aejax.runs.beginning import Beginning
 from aejax.runs.console import ConsoleReport
 from aejax.runs.record import Lane
 from aejax.runs.segments import begin, check_stop, train
@@ -25,7 +26,7 @@ def share(job, layout):
             training, state = programs.Training.compiled([job], layout, inputs)
         check_stop()
         checkpoint = Checkpoint(None, (job.run_id,), job.checkpoint.seconds)  # the first process has the file
-        train([lane], layout, training, begin(checkpoint, state, quiet), checkpoint, quiet)
+        train([lane], layout, training, begin(checkpoint, state, quiet), checkpoint, quiet, Beginning(None, quiet))
     except Exception as error:
         told = lack_of_memory(error, "latent_dim, net.widths, batch_size or data.limit") or processes.loss(error)
         if told:

@@ -65,6 +65,7 @@ class Lane:
     run: Run
     mirror: Mirror = dataclasses.field(default_factory=lambda: Mirror(None, None))
     rows: list[dict] = dataclasses.field(default_factory=list)
+    mirrored: int = 0  # rows that the W&B run has
     ended: bool = False
 
     @classmethod
@@ -73,10 +74,15 @@ class Lane:
         run = Run.finished(place.folder, job.run_id)
         return cls(job, place, run or Run(place.folder), ended=run is not None)
 
+    @property
+    def has_begun(self):
+        """Whether `begin` has made the folder ready, and the W&B run."""
+        return bool(self.run.record)
+
     def begin(self, layout):
         """Writes the first run.json and begins the W&B run; returns lines to print.
 
-        Raises InputError or OSError where that fails.
+        The lane may be in training meanwhile, in another thread. Raises InputError or OSError where that fails.
         """
         job = self.job
         config = job.settings | {"choices": job.choices}  # by which W&B can group
@@ -102,9 +108,20 @@ class Lane:
         return lines
 
     def log(self, row):
-        """Adds a row to the history, and mirrors it."""
+        """Adds a row to the history; it is mirrored once the lane has begun."""
         self.rows.append(row)
-        self.mirror.log(row)
+        if self.has_begun:
+            self._mirror_rows()
+
+    def _mirror_rows(self):
+        for row in self.rows[self.mirrored :]:
+            self.mirror.log(row)
+        self.mirrored = len(self.rows)
+
+    def mirror_results(self):
+        """Mirrors the finished run, after the last of its history."""
+        self._mirror_rows()
+        self.mirror.log_results(self.run, self.job.dataset.label_names)
 
     def leave(self, metrics, z_NxZ, details, params):
         """Writes the metrics {name: scalar}, codes, details and parameters of the evaluation, without masked units."""
@@ -118,13 +135,14 @@ class Lane:
 
     def end(self, status, clock, **fields):
         """Writes the history, and in run.json how the run ended; only once, and only where the run has begun."""
-        if self.ended or not self.run.record:
+        if self.ended or not self.has_begun:
             return
         try:
             self.run.write_history(self.rows)
         except OSError as error:  # the status is smaller, and may still fit on the disk
             status, fields = "failed", fields | {"error": f"{type(error).__name__}: {error}"}
         with clock.measure("track"):
+            self._mirror_rows()
             self.mirror.finish(failed=status != "completed")
         if self.mirror.lost:
             fields["wandb_lost"] = self.mirror.lost

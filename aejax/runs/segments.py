@@ -15,11 +15,12 @@ from aejax.training.checkpoint import Progress
 from aejax.training.stream import batches
 
 
-def train(lanes, layout, programs, progress, checkpoint, report):
+def train(lanes, layout, programs, progress, checkpoint, report, beginning):
     """Trains from `progress` to the end and returns the Progress there; fills the history of every lane on the way.
 
-    Raises KeyboardInterrupt after a signal, with a checkpoint left. Where several processes train, all stop at the same
-    log point, and part from each other at the end.
+    The lanes may still be `beginning`; only a checkpoint waits for that, since their folder is to hold it. Raises
+    NotBegun where they cannot begin; KeyboardInterrupt after a signal, with a checkpoint left. Where several processes
+    train, all stop at the same log point, and part from each other at the end.
     """
     plan, lengths = programs.inputs.plan, programs.inputs.lengths
     state, started = progress.state, time.perf_counter()
@@ -38,9 +39,11 @@ def train(lanes, layout, programs, progress, checkpoint, report):
             return Progress(len(history.points), state, history.points, seconds)
 
         for number in range(progress.done, len(plan)):
+            beginning.check()
             told = processes.gathered(STOP.is_set(), checkpoint.is_due, history.is_alive)
             is_stopped, is_due, is_alive = told[:, 0].any(), told[0, 1], told[0, 2]
             if (is_stopped or is_due) and number > progress.done:
+                beginning.wait()
                 save(checkpoint, reached(), report)  # before the next segment takes the State's memory
                 is_stopped |= processes.any_of(STOP.is_set())  # there may have been a signal meanwhile
             if is_stopped:
@@ -117,7 +120,7 @@ class History:
         self.pending, point = None, self.points[-1]
         if time.perf_counter() - self.saved > SAVE_SECONDS:
             for lane in self.lanes:
-                if not lane.ended:
+                if lane.has_begun and not lane.ended:
                     lane.run.write_history(lane.rows)
             self.saved = time.perf_counter()
         layer = int(np.max(point.get("layer", 0)))

@@ -4,6 +4,7 @@ import ast
 import contextlib
 import gc
 import importlib.metadata
+import importlib.util
 import inspect
 import logging
 import socket
@@ -414,6 +415,14 @@ def test_jaxs_callback_of_the_garbage_collector():
 
 
 # W&B
+
+
+@of("wandb")
+def test_what_wandb_imports_to_log_a_table():
+    lines = "import sys", "from aejax.compat import wandb_compat", "wandb_compat.import_pandas()"
+    code = "\n".join([*lines, "print('pandas' in sys.modules)"])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(importlib.util.find_spec("pandas") is not None)
 
 
 @of("wandb")
