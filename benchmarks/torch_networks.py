@@ -44,10 +44,10 @@ class Network(nn.Module):
             self.from_code = Tied(self.to_code["mean"])
         else:
             self.from_code = started(nn.Linear(units, hidden), normal=True)
-        center_P = torch.as_tensor(center_P) if net.center else torch.zeros(form.pixels)
-        shift_P = np.asarray(experiment.likelihood.logits(center_P.numpy())) if net.center else center_P
-        self.register_buffer("center", center_P)
-        self.register_buffer("shift", torch.as_tensor(np.array(shift_P)))
+        center_P = center_P.numpy() if net.center else np.zeros(form.pixels, np.float32)
+        shift_P = experiment.likelihood.logits(center_P) if net.center else center_P
+        self.register_buffer("center", torch.tensor(center_P))
+        self.register_buffer("shift", torch.tensor(np.array(shift_P)))
 
     def forward(self, x_BxP):
         h_BxH = self.encoder(x_BxP - self.center)

@@ -37,18 +37,18 @@ def train_beside(folders, words=()):
 
     torch.set_num_threads(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
     loaded = {}
-    for folder in sorted((folder for folder in folders if record_of(folder) is None), key=_turn):
+    for folder in sorted((folder for folder in folders if record_of(folder) is None), key=turn):
         saved = saved_run(folder, words, loaded)
         content = recorded_training(saved)
         write_whole(Path(folder) / RECORD, json.dumps(content, indent=1) + "\n")
         print(f"{folder}: {content['seconds']}", flush=True)
 
 
-def _turn(folder):
+def turn(folder):
     """Whether a run is of a later seed than 0, how long it took among the lanes of its program, and its seed."""
-    from aejax.runs.finished import finished
+    from aejax.runs.folder import Run
 
-    run = finished(folder)
+    run = Run.read(folder)
     seed, seconds = run.settings["seed"], run.record["seconds"]["train"] / run.record["lanes"]["count"]
     return seed > 0, seconds, seed
 

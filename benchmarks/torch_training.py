@@ -67,7 +67,7 @@ def drawn(stored_NxP, size):
 
 def factor(optim, steps, step):
     """The share of the peak learning rate in a step, as aejax.training.optim has it: a linear rise, then a cosine."""
-    rising = float(optim.warmup) * steps
+    rising = float(np.float32(optim.warmup) * np.float32(steps))  # 0.3 of 10 is 3 there, but not in float64
     if step < rising:
         return (step + 1) / max(rising, 1.0)
     if optim.schedule == "constant":
