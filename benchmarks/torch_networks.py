@@ -18,7 +18,8 @@ from aejax.models.nets.conv import Conv
 from aejax.models.nets.dense import Mlp
 
 ACTIVATIONS = {
-    "gelu": lambda: nn.GELU("tanh"), "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "silu": nn.SiLU, "tanh": nn.Tanh,
+    "gelu": lambda: nn.GELU("tanh"), "identity": nn.Identity, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "silu": nn.SiLU,
+    "tanh": nn.Tanh,
 }  # fmt: skip
 KERNEL, STRIDE, PADDING = 4, 2, 1  # of convolutions: those whose padding is the same on both sides
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal that is cut off at 2
