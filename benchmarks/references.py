@@ -207,7 +207,7 @@ def table(found):
     yield "|" + " --- |" * len(header)
     for name, case in CASES.items():
         measured = {result.number.label for result in found[name]}
-        for result in found[name]:
+        for result in sorted(found[name], key=lambda result: case.numbers.index(result.number)):
             yield row(case, result.number, shown(result))
         for number in case.numbers:
             if number.label not in measured:
