@@ -120,7 +120,7 @@ class History:
         self.pending, point = None, self.points[-1]
         if time.perf_counter() - self.saved > SAVE_SECONDS:
             for lane in self.lanes:
-                if lane.has_begun and not lane.ended:
+                if not lane.ended and lane.has_begun:
                     lane.run.write_history(lane.rows)
             self.saved = time.perf_counter()
         layer = int(np.max(point.get("layer", 0)))
