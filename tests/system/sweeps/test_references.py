@@ -46,7 +46,7 @@ def test_a_file_tells_its_question_its_commands_what_was_published_and_what_was_
     first, question, command, *more = text[: text.index("\ndefaults:")].splitlines()
     assert first == "# @package _global_" and question.endswith("?")
     assert command.startswith(f"#   python -m aejax -m +sweep=references/{name} ")
-    assert re.search(r"\d+ s of CPU time|not timed yet", command)
+    assert re.search(r" \d+ (s|minutes) (of CPU time on 2 cores|on one core)|not timed yet", command)
     note = " ".join(line.removeprefix("# ") for line in more)
     assert "Published (" in note and "Found: " in note
     assert bool(case.full) is ("On a GPU:" in note) and f"+sweep=references/{name} {case.full}" in text
