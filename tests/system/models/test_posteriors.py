@@ -7,13 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import job, refused
-from scipy import integrate, special, stats
+from densities import draws, normal, of_one
+from scipy import special, stats
 
 from aejax.models import autoencoder, flows
-from aejax.models.codes import bessel
 from aejax.models.codes.flow_posteriors import InverseAutoregressive, Planar, Radial, above_minus_one
-from aejax.models.codes.hyperbolic import WrappedNormal, from_ball, log_sinhc, to_ball
-from aejax.models.codes.spherical import VonMisesFisher, log_area, sampled_drop
 from aejax.models.layers import mask_of
 from aejax.models.posteriors import Correlated, Diagonal
 from aejax.models.priors import Normal
@@ -39,10 +37,6 @@ def most_slow(names, quick):
     return [name if name == quick else pytest.param(name, marks=pytest.mark.slow) for name in names]
 
 
-def normal(seed, *shape, scale=1.0):
-    return jnp.asarray(np.random.default_rng(seed).normal(size=shape) * scale, jnp.float32)
-
-
 def flowed(name, examples=1, units=2):
     """A posterior of three layers that are far from the identity."""
     mask = jnp.ones(units)
@@ -58,150 +52,6 @@ def flowed(name, examples=1, units=2):
         variables = {key: value + normal(5, *value.shape, scale=0.4) for key, value in variables.items()}
         made = InverseAutoregressive(base.mean, mask, base, variables, normal(6, examples, 7))
     return made.with_mean()
-
-
-def wrapped(c, mean=((0.3, -0.5),), log_variance=((0.4, -0.6),)):
-    return WrappedNormal(jnp.array(mean) / np.sqrt(c), jnp.ones(2), jnp.array(log_variance), jnp.float32(c))
-
-
-def of_one(posterior, z):
-    """The log densities of one example's posterior at many codes."""
-    return np.asarray(DENSITIES(posterior, jnp.asarray(z, jnp.float32)), np.float64)
-
-
-def draws(posterior, count=20_000):
-    """Codes [count, Z] and log densities [count] of one example's posterior."""
-    draw = DRAWS(posterior, jax.random.split(jax.random.key(3), count))
-    return np.asarray(draw.z, np.float64)[:, 0], np.asarray(draw.log_q, np.float64)[:, 0]
-
-
-DENSITIES = jax.jit(lambda posterior, z: jax.vmap(lambda code: posterior.log_prob(code[None])[0])(z))
-DRAWS = jax.jit(lambda posterior, keys: jax.vmap(posterior.sample)(keys))
-
-
-# --- Bessel functions -------------------------------------------------------------------------------------------------
-
-
-def test_bessel_functions_are_scipy_s():
-    x, of_x = np.geomspace(1e-3, 1e4, 57).astype(np.float32), lambda function: jax.vmap(function, in_axes=(None, 0))
-    log_ive = jax.jit(of_x(jax.value_and_grad(bessel.log_ive, argnums=1)))
-    complement = jax.jit(of_x(jax.value_and_grad(bessel.complement, argnums=1)))
-    exact = x.astype(np.float64)
-    for order in (0, 0.5, 1, 1.5, 4, 9.5, 24, 50):
-        ive, above = (special.ive(each, exact) for each in (order, order + 1))
-        value, slope = log_ive(jnp.float32(order), x)
-        np.testing.assert_allclose(value, np.log(ive), rtol=1e-6, atol=6e-5)
-        np.testing.assert_allclose(slope, above / ive + order / exact - 1, rtol=1e-4, atol=1e-6)
-        value, slope = complement(jnp.float32(order), x)
-        np.testing.assert_allclose(value, 1 - above / ive, rtol=2e-5)
-        np.testing.assert_allclose(-slope, 1 - (above / ive) ** 2 - (2 * order + 1) / exact * above / ive, rtol=1e-4)
-
-
-# --- the sphere -------------------------------------------------------------------------------------------------------
-
-
-WIDTH = 21
-
-
-def fisher(dims, kappa):
-    """A posterior whose mean is oblique, in `dims` of WIDTH units."""
-    mean, mask = np.zeros((1, WIDTH), np.float32), jnp.arange(WIDTH) < dims
-    mean[0, :dims] = np.random.default_rng(dims).normal(size=dims)
-    mean /= np.linalg.norm(mean)
-    return VonMisesFisher(jnp.asarray(mean), mask.astype(jnp.float32), jnp.array([kappa], jnp.float32))
-
-
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 1.3), (3, 20.0), (4, 1e-3), (20, 3000.0), (3, 1e4)])
-def test_draws_are_of_the_fisher_density_of_scipy(dims, kappa):
-    posterior = fisher(dims, kappa)
-    z, log_q = draws(posterior, 8000)
-    assert not z[:, dims:].any()
-    np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)
-    mean = np.asarray(posterior.mean[0, :dims], np.float64)
-    expected = stats.vonmises_fisher(mean / np.linalg.norm(mean), kappa)
-    unit = z[:50, :dims] / np.linalg.norm(z[:50, :dims], axis=1, keepdims=True)
-    np.testing.assert_allclose(log_q[:50], [expected.logpdf(one) for one in unit], rtol=1e-4, atol=5e-3)
-    np.testing.assert_allclose(of_one(posterior, z), log_q, rtol=1e-4, atol=5e-3)
-    mean = np.asarray(posterior.mean[0], np.float64)
-    cosine = z @ mean
-    drop = 1 - special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
-    slope = 1 - (1 - drop) ** 2 - (dims - 1) / kappa * (1 - drop)  # the variance of the cosine
-    assert 1 - cosine.mean() == pytest.approx(drop, abs=5 * np.sqrt(slope / len(z)))
-    assert cosine.var() == pytest.approx(slope, rel=0.1)
-    across = z - cosine[:, None] * mean
-    spread = (across.T @ across / len(z))[:dims, :dims]
-    expected = (1 - (1 - drop) ** 2 - slope) / (dims - 1) * (np.eye(dims) - np.outer(mean, mean)[:dims, :dims])
-    np.testing.assert_allclose(spread, expected, atol=0.1 * np.abs(expected).max())
-
-
-def test_rounding_takes_no_draw_off_a_circle():
-    means, concentrations = jnp.tile(jnp.array([1.0, 0.0]), (400_000, 1)), jnp.ones(400_000)
-    sample = jax.jit(lambda each, key: VonMisesFisher(means, jnp.ones(2), each).sample(key).z)
-    z = np.asarray(sample(concentrations, jax.random.key(0)))
-    np.testing.assert_allclose(np.linalg.norm(z, axis=1), 1, rtol=1e-5)  # nan fails
-
-
-@jax.jit
-def drops(kappa, mask):
-    """Draws of 1 - cosine and their derivatives in the concentration."""
-    kappas = jnp.full(10_000, kappa, jnp.float32)
-    return jax.jvp(lambda each: sampled_drop(jax.random.key(0), each, mask), (kappas,), (jnp.ones(10_000),))
-
-
-@pytest.mark.parametrize("kappa", [0.5, 7.0, 300.0])
-def test_a_cosine_moves_with_the_concentration_at_its_quantile(kappa):
-    """In three dimensions its distribution function is (exp(kappa cosine) - exp(-kappa)) / (2 sinh(kappa))."""
-    drop, slope = np.asarray(drops(kappa, fisher(3, kappa).mask), np.float64)
-
-    def at(quantile, kappa):
-        return -np.log1p((1 - quantile) * np.expm1(-2 * kappa)) / kappa
-
-    quantile = 1 - np.expm1(-kappa * drop) / np.expm1(-2 * kappa)
-    step = 1e-4 * kappa
-    expected = (at(quantile, kappa + step) - at(quantile, kappa - step)) / (2 * step)
-    np.testing.assert_allclose(slope, expected, rtol=5e-3, atol=2e-3 * np.abs(expected).mean())
-
-
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 2.0), (12, 30.0), (2, 1e4), (20, 15.0)])
-def test_the_mean_gradient_of_cosines_is_that_of_their_mean(dims, kappa):
-    _, slope = drops(kappa, fisher(dims, kappa).mask)
-    ratio = special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
-    assert float(slope.mean()) == pytest.approx(ratio**2 + (dims - 1) / kappa * ratio - 1, rel=0.06)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 1.3), (5, 20.0)])
-def test_draws_turn_with_the_mean(dims, kappa):
-    """The mean of draws is a multiple of the mean direction, and so are their derivatives."""
-    posterior = fisher(dims, kappa)
-    turn = np.zeros((1, WIDTH), np.float32)
-    turn[0, 0], turn[0, 1] = -posterior.mean[0, 1], posterior.mean[0, 0]  # orthogonal to the mean
-
-    def drawn(key):
-        return jax.jvp(lambda mean: posterior.replace(mean=mean).sample(key).z[0], (posterior.mean,), (turn,))[1]
-
-    slope = np.asarray(jax.jit(jax.vmap(drawn))(jax.random.split(jax.random.key(0), 8000))).mean(axis=0)
-    ratio = special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
-    np.testing.assert_allclose(slope, ratio * turn[0], atol=0.03)
-
-
-@pytest.mark.parametrize(("dims", "kappa"), [(2, 0.7), (3, 25.0), (8, 3.0), (20, 500.0)])
-def test_the_kl_to_the_uniform_density_is_its_integral(dims, kappa):
-    angle = np.linspace(0, np.pi, 200_001)[1:-1]
-    uniform = stats.beta((dims - 1) / 2, (dims - 1) / 2, -1, 2).logpdf(np.cos(angle)) + np.log(np.sin(angle))
-    log_q = kappa * np.cos(angle) + uniform  # of the angle, not normalized
-    log_q -= special.logsumexp(log_q) + np.log(angle[1] - angle[0])
-    expected = np.sum(np.exp(log_q) * (log_q - uniform)) * (angle[1] - angle[0])
-    value, slope = jax.value_and_grad(lambda posterior: posterior.kl_to_uniform()[0])(fisher(dims, kappa))
-    assert float(value) == pytest.approx(expected, rel=1e-4)
-    ratio = special.ive(dims / 2, kappa) / special.ive(dims / 2 - 1, kappa)
-    assert float(slope.concentration[0]) == pytest.approx(kappa * (1 - ratio**2) - (dims - 1) * ratio, rel=1e-3)
-
-
-def test_the_area_is_that_of_spheres():
-    for dims, area in ((2, 2 * np.pi), (3, 4 * np.pi), (4, 2 * np.pi**2)):
-        mask = jnp.array([1.0] * dims + [0.0])
-        assert float(jnp.exp(log_area(mask))) == pytest.approx(area, rel=1e-5)
 
 
 # --- a full covariance ------------------------------------------------------------------------------------------------
@@ -287,70 +137,6 @@ def test_a_planar_layer_that_is_not_invertible_is_made_so():
     np.testing.assert_allclose(np.sum(u * w, axis=2), product, atol=1e-4)
     assert float(jnp.sum(posterior.u * posterior.w, axis=2).min()) < -1 < float(product.min())
     assert float(above_minus_one(jnp.float32(0))) == pytest.approx(0, abs=1e-6)
-
-
-# --- the Poincaré ball ------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("c", [0.3, 1.0, 2.5])
-def test_the_wrapped_normal_integrates_to_one_over_the_volume_of_the_ball(c):
-    posterior = wrapped(c)
-    distance, angle = np.linspace(0, 12, 600), np.linspace(0, 2 * np.pi, 400, endpoint=False)  # polar, about the center
-    radius = np.tanh(0.5 * distance) / np.sqrt(c)
-    z = radius[:, None, None] * np.stack([np.cos(angle), np.sin(angle)], axis=-1)[None]
-    density = np.exp(of_one(posterior, z.reshape(-1, 2).astype(np.float32))).reshape(600, 400)
-    volume = np.sinh(distance) / np.sqrt(c)  # distances in units of 1 / sqrt(c)
-    total = integrate.simpson(density.mean(axis=1) * 2 * np.pi * volume, x=distance) / np.sqrt(c)
-    assert total == pytest.approx(1, abs=5e-3)
-
-
-@pytest.mark.parametrize("c", [0.3, 1.0, 2.5])
-def test_the_wrapped_normal_is_the_gaussian_of_distances(c):
-    """With variance 1 the density is a function of the distance to the mean (eq. 4), by another formula for that."""
-    posterior = wrapped(c, log_variance=((0.0, 0.0),))
-    z, log_q = draws(posterior)
-    mean = np.asarray(posterior.mean[0], np.float64)
-    gap, edges = np.sum((z - mean) ** 2, axis=1), (1 - c * np.sum(z**2, axis=1)) * (1 - c * mean @ mean)
-    distance = np.arccosh(1 + 2 * c * gap / edges) / np.sqrt(c)
-    scaled = np.sqrt(c) * distance
-    expected = -0.5 * distance**2 - np.log(2 * np.pi) - np.log(np.sinh(scaled) / scaled)
-    np.testing.assert_allclose(log_q, expected, atol=2e-2)
-    np.testing.assert_allclose(of_one(posterior, z.astype(np.float32)), log_q, atol=2e-2)
-    assert distance.std() > 0.3
-
-
-def test_the_maps_of_the_ball_are_inverse_to_each_other_up_to_its_border():
-    v = np.array([[0.0, 0.0], [1e-4, 0], [0.5, -1], [3, 4], [-6, 8]], np.float32)
-    z = to_ball(jnp.asarray(v), jnp.float32(1.0))
-    np.testing.assert_allclose(np.linalg.norm(z, axis=1), np.tanh(0.5 * np.linalg.norm(v, axis=1)), rtol=1e-5)
-    np.testing.assert_allclose(from_ball(z, jnp.float32(1.0)), v, rtol=5e-3, atol=1e-6)
-    far = jnp.array([[1e4, -1e4], [np.inf, 0]], jnp.float32)[:1]
-    for c in (0.1, 1.0, 10.0):
-        back = from_ball(to_ball(far, jnp.float32(c)), jnp.float32(c))
-        assert np.linalg.norm(back) == pytest.approx(12.2 / np.sqrt(c), rel=0.01)
-    x = np.array([1e-3, 0.1, 0.29, 0.31, 5, 80], np.float32)
-    np.testing.assert_allclose(
-        log_sinhc(x)[:5], np.log(np.sinh(x[:5].astype(np.float64)) / x[:5]), rtol=1e-3, atol=1e-7
-    )
-    slope = jax.vmap(jax.grad(log_sinhc))(x)
-    np.testing.assert_allclose(slope, 1 / np.tanh(x.astype(np.float64)) - 1 / x.astype(np.float64), rtol=1e-3)
-
-
-def test_a_ball_that_is_nearly_flat_is_the_gaussian_vae():
-    c, mean, log_variance = 1e-4, normal(0, 1, 3), normal(1, 1, 3, scale=0.5)
-    ball = WrappedNormal(to_ball(mean, jnp.float32(c)), jnp.ones(3), log_variance, jnp.float32(c))
-    zero = jnp.zeros((1, 3))
-    prior = WrappedNormal(zero, jnp.ones(3), zero, jnp.float32(c))
-    flat_one = Diagonal(mean, jnp.ones(3), log_variance)
-    for seed in range(3):
-        curved, straight = ball.sample(jax.random.key(seed)), flat_one.sample(jax.random.key(seed))
-        np.testing.assert_allclose(from_ball(curved.z, jnp.float32(c)), straight.z, atol=5e-3)
-        ratio = float((curved.log_q - prior.log_prob(curved.z))[0])
-        assert ratio == pytest.approx(float((straight.log_q - standard_normal(straight.z))[0]), abs=2e-2)
-
-
-def standard_normal(z):
-    return -0.5 * jnp.sum(z**2 + np.log(2 * np.pi), axis=1)
 
 
 # --- Hamiltonian dynamics ---------------------------------------------------------------------------------------------
