@@ -1,6 +1,6 @@
-"""Seconds of an evaluation of letters runs, warm: one run, and 64 lanes together.
+"""Seconds of an evaluation of letters runs, warm: one run, and lanes together (64 by default, 8 in full).
 
-python -m benchmarks evaluate       some 3 minutes on 2 cores
+python -m benchmarks evaluate       some 5 minutes on 2 cores
 
 As the commands do it: one lane on one device, a sweep's lanes on as many devices as there are cores. The parameters are
 those before training, which take as long. A note has the seconds of all cores, whatever else the machine had to do, and
@@ -16,8 +16,8 @@ from benchmarks.rows import Row, apart
 
 def rows(quick=False):
     """Each protocol in a process of its own."""
-    for protocol in ("default",) if quick else ("default", "full"):
-        yield from apart("benchmarks.evaluate:measured", protocol, [1, 2] if quick else [1, 64], 1 if quick else 5)
+    for protocol, lanes, rounds in [("default", 2, 1)] if quick else [("default", 64, 5), ("full", 8, 3)]:
+        yield from apart("benchmarks.evaluate:measured", protocol, [1, lanes], rounds)
 
 
 def measured(protocol, numbers, rounds):
