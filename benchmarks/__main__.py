@@ -27,7 +27,7 @@ def main(words=None):
     parser.add_argument("--out", type=Path, help="the folder of the JSON files, by default benchmarks/results/")
     parser.add_argument("--originals", type=Path, help="the folder of the original files of MNIST, for data")
     parser.add_argument("--page", type=Path, help=f"what {WRITE} writes")
-    asked = parser.parse_args(words)
+    asked = parser.parse_intermixed_args(words)
     out = asked.out or FOLDER / "results" / ("quick" if asked.quick else "")
     target = asked.page or (out / page.PAGE.name if asked.quick else page.PAGE)
     with reported(out):
@@ -40,14 +40,17 @@ def main(words=None):
         given = {"data": {"originals": asked.originals}}
         failed = [name for name in names if not record.measured(name, command, asked.quick, out, **given.get(name, {}))]
         if WRITE in asked.names:
+            text = page.text(record.read(out, NAMES))
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_text(page.text(record.read(out, NAMES)), encoding="utf-8")
+            target.write_text(text, encoding="utf-8")
         return int(bool(failed))
 
 
 def chosen(words):
     """The names of the benchmarks that these words ask for, in their order."""
     for word in words:
+        if word == REFERENCES:
+            raise InputError(f"{word} comes first and alone: python -m benchmarks {word} ...")
         if word not in (*NAMES, ALL, WRITE):
             raise InputError(f"{word}: no such benchmark; {near(word, (*NAMES, ALL, WRITE))}")
     return [name for name in NAMES if name in words or ALL in words]

@@ -19,9 +19,7 @@ QUICK = "**This is the output of a quick run, which only shows that the benchmar
 
 def text(records):
     """The page."""
-    return "\n".join(
-        [HEAD, *(section(record) for record in records)] if records else [HEAD, "Nothing is recorded yet.\n"]
-    )
+    return "\n".join([HEAD, *(section(record) for record in records)])
 
 
 def section(record):

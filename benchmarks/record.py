@@ -9,10 +9,12 @@ import platform
 import sys
 import traceback
 
+from aejax.base.errors import InputError
 from benchmarks import rates
 from benchmarks.page import cells
 from benchmarks.rows import failed
 
+KEYS = ("name", "command", "quick", "date", "machine", "versions", "rows")
 VERSIONS = ("aejax", "jax", "jaxlib", "flax", "optax", "numpy", "hydra-core", "torch", "pythae")
 
 
@@ -66,6 +68,23 @@ def versions():
 
 
 def read(folder, names):
-    """The records that are in a folder, of these names and in their order."""
-    paths = [folder / f"{name}.json" for name in names]
-    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+    """The records in a folder, of these names and in their order.
+
+    Raises InputError where there is none, or one is damaged.
+    """
+    paths = [path for path in (folder / f"{name}.json" for name in names) if path.exists()]
+    if not paths:
+        raise InputError(f"{folder}: holds no record of a benchmark")
+    return [content_of(path) for path in paths]
+
+
+def content_of(path):
+    """The content of a record; raises InputError for a damaged one."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: damaged; {error}") from error
+    missing = [key for key in KEYS if key not in content] if isinstance(content, dict) else KEYS
+    if missing:
+        raise InputError(f"{path}: not the record of a benchmark; it lacks {', '.join(missing)}")
+    return content

@@ -12,192 +12,108 @@ minutes on 2 cores. What PyTorch reaches in the same steps is recorded beside ea
 data are now, as data.dir=DIR.
 """
 
-import dataclasses
-import json
+import argparse
 import subprocess
 import sys
 from decimal import Decimal
 from pathlib import Path
 
-import pandas as pd
-
-from aejax.cli.parsing import reported
-from aejax.comparison import tables
-from aejax.comparison.intervals import mean_interval
+from aejax.base.errors import InputError, near
+from aejax.cli.parsing import Parser, reported
 from aejax.config import menu
-from aejax.metrics.lookup import better
-from benchmarks.published import CASES, Case, Number
-from benchmarks.torch_references import record_of, train_beside
+from benchmarks.published import CASES
+from benchmarks.reference_results import results, shortened_runs
+from benchmarks.torch_references import check_words, train_beside
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "references.md"
 FOLDER = "outputs/references"  # of --quick, where none is given
 TORCH = "PyTorch, same steps"
-OURS = ("+sweep=", "track=", "data.dir=", "data.manual_dir=", "data.download=", "hydra.")  # say nothing of the result
+ACTIONS = ("train", "torch", "show", "write")
 
 
 def main(words):
-    """The command with these words."""
-    given = [word for word in words if "=" in word]
-    action, *names = [word for word in words if "=" not in word] or ["show"]
-    if action == "--quick":
-        folder = Path(*names[:1] or [FOLDER])
-        train(folder, {name: case.quick.split() for name, case in CASES.items() if case.quick is not None}, given)
+    """The command with these words: exit status 2 for a wrong one, 1 if a sweep failed."""
+    parser = Parser(
+        "python -m benchmarks references", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="train the short cases")
+    parser.add_argument("words", nargs="*", metavar="WORD", help=f"{', '.join(ACTIONS)}, and what they need")
+    asked = parser.parse_intermixed_args(words)
+    given = [word for word in asked.words if "=" in word]
+    names = [word for word in asked.words if "=" not in word]
+    with reported(FOLDER):
+        if asked.quick:
+            return quick(names, given)
+        if not asked.words:
+            print(__doc__)
+            return 0
+        if not names or names[0] not in ACTIONS:
+            raise InputError(f"{asked.words[0]}: no such action; {near(asked.words[0], ACTIONS)}")
+        action, *names = names
+        return train_named(names, given) if action == "train" else from_folders(action, names, given)
+
+
+def quick(names, given):
+    """Trains the short cases, and prints their table."""
+    if len(names) > 1:
+        raise InputError(f"{names[1]}: --quick takes one folder")
+    folder = Path(*names or [FOLDER])
+    status = train(folder, {name: case.quick.split() for name, case in CASES.items() if case.quick is not None}, given)
+    if not status:
         print("\n".join(table(results([folder]))))
-    elif action == "train":
-        train(Path(names[0]), {name: [] for name in names[1:]}, given)
-    elif action == "torch" and names:
-        with reported(names[0]):
-            train_beside(shortened_runs(map(Path, names)), given)
-    elif action in ("show", "write") and names:
-        found = results(map(Path, names))
-        if action == "write":
-            PAGE.parent.mkdir(exist_ok=True)
-            PAGE.write_text("\n".join(page(found)) + "\n")
-        else:
-            print("\n".join(table(found)))
+    return status
+
+
+def train_named(names, given):
+    """Trains the named cases."""
+    if len(names) < 2:
+        raise InputError(f"train needs a folder and the names of cases; {near('', CASES)}")
+    folder, *names = names
+    for name in names:
+        if name not in CASES:
+            raise InputError(f"{name}: no such case; {near(name, CASES)}")
+    return train(Path(folder), {name: [] for name in names}, given)
+
+
+def from_folders(action, names, given):
+    """Shows or writes the table of sweeps in these folders, or trains their networks in PyTorch."""
+    if not names:
+        raise InputError(f"{action} needs the folders of finished sweeps")
+    for name in names:
+        if not Path(name).is_dir():
+            raise InputError(f"{name}: no such folder")
+    folders = [Path(name) for name in names]
+    if action == "torch":
+        check_words(given)
+        train_beside(shortened_runs(folders), given)
+        return 0
+    if given:
+        raise InputError(f"{given[0]}: {action} takes no settings")
+    found = results(folders)
+    if not any(found.values()):
+        raise InputError(f"{', '.join(names)}: no finished sweep of sweeps/references/ is there or below")
+    if action == "write":
+        PAGE.parent.mkdir(exist_ok=True)
+        PAGE.write_text("\n".join(page(found)) + "\n")
     else:
-        raise SystemExit(__doc__)
+        print("\n".join(table(found)))
+    return 0
 
 
 def train(folder, chosen, given=()):
-    """Runs the sweeps of the `chosen` cases, {name: words}, in `folder`; what is finished there is taken as it is."""
+    """Runs the sweeps of the `chosen` cases, {name: words}, in `folder`; what is finished there is taken as it is.
+
+    Returns 1 if a sweep failed; those after it are not run.
+    """
     for name, words in chosen.items():
         of_package = menu.choice("sweep", sweep_of(name)).chosen["data"] == "letters"
         words = [*words, *(word for word in given if not (of_package and word.startswith("data.")))]
         command = ["-m", f"+sweep={sweep_of(name)}", *words, "track=off"]
         command = [sys.executable, "-m", "aejax", *command, f"hydra.sweep.dir={folder / name}"]
         if subprocess.run(command, check=False).returncode:
-            raise SystemExit(f"failed: {' '.join(command)}")
-
-
-@dataclasses.dataclass(frozen=True)
-class Mean:
-    """A mean over seeds, and half of its interval, nan below three."""
-
-    value: float
-    half: float
-    seeds: int
-
-    @classmethod
-    def of(cls, by_seed):
-        """Of a value for each seed."""
-        half = float(mean_interval(by_seed.mean(), by_seed.std(), len(by_seed)))
-        return cls(by_seed.mean(), half, len(by_seed))
-
-
-@dataclasses.dataclass(frozen=True)
-class Result:
-    """A number as the runs of one sweep reached it: mean over seeds, and half of the interval, nan below three."""
-
-    case: Case
-    number: Number
-    value: float
-    half: float
-    seeds: int
-    length: str  # epochs or steps
-    seconds: float  # of the training of a run, among the lanes of its program
-    words: str  # of the command, that say more than the file does
-    torch: Mean | None = None  # what PyTorch reached in the same steps
-
-    @property
-    def is_full(self):
-        """Whether the runs have the full budget."""
-        return is_full(self.case, self.words)
-
-    @property
-    def verdict(self):
-        """Reached, better, worse; of a metric without direction above or below, by all intervals and the rounding.
-
-        Of a shortened budget also how it compares with PyTorch.
-        """
-        published = Decimal(self.number.published)
-        rounding = float(Decimal(1).scaleb(published.as_tuple().exponent)) / 2 if published else 0.0
-        within = self.number.interval + rounding + (self.half if self.half == self.half else 0.0)
-        word = judged(self.value - float(published), within, self.number.metric, "reached")
-        reasons = ["shortened"] * (word == "worse" and not self.is_full)
-        reasons += [self.beside_torch] * bool(self.beside_torch)
-        reasons += [self.case.why] * bool(word == "worse" and self.case.why)
-        if word != "worse":
-            return "; ".join([word, *reasons])
-        return f"worse: {'; '.join(reasons) or 'the reason is not known'}"
-
-    @property
-    def beside_torch(self):
-        """A shortened result beside PyTorch's in the same steps; nothing where one of the two has no interval."""
-        if self.is_full or self.torch is None or (within := self.half + self.torch.half) != within:
-            return ""
-        word = judged(self.value - self.torch.value, within, self.number.metric, "as")
-        joined = f"{word} than" if word in ("better", "worse") else word
-        return f"{joined} PyTorch in the same steps"
-
-
-def judged(distance, within, metric, same):
-    """The word `same` for a distance up to `within`, else better or worse, or above or below, by the metric."""
-    if abs(distance) <= within:
-        return same
-    sign = better(metric)
-    if not sign:
-        return "above" if distance > 0 else "below"
-    return "better" if distance * sign > 0 else "worse"
-
-
-def is_full(case, words):
-    """Whether a sweep with these `words` has the full budget of a case."""
-    return set(case.full.split()) <= set(words.split())
-
-
-def sweeps(folders):
-    """(name of a case, its folder, words) of each sweep of sweeps/references/ in and below `folders`."""
-    for path in sorted(path for folder in folders for path in folder.rglob("sweep.json")):
-        overrides = json.loads(path.read_text())["overrides"]
-        name = next(
-            (word.partition("references/")[2] for word in overrides if word.startswith("+sweep=references/")), ""
-        )
-        if name in CASES:
-            yield name, path.parent, " ".join(word for word in overrides if not word.startswith(OURS))
-
-
-def shortened_runs(folders):
-    """The folders of completed runs with a shortened budget, of cases for which PyTorch is a target."""
-    chosen = [
-        folder for name, folder, words in sweeps(folders) if not (is_full(CASES[name], words) or CASES[name].no_target)
-    ]
-    return [Path(run) for folder in chosen for run in tables.load([folder]).completed["path"]]
-
-
-def results(folders):
-    """{name of a case: its Results} of the sweeps of sweeps/references/ in and below `folders`."""
-    found = {name: [] for name in CASES}
-    for name, folder, words in sweeps(folders):
-        found[name] += results_of(CASES[name], folder, words)
-    return found
-
-
-def results_of(case, folder, words):
-    """The Results of a case in the folder of its sweep, without numbers that no run there has."""
-    runs = tables.load([folder]).completed
-    for number in case.numbers:
-        chosen = runs
-        for key, value in number.where.items():
-            chosen = chosen[chosen[key].astype(float) == value]
-        if not len(chosen) or number.metric not in chosen:
-            continue
-        ours = Mean.of(chosen.groupby("seed")[number.metric].mean())
-        record = [json.loads((Path(path) / "run.json").read_text()) for path in chosen["path"]]
-        seconds = sum(each["seconds"]["train"] / each["lanes"]["count"] for each in record) / len(record)
-        first = chosen.iloc[0]
-        steps = "closed form" if first["model"] == "pca" else f"{first['steps']} steps"
-        length = steps if pd.isna(first["epochs"]) else f"{first['epochs']} epochs"
-        told = length, seconds, words, torch_mean(chosen, number.metric)
-        yield Result(case, number, ours.value, ours.half, ours.seeds, *told)
-
-
-def torch_mean(runs, metric):
-    """The Mean of PyTorch's records beside these runs, of the seeds whose runs all have one; None without any."""
-    records = [record_of(path) or {"metrics": {}} for path in runs["path"]]
-    values = pd.Series([record["metrics"].get(metric) for record in records], runs.index, float)
-    by_seed = values.groupby(runs["seed"]).apply(lambda of_seed: of_seed.mean(skipna=False)).dropna()
-    return Mean.of(by_seed) if len(by_seed) else None
+            print(f"failed: {' '.join(command)}", file=sys.stderr)
+            return 1
+    return 0
 
 
 def table(found):
@@ -295,7 +211,3 @@ Cases 7 and 8, VAE and IWAE with one stochastic layer (Burda et al. 2016), are `
 torch FOLDERS` trains in PyTorch beside the runs that have no record of it. The commands of all:
 
 ```"""
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

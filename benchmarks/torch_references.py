@@ -53,6 +53,17 @@ def turn(folder):
     return seed > 0, seconds, seed
 
 
+def check_words(words):
+    """Raises InputError for words that are not about the place of the data."""
+    from aejax.training.experiment import PLACES
+
+    allowed = [f"data.{place}" for place in PLACES]
+    for word in words:
+        key = word.partition("=")[0]
+        if key not in allowed:
+            raise InputError(f"{word}: all but the place of the data is the run's; {near(key, allowed)}")
+
+
 def saved_run(folder, words=(), loaded=None):
     """The SavedRun in `folder`, its data where these words say; raises InputError for other words and other data."""
     from omegaconf import OmegaConf
@@ -60,14 +71,11 @@ def saved_run(folder, words=(), loaded=None):
     from aejax.runs.finished import finished
     from aejax.runs.recorded import Recorded
     from aejax.runs.reproduction import SavedRun
-    from aejax.training.experiment import PLACES
 
-    allowed = [f"data.{place}" for place in PLACES]
+    check_words(words)
     run, kept = finished(folder), Recorded.read(Path(folder))
     for word in words:
         key, _, value = word.partition("=")
-        if key not in allowed:
-            raise InputError(f"{word}: all but the place of the data is the run's; {near(key, allowed)}")
         if key.endswith("dir") and value != "null":  # relative paths start here, not where the run was started
             word = f"{key}={Path(value).absolute()}"
         OmegaConf.update(kept.config, key, OmegaConf.select(OmegaConf.from_dotlist([word]), key))

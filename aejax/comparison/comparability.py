@@ -10,13 +10,14 @@ from aejax.metrics.lookup import metric
 from aejax.metrics.table import METRICS
 
 FAMILIES = {"bernoulli": "bernoulli", "gaussian": "gaussian", "linear": "gaussian", "learned": "gaussian"}
-DATA, TRAINED_ON, SIZE = "data", "training and validation data", "latent_dim"
+DATA, TRAINED_ON, SIZE, GIVEN = "data", "training and validation data", "latent_dim", "condition"
 
 
 def dependences(row):
     """The aspects that a metric, a row of aejax.metrics.table, depends on."""
     examples = () if TRAINED_ON in row.depends else (DATA,)
-    return frozenset((*examples, *row.depends, *(() if row.across_sizes else (SIZE,))))
+    given = () if row.group == "baselines" else (GIVEN,)  # a model that sees labels describes p(x | label)
+    return frozenset((*examples, *given, *row.depends, *(() if row.across_sizes else (SIZE,))))
 
 
 DEPENDENTS: dict[str, tuple[str, ...]] = {
@@ -48,7 +49,8 @@ def aspects(entry):
         "likelihood": likelihood(entry),
         "examples beside samples": "draws" if is_drawn else "as they are",
         "noise": " ".join([str(entry.choices.get("noise")), *levels]),
-        "latent_dim": str(settings.get("latent_dim")),
+        SIZE: str(settings.get("latent_dim")),
+        GIVEN: str(settings.get("model.condition") or "none"),
     }
     values |= {f"protocol.{name}": json.dumps(value, sort_keys=True) for name, value in entry.protocol.items()}
     return tuple(sorted(values.items()))

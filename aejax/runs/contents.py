@@ -48,7 +48,7 @@ INSIDE = {  # the same for the values inside of fields; None: for all the values
     "data": {"name": (str, None), "fingerprint": (str, None)},
     "protocol": {"groups": (list,), "noise": (str,), "nll_samples": (int,)},
     "seconds": {None: (float,)},
-    "evaluation": {"absent": (dict,), "remarks": (list,), "worst": (dict,), "cross_data": (dict,)},
+    "evaluation": {"absent": (dict,), "remarks": (list,), "given": (str,), "worst": (dict,), "cross_data": (dict,)},
 }
 KINDS = {
     bool: "true or false", str: "a string", int: "a whole number", float: "a number", dict: "a mapping", list: "a list",

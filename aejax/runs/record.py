@@ -160,10 +160,10 @@ def recorded(job, metrics, z_NxZ, details):
     reasons = annotations.absent(job.experiment, dataset, metrics, z_NxZ)
     numbers = {name: tidy(value) for name, value in metrics.items()} | dict.fromkeys(reasons, math.nan)
     remarks = annotations.remarks(job.experiment, numbers)
-    fields = (
-        {"absent": reasons} | ({"remarks": remarks} if remarks else {}) | annotations.recorded_details(details, dataset)
-    )
-    return dict(sorted(numbers.items())), fields
+    fields = {"absent": reasons} | ({"remarks": remarks} if remarks else {})
+    if job.experiment.model.is_conditional:
+        fields["given"] = "label"  # the model has seen the true label of each example
+    return dict(sorted(numbers.items())), fields | annotations.recorded_details(details, dataset)
 
 
 @functools.cache

@@ -162,6 +162,33 @@ def test_a_side_whose_library_is_absent_says_so(monkeypatch, side):
         train.OTHERS[side](case, train.SIZES[True], 1)
 
 
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (None, "holds no record of a benchmark"),
+        ("{", "start.json: damaged; "),
+        ("[]", "start.json: not the record of a benchmark; it lacks name, "),
+        ('{"name": "start", "rows": []}', "it lacks command, quick, date, machine, versions"),
+    ],
+)
+def test_a_page_is_not_written_without_records_or_from_damaged_ones(content, line, tmp_path, capsys):
+    if content is not None:
+        (tmp_path / "start.json").write_text(content)
+    written = tmp_path / "speed.md"
+    written.write_text("as it was")
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["--page", str(written), "write", "--out", str(tmp_path)])
+    assert stopped.value.code == 2 and line in capsys.readouterr().err
+    assert written.read_text() == "as it was"
+
+
+def test_options_may_stand_between_names_and_references_stand_alone(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        command.main(["start", "--quick", "references"])
+    assert stopped.value.code == 2
+    assert "references comes first and alone: python -m benchmarks references" in capsys.readouterr().err
+
+
 def test_an_unknown_name_is_one_line(capsys):
     with pytest.raises(SystemExit) as stop:
         command.main(["trian"])

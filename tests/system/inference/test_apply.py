@@ -84,6 +84,11 @@ def test_files_hold_what_python_returns(name, batches, apply, loaded, runs, tmp_
     np.testing.assert_array_equal(np.load(tmp_path / "x.npz")["x"], run.decode(np.load(tmp_path / "z.npz")["z"], label))
 
 
+@pytest.mark.parametrize(("name", "given"), [("vae", None), ("cvae", "label")])
+def test_a_record_says_whether_the_evaluation_was_given_labels(runs, name, given):
+    assert json.loads((runs / name / "run.json").read_text())["evaluation"].get("given") == given
+
+
 def test_draws_are_those_of_one_call_whatever_the_parts(apply, loaded, runs, tmp_path, monkeypatch):
     monkeypatch.setattr(operations, "BATCHES", 1)
     run, given = loaded("cvae"), np.load(runs / "cvae.npz")

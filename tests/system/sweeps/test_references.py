@@ -17,6 +17,7 @@ from conftest import CONF, job, run, trained
 from made import make_run
 from test_sweeps import expanded
 
+from aejax.base.errors import InputError
 from aejax.cli.completion import candidates
 from aejax.datasets.form import Form
 from aejax.metrics.lookup import row_of
@@ -28,7 +29,9 @@ from aejax.training.lanes import lane
 from aejax.training.plan import groups
 
 sys.path.append(str(CONF.parent))  # where benchmarks/ is
-from benchmarks import floors, references
+from benchmarks import floors, reference_results, references
+from benchmarks.published import Case, Number
+from benchmarks.reference_results import Result
 
 FOLDER = CONF.parent / "sweeps" / "references"
 ORIGINALS = os.environ.get("AEJAX_ORIGINALS")
@@ -67,8 +70,52 @@ def test_a_file_is_as_many_jobs_and_programs_as_it_says_of_three_seeds_and_more(
 
 
 def result(value, half, number, full=""):
-    case = references.Case("0", "paper", "setting", (number,), "of few epochs", full)
-    return references.Result(case, number, value, half, 3, "2 epochs", 1.0, "epochs=2")
+    case = Case("0", "paper", "setting", (number,), "of few epochs", full)
+    return Result(case, number, value, half, 3, "2 epochs", 1.0, "epochs=2")
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["bogus"], "bogus: no such action; known: show, torch, train, write"),
+        (["wirte", "x"], "wirte: no such action; did you mean write? known: show, torch, train, write"),
+        (["epochs=3"], "epochs=3: no such action; known: show, torch, train, write"),
+        (["train"], "train needs a folder and the names of cases; known: "),
+        (["train", "x", "pcb"], "pcb: no such case; did you mean pca? known: "),
+        (["show"], "show needs the folders of finished sweeps"),
+        (["write", "absent"], "absent: no such folder"),
+        (["torch", "pyproject.toml"], "pyproject.toml: no such folder"),
+        (["write", "tests", "epochs=3"], "epochs=3: write takes no settings"),
+        (["write", "tests"], "tests: no finished sweep of sweeps/references/ is there or below"),
+        (["--quick", "one", "two"], "two: --quick takes one folder"),
+        (["--quik"], "unrecognized arguments: --quik; --help lists all options"),
+    ],
+)
+def test_a_wrong_word_is_one_line_and_the_page_stays(words, line, monkeypatch, capsys):
+    monkeypatch.chdir(CONF.parent)
+    before = references.PAGE.read_bytes()
+    with pytest.raises(SystemExit) as stopped:
+        references.main(words)
+    told = capsys.readouterr()
+    assert stopped.value.code == 2 and told.out == "" and told.err.count("\n") == 1
+    assert line in told.err and references.PAGE.read_bytes() == before
+
+
+def test_another_file_of_the_name_is_no_sweep_and_a_damaged_one_is_named(tmp_path):
+    (tmp_path / "sweep.json").write_text('{"name": "sweep", "rows": []}')
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "sweep.json").write_text("[]")
+    assert list(reference_results.sweeps([tmp_path])) == []
+    (tmp_path / "more" / "sweep.json").write_text("{")
+    with pytest.raises(InputError, match=r"more/sweep\.json: damaged"):
+        list(reference_results.sweeps([tmp_path]))
+
+
+def test_a_folder_that_is_named_twice_counts_once(tmp_path):
+    made = tmp_path / "pca"
+    made.mkdir()
+    (made / "sweep.json").write_text(json.dumps({"overrides": ["+sweep=references/pca", "epochs=2", "track=off"]}))
+    assert list(reference_results.sweeps([tmp_path, made, tmp_path])) == [("pca", made, "epochs=2")]
 
 
 @pytest.mark.parametrize(
@@ -87,18 +134,18 @@ def result(value, half, number, full=""):
     ],
 )
 def test_a_verdict_is_computed_from_intervals_rounding_and_direction(value, half, metric, published, interval, verdict):
-    assert result(value, half, references.Number("", metric, published, {}, interval)).verdict == verdict
+    assert result(value, half, Number("", metric, published, {}, interval)).verdict == verdict
 
 
 def test_a_worse_result_says_first_that_its_budget_was_shortened():
-    number = references.Number("", "recon/sse", "1.0")
+    number = Number("", "recon/sse", "1.0")
     assert result(2.0, 0.1, number, "epochs=9").verdict == "worse: shortened; of few epochs"
-    unknown = references.Case("0", "paper", "setting", (number,))
-    assert references.Result(unknown, number, 2.0, 0.1, 3, "", 1.0, "").verdict == "worse: the reason is not known"
+    unknown = Case("0", "paper", "setting", (number,))
+    assert Result(unknown, number, 2.0, 0.1, 3, "", 1.0, "").verdict == "worse: the reason is not known"
 
 
 def test_a_budget_is_full_only_with_all_words_of_the_full_command():
-    number = references.Number("", "recon/sse", "1.0")
+    number = Number("", "recon/sse", "1.0")
     assert result(1.0, 0.1, number).is_full and result(1.0, 0.1, number, "epochs=2").is_full
     assert not result(1.0, 0.1, number, "epochs=2 optim.lr=0.1").is_full
 

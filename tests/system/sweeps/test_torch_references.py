@@ -9,18 +9,21 @@ import sys
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from conftest import CONF, job
 from made import make_run
 
 from aejax.base.errors import InputError
+from aejax.comparison import tables
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
 from aejax.models.objective import objective
 from aejax.training import step
 
 sys.path.append(str(CONF.parent))  # where benchmarks/ is
-from benchmarks import published, references, torch_references
+from benchmarks import published, reference_results, references, torch_references
+from benchmarks.reference_results import Mean, Result
 
 NETS = {
     "deep": ("model=ae", "net.widths=[20,10]", "net.activation=relu", "latent_dim=3"),
@@ -292,9 +295,9 @@ def test_a_record_of_another_run_counts_for_none(tmp_path):
 def test_a_result_beside_pytorch_s_follows_the_direction_of_its_metric(metric, value, told):
     case = published.Case("0", "paper", "setting", (), full="epochs=9")
     number = published.Number("", metric, f"{value:.1f}")
-    result = references.Result(case, number, value, 0.1, 3, "", 1.0, "", references.Mean(7.0, 0.1, 3))
+    result = Result(case, number, value, 0.1, 3, "", 1.0, "", Mean(7.0, 0.1, 3))
     assert result.verdict.startswith(f"reached; {told}")
-    full = references.Result(case, number, value, 0.1, 3, "", 1.0, "epochs=9", references.Mean(7.0, 0.1, 3))
+    full = Result(case, number, value, 0.1, 3, "", 1.0, "epochs=9", Mean(7.0, 0.1, 3))
     assert full.verdict == "reached" and references.shown_torch(full) == ""
 
 
@@ -303,14 +306,14 @@ def test_pretraining_has_no_target_and_the_page_says_why(tmp_path):
     cells = cells_of(tmp_path, "13")
     assert cells["PyTorch, same steps"] == "none: layers are pretrained one after another"
     (tmp_path / "deep_relu" / "sweep.json").write_text(json.dumps({"overrides": ["+sweep=references/stacked"]}))
-    assert references.shortened_runs([tmp_path]) == []
+    assert reference_results.shortened_runs([tmp_path]) == []
 
 
 def test_the_mean_over_digits_of_a_seed_needs_the_records_of_all(tmp_path):
     sweep(tmp_path, {0: 4.5, 1: 4.6}, {0: 4.4, 1: 4.7})
-    runs = references.tables.load([tmp_path]).completed
-    twice = references.pd.concat([runs, runs.assign(path=[str(make_digit(tmp_path, seed)) for seed in runs["seed"]])])
-    found = references.torch_mean(twice.reset_index(drop=True), "recon/sse")
+    runs = tables.load([tmp_path]).completed
+    twice = pd.concat([runs, runs.assign(path=[str(make_digit(tmp_path, seed)) for seed in runs["seed"]])])
+    found = reference_results.torch_mean(twice.reset_index(drop=True), "recon/sse")
     assert found.seeds == 1 and found.value == pytest.approx((4.4 + 2.0) / 2)
 
 
@@ -330,6 +333,15 @@ def test_the_command_trains_beside_shortened_runs_that_are_completed(tmp_path, m
     monkeypatch.setattr(references, "train_beside", lambda folders, words: called.append((folders, words)))
     references.main(["torch", str(tmp_path), "data.dir=there"])
     assert called == [([tmp_path / "deep_relu" / "0", tmp_path / "deep_relu" / "1"], ["data.dir=there"])]
+
+
+def test_the_place_of_the_data_is_the_only_setting_whether_there_is_a_run_or_not(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        references.main(["torch", str(tmp_path), "epochs=3"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith(
+        "aejax: epochs=3: all but the place of the data is the run's; known: data."
+    )
 
 
 def test_first_seeds_come_first_and_short_runs_before_long_ones(tmp_path):

@@ -82,6 +82,18 @@ def test_other_data_are_not_compared(tmp_path):
     assert judged(runs, "valid/mse")[0] == "not comparable"
 
 
+@pytest.mark.parametrize("metric", ["nll", MSE, "separation/knn_accuracy"])
+def test_a_model_that_sees_labels_is_not_compared_with_one_that_does_not(metric, tmp_path):
+    label, none, absent = ({}, {"model.condition": "label"}), ({}, {"model.condition": "none"}), ({}, {})
+    reason = "different condition: label against none"
+    assert judged(two(tmp_path / "one", metric, label, none), metric)[::2] == ("not comparable", reason)
+    assert judged(two(tmp_path / "without", metric, label, absent), metric)[::2] == ("not comparable", reason)
+    assert judged(two(tmp_path / "same", metric, label, label), metric)[0] != "not comparable"
+    assert judged(two(tmp_path / "neither", metric, none, absent), metric)[0] != "not comparable"
+    both = two(tmp_path / "baseline", "baseline/mean_mse", label, none)
+    assert judged(both, "baseline/mean_mse")[0] != "not comparable"
+
+
 def test_a_protocol_blocks_the_metrics_that_depend_on_it(tmp_path):
     def protocols(name, **fields):
         usual = {"nll_samples": 500, "elbo_samples": 16, "knn_neighbors": [1, 5], "binarize": "none"}
