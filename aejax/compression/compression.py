@@ -32,7 +32,8 @@ def compress(run: Trained, x: Any, lossless: bool = False, bits: float | None = 
     The steps of the quantizer follow from `x`: they are the coarsest with which the squared error of the
     reconstructions rises by no more than 5 %; with `bits`, the finest with which the file has no more than so many bits
     a pixel. If `lossless`, they make the file smallest, and it also holds what the reconstructions lack. Discrete codes
-    are stored as they are. Conditional models need the `label` of each example, which is stored too.
+    are stored as they are. Conditional models need the `label` of each example, which is stored too; one with a
+    classifier infers those that are not given.
 
     Raises InputError where examples or settings do not fit.
     """
@@ -48,8 +49,7 @@ def compress(run: Trained, x: Any, lossless: bool = False, bits: float | None = 
         raise InputError(f"bits={bits}: must be above 0 and finite")
     if bits is not None and (lossless or bottleneck.is_discrete):
         raise InputError(f"bits={bits}: {'lossless' if lossless else 'a discrete code'} leaves no choice of the rate")
-    conditional = run.experiment.model.is_conditional and label is not None
-    labels = run.examples.numbers(label, len(rows)) if conditional else None
+    labels = run.labels_of(rows, label)
     fields = {
         "run": _id(run), "model": fingerprint(run), "name": str(run.run.record.get("name", "")), "kind": form.kind,
         "shape": form.shape, "count": len(rows), "units": units, "content": content.form, "type": content.type,
@@ -62,10 +62,10 @@ def compress(run: Trained, x: Any, lossless: bool = False, bits: float | None = 
 
     tables, base = b"", 1.0
     if bottleneck.is_discrete:
-        numbers = run.indices(x, label).reshape(len(rows), -1)
+        numbers = run.indices(x, labels).reshape(len(rows), -1)
         z, reach, flags = run.vectors(numbers), int(numbers.max()), flags | {"discrete"}
     else:
-        z = run.encode(x, label).reshape(len(rows), -1)
+        z = run.encode(x, labels).reshape(len(rows), -1)
         source = Source(content, z, lambda z, chosen: decoded(run, z, None if labels is None else labels[chosen]))
         predictor = Predictor.of(run.run.codes["z"])
         if lossless:

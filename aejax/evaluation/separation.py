@@ -20,11 +20,9 @@ UNTRAINED = tuple(row.name.removeprefix("baseline/untrained_") for row in table.
 
 def inferred(experiment, params, x_NxP, y_N):
     """The accuracy of the model's own classifier, {name: scalar}; empty where it has none."""
-    name = next((name for name, term in experiment.model.terms.items() if term.infers_labels), None)
-    if name is None:
+    if experiment.model.classifier is None:
         return {}
-    term, variables = experiment.model.terms[name], params["terms"][name]
-    log_NxC = mapped(lambda x_BxP, _: term.log_class(experiment, params, variables, x_BxP), x_NxP)
+    log_NxC = mapped(lambda x_BxP, _: experiment.model.log_class(experiment, params, x_BxP), x_NxP)
     return {"accuracy": jnp.mean(jnp.argmax(log_NxC, axis=1) == y_N)}
 
 

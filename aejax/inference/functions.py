@@ -36,6 +36,10 @@ def vectors(experiment: Any, params: Any, indices_BxT: Any, label_B: Any, number
     return autoencoder.vectors(experiment, params, indices_BxT).astype(jnp.float32)
 
 
+def classified(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
+    return jnp.exp(experiment.model.log_class(experiment, params, x_BxP))
+
+
 def reconstructed(experiment: Any, params: Any, x_BxP: Any, label_B: Any, number: Any) -> Any:
     return autoencoder.reconstruct(experiment, params, x_BxP, label_B)
 

@@ -16,7 +16,7 @@ from aejax.evaluation.likelihood import nll_of_each
 from aejax.evaluation.sampling import Sampler
 from aejax.inference import examples, functions
 from aejax.inference.arithmetic import terms
-from aejax.inference.examples import Examples
+from aejax.inference.examples import Examples, Rows
 from aejax.inference.paths import between, plane
 from aejax.runs.folder import Run
 from aejax.runs.programs import kept_programs
@@ -35,8 +35,9 @@ class Trained:
 
     Examples `x` are one example or [N, …] of the shape of the data, as bytes or fractions if they are images, otherwise
     in the unit of the data; codes `z` are [Z] or [N, Z] float32. Images that come back are fractions from 0 to 1. One
-    example gives one result. Conditional models need the `label` of each, a name or a number. The same call gives the
-    same bits, whatever else is in the batch. Each method raises InputError for input that does not fit.
+    example gives one result. Conditional models need the `label` of each, a name or a number; for examples, a model
+    with a classifier (`classify`) takes the most probable one where none is given. The same call gives the same bits,
+    whatever else is in the batch. Each method raises InputError for input that does not fit.
     """
 
     run: Run
@@ -80,6 +81,17 @@ class Trained:
         rows = examples.codes(z, self.latent_dim)
         decoded = self._mapped(functions.decoded, rows.values, self.label_numbers(label, len(rows)), 0)
         return rows.of(self.examples.images(decoded))
+
+    def classify(self, x: Any) -> np.ndarray:
+        """The probability of each label, q(label | x), [K] or [N, K] float32, in the order of `labels`.
+
+        The model's own classifier gives them. Where `label` is left out of `encode`, `indices`, `reconstruct`,
+        `restore`, `score`, `nll`, `fit` or `interpolate`, it is the most probable one.
+        """
+        rows = self.examples.rows(x)
+        if self.experiment.model.classifier is None:
+            raise InputError(f"classify: {self.run.title} has no classifier; use a model such as m2_vae")
+        return rows.of(self._classified(rows))
 
     def indices(self, x: Any, label: Any = None) -> np.ndarray:
         """The indices of the positions of each example's code, [T] or [N, T] int32, of a model with discrete codes."""
@@ -145,18 +157,22 @@ class Trained:
     def fit(self, x: Any, label: Any = None, sampler: Sampler | None = None) -> "Trained":
         """This model with a density fitted to the codes of `x`, from which `sample` draws; that of the run's sampler.
 
-        Draws of examples that are binarized at random go into it, as in the evaluation of a run.
+        Draws of examples that are binarized at random go into it, as in the evaluation of a run. Labels that are not
+        given are inferred, where the model has a classifier.
         """
         rows, form = self.examples.rows(x), self.experiment.form
         experiment = self.experiment if sampler is None else self.experiment.replace(sampler=sampler)
         stored = self.examples.seen(rows.values) * np.float32(
             255 if form.kind in ("gray", "rgb") or form.dynamic else 1
         )
-        fitted = Fitted(stored, self.label_numbers(label, len(rows)))
+        fitted = Fitted(stored, self.labels_of(rows, label))
         return dataclasses.replace(self, experiment=experiment, fitted=fitted, _programs={})
 
     def interpolate(self, a: Any, b: Any, steps: int = 8, how: str = "linear", label: Any = None) -> np.ndarray:
-        """Images of `steps` codes from that of example `a` to that of example `b`, along a line or an arc."""
+        """Images of `steps` codes from that of example `a` to that of example `b`, along a line or an arc.
+
+        Both have one label, which a model with a classifier infers if it is not given.
+        """
         if how not in WAYS:
             raise InputError(f"how={how}: must be one of {', '.join(WAYS)}")
         examples.whole("steps", steps, 2, MOST_IMAGES)
@@ -164,6 +180,12 @@ class Trained:
         for name, z in (("a", start), ("b", end)):
             if z.ndim != 1:
                 raise InputError(f"{name}: {len(z)} examples; must be one")
+        if label is None and self.infers_labels:
+            first, second = (int(self.classify(x).argmax()) for x in (a, b))
+            if first != second:
+                names = f"{self.labels[first]} of a and {self.labels[second]} of b"
+                raise InputError(f"label: {names} by the classifier; an interpolation has one, choose it")
+            label = first
         return self.decode(between(start, end, steps, how), label)
 
     def traverse(
@@ -209,6 +231,11 @@ class Trained:
         return codes["z"][chosen_N].mean(axis=0)
 
     @property
+    def infers_labels(self) -> bool:
+        """Whether labels of examples may be left out of a conditional model, because it has a classifier."""
+        return self._is_conditional and self.experiment.model.classifier is not None
+
+    @property
     def _is_conditional(self) -> bool:
         return self.experiment.model.is_conditional
 
@@ -229,11 +256,22 @@ class Trained:
             raise InputError(f"label: is missing; {self.run.title} was trained with model.condition=label")
         return self.examples.numbers(label, count)
 
+    def labels_of(self, rows: Rows, label: Any, noisy: bool = False) -> np.ndarray | None:
+        """`label_numbers` of checked examples; of no `label` the most probable ones, where the model infers labels."""
+        if label is None and self.infers_labels:
+            return self._classified(rows, noisy).argmax(axis=1).astype(np.int32)
+        return self.label_numbers(label, len(rows))
+
+    def _classified(self, rows: Rows, noisy: bool = False) -> np.ndarray:
+        """q(label | x) of checked examples, [N, K]."""
+        seen = functools.partial(self.examples.seen, noisy=noisy)
+        return self._mapped(functions.classified, rows.values, None, 0, prepare=seen)
+
     def _of_examples(
         self, function: Callable, x: Any, label: Any, seed: int = 0, images: bool = False, noisy: bool = False
     ) -> np.ndarray:
         rows, seen = self.examples.rows(x, noisy), functools.partial(self.examples.seen, noisy=noisy)
-        results = self._mapped(function, rows.values, self.label_numbers(label, len(rows)), seed, prepare=seen)
+        results = self._mapped(function, rows.values, self.labels_of(rows, label, noisy), seed, prepare=seen)
         return rows.of(self.examples.images(results) if images else results)
 
     @functools.cached_property

@@ -36,6 +36,15 @@ class Autoencoder:
         return self.is_conditional or any(term.needs_labels for term in self.terms.values())
 
     @property
+    def classifier(self):
+        """The name of the term that infers labels; None where no term does."""
+        return next((name for name, term in self.terms.items() if term.infers_labels), None)
+
+    def log_class(self, experiment, params, x_BxP):
+        """log q(label | x) by the classifier, [B, C]."""
+        return self.terms[self.classifier].log_class(experiment, params, params["terms"][self.classifier], x_BxP)
+
+    @property
     def has_prior(self):
         """Whether the codes of examples, all together, are trained to be like draws of the prior."""
         return self.bottleneck.has_posterior or any(term.matches_prior for term in self.terms.values())

@@ -9,7 +9,7 @@ from aejax.base.errors import InputError
 from aejax.base.version import VERSION
 from aejax.inference.trained import Trained
 from aejax.serving.bodies import JSON, NPY, json_bytes
-from aejax.serving.operations import OPERATIONS, Operation, most_rows
+from aejax.serving.operations import OPERATIONS, Operation, most_rows, needs_label
 
 QUANTILES = (0.01, 0.25, 0.5, 0.75, 0.99)
 POINTS = 2000  # codes of test examples that a picture of the code space shows
@@ -109,10 +109,8 @@ def openapi(trained: Trained) -> dict[str, Any]:
 def _path(trained: Trained, operation: Operation) -> dict[str, Any]:
     is_conditional = trained.experiment.model.is_conditional
     schemas = {name: _schema(trained, name) for name in operation.fields if is_conditional or name != "label"}
-    if operation.takes and is_conditional:
-        required = [operation.takes, "label"]
-    else:
-        required = [operation.takes] if operation.takes else []
+    required = [operation.takes] if operation.takes else []
+    required += ["label"] if needs_label(trained, operation) else []
     if operation.takes:
         schemas["dtype"] = {"enum": ["uint8", "float32"], "description": "of the numbers in JSON"}
     content: dict[str, Any] = {JSON: {"schema": _object(schemas, required), "example": _example(trained, operation)}}
@@ -185,7 +183,7 @@ def _object(properties: dict[str, Any], required: list[str] | None = None) -> di
 
 def _example(trained: Trained, operation: Operation) -> dict[str, Any]:
     """A small body that the endpoint takes; none of large data."""
-    label = {"label": 0} if trained.experiment.model.is_conditional else {}
+    label = {"label": 0} if needs_label(trained, operation) else {}
     if operation.takes is None:
         return {"count": 2, "seed": 0}
     if operation.takes == "z":

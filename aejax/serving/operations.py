@@ -74,10 +74,17 @@ class Task:
 def warming(trained: Trained) -> list[Task]:
     """A task for each program of the run, to compile them."""
     one = {"x": np.zeros((1, *trained.experiment.form.shape), np.uint8), "z": np.zeros((1, trained.latent_dim))}
-    label = {"label": 0} if trained.experiment.model.is_conditional else {}
     names = [name for name in OPERATIONS if name != "sample" or trained.experiment.sampler.is_prior]
     operations = [OPERATIONS[name] for name in names]
-    return [task(trained, each, label | ({each.takes: one[each.takes]} if each.takes else {})) for each in operations]
+    labels = [{"label": 0} if needs_label(trained, each) else {} for each in operations]
+    takes = [{each.takes: one[each.takes]} if each.takes else {} for each in operations]
+    return [task(trained, each, x | y) for each, x, y in zip(operations, takes, labels, strict=True)]
+
+
+def needs_label(trained: Trained, operation: Operation) -> bool:
+    """Whether a request must have a label: codes of a conditional model, and examples unless it infers their labels."""
+    is_inferred = operation.takes == "x" and trained.infers_labels
+    return operation.takes is not None and trained.experiment.model.is_conditional and not is_inferred
 
 
 def most_rows(trained: Trained) -> int:
@@ -100,9 +107,10 @@ def task(trained: Trained, operation: Operation, fields: Mapping[str, Any]) -> T
         label = _label(trained, fields.get("label"), count, in_turn=True)
         return Task(operation, None, None, label, count, False, settings)
     rows, single = _rows(trained, operation, fields)
-    label = _label(trained, fields.get("label"), len(rows))
+    given = fields.get("label")
+    label = None if given is None and not needs_label(trained, operation) else _label(trained, given, len(rows))
     is_drawn = settings.get("sample", False)
-    key = None if is_drawn else (operation.name, rows.dtype.str)
+    key = None if is_drawn else (operation.name, rows.dtype.str, label is None)
     return Task(operation, key, rows, label, len(rows), single, settings)
 
 
