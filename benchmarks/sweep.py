@@ -29,17 +29,21 @@ TARGETS = {FRESH: 40, TORCH: 20}
 
 @dataclasses.dataclass(frozen=True)
 class Sizes:
-    """Seeds of the sweep and of a larger one, jobs one by one in a round, rounds, steps, jobs that only record."""
+    """Seeds of the sweep and of a larger one, jobs one by one in a round, rounds, steps, jobs that only record.
+
+    `warm` are the jobs that a warm process adds; they take less than its start varies.
+    """
 
     seeds: int = 16
     more_seeds: int | None = 64
     apart: int = 4
+    warm: int = 12
     rounds: int = 3
     steps: int = 5000
     recorded: int = 256
 
 
-SIZES = {False: Sizes(), True: Sizes(1, None, 1, 1, 20, 4)}  # by quick
+SIZES = {False: Sizes(), True: Sizes(1, None, 1, 1, 1, 20, 4)}  # by quick
 
 
 def rows(quick=False):
@@ -69,12 +73,12 @@ class Sweeps:
             sides[TORCH] = self.scripts()
         several = {BASIC: "basic", JOBLIB: "joblib"}
         if importlib.util.find_spec("hydra_plugins.hydra_joblib_launcher") is None:
-            missing[JOBLIB] = "hydra-joblib-launcher is not installed"
+            missing[JOBLIB] = "hydra-joblib-launcher is not installed; the extra bench has it"
             del several[JOBLIB]
         for against, launcher in several.items():
             first = {"basic": 1, "joblib": 2}[launcher]  # each of joblib's two processes starts with one
             sides[f"{against}, first"] = lambda kind=launcher, first=first: self.launched(kind, first)
-            sides[against] = lambda kind=launcher, first=first: self.launched(kind, first + sizes.apart)
+            sides[against] = lambda kind=launcher, first=first: self.launched(kind, first + sizes.warm)
         took = timing.interleaved(sides, sizes.rounds)
         for against in several:  # what more jobs add
             firsts = took.pop(f"{against}, first")
@@ -85,9 +89,10 @@ class Sweeps:
             if against in missing:
                 yield absent(case, against, missing[against])
                 continue
-            other = [seconds / sizes.apart * count for seconds in took[against]]
+            jobs = sizes.warm if against in several else sizes.apart
+            other = [seconds / jobs * count for seconds in took[against]]
             medians = (timing.Spread.of(each).median for each in (ours, other))
-            note = f"the other from {sizes.apart} jobs a round"
+            note = f"the other from {jobs} jobs a round"
             yield Row(case, against, "s", *medians, timing.ratio(other, ours), TARGETS.get(against), note=note)
         training, programs = inside(self.joint)
         yield Row(f"programs compiled for {case}", "", "", programs)

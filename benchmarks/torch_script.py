@@ -36,6 +36,7 @@ def main():
     asked.folder.mkdir(parents=True)
     config = {name: value for name, value in vars(asked).items() if name not in ("examples", "folder")}
     (asked.folder / "config.json").write_text(json.dumps(config, indent=2))
+    torch.set_num_threads(1)  # quicker for a net this small, and on two cores two scripts fit beside each other
     torch.manual_seed(asked.seed)
     x_NxP = torch.from_numpy(np.load(asked.examples)).float()
     encoder, decoder = network(x_NxP.shape[1], asked.latent_dim)

@@ -22,6 +22,7 @@ from benchmarks.rows import Row, absent, apart
 
 EAGER, FUSED, COMPILED = "PyTorch eager", "PyTorch eager, fused Adam", "torch.compile, fused Adam"
 PYTHAE, LOOP, SCAN = "pythae's trainer", "a jitted step, called from Python", "a hand-written lax.scan"
+BY_HAND = {LOOP: "XLA's convolutions", SCAN: "products of windows, [B, H, W, C], quicker than XLA's convolutions"}
 LIMIT, SHARE = "the limit: products, and Adam's memory traffic", "the rate of a 2048² product"
 THREADS = {"TORCHINDUCTOR_COMPILE_THREADS": "1"}  # it would leave processes behind that compile
 ADAM_MOVES = 4 * 7  # bytes a parameter: gradient, parameter and two moments are read, the last three written
@@ -104,18 +105,20 @@ def measured(name, threads, quick=False):
         for product, memory in zip(products, speeds[LIMIT][1], strict=True)
     ]
     speeds[LIMIT] = speeds[LIMIT][0], [1 / each for each in seconds]
+    notes = BY_HAND if case.net.in_torch[0] == "conv" else {}
     for against in (*OTHERS, LOOP, SCAN, LIMIT):
         if against in speeds:
-            yield compared(told, against, *speeds[against], "steps/s", case.targets.get(against))
+            target, note = case.targets.get(against), notes.get(against, "")
+            yield compared(told, against, *speeds[against], "steps/s", target, note)
         elif missing[against]:
             yield absent(told, against, missing[against])
     yield compared(told, SHARE, *done, "GFLOP/s", case.targets.get(SHARE))
 
 
-def compared(case, against, ours, other, unit, target):
+def compared(case, against, ours, other, unit, target, note=""):
     """The Row of two lists of numbers, round by round."""
     medians = (timing.Spread.of(numbers).median for numbers in (ours, other))
-    return Row(case, against, unit, *medians, timing.ratio(ours, other), target)
+    return Row(case, against, unit, *medians, timing.ratio(ours, other), target, note=note)
 
 
 def own(case, sizes, length, segments):
