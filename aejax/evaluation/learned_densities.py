@@ -137,7 +137,8 @@ class TwoStage(LearnedDensity):
     def check(self, experiment):
         if not experiment.model.bottleneck.has_posterior:
             raise InputError(
-                "sampler=two_stage: the model has no posterior to draw codes from; use model=vae, or sampler=flow"
+                f"sampler=two_stage: {experiment.model_title} has no posterior to draw codes from; use model=vae, or "
+                "sampler=flow"
             )
 
     def examples(self, experiment, params, key, stored_NxP, y_N):

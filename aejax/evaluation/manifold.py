@@ -35,8 +35,8 @@ class Riemannian(Sampler):
     def check(self, experiment):
         if not experiment.model.bottleneck.has_metric and not has_independent_gaussians(experiment):
             raise InputError(
-                "sampler=riemannian: needs a Gaussian posterior with independent units, or a metric of codes; "
-                "use model=vae or model=rhvae, or sampler=flow"
+                "sampler=riemannian: needs a Gaussian posterior with independent units, or a metric of codes, and "
+                f"{experiment.model_title} has neither; use model=vae or model=rhvae, or sampler=flow"
             )
 
     def codes(self, experiment, params, data, key, samples, label_S=None):

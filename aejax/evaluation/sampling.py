@@ -69,7 +69,9 @@ class Prior(Sampler):
 
     def check(self, experiment):
         if not experiment.model.has_prior:
-            raise InputError("sampler=prior: the model has no prior; use auto, gaussian, mixture or kde")
+            raise InputError(
+                f"sampler=prior: {experiment.model_title} has no prior; use auto, gaussian, mixture, kde or flow"
+            )
 
     def codes(self, experiment, params, data, key, samples, label_S=None):
         return experiment.prior.sample(experiment, params, key, samples, label_S)
@@ -140,7 +142,10 @@ class Codes(Sampler):
 
     def check(self, experiment):
         if not experiment.model.bottleneck.is_discrete:
-            raise InputError("sampler=codes: the model has no discrete codes; use auto, gaussian, mixture or kde")
+            raise InputError(
+                f"sampler=codes: {experiment.model_title} has no discrete codes; use auto, gaussian, mixture, kde or "
+                "flow"
+            )
 
     def codes(self, experiment, params, data, key, samples, label_S=None):
         y_N = None if seen(experiment, data.y_train) is None else picked(data.y_train, DENSITY)

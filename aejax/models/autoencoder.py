@@ -71,12 +71,13 @@ class Autoencoder:
         for name, term in self.terms.items():
             if term.compares_examples and experiment.batch_size < 2:
                 raise InputError(
-                    f"batch_size=1: model.terms.{name} compares the examples of a batch; must be at least 2"
+                    f"batch_size=1: {experiment.model_title} compares the examples of a batch (model.terms.{name}); "
+                    "use batch_size=2 or more"
                 )
         if self.needs_labels and experiment.form.normal:
             raise InputError(
-                "data.normal: the model looks at labels, and training has none of the anomalies'; use one that does "
-                "not, such as model=vae model.condition=none"
+                f"data.normal: {experiment.model_title} looks at labels, and training has none of the anomalies'; use "
+                "one that does not, such as model=vae model.condition=none"
             )
         for component in (self.bottleneck, *self.terms.values(), self.solver):
             component.check(experiment)

@@ -259,8 +259,8 @@ class Estimated(Gaussian):
     def check(self, experiment: Any) -> None:
         if not self.sampling:
             raise InputError(
-                "model.bottleneck.sampling=false: the KL of this posterior is estimated from a sample; set it to true, "
-                "or use model=vae"
+                f"model.bottleneck.sampling=false: {experiment.model_title} estimates its KL from a sample; set it to "
+                "true, or use model=vae"
             )
 
 

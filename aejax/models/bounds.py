@@ -54,13 +54,15 @@ class Weighted(Bound):
         bottleneck = experiment.model.bottleneck
         if not (bottleneck.has_posterior and bottleneck.sampling):
             remedy = "set model.bottleneck.sampling=true" if bottleneck.has_posterior else "use model=vae"
-            raise InputError(f"bound={self.name}: the model does not draw from a posterior; {remedy}, or bound=elbo")
+            raise InputError(
+                f"bound={self.name}: {experiment.model_title} does not draw from a posterior; {remedy}, or bound=elbo"
+            )
         check_likelihood(f"bound={self.name}", experiment)
         for term in experiment.model.terms.values():
             if isinstance(term, KL) and not term.is_plain:
                 raise InputError(
-                    f"bound={self.name}: has the KL inside, with weight 1; set model.beta=1, without annealing, free "
-                    "bits and capacity, or bound=elbo"
+                    f"bound={self.name}: has the KL inside, with weight 1, and {experiment.model_title} weighs it; set "
+                    "model.beta=1, without annealing, free bits and capacity, or bound=elbo"
                 )
 
     def count(self) -> int:
@@ -197,4 +199,7 @@ def _halves(params: Any) -> tuple[Any, Any]:
 
 def _check_untied(bound: Bound, experiment: Any) -> None:
     if experiment.net.tied:
-        raise InputError(f"bound={bound.name}: encoder and decoder have gradients of their own; set net.tied=false")
+        raise InputError(
+            f"bound={bound.name}: encoder and decoder have gradients of their own, and net.tied=true shares their "
+            "weights; set net.tied=false"
+        )

@@ -153,11 +153,15 @@ class Vamp(Mixture):
     def check(self, experiment: Any) -> None:
         super().check(experiment)
         if experiment.model.is_conditional:
-            raise InputError("prior=vamp: pseudo-inputs have no labels; set model.condition=none, or prior=normal")
+            raise InputError(
+                f"prior=vamp: pseudo-inputs have no labels, and {experiment.model_title} looks at them; set "
+                "model.condition=none, or prior=normal"
+            )
         bottleneck = experiment.model.bottleneck
         if bottleneck.heads != Gaussian.heads or isinstance(bottleneck, Estimated):
             raise InputError(
-                "prior=vamp: mixes Gaussian posteriors, and the model's are not; use model=vae, or prior=flow"
+                f"prior=vamp: mixes Gaussian posteriors, and those of {experiment.model_title} are not; use model=vae, "
+                "or prior=flow"
             )
 
     def start(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:

@@ -147,7 +147,8 @@ class ActivationKL(Term):
         activation = getattr(experiment.model.bottleneck, "activation", None)
         if activation != "sigmoid":
             raise InputError(
-                f"model.bottleneck.activation={activation}: must be sigmoid, because units have a target rate"
+                f"model.bottleneck.activation={activation}: must be sigmoid, because the units of "
+                f"{experiment.model_title} have a target rate"
             )
 
     def __call__(self, context: Context) -> jax.Array:

@@ -27,7 +27,9 @@ class Prior:
     def check(self, experiment: Any) -> None:
         """Raises InputError if the prior does not fit the rest of the experiment."""
         if not experiment.model.bottleneck.has_posterior:
-            raise InputError(f"prior={self.choice}: the model has no posterior; use prior=normal, or model=vae")
+            raise InputError(
+                f"prior={self.choice}: {experiment.model_title} has no posterior; use prior=normal, or model=vae"
+            )
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
         """The variables before the first step; `width` is the number of code units, masked ones included."""

@@ -34,22 +34,22 @@ class PrincipalComponents:
 
     def check(self, experiment):
         """Raises InputError if the experiment is not a linear, plain autoencoder with an unbounded mean."""
+        title = experiment.model_title
         if not experiment.net.is_linear:
-            raise InputError(f"net.widths={list(experiment.net.widths)}: principal components need net=linear")
+            raise InputError(f"net.widths={list(experiment.net.widths)}: {title} has no hidden layers; use net=linear")
         if experiment.net.tied:
-            raise InputError("net.tied=true: principal components are tied already; set net.tied=false")
+            raise InputError(f"net.tied=true: the weights of {title} are tied already; set net.tied=false")
         if experiment.net.center:
-            raise InputError("net.center=true: principal components are centered already; set net.center=false")
+            raise InputError(f"net.center=true: {title} centers examples already; set net.center=false")
         if experiment.model.is_conditional:
             raise InputError(
-                "model.condition=label: principal components do not see labels; use model.condition=none, or "
-                "model=linear_ae"
+                f"model.condition=label: {title} does not look at labels; use model.condition=none, or model=linear_ae"
             )
         bottleneck = experiment.model.bottleneck
         if bottleneck.has_posterior or bottleneck.is_discrete or experiment.model.terms:
-            raise InputError("model: principal components need a plain bottleneck and no further terms")
+            raise InputError(f"model.solver: {title} needs a plain bottleneck and no terms for principal components")
         if getattr(experiment.likelihood, "output", None) != "identity":
-            raise InputError("likelihood: principal components need likelihood=linear")
+            raise InputError(f"likelihood: {title} minimizes the squared error; use likelihood=linear")
 
     def start(self, params, stored_NxP, form):
         """The parameters that minimize the reconstruction error of these training examples."""

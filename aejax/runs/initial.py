@@ -43,7 +43,8 @@ class Initial:
         """Raises InputError where an experiment, that of these `settings`, cannot begin with the parameters."""
         name = f"init={self.run.path}"
         if experiment.model.solver.closed_form:
-            raise InputError(f"{name}: a model in closed form takes no steps; leave init out, or choose another model")
+            title = experiment.model_title
+            raise InputError(f"{name}: {title} is fitted in closed form and takes no steps; leave init out")
         if experiment.pretrain.phases(experiment):
             raise InputError(f"{name}: layers that have been trained need no pretraining; set pretrain=none")
         difference = first_difference(shapes_of(self.params), expected_shapes(experiment))

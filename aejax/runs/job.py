@@ -65,6 +65,11 @@ class Job:
     run_id: str
     name: str
 
+    @property
+    def titled(self):
+        """The experiment, for checks that name its model."""
+        return self.experiment.replace(chosen_model=self.choices.get("model"))
+
     @classmethod
     def read(cls, config, choices, loaded=None, dataset=None, trusted=None):
         """The job of a composed configuration and Hydra's choices of groups for it.
@@ -107,16 +112,17 @@ class Job:
             for line in loaded[key].warnings:
                 print(f"aejax: data {loaded[key].name}: {line}", file=sys.stderr)
         dataset = loaded[key]
-        experiment = experiment.settle(dataset.form)
+        model = choices.get("model")
+        experiment = experiment.settle(dataset.form, model)
         initial = _initial(job_settings.init, loaded)
         if initial is not None:
-            initial.check(experiment, settings, choices)
+            initial.check(experiment.replace(chosen_model=model), settings, choices)
         origin = dataset.fingerprint if initial is None else f"{dataset.fingerprint} {initial.digest}"
         identity = run_id(settings, origin, f"{VERSION}, files of format {FORMAT}")
         chosen = {group: choice for group, choice in choices.items() if not group.startswith("hydra/")}
-        model, data, noise = (chosen.get(group) or "own" for group in ("model", "data", "noise"))
+        data, noise = (chosen.get(group) or "own" for group in ("data", "noise"))
         noise = "" if noise == "none" else f" noise={noise}"
-        name = f"{model} {data}{noise} d={experiment.latent_dim} s={experiment.seed}"
+        name = f"{model or 'own'} {data}{noise} d={experiment.latent_dim} s={experiment.seed}"
         beside = ("track", "lanes", "mesh", "checkpoint", "figures", "objective")
         rest = {field: getattr(job_settings, field) for field in beside}
         return cls(settings, chosen, experiment, dataset, initial=initial, run_id=identity, name=name, **rest)

@@ -54,7 +54,7 @@ def prepare(config, hydra, folder, key, home=None, shared=None, dataset=None):
     check_places(folder, hydra.output_subdir, key if home is None else "hydra.sweep.subdir")
     job = Job.read(config, hydra.runtime.choices, shared.datasets, dataset)
     job.track.check()
-    job.mesh.check(job.experiment, shared.elsewhere)
+    job.mesh.check(job.titled, shared.elsewhere)
     shared.check_device(job)
     initial = check_folder(folder, job.run_id, job.settings, key)
     return job, Place(folder, folder, initial) if home is None else Place(folder, home, initial, home.name)
@@ -71,7 +71,7 @@ def open_mesh(config):
 def prepare_peer(config, hydra):
     """The Job of `config` in a process other than the first, which has no Place; raises InputError."""
     job = Job.read(config, hydra.runtime.choices)
-    job.mesh.check(job.experiment)
+    job.mesh.check(job.titled)
     Shared().check_device(job)
     return job
 

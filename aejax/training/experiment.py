@@ -49,9 +49,19 @@ class Experiment:
     evaluate: Any = part("check", "groups")
     sampler: Any = part("settle", "codes", "images")
     form: Any = struct.field(pytree_node=False, default=None)  # of the data, once settled
+    chosen_model: str | None = struct.field(pytree_node=False, default=None)  # its name in conf/model, during checks
 
-    def settle(self, form):
-        """This experiment on data of this `form`; raises InputError if the two do not fit."""
+    @property
+    def model_title(self):
+        """What messages of `check` methods call the model: as the user chose it, if that is known."""
+        return f"model={self.chosen_model}" if self.chosen_model else "the model"
+
+    def settle(self, form, chosen_model=None):
+        """This experiment on data of this `form`; raises InputError if the two do not fit.
+
+        `chosen_model` is the model's name in messages. The result does not keep it: models that differ in it alone
+        share a program.
+        """
         if self.batch_size is not None and self.batch_size > form.examples:
             raise InputError(
                 f"batch_size={self.batch_size}: must be at most the number of training examples, {form.examples}"
@@ -78,8 +88,9 @@ class Experiment:
             sampler=self.sampler.settle(self),
         )
         parts = ("likelihood", "noise", "net", "model", "prior", "bound", "pretrain", "evaluate", "sampler")
+        checked = settled.replace(chosen_model=chosen_model)
         for component in (getattr(settled, name) for name in parts):
-            component.check(settled)
+            component.check(checked)
         return settled
 
 

@@ -60,7 +60,10 @@ class Mesh:
         if self.data == 1:
             return
         if experiment.model.solver.closed_form:
-            raise InputError(f"mesh.data={self.data}: must be 1 for a model in closed form, which takes no steps")
+            raise InputError(
+                f"mesh.data={self.data}: {experiment.model_title} is fitted in closed form and takes no steps; use "
+                "mesh.data=1"
+            )
         most = self.data if elsewhere else self.processes * min(map(len, by_process()))
         if self.data > most:
             raise InputError(f"mesh.data={self.data}: must be at most the number of devices, {most}")

@@ -51,14 +51,20 @@ class Layerwise:
                 f"net.center=true: with pretrain={kind} layers learn from examples as they are; set it to false"
             )
         if experiment.model.is_conditional:
-            raise InputError(f"pretrain={kind}: layers learn alone, without labels; set model.condition=none")
+            raise InputError(
+                f"pretrain={kind}: layers learn alone, without labels, and {experiment.model_title} looks at them; set "
+                "model.condition=none"
+            )
         if net.norm != "none" or net.residual:
             setting = "net.residual=true" if net.residual else f"net.norm={net.norm}"
             raise InputError(
                 f"pretrain={kind}: layers that are trained one by one have no norm and no shortcut; not with {setting}"
             )
         if experiment.model.solver.closed_form:
-            raise InputError(f"pretrain={kind}: a model in closed form takes no steps; set pretrain=none")
+            raise InputError(
+                f"pretrain={kind}: {experiment.model_title} is fitted in closed form and takes no steps; set "
+                "pretrain=none"
+            )
         if min(self.phases(experiment)) < 1:
             layers = len(net.widths) + 1
             raise InputError(

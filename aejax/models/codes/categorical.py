@@ -113,12 +113,13 @@ class Concrete(Discrete):
         super().check(experiment)
         if not isinstance(experiment.prior, Categorical):
             raise InputError(
-                f"prior={experiment.prior.choice}: is no prior of categories; use prior=categorical with concrete codes"
+                f"prior={experiment.prior.choice}: is no prior of categories, which the codes of "
+                f"{experiment.model_title} are; use prior=categorical"
             )
         if experiment.bound.has_kl:
             raise InputError(
-                f"bound={experiment.bound.name}: needs gradients of drawn codes, which categories have not; "
-                "use bound=elbo"
+                f"bound={experiment.bound.name}: needs gradients of drawn codes, which the categories of "
+                f"{experiment.model_title} have not; use bound=elbo"
             )
 
     def start(self, width: int) -> dict[str, jax.Array]:
@@ -174,7 +175,8 @@ class Categorical(Prior):
     def check(self, experiment: Any) -> None:
         if not isinstance(experiment.model.bottleneck, Concrete):
             raise InputError(
-                "prior=categorical: the model's codes are no categories; use model=concrete_vae, or prior=normal"
+                f"prior=categorical: the codes of {experiment.model_title} are no categories; use "
+                "model=concrete_vae, or prior=normal"
             )
 
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:

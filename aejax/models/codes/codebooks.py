@@ -51,8 +51,8 @@ class Codebook(Discrete):
         super().check(experiment)
         if self.entries > MOST_ENTRIES:
             raise InputError(
-                f"model.codes={self.codes}: {self.levels} levels have {self.entries:,} entries; at most "
-                f"{MOST_ENTRIES:,}"
+                f"model.codes={self.codes}: model.levels={self.levels} codebooks have {self.entries:,} entries, and "
+                f"{experiment.model_title} takes at most {MOST_ENTRIES:,}; lower one of the two"
             )
         is_term = any(isinstance(term, Commitment) for term in experiment.model.terms.values())
         if self.learning == "loss" and not is_term:

@@ -97,7 +97,8 @@ class FiniteScalar(Discrete):
         super().check(experiment)
         if self.entries > MOST_ENTRIES:
             raise InputError(
-                f"model.levels={list(self.levels)}: have {self.entries:,} combinations; at most {MOST_ENTRIES:,}"
+                f"model.levels={list(self.levels)}: have {self.entries:,} combinations, and {experiment.model_title} "
+                f"takes at most {MOST_ENTRIES:,}; use lower or fewer levels, as [8,5,5,5]"
             )
 
     def __call__(

@@ -1,7 +1,7 @@
 """Posteriors made more flexible by Hamiltonian dynamics on the model's own log p(x, z) (Caterini et al. 2018)."""
 
 import dataclasses
-from typing import Any, ClassVar
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,13 +93,11 @@ class HamiltonianFlow(Estimated):
     leapfrogs: int = static_int(1, 100)
     largest_step: Leaf = leaf_float(above=0)
 
-    choice: ClassVar[str] = "hvae"  # the model's name in conf/model
-
     def check(self, experiment: Any) -> None:
         super().check(experiment)
         if isinstance(experiment.bound, DReG):
             raise InputError(
-                f"bound=dreg: needs the density of codes, which model={self.choice} does not know; use bound=iwae"
+                f"bound=dreg: needs the density of codes, which {experiment.model_title} does not know; use bound=iwae"
             )
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:

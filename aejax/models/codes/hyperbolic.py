@@ -91,7 +91,8 @@ class PoincareBall(Estimated):
         super().check(experiment)
         if not isinstance(experiment.prior, Wrapped):
             raise InputError(
-                f"prior={experiment.prior.choice}: the code of model=p_vae lies in a Poincaré ball; use prior=poincare"
+                f"prior={experiment.prior.choice}: the code of {experiment.model_title} lies in a Poincaré ball; use "
+                "prior=poincare"
             )
 
     def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
@@ -110,7 +111,8 @@ class Wrapped(Prior):
     def check(self, experiment: Any) -> None:
         if not isinstance(experiment.model.bottleneck, PoincareBall):
             raise InputError(
-                "prior=poincare: only the code of model=p_vae lies in a Poincaré ball; use model=p_vae or prior=normal"
+                f"prior=poincare: the code of {experiment.model_title} lies in no Poincaré ball; use model=p_vae or "
+                "prior=normal"
             )
 
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:

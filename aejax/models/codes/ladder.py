@@ -157,12 +157,12 @@ class Ladder(Estimated):
             )
         if self.levels > 1 and experiment.model.is_conditional:
             raise InputError(
-                "model.condition=label: the upper levels of model=ladder_vae do not see labels; use "
+                f"model.condition=label: the upper levels of {experiment.model_title} do not see labels; use "
                 "model.condition=none, or model=cvae"
             )
         if not isinstance(experiment.prior, Hierarchy):
             raise InputError(
-                f"prior={experiment.prior.choice}: the levels of model=ladder_vae are each other's prior; use "
+                f"prior={experiment.prior.choice}: the levels of {experiment.model_title} are each other's prior; use "
                 "prior=ladder"
             )
 
@@ -222,7 +222,8 @@ class Hierarchy(Prior):
     def check(self, experiment: Any) -> None:
         if not isinstance(experiment.model.bottleneck, Ladder):
             raise InputError(
-                "prior=ladder: only the code of model=ladder_vae has levels; use model=ladder_vae or prior=normal"
+                f"prior=ladder: the code of {experiment.model_title} has no levels; use model=ladder_vae or "
+                "prior=normal"
             )
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:

@@ -222,7 +222,6 @@ class MetricFlow(HamiltonianFlow):
     temperature: Leaf = leaf_float(above=0)
     regularization: Leaf = leaf_float(above=0)
 
-    choice: ClassVar[str] = "rhvae"
     has_metric: ClassVar[bool] = True
 
     @property

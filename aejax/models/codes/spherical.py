@@ -141,10 +141,13 @@ class Spherical(Gaussian):
 
     def check(self, experiment: Any) -> None:
         if experiment.latent_dim < 2:
-            raise InputError("latent_dim=1: the sphere of model=s_vae needs two dimensions; use latent_dim=2")
+            raise InputError(
+                f"latent_dim=1: the sphere of {experiment.model_title} needs two dimensions; use latent_dim=2"
+            )
         if not isinstance(experiment.prior, Uniform):
             raise InputError(
-                f"prior={experiment.prior.choice}: the code of model=s_vae lies on a sphere; use prior=sphere"
+                f"prior={experiment.prior.choice}: the code of {experiment.model_title} lies on a sphere; use "
+                "prior=sphere"
             )
 
     def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
@@ -164,7 +167,7 @@ class Uniform(Prior):
     def check(self, experiment: Any) -> None:
         if not isinstance(experiment.model.bottleneck, Spherical):
             raise InputError(
-                "prior=sphere: only the code of model=s_vae lies on a sphere; use model=s_vae or prior=normal"
+                f"prior=sphere: the code of {experiment.model_title} lies on no sphere; use model=s_vae or prior=normal"
             )
 
     def log_prob(self, experiment: Any, params: Any, z_BxZ: jax.Array, label: jax.Array | None = None) -> jax.Array:

@@ -24,7 +24,8 @@ class Head(nn.Module):
 
 def check_net(what: str, experiment: Any) -> None:
     """Raises InputError if the experiment's net cannot carry a head; `what` names it in the line."""
+    head = f"the {what} of {experiment.model_title}"
     if experiment.net.norm == "batch":
-        raise InputError(f"net.norm=batch: {what} has no running statistics; use net.norm=layer or none")
+        raise InputError(f"net.norm=batch: {head} has no running statistics; use net.norm=layer or none")
     if experiment.net.is_linear:
-        raise InputError(f"net=linear: {what} needs hidden layers; use another net, such as net=mlp")
+        raise InputError(f"net=linear: {head} needs hidden layers; use another net, such as net=mlp")

@@ -39,10 +39,10 @@ class KLPart(Term):
     compares_examples: ClassVar[bool] = True
 
     def check(self, experiment: Any) -> None:
-        check_gaussian("model: parts of the KL", experiment)
+        check_gaussian("parts of the KL", experiment)
         if experiment.bound.has_kl:
-            name = experiment.bound.name
-            raise InputError(f"bound={name}: has the KL inside, which model=beta_tc_vae splits; use bound=elbo")
+            name, title = experiment.bound.name, experiment.model_title
+            raise InputError(f"bound={name}: has the KL inside, which {title} splits; use bound=elbo")
 
     def __call__(self, context: Context) -> jax.Array:
         code, experiment = context.outputs.code, context.experiment
@@ -83,11 +83,14 @@ def _weights(batch: int, examples: int, estimator: str) -> jax.Array:
 
 
 def check_gaussian(what: str, experiment: Any) -> None:
-    """Raises InputError unless the posteriors of the model are diagonal Gaussians; `what` begins the line."""
+    """Raises InputError unless the posteriors of the model are diagonal Gaussians; `what` needs them."""
     bottleneck = experiment.model.bottleneck
     if type(bottleneck) is not Gaussian:  # another posterior may have the same heads
         name = type(bottleneck).__name__.lower()
-        raise InputError(f"{what} need Gaussian posteriors, not those of {name}; use aejax.models.bottlenecks.Gaussian")
+        raise InputError(
+            f"model.bottleneck: {what} need Gaussian posteriors in {experiment.model_title}, not those of {name}; use "
+            "aejax.models.bottlenecks.Gaussian"
+        )
 
 
 @struct.dataclass
@@ -105,7 +108,7 @@ class MomentMatching(Term):
     compares_examples: ClassVar[bool] = True
 
     def check(self, experiment: Any) -> None:
-        check_gaussian("model: moments of posteriors", experiment)
+        check_gaussian("moments of posteriors", experiment)
 
     def __call__(self, context: Context) -> jax.Array:
         posterior = cast(Diagonal, context.outputs.code.posterior)

@@ -72,13 +72,15 @@ class CodeCritic(Critic):
 
     widths: tuple[int, ...] = static_ints(1, 2**16)
 
+    without_critic: ClassVar[str] = "wae_mmd"  # a model of the same aim that has none
+
     def check(self, experiment: Any) -> None:
         if not self.widths:
             raise InputError("model.critic_widths=[]: must name at least one hidden layer of the critic")
         if experiment.latent_dim < 2:
             raise InputError(
-                "latent_dim=1: the model's critic looks at how units go together, and there is one; use latent_dim=2, "
-                "or model=wae_mmd"
+                f"latent_dim=1: the critic of {experiment.model_title} compares units, and there is one; use "
+                f"latent_dim=2, or model={self.without_critic}"
             )
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
@@ -120,6 +122,7 @@ class DensityRatio(CodeCritic):
     """
 
     compares_examples: ClassVar[bool] = True
+    without_critic: ClassVar[str] = "vae"
 
     def __call__(self, context: Context) -> jax.Array:
         return self.logit(context, context.outputs.code.z)
@@ -155,7 +158,7 @@ class ImageCritic(Critic, Replacement):
 
     def check(self, experiment: Any) -> None:
         super().check(experiment)
-        check_net("the critic of images", experiment)
+        check_net("critic of images", experiment)
 
     def init(self, experiment: Any, key: jax.Array, width: int) -> dict[str, Any]:
         return self.head(experiment).init(key, jnp.zeros((1, experiment.form.pixels)))["params"]

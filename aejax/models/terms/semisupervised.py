@@ -33,19 +33,20 @@ class SemiSupervised(Term):
     infers_labels: ClassVar[bool] = True
 
     def check(self, experiment: Any) -> None:
-        check_net("the classifier", experiment)
+        title = experiment.model_title
+        check_net("classifier", experiment)
         if not experiment.model.is_conditional:
-            raise InputError("model.condition=none: model=m2_vae decodes code and label; set model.condition=label")
+            raise InputError(f"model.condition=none: {title} decodes code and label; set model.condition=label")
         if experiment.bound.has_kl:
-            raise InputError(f"bound={experiment.bound.name}: model=m2_vae has a bound of its own; use bound=elbo")
-        check_likelihood("model=m2_vae", experiment)
+            raise InputError(f"bound={experiment.bound.name}: {title} has a bound of its own; use bound=elbo")
+        check_likelihood(title, experiment)
         if not experiment.model.bottleneck.has_posterior or any(
             isinstance(term, KL) for term in experiment.model.terms.values()
         ):
-            raise InputError("model: m2_vae needs a bottleneck with a posterior and no KL term beside its own")
+            raise InputError(f"model.terms: {title} needs a bottleneck with a posterior and no KL beside its own")
         if experiment.form.dynamic:
             raise InputError(
-                "data.binarize=dynamic: pixels decide which labels model=m2_vae knows, and must not change; "
+                f"data.binarize=dynamic: pixels decide which labels {title} knows, and must not change; "
                 "use data.binarize=static"
             )
 

@@ -22,8 +22,8 @@ class Replacement(Term):
 
     def check(self, experiment: Any) -> None:
         if experiment.bound.has_kl:
-            name = experiment.bound.name
-            raise InputError(f"bound={name}: has the likelihood inside, which the model replaces; use bound=elbo")
+            name, title = experiment.bound.name, experiment.model_title
+            raise InputError(f"bound={name}: has the likelihood inside, which {title} replaces; use bound=elbo")
 
     def contribution(self, context: Context, mean: jax.Array) -> jax.Array:
         return self.weight * mean + (self.pixels - 1) * jnp.mean(context.distortion)
@@ -38,7 +38,8 @@ class Dissimilarity(Replacement):
         form = experiment.form
         if len(form.shape) != 3 or form.kind == "real":
             raise InputError(
-                f"model=msssim_vae: needs images with pixels in [0, 1], and data={form.name} has none; use model=vae"
+                f"{experiment.model_title}: needs images with pixels in [0, 1], and data={form.name} has none; use "
+                "model=vae"
             )
 
     def __call__(self, context: Context) -> jax.Array:
@@ -60,7 +61,7 @@ class HiddenPixels(Replacement):
         super().check(experiment)
         noise, form = experiment.noise, experiment.form
         if not isinstance(noise, Patches):
-            raise InputError("noise: model=masked_ae learns what noise=patches hides; use that, or model=ae")
+            raise InputError(f"noise: {experiment.model_title} learns what noise=patches hides; use that, or model=ae")
         if form.kind != "real" and 0 <= noise.fill <= 1:
             raise InputError(
                 f"noise.fill={noise.fill:g}: tells hidden pixels from visible ones, so that it must be no pixel's "
@@ -69,11 +70,14 @@ class HiddenPixels(Replacement):
         rows, columns = noise.places(form.shape)
         if round(float(noise.level) * rows * columns) == 0:
             raise InputError(
-                f"noise.level={noise.level:g}: hides none of {rows} x {columns} patches, of which this model learns; "
-                "use a larger level or a smaller noise.patch"
+                f"noise.level={noise.level:g}: hides none of {rows} x {columns} patches, of which "
+                f"{experiment.model_title} learns; use a larger level or a smaller noise.patch"
             )
         if isinstance(experiment.likelihood, Optimal):
-            raise InputError("likelihood=optimal: its variance is that of all pixels; use likelihood=learned")
+            raise InputError(
+                f"likelihood=optimal: its variance is that of all pixels, and {experiment.model_title} learns of "
+                "hidden ones; use likelihood=learned"
+            )
 
     def __call__(self, context: Context) -> jax.Array:
         experiment, batch = context.experiment, context.batch

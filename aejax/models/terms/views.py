@@ -24,7 +24,10 @@ class Views(Term):
 
     def check(self, experiment: Any) -> None:
         if isinstance(experiment.noise, Clean):
-            raise InputError("noise=none: the model compares two corrupted views; use noise=gaussian or another noise")
+            raise InputError(
+                f"noise=none: {experiment.model_title} compares two corrupted views; use noise=gaussian or another "
+                "noise"
+            )
 
     def codes(self, context: Context) -> tuple[jax.Array, jax.Array]:
         """The codes of the two views, [B, Z] each."""

@@ -69,8 +69,8 @@ WRONG = {
     "track.timeout=60": "track.timeout=60: must be a number above 0 and at most 14",
     # parts that do not fit each other or the data
     "data=emoji noise=flip": "noise=flip: needs binary data, and data=emoji is rgb",
-    "model=pca net=mlp": "net.widths=[128, 64]: principal components need net=linear",
-    "model=pca likelihood=bernoulli": "likelihood: principal components need likelihood=linear",
+    "model=pca net=mlp": "net.widths=[128, 64]: model=pca has no hidden layers; use net=linear",
+    "model=pca likelihood=bernoulli": "likelihood: model=pca minimizes the squared error; use likelihood=linear",
     "noise._target_=os.getcwd": "noise._target_=os.getcwd: must name a dataclass",
     "latent_dim=${nothing}": "Interpolation key 'nothing' not found",
     "latent_dim=1,2": "latent_dim=1,2: several values; add -m to sweep over them, or write [1,2] for a list",

@@ -109,7 +109,7 @@ def test_a_trained_model_is_sampled_from(words):
 
 
 def test_wrong_inputs():
-    with pytest.raises(InputError, match=r"^sampler=two_stage: the model has no posterior to draw codes from; use mod"):
+    with pytest.raises(InputError, match=r"^sampler=two_stage: model=ae has no posterior to draw codes from; use mod"):
         job("model=ae", "sampler=two_stage")
     with pytest.raises(InputError, match=r"^sampler\.layers=0: must be a whole number at least 1"):
         job("model=ae", "sampler=flow", "sampler.layers=0")

@@ -99,15 +99,15 @@ def test_the_decoder_of_piwae_learns_by_iwae_and_its_encoder_by_miwae():
     [
         (
             ["model=ae", "bound=iwae"],
-            r"^bound=iwae: the model does not draw from a posterior; use model=vae, or bound=elbo",
+            r"^bound=iwae: model=ae does not draw from a posterior; use model=vae, or bound=elbo",
         ),
         (
             ["model=vae", "bound=iwae", "model.beta=4"],
-            r"^bound=iwae: has the KL inside, with weight 1; set model\.beta=1",
+            r"^bound=iwae: has the KL inside, with weight 1, and model=vae weighs it; set model\.beta=1",
         ),
         (
             ["model=vae", "bound=iwae", "model.bottleneck.sampling=false"],
-            r"^bound=iwae: the model does not draw from a posterior; set model\.bottleneck\.sampling=true",
+            r"^bound=iwae: model=vae does not draw from a posterior; set model\.bottleneck\.sampling=true",
         ),
         (
             ["model=sigma_vae", "bound=iwae", "data=digits"],

@@ -165,11 +165,11 @@ def test_levels_without_nats_are_not_active():
         ),
         (
             ["model=vae", "prior=ladder"],
-            r"^prior=ladder: only the code of model=ladder_vae has levels; use model=ladder",
+            r"^prior=ladder: the code of model=vae has no levels; use model=ladder",
         ),
         (
             ["model=ladder_vae", "model.bottleneck.sampling=false"],
-            r"^model\.bottleneck\.sampling=false: the KL of this",
+            r"^model\.bottleneck\.sampling=false: model=ladder_vae est",
         ),
         (
             ["model=ladder_vae", "model.levels=6"],

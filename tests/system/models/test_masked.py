@@ -191,7 +191,10 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone():
             r"^noise: model=masked_ae learns what noise=patches hides; use that, or model=ae$",
         ),
         (["model=masked_ae", "noise.fill=0"], r"^noise\.fill=0: tells hidden pixels from visible ones, so that it"),
-        (["model=masked_ae", "noise.level=0.01"], r"^noise\.level=0\.01: hides none of 4 x 3 patches, of which this"),
+        (
+            ["model=masked_ae", "noise.level=0.01"],
+            r"^noise\.level=0\.01: hides none of 4 x 3 patches, of which model=m",
+        ),
         (["model=masked_ae", "likelihood=optimal", "data=emoji"], r"^likelihood=optimal: its variance is that of all"),
         (["net=vit", "data=sensors"], r"^net=vit: needs images, and data=sensors has vectors of \d+ values; choose"),
         (

@@ -316,10 +316,13 @@ def test_what_is_learned_and_what_runs_is_recorded(tmp_path):
             ["net.tied=true", "net.residual=true"],
             r"net\.tied=true: a residual net cannot be tied; set net\.tied=false",
         ),
-        (["model=pca", "net.tied=true"], r"net\.tied=true: principal components are tied already; set net\.tied=false"),
+        (
+            ["model=pca", "net.tied=true"],
+            r"net\.tied=true: the weights of model=pca are tied already",
+        ),
         (
             ["model=pca", "net.center=true"],
-            r"net\.center=true: principal components are centered already; set net\.center=false",
+            r"net\.center=true: model=pca centers examples already; set net\.center=false",
         ),
         (["pretrain=greedy", "net.center=true"], r"net\.center=true: with pretrain=greedy layers learn from"),
         (["net.dropout=1"], r"net\.dropout=1: must be a number at least 0 and at most 0\.99 or null"),

@@ -270,26 +270,26 @@ def test_the_rate_is_the_mean_of_the_log_ratio_and_does_not_depend_on_masked_uni
         (["model=s_vae", "prior=flow"], "prior=flow: the code of model=s_vae lies on a sphere; use prior=sphere"),
         (["model=s_vae", "prior=normal"], "prior=normal: the code of model=s_vae lies on a sphere; use prior=sphere"),
         (["model=s_vae", "latent_dim=1"], "latent_dim=1: the sphere of model=s_vae needs two dimensions"),
-        (["model=vae", "prior=sphere"], "prior=sphere: only the code of model=s_vae lies on a sphere; use model=s_vae"),
-        (["model=ae", "prior=sphere"], "prior=sphere: only the code of model=s_vae lies on a sphere"),
+        (["model=vae", "prior=sphere"], "prior=sphere: the code of model=vae lies on no sphere; use model=s_vae"),
+        (["model=ae", "prior=sphere"], "prior=sphere: the code of model=ae lies on no sphere"),
         (
             ["model=p_vae", "prior=vamp"],
             "prior=vamp: the code of model=p_vae lies in a Poincaré ball; use prior=poincare",
         ),
-        (["model=full_vae", "prior=poincare"], "prior=poincare: only the code of model=p_vae lies in a Poincaré ball"),
+        (["model=full_vae", "prior=poincare"], "prior=poincare: the code of model=full_vae lies in no Poincaré ball"),
         (["model=p_vae", "model.curvature=0"], "model.curvature=0: must be a number above 0"),
         (["model=full_vae", "model.rank=0"], "model.rank=0: must be a whole number at least 1"),
         (["model=planar_vae", "model.layers=0"], "model.layers=0: must be a whole number at least 1"),
         (
             ["model=iaf_vae", "model.bottleneck.sampling=false"],
-            "model.bottleneck.sampling=false: the KL of this posterior",
+            "model.bottleneck.sampling=false: model=iaf_vae estimates its KL from a sample",
         ),
         (["model=hvae", "bound=dreg"], "bound=dreg: needs the density of codes, which model=hvae does not know"),
         (
             ["model=full_vae", "prior=vamp"],
-            "prior=vamp: mixes Gaussian posteriors, and the model's are not",
+            "prior=vamp: mixes Gaussian posteriors, and those of model=full_vae are not",
         ),
-        (["model=hvae", "prior=vamp"], "prior=vamp: mixes Gaussian posteriors, and the model's are not"),
+        (["model=hvae", "prior=vamp"], "prior=vamp: mixes Gaussian posteriors, and those of model=hvae are not"),
     ],
 )
 def test_wrong_combinations(words, message):

@@ -98,7 +98,10 @@ def runs(tmp_path_factory):
         (("init=first", "model=vae"), "that run has model=ae"),
         (("init=first", "data=emoji"), "that run has data=letters"),
         (("init=first", "net.widths=[8,8]"), "that run has net.widths=[8]"),
-        (("init=first", "model=pca", "net.widths=[]"), "init=first: a model in closed form takes no steps; leave init"),
+        (
+            ("init=first", "model=pca", "net.widths=[]"),
+            "init=first: model=pca is fitted in closed form",
+        ),
         (
             ("init=first", "model=stacked_ae", "steps=8"),
             "init=first: layers that have been trained need no pretraining",

@@ -113,7 +113,7 @@ def test_a_model_with_a_prior_samples_from_it_unless_asked():
 @pytest.mark.parametrize(
     ("overrides", "told"),
     [
-        (["sampler=prior"], r"^sampler=prior: the model has no prior; use auto, gaussian, mixture or kde"),
+        (["sampler=prior"], r"^sampler=prior: model=ae has no prior; use auto, gaussian, mixture, kde or flow$"),
         (["sampler=mixture", "sampler.components=28"], r"^sampler\.components=28: must be at most .* 27"),
         (
             ["sampler=density"],

@@ -160,7 +160,7 @@ def test_convolutions_train_in_lanes_of_either_kind():
         ),
         (["net.widths=[]"], r"net\.widths=\[\]: must name at least one layer"),
         (["net.kernel=0"], r"net\.kernel=0: must be a whole number at least 1"),
-        (["model=pca"], r"net\.widths=\[32, 64\]: principal components need net=linear"),
+        (["model=pca"], r"net\.widths=\[32, 64\]: model=pca has no hidden layers; use net=linear"),
     ],
 )
 def test_convolutions_that_cannot_be_are_refused(overrides, told):

@@ -158,9 +158,12 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone(name):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["prior=flow"], r"^prior=flow: the model has no posterior; use prior=normal, or model=vae$"),
+        (["prior=flow"], r"^prior=flow: model=ae has no posterior; use prior=normal, or model=vae$"),
         (["model=vae", "prior=flow", "latent_dim=1"], r"^latent_dim=1: prior=flow couples units, and there is one"),
-        (["model=vae", "prior=vamp", "model.condition=label"], r"^prior=vamp: pseudo-inputs have no labels"),
+        (
+            ["model=vae", "prior=vamp", "model.condition=label"],
+            r"^prior=vamp: pseudo-inputs have no labels, and model",
+        ),
         (["model=vae", "prior=vamp", "prior.components=0"], r"^prior\.components=0: must be a whole number at least 1"),
     ],
 )
