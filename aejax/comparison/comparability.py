@@ -79,7 +79,7 @@ def _known(name):
         if row
         else [dependences(other_row) for other_row in METRICS if other_row.name.startswith(space)]
     )
-    return frozenset.intersection(*kin) if kin else {DATA}
+    return frozenset.intersection(*kin) if kin else {DATA, GIVEN}
 
 
 @functools.lru_cache(4096)
