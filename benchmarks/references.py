@@ -130,7 +130,7 @@ def table(found):
                 words = " ".join(
                     [f"+sweep={sweep_of(name)}", *(f"{key}={value}" for key, value in number.where.items())]
                 )
-                yield row(case, number, ("", "", "", "", case.no_target, f"not measured yet: `{words}`"))
+                yield row(case, number, ("", "", "", "", "", f"not measured yet: `{words}`"))
 
 
 def row(case, number, ours):
@@ -154,7 +154,7 @@ def shown_torch(result):
     if result.is_full:
         return ""
     if result.torch is None:
-        return result.case.no_target or "not measured yet"
+        return "not measured yet"
     value = rounded(result.number, result.torch.value, result.torch.half)
     return value if result.torch.seeds == result.seeds else f"{value} ({result.torch.seeds} of {result.seeds} seeds)"
 
