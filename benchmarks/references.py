@@ -196,11 +196,12 @@ stand beside the mean over seeds ± half of its 95 % interval (Student's t). The
 two differ by no more than both intervals and the rounding of the published number, otherwise *better* or *worse* by the
 direction of the metric; *above* or *below* for a metric without direction. A budget is *shortened* where the sweep has
 fewer epochs than the case needs; the command with the full budget stands below. Such a result has a second target, what
-PyTorch reaches in the same steps: the same network and initial distribution, data, batches, loss, optimizer and
-learning rate, for the same seeds, trained in plain PyTorch (`benchmarks/torch_training.py`) and measured as ours. It is
-*as PyTorch* where the two differ by no more than both intervals; below three seeds this is not decided. Seconds are the
-training time of one run among the lanes of its program, on one of two cores busy with other work. The comment of each
-file in `sweeps/references/` describes its conventions. NLL and ELBO are in nats, accuracy and NMI are shares.
+PyTorch reaches in the same steps: the same network and initial distribution, data, batches, noise, pretraining, loss,
+optimizer and learning rate, for the same seeds, trained in plain PyTorch (`benchmarks/torch_training.py`) and measured
+as ours. It is *as PyTorch* where the two differ by no more than both intervals; below three seeds this is not decided.
+Seconds are the training time of one run among the lanes of its program, on one of two cores busy with other work. The
+comment of each file in `sweeps/references/` describes its conventions. NLL and ELBO are in nats, accuracy and NMI are
+shares.
 
 """
 COMMANDS = """
