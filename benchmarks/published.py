@@ -24,14 +24,12 @@ class Case:
     numbers: tuple[Number, ...]
     why: str = ""  # beside a result that is worse, and besides a shortened budget; never decides whether it is
     full: str = ""  # the words of the command with the full budget, beyond 2 cores; empty: the file's own
-    no_target: str = ""  # why PyTorch is not trained in the steps of a shortened budget
     quick: str | None = None  # the words that make it short; None: not among the short cases
     note: str = ""  # what the reader of the table should know besides
 
 
 ACCURACY, NMI = "separation/cluster_accuracy", "separation/nmi"
 DEC = "DEC trains each layer with dropout, then all for 100,000 steps, and clusters all 70,000 images; here 10,000"
-LAYERS = "none: layers are pretrained one after another"
 STACKS = "a linear classifier reads codes that no label has tuned; the paper tunes all layers on the labels"
 CASES = {
     "letters_exact": Case(
@@ -80,7 +78,6 @@ CASES = {
         (Number("test squared error of an image", "recon/sse", "3.00"),),
         "the paper pretrains each layer for 50 epochs and tunes all for 200",
         full="epochs=200 log_points=100",
-        no_target=LAYERS,
     ),
     "deep_relu": Case(
         "4",
@@ -160,7 +157,6 @@ CASES = {
         ),
         STACKS,
         full="epochs=100 log_points=10",
-        no_target=LAYERS,
     ),
     "k_sparse": Case(
         "14",

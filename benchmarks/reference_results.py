@@ -119,10 +119,8 @@ def overrides_of(path):
 
 
 def shortened_runs(folders):
-    """The folders of completed runs with a shortened budget, of cases for which PyTorch is a target."""
-    chosen = [
-        folder for name, folder, words in sweeps(folders) if not (is_full(CASES[name], words) or CASES[name].no_target)
-    ]
+    """The folders of completed runs with a shortened budget."""
+    chosen = [folder for name, folder, words in sweeps(folders) if not is_full(CASES[name], words)]
     return [Path(run) for folder in chosen for run in tables.load([folder]).completed["path"]]
 
 

@@ -130,7 +130,7 @@ def table(found):
                 words = " ".join(
                     [f"+sweep={sweep_of(name)}", *(f"{key}={value}" for key, value in number.where.items())]
                 )
-                yield row(case, number, ("", "", "", "", case.no_target, f"not measured yet: `{words}`"))
+                yield row(case, number, ("", "", "", "", "", f"not measured yet: `{words}`"))
 
 
 def row(case, number, ours):
@@ -154,7 +154,7 @@ def shown_torch(result):
     if result.is_full:
         return ""
     if result.torch is None:
-        return result.case.no_target or "not measured yet"
+        return "not measured yet"
     value = rounded(result.number, result.torch.value, result.torch.half)
     return value if result.torch.seeds == result.seeds else f"{value} ({result.torch.seeds} of {result.seeds} seeds)"
 
@@ -196,11 +196,12 @@ stand beside the mean over seeds ± half of its 95 % interval (Student's t). The
 two differ by no more than both intervals and the rounding of the published number, otherwise *better* or *worse* by the
 direction of the metric; *above* or *below* for a metric without direction. A budget is *shortened* where the sweep has
 fewer epochs than the case needs; the command with the full budget stands below. Such a result has a second target, what
-PyTorch reaches in the same steps: the same network and initial distribution, data, batches, loss, optimizer and
-learning rate, for the same seeds, trained in plain PyTorch (`benchmarks/torch_training.py`) and measured as ours. It is
-*as PyTorch* where the two differ by no more than both intervals; below three seeds this is not decided. Seconds are the
-training time of one run among the lanes of its program, on one of two cores busy with other work. The comment of each
-file in `sweeps/references/` describes its conventions. NLL and ELBO are in nats, accuracy and NMI are shares.
+PyTorch reaches in the same steps: the same network and initial distribution, data, batches, noise, pretraining, loss,
+optimizer and learning rate, for the same seeds, trained in plain PyTorch (`benchmarks/torch_training.py`) and measured
+as ours. It is *as PyTorch* where the two differ by no more than both intervals; below three seeds this is not decided.
+Seconds are the training time of one run among the lanes of its program, on one of two cores busy with other work. The
+comment of each file in `sweeps/references/` describes its conventions. NLL and ELBO are in nats, accuracy and NMI are
+shares.
 
 """
 COMMANDS = """

@@ -21,6 +21,10 @@ ACTIVATIONS = {
     "gelu": lambda: nn.GELU("tanh"), "identity": nn.Identity, "relu": nn.ReLU, "sigmoid": nn.Sigmoid, "silu": nn.SiLU,
     "tanh": nn.Tanh,
 }  # fmt: skip
+CLASSES = {
+    "prior": ("Normal",), "bound": ("Elbo",), "noise": ("Clean", "Masking"),
+    "pretrain": ("NoPretraining", "Greedy", "RBM"),
+}  # fmt: skip
 KERNEL, STRIDE, PADDING = 4, 2, 1  # of convolutions: those whose padding is the same on both sides
 TRUNCATED_STD = 0.87962566103423978  # of a standard normal that is cut off at 2
 
@@ -266,8 +270,8 @@ def check(experiment):
     are_plain = all(type(term) is objective.KL and term.is_plain for term in model.terms.values())
     _among("model.terms", "others" if not are_plain else "a plain KL", ("a plain KL",))
     _among("likelihood", type(likelihood).__name__, ("Gaussian", "Bernoulli"))
-    for key, allowed in (("prior", "Normal"), ("bound", "Elbo"), ("noise", "Clean"), ("pretrain", "NoPretraining")):
-        _among(key, type(getattr(experiment, key)).__name__, (allowed,))
+    for key, allowed in CLASSES.items():
+        _among(key, type(getattr(experiment, key)).__name__, allowed)
     _among("optim", type(optim).__name__, ("Adam",))
     _among("optim.clip", optim.clip, (None,))
     _among("optim.weight_decay", optim.weight_decay, (None,))

@@ -33,6 +33,18 @@ NETS = {
     "conv": ("model=conv_ae", "net.widths=[5,6]", "latent_dim=4"),
     "not centered": ("model=ae", "net.widths=[20]", "net.center=false", "latent_dim=3"),
 }
+GREEDY = ("model=stacked_ae", "net.widths=[20,10]", "latent_dim=3")
+RBM = ("model=rbm_ae", "net.widths=[20,10]", "latent_dim=3")
+PRETRAINED = {
+    "greedy": GREEDY,
+    "greedy denoising": (*GREEDY, "noise=masking", "pretrain.corruption=0.3"),
+    "greedy tied": (*GREEDY, "net.tied=true", "pretrain.share=0.7"),
+    "greedy k largest": ("model=topk_ae", "pretrain=greedy", "net.widths=[20]", "model.k=2", "latent_dim=6"),
+    "greedy posterior": ("model=vae", "pretrain=greedy", "net.widths=[20]", "net.activation=tanh", "latent_dim=3"),
+    "rbm": (*RBM, "noise=masking"),
+    "rbm tied": (*RBM, "net.tied=true", "pretrain.cd=3"),
+    "rbm of free means": (*RBM, "likelihood=linear"),
+}
 
 
 @pytest.fixture
@@ -101,6 +113,114 @@ def test_steps_in_pytorch_are_those_of_ours_from_the_same_weights(torch, words):
     jax.tree.map(lambda ours, other: np.testing.assert_allclose(other, ours, atol=1e-4), state.params, theirs)
 
 
+@pytest.fixture
+def without_draws(torch, monkeypatch):
+    """Units are their probabilities, normal draws are 0, uniform ones are the same in each step, here and there."""
+
+    def spread(shape):
+        return (np.arange(np.prod(shape)).reshape(shape) * 0.618 % 1).astype(np.float32)
+
+    def bernoulli(key, probability, shape=()):
+        return jnp.broadcast_to(probability, shape or probability.shape)
+
+    monkeypatch.setattr(jax.random, "bernoulli", bernoulli)
+    monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.zeros(shape))
+    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.asarray(spread(shape)))
+    monkeypatch.setattr(torch, "bernoulli", lambda probabilities: probabilities)
+    monkeypatch.setattr(torch, "randn_like", torch.zeros_like)
+    monkeypatch.setattr(torch, "rand", lambda *shape: torch.from_numpy(spread(shape)))
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_pretrained_layers_in_pytorch_are_those_of_ours_from_the_same_weights(torch, without_draws, name):
+    """All letters are one batch. After each step, those of the whole that follow included, losses and weights agree."""
+    from benchmarks.torch_networks import params_of
+    from benchmarks.torch_training import descent, drawn, flat
+
+    one = job("data=letters", "steps=30", "log_points=1", "optim.warmup=0.3", "optim.lr=0.01", *PRETRAINED[name])
+    experiment, data = one.experiment, one.dataset.arrays()
+    assert experiment.batch_size == experiment.form.examples
+    network = network_of(torch, one)
+    state = step.init(experiment, data, int(experiment.latent_dim), params_of(network, experiment.net))
+    network, stepped = network.train(), jax.jit(lambda state, at: step.step(experiment, state, data, at))
+    losses = descent(experiment, network, drawn(flat(one.dataset.train.x), experiment.batch_size), 1.0)
+    phases = experiment.pretrain.phases(experiment)
+    for at, theirs in enumerate(losses):
+        before = state.params["encoder"]["Dense_0"]["kernel"]
+        state, metrics = stepped(state, at)
+        assert float(theirs) == pytest.approx(float(metrics["train/loss"]), rel=1e-4, abs=1e-4), at
+        params = params_of(network, experiment.net)
+        jax.tree.map(lambda ours, other: np.testing.assert_allclose(other, ours, atol=1e-4), state.params, params)
+        is_moved = bool(jnp.any(state.params["encoder"]["Dense_0"]["kernel"] != before))
+        assert is_moved is (at < phases[0] or at >= sum(phases))
+    assert at == 29
+
+
+@pytest.mark.parametrize(("gaussian", "variance"), [(False, 0.25 * 0.75 * 4.0), (True, 4.0)])
+def test_hidden_units_of_a_chain_in_pytorch_are_drawn(torch, gaussian, variance):
+    """One hidden unit that is 1 with probability 0.25, or normal; the visible one's mean is twice its state plus 1."""
+    from benchmarks.torch_pretraining import Machine
+
+    torch.manual_seed(0)
+    bias = torch.tensor([-2.0 - np.log(3.0)], dtype=torch.float32)
+    machine = Machine(torch.tensor([[2.0]]), torch.ones(1), bias, True, gaussian)
+    v_BxV = machine.chain(torch.ones(100_000, 1), 1)
+    assert float(v_BxV.mean()) == pytest.approx(1 - 2 * np.log(3.0) if gaussian else 1.5, abs=0.03)
+    assert float(v_BxV.var()) == pytest.approx(variance, rel=0.03)
+    assert len(v_BxV.unique()) == 2 or gaussian
+    seen = Machine(torch.tensor([[2.0]]), torch.ones(1), bias, False, gaussian).chain(torch.ones(100, 1), 2)
+    assert seen.min() > 0 and seen.max() < 1
+
+
+def test_deeper_layers_in_pytorch_learn_from_inputs_of_which_a_share_is_0(torch):
+    from benchmarks.torch_pretraining import greedy_loss
+
+    one = job("data=digits", "steps=60", *GREEDY, "net.widths=[400,10]", "pretrain.corruption=0.3")
+    network, x_BxP = network_of(torch, one), torch.rand(50, 64)
+    seen = []
+    network.encoder[2].register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    for _ in range(2):
+        greedy_loss(one.experiment, network, 1, 0 * x_BxP, x_BxP)
+    first, second = seen
+    hidden = network.encoder[:2](x_BxP)
+    assert float((first == 0).float().mean()) == pytest.approx(0.3, abs=0.02)
+    assert torch.equal(first[first != 0], hidden[first != 0]) and not torch.equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(30, 50), (30, 50, 3)])
+@pytest.mark.parametrize("level", [0.0, 0.25])
+def test_masking_in_pytorch_sets_a_share_of_pixels_to_0_with_all_their_channels(torch, shape, level):
+    from aejax.models.noise import Masking
+    from benchmarks.torch_training import corrupted
+
+    torch.manual_seed(0)
+    x_BxP = torch.rand(40, int(np.prod(shape))) + 0.1
+    first, second = (corrupted(Masking(np.float32(level)), x_BxP, shape) for _ in range(2))
+    masked = (first == 0).reshape(40, 1500, -1)
+    assert float(masked.float().mean()) == pytest.approx(level, abs=0.01)
+    assert torch.equal(masked.any(dim=2), masked.all(dim=2))
+    assert torch.equal(first[first != 0], x_BxP[first != 0]) and torch.equal(first, second) is (level == 0)
+
+
+def test_noise_in_pytorch_is_drawn_again_in_each_step_and_the_target_stays_clean(torch, monkeypatch):
+    from benchmarks import torch_networks, torch_training
+
+    inputs, targets = [], []
+    forward, loss_of = torch_networks.Network.forward, torch_networks.loss_of
+    monkeypatch.setattr(torch_networks.Network, "forward", lambda own, x: inputs.append(x) or forward(own, x))
+    monkeypatch.setattr(
+        torch_training, "loss_of", lambda kind, x, *others: targets.append(x) or loss_of(kind, x, *others)
+    )
+    words = ("data=letters", "steps=2", "log_points=1", "noise=masking", "select=best", "data.validation=0.2")
+    one = job(*words, *NETS["deep"])
+    torch_training.trained(one.experiment, one.dataset, 0)
+    first, second, validated = inputs
+    clean = torch_training.flat(one.dataset.train.x).float()
+    assert all(torch.equal(target, clean) for target in targets) and len(targets) == 2
+    assert 0.6 < float(first.sum() / clean.sum()) < 0.9 and not torch.equal(first, second)
+    assert torch.equal(validated, torch_training.flat(one.dataset.valid.x).float())
+
+
 @pytest.mark.parametrize("words", [(), ("optim.schedule=constant",), ("optim.warmup=0.3",), ("optim.warmup=0",)])
 @pytest.mark.parametrize("steps", [1, 10, 27])
 def test_the_learning_rate_of_each_step_is_ours(torch, words, steps):
@@ -157,7 +277,10 @@ def test_pixels_of_dynamic_data_are_drawn_again_in_each_step_and_codes_are_sampl
     assert torch.equal(network(first)[0], network(first)[0])
 
 
-def test_the_parameters_are_those_of_the_smallest_validation_error_where_the_run_selects_them(torch, monkeypatch):
+@pytest.mark.parametrize("words", [NETS["deep"], GREEDY])
+def test_the_parameters_are_those_of_the_smallest_validation_error_where_the_run_selects_them(
+    torch, monkeypatch, words
+):
     from benchmarks import torch_training
 
     errors, kept = iter([0.3, 0.1, 0.2]), []
@@ -167,7 +290,7 @@ def test_the_parameters_are_those_of_the_smallest_validation_error_where_the_run
         return next(errors)
 
     monkeypatch.setattr(torch_training, "validation_mse", validated)
-    one = job("data=digits", "steps=6", "log_points=3", "select=best", "data.validation=0.1", *NETS["deep"])
+    one = job("data=digits", "steps=6", "log_points=3", "select=best", "data.validation=0.1", *words)
     network = torch_training.trained(one.experiment, one.dataset, 0)
     assert [torch.equal(network.from_code.weight, weights) for weights in kept] == [False, True, False]
 
@@ -189,8 +312,7 @@ def test_the_validation_error_is_ours(torch):
         (("model=beta_vae",), "model.terms=others: the networks in PyTorch have only a plain KL"),
         (("model=ae", "net.init=he_normal"), "net.init=he_normal: the networks in PyTorch have only lecun_normal"),
         (("model=conv_ae", "net.kernel=3"), "net.kernel=3: the networks in PyTorch have only 4"),
-        (("model=ae", "noise=masking"), "noise=Masking: the networks in PyTorch have only Clean"),
-        (("model=stacked_ae", "steps=50"), "pretrain=Greedy: the networks in PyTorch have only NoPretraining"),
+        (("data=letters", "noise=flip"), "noise=Flip: the networks in PyTorch have only Clean, Masking"),
     ],
 )
 def test_a_setting_without_a_counterpart_is_refused(torch, words, line):
@@ -301,14 +423,6 @@ def test_a_result_beside_pytorch_s_follows_the_direction_of_its_metric(metric, v
     assert full.verdict == "reached" and references.shown_torch(full) == ""
 
 
-def test_pretraining_has_no_target_and_the_page_says_why(tmp_path):
-    sweep(tmp_path, {0: 4.5}, {})
-    cells = cells_of(tmp_path, "13")
-    assert cells["PyTorch, same steps"] == "none: layers are pretrained one after another"
-    (tmp_path / "deep_relu" / "sweep.json").write_text(json.dumps({"overrides": ["+sweep=references/stacked"]}))
-    assert reference_results.shortened_runs([tmp_path]) == []
-
-
 def test_the_mean_over_digits_of_a_seed_needs_the_records_of_all(tmp_path):
     sweep(tmp_path, {0: 4.5, 1: 4.6}, {0: 4.4, 1: 4.7})
     runs = tables.load([tmp_path]).completed
@@ -333,6 +447,10 @@ def test_the_command_trains_beside_shortened_runs_that_are_completed(tmp_path, m
     monkeypatch.setattr(references, "train_beside", lambda folders, words: called.append((folders, words)))
     references.main(["torch", str(tmp_path), "data.dir=there"])
     assert called == [([tmp_path / "deep_relu" / "0", tmp_path / "deep_relu" / "1"], ["data.dir=there"])]
+
+    words = ["+sweep=references/deep_relu", *published.CASES["deep_relu"].full.split()]
+    (tmp_path / "deep_relu" / "sweep.json").write_text(json.dumps({"overrides": words}))
+    assert reference_results.shortened_runs([tmp_path]) == []
 
 
 def test_the_place_of_the_data_is_the_only_setting_whether_there_is_a_run_or_not(tmp_path, capsys):
