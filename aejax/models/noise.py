@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import struct
 
 from aejax.base.errors import InputError
+from aejax.models.patches import places, side_of
 from aejax.settings.fields import Leaf, leaf_float, parts, static_int
 
 LUMA = (0.299, 0.587, 0.114)  # of red, green and blue, ITU-R BT.601
@@ -162,7 +163,7 @@ class Patches(Noise):
     """
 
     level: Leaf = leaf_float(0, 1)
-    patch: int = static_int(1, 256)
+    patch: int | None = static_int(1, 256, optional=True)
     fill: Leaf = leaf_float()
 
     def check(self, experiment: Any) -> None:
@@ -171,16 +172,17 @@ class Patches(Noise):
     def __call__(self, key: jax.Array, x_BxP: jax.Array, shape: tuple[int, ...]) -> jax.Array:
         height, width, channels = shape
         rows, columns = self.places(shape)
+        side = side_of(self.patch, shape)
         u_BxT = jax.random.uniform(key, (x_BxP.shape[0], rows * columns))
         rank_BxT = jnp.argsort(jnp.argsort(u_BxT, axis=1), axis=1)
         hidden_BxT = rank_BxT < jnp.round(self.level * rows * columns)
-        place_HxW = (jnp.arange(height) // self.patch)[:, None] * columns + (jnp.arange(width) // self.patch)[None, :]
+        place_HxW = (jnp.arange(height) // side)[:, None] * columns + (jnp.arange(width) // side)[None, :]
         hidden_BxP = jnp.repeat(hidden_BxT[:, place_HxW.ravel()], channels, axis=1)
         return jnp.where(hidden_BxP, self.fill, x_BxP)
 
     def places(self, shape: tuple[int, ...]) -> tuple[int, int]:
-        """The rows and columns of patches."""
-        return -(-shape[0] // self.patch), -(-shape[1] // self.patch)
+        """The rows and columns of patches in an image of `shape`."""
+        return places(side_of(self.patch, shape), shape)
 
     def hidden(self, x_BxP: jax.Array) -> jax.Array:
         """True where pixels of corrupted examples are hidden, [B, P]."""

@@ -2,12 +2,12 @@
 
 import math
 
-import jax.numpy as jnp
 from flax import linen as nn
 from flax import struct
 
 from aejax.base.errors import InputError
 from aejax.models.nets.net import Net
+from aejax.models.patches import patched, places, side_of, unpatched
 from aejax.settings.fields import static_int, static_ints
 
 EXPANSION = 4  # of the hidden layer in a block beside its token
@@ -22,7 +22,7 @@ class TransformerEncoder(nn.Module):
 
     @nn.compact
     def __call__(self, x_BxP, training):
-        patches = patched(x_BxP.reshape(-1, *self.shape), self.net.patch)
+        patches = patched(x_BxP.reshape(-1, *self.shape), side_of(self.net.patch, self.shape))
         tokens = Positions()(self.net.dense(self.net.widths[0])(patches))
         for width in self.net.widths:
             tokens = Block(self.net, width)(tokens, training)
@@ -37,12 +37,12 @@ class TransformerDecoder(nn.Module):
 
     @nn.compact
     def __call__(self, h_BxH, training):
-        rows, columns = self.net.places(self.shape)
-        tokens = Positions()(h_BxH.reshape(-1, rows * columns, self.net.widths[-1]))
+        side = side_of(self.net.patch, self.shape)
+        tokens = Positions()(h_BxH.reshape(-1, math.prod(places(side, self.shape)), self.net.widths[-1]))
         for width in reversed(self.net.widths):
             tokens = Block(self.net, width)(tokens, training)
-        patches = self.net.dense(self.net.patch**2 * self.shape[2])(self.net.normed(tokens, training))
-        maps = unpatched(patches, self.net.patch, self.shape)
+        patches = self.net.dense(side**2 * self.shape[2])(self.net.normed(tokens, training))
+        maps = unpatched(patches, side, self.shape)
         return maps.reshape(maps.shape[0], -1)
 
 
@@ -77,23 +77,6 @@ class Block(nn.Module):
         return tokens + change if self.net.residual else change
 
 
-def patched(maps, side):
-    """[B, H, W, C] -> [B, T, side * side * C]: square patches row by row; 0 beyond the bottom and the right."""
-    examples, height, width, channels = maps.shape
-    rows, columns = -(-height // side), -(-width // side)
-    maps = jnp.pad(maps, ((0, 0), (0, rows * side - height), (0, columns * side - width), (0, 0)))
-    blocks = maps.reshape(examples, rows, side, columns, side, channels).transpose(0, 1, 3, 2, 4, 5)
-    return blocks.reshape(examples, rows * columns, side * side * channels)
-
-
-def unpatched(patches, side, shape):
-    """The inverse of `patched`, for maps of `shape` (H, W, C)."""
-    height, width, channels = shape
-    rows, columns = -(-height // side), -(-width // side)
-    blocks = patches.reshape(-1, rows, columns, side, side, channels).transpose(0, 1, 3, 2, 4, 5)
-    return blocks.reshape(-1, rows * side, columns * side, channels)[:, :height, :width]
-
-
 @struct.dataclass
 class Transformer(Net):
     """Blocks of so many `heads` on patches of `patch` x `patch` pixels, with these numbers a token, mirrored.
@@ -103,7 +86,7 @@ class Transformer(Net):
     """
 
     widths: tuple[int, ...] = static_ints(1, 2**16)
-    patch: int = static_int(1, 256)
+    patch: int | None = static_int(1, 256, optional=True)
     heads: int = static_int(1, 256)
 
     def check(self, experiment):
@@ -116,15 +99,11 @@ class Transformer(Net):
         if not self.widths:
             raise InputError("net.widths=[]: must name at least one block; without any, use net=linear")
 
-    def places(self, shape):
-        """The rows and columns of patches."""
-        return tuple(-(-side // self.patch) for side in shape[:2])
-
     def encoder(self, shape):
         return TransformerEncoder(self, shape)
 
     def features(self, shape):
-        return math.prod(self.places(shape)) * self.widths[-1]
+        return math.prod(places(side_of(self.patch, shape), shape)) * self.widths[-1]
 
     def decoder(self, shape):
         return TransformerDecoder(self, shape)

@@ -10,9 +10,9 @@ from scipy import special, stats
 from aejax.base.errors import InputError
 from aejax.models import autoencoder
 from aejax.models.batch import Batch
-from aejax.models.nets.vit import patched, unpatched
 from aejax.models.noise import Patches
 from aejax.models.objective import objective
+from aejax.models.patches import patched, side_of, unpatched
 from aejax.runs.folder import flat
 from aejax.training.lanes import lane
 
@@ -92,6 +92,13 @@ def test_every_likelihood_is_a_sum_over_pixels():
 
 
 # --- net=vit ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((7, 5, 1), 2), ((12, 12, 3), 2), ((28, 28, 1), 4), ((32, 32, 3), 4), ((20, 64, 3), 8)]
+)
+def test_eight_patches_lie_along_the_longer_side_unless_they_are_smaller_than_two_pixels(shape, side):
+    assert side_of(None, shape) == side and side_of(3, shape) == 3
 
 
 def test_patches_are_put_together_again():
