@@ -4,6 +4,7 @@ The ball of curvature -c has the radius 1 / sqrt(c); densities are per volume of
 orthonormal coordinates, those of the paper times the conformal factor, so that c -> 0 gives the Gaussian VAE.
 """
 
+import math
 from typing import Any, ClassVar
 
 import jax
@@ -20,6 +21,7 @@ from aejax.settings.fields import Leaf, leaf_float
 
 BORDER = 1 - 1e-5  # of the radius, 12.2 / sqrt(c) from the center: beyond, float32 cannot tell points apart
 TINY = 1e-12
+DEVIATIONS = 3  # by which a draw is farther from its mean than most
 SMALL = 0.3  # below, log(sinh(x) / x) is its series
 
 
@@ -96,7 +98,11 @@ class PoincareBall(Estimated):
             )
 
     def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
-        return WrappedNormal(to_ball(heads["mean"], self.c), mask_Z, heads["log_variance"], self.c)
+        # A wider one has draws beyond the border; pulled back, they would seem likely by the prior alone.
+        most = 2 * jnp.log(2 * math.atanh(BORDER) / (jnp.sqrt(self.c) * (jnp.sqrt(jnp.sum(mask_Z)) + DEVIATIONS)))
+        excess_BxZ = jnp.maximum(heads["log_variance"] - most, 0.0)
+        log_variance_BxZ = heads["log_variance"] - jax.lax.stop_gradient(excess_BxZ)  # still learns to be narrower
+        return WrappedNormal(to_ball(heads["mean"], self.c), mask_Z, log_variance_BxZ, self.c)
 
     def coordinates(self, z_BxZ: jax.Array) -> jax.Array:
         return from_ball(z_BxZ, self.c)

@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import job
 from densities import draws, normal, of_one
 from scipy import integrate
 
@@ -61,6 +62,21 @@ def test_the_maps_of_the_ball_are_inverse_to_each_other_up_to_its_border():
     )
     slope = jax.vmap(jax.grad(log_sinhc))(x)
     np.testing.assert_allclose(slope, 1 / np.tanh(x.astype(np.float64)) - 1 / x.astype(np.float64), rtol=1e-3)
+
+
+def test_the_kl_of_a_posterior_wider_than_the_ball_is_positive_and_falls_as_it_narrows():
+    ball = job("model=p_vae", "latent_dim=3").experiment.model.bottleneck
+    zero, mask = jnp.zeros((500, 3)), jnp.ones(3)
+    prior = WrappedNormal(zero, mask, zero, ball.c)
+
+    def kl(log_variance):
+        heads = {"mean": zero, "log_variance": jnp.full((500, 3), log_variance)}
+        draw = ball.posterior(heads, mask, {}).sample(jax.random.key(0))
+        return jnp.mean(draw.log_q - prior.log_prob(draw.z))
+
+    for log_variance in (1.5, 3.0, 30.0):
+        value, slope = jax.value_and_grad(kl)(log_variance)
+        assert value > 0 and slope > 0
 
 
 def test_a_ball_that_is_nearly_flat_is_the_gaussian_vae():
