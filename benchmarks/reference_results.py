@@ -126,10 +126,10 @@ def shortened_runs(folders):
 
 def results(folders):
     """{name of a case: its Results} of the sweeps of sweeps/references/ in and below `folders`."""
-    found = {name: [] for name in CASES}
+    by_case = {name: [] for name in CASES}
     for name, folder, words in sweeps(folders):
-        found[name] += results_of(CASES[name], folder, words)
-    return found
+        by_case[name] += results_of(CASES[name], folder, words)
+    return by_case
 
 
 def results_of(case, folder, words):
@@ -142,13 +142,13 @@ def results_of(case, folder, words):
         if not len(chosen) or number.metric not in chosen:
             continue
         ours = Mean.of(chosen.groupby("seed")[number.metric].mean())
-        record = [json.loads((Path(path) / "run.json").read_text()) for path in chosen["path"]]
-        seconds = sum(each["seconds"]["train"] / each["lanes"]["count"] for each in record) / len(record)
+        records = [json.loads((Path(path) / "run.json").read_text()) for path in chosen["path"]]
+        seconds = sum(each["seconds"]["train"] / each["lanes"]["count"] for each in records) / len(records)
         first = chosen.iloc[0]
         steps = "closed form" if first["model"] == "pca" else f"{first['steps']} steps"
         length = steps if pd.isna(first["epochs"]) else f"{first['epochs']} epochs"
-        told = length, seconds, words, torch_mean(chosen, number.metric)
-        yield Result(case, number, ours.value, ours.half, ours.seeds, *told)
+        theirs = torch_mean(chosen, number.metric)
+        yield Result(case, number, ours.value, ours.half, ours.seeds, length, seconds, words, theirs)
 
 
 def torch_mean(runs, metric):

@@ -89,14 +89,14 @@ def from_folders(action, names, given):
         return 0
     if given:
         raise InputError(f"{given[0]}: {action} takes no settings")
-    found = results(folders)
-    if not any(found.values()):
+    by_case = results(folders)
+    if not any(by_case.values()):
         raise InputError(f"{', '.join(names)}: no finished sweep of sweeps/references/ is there or below")
     if action == "write":
         PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text("\n".join(page(found)) + "\n")
+        PAGE.write_text("\n".join(page(by_case)) + "\n")
     else:
-        print("\n".join(table(found)))
+        print("\n".join(table(by_case)))
     return 0
 
 
@@ -116,14 +116,14 @@ def train(folder, chosen, given=()):
     return 0
 
 
-def table(found):
+def table(by_case):
     """The table as lines of Markdown."""
     header = ("case", "paper", "setting", "number", "published", "ours", "seeds", "budget", "seconds", TORCH, "verdict")
     yield f"| {' | '.join(header)} |"
     yield "|" + " --- |" * len(header)
     for name, case in CASES.items():
-        measured = {result.number.label for result in found[name]}
-        for result in sorted(found[name], key=lambda result: case.numbers.index(result.number)):
+        measured = {result.number.label for result in by_case[name]}
+        for result in sorted(by_case[name], key=lambda result: case.numbers.index(result.number)):
             yield row(case, result.number, shown(result))
         for number in case.numbers:
             if number.label not in measured:
@@ -165,10 +165,10 @@ def rounded(number, value, half):
     return f"{value:.{digits}f}" + (f" ± {half:.{digits}f}" if half == half else "")
 
 
-def page(found):
+def page(by_case):
     """docs/results/references.md as lines."""
     yield from HEAD.splitlines()
-    yield from table(found)
+    yield from table(by_case)
     yield ""
     yield from (f"- Case {case.case}: {case.note}" for case in CASES.values() if case.note)
     yield from COMMANDS.splitlines()

@@ -80,7 +80,7 @@ def measured(name, threads, quick=False):
     os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
     case, sizes = CASES[name], SIZES[quick]
     length = max(2, int(case.steps * sizes.part))
-    told = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
+    label = f"{name}, {threads} thread{'s' if threads > 1 else ''}"
     loop, scan = by_hand(case, sizes, length)
     multiply, operations = rates.product(side=sizes.product)
     sides, missing = {}, {}  # (call, its steps) of each other side, and why there is none
@@ -109,10 +109,10 @@ def measured(name, threads, quick=False):
     for against in (*OTHERS, LOOP, SCAN, LIMIT):
         if against in speeds:
             target, note = case.targets.get(against), notes.get(against, "")
-            yield compared(told, against, *speeds[against], "steps/s", target, note)
+            yield compared(label, against, *speeds[against], "steps/s", target, note)
         elif missing[against]:
-            yield absent(told, against, missing[against])
-    yield compared(told, SHARE, *done, "GFLOP/s", case.targets.get(SHARE))
+            yield absent(label, against, missing[against])
+    yield compared(label, SHARE, *done, "GFLOP/s", case.targets.get(SHARE))
 
 
 def compared(case, against, ours, other, unit, target, note=""):

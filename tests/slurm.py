@@ -23,7 +23,7 @@ AuthType=auth/munge
 AuthInfo=socket={lab}/run/munge.sock
 CryptoType=crypto/munge
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
-PluginDir={lab}/root/{libraries}/slurm-wlm
+PluginDir={lab}/unpacked/{libraries}/slurm-wlm
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 SwitchType=switch/none
@@ -72,7 +72,7 @@ def running():
         pytest.skip("Slurm's packages are Debian's, and apt-get runs as root only")
     with tempfile.TemporaryDirectory(prefix="slurm-") as folder, contextlib.ExitStack() as daemons:
         lab = Path(folder)
-        for name in ("debs/partial", "root", "run", "log", "spool", "state", "bin"):
+        for name in ("debs/partial", "unpacked", "run", "log", "spool", "state", "bin"):
             (lab / name).mkdir(parents=True)
         lab.chmod(0o755)  # munge asks for that
         options = ["--download-only", "-o", f"Dir::Cache::archives={lab}/debs"]
@@ -80,7 +80,7 @@ def running():
         if got.returncode:
             pytest.skip(f"Slurm's packages cannot be downloaded here: {got.stderr.strip().splitlines()[-1]}")
         for package in (lab / "debs").glob("*.deb"):
-            subprocess.run(["dpkg", "-x", package, lab / "root"], check=True)
+            subprocess.run(["dpkg", "-x", package, lab / "unpacked"], check=True)
         variables = _variables(lab)
         (lab / "slurm.conf").write_text(
             SETTINGS.format(lab=lab, user="root", libraries=LIBRARIES, controller=_free_port(), node=_free_port())
@@ -95,7 +95,7 @@ def running():
             ["munged", "--foreground", *munge],
             ["slurmctld-wlm", "-D", "-f", lab / "slurm.conf"],
             ["slurmd-wlm", "-D", "-N", "localhost", "-f", lab / "slurm.conf",
-             "-d", lab / "root/usr/sbin/slurmstepd-wlm"],
+             "-d", lab / "unpacked/usr/sbin/slurmstepd-wlm"],
         )  # fmt: skip
         for command in commands:
             daemons.enter_context(_daemon(command, variables))
@@ -105,8 +105,8 @@ def running():
 
 
 def _variables(lab):
-    libraries = [lab / "root" / LIBRARIES, lab / "root" / LIBRARIES / "slurm-wlm"]
-    programs = [lab / "bin", lab / "root/usr/bin", lab / "root/usr/sbin"]
+    libraries = [lab / "unpacked" / LIBRARIES, lab / "unpacked" / LIBRARIES / "slurm-wlm"]
+    programs = [lab / "bin", lab / "unpacked/usr/bin", lab / "unpacked/usr/sbin"]
     return os.environ | {
         "LD_LIBRARY_PATH": ":".join(map(str, libraries)),
         "PATH": ":".join([*map(str, programs), os.environ["PATH"]]),

@@ -11,7 +11,7 @@ from aejax.base.errors import InputError, NotTrusted, plain_line
 from aejax.base.nested import dotted
 from aejax.compat import jax_compat
 from aejax.datasets.form import Form
-from aejax.inference.trained import rows_of_batch
+from aejax.inference.batches import rows_of_batch
 from aejax.models import autoencoder
 from aejax.models.nets.conv import Conv, taps_of
 from aejax.runs import contents

@@ -175,7 +175,7 @@ def given_in(run: "Trained", path: str, options: Any, letter: str) -> Given:
 
 def _in_parts(run: "Trained", function: Callable, given: Given, label: Any, options: Any) -> np.ndarray:
     """`function`(model, values, label) of all values, some batches at a time; draws are those of a single call."""
-    from aejax.inference.trained import rows_of_batch  # imports jax
+    from aejax.inference.batches import rows_of_batch  # imports jax
 
     values, batch = given.values, rows_of_batch(run.examples.form)
     size = BATCHES * batch

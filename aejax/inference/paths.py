@@ -1,8 +1,24 @@
 """Codes along lines, arcs and planes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+
+from aejax.base.errors import InputError
+
+LARGEST = float(np.finfo(np.float32).max)
+
+
+def finite_limits(limits: Any) -> tuple[float, float]:
+    """Two finite numbers, the lower one first; raises InputError."""
+    try:
+        low, high = map(float, limits)
+    except (TypeError, ValueError):
+        low = high = np.nan
+    if not -LARGEST <= low < high <= LARGEST:
+        raise InputError(f"limits={limits}: must be two finite numbers, the lower one first")
+    return low, high
 
 
 def between(a_Z: np.ndarray, b_Z: np.ndarray, steps: int, how: str) -> np.ndarray:

@@ -10,21 +10,18 @@ import numpy as np
 
 from aejax.base.errors import InputError
 from aejax.base.precision import products
-from aejax.datasets.form import Form
 from aejax.datasets.storage import in_parts
 from aejax.evaluation.likelihood import nll_of_each
 from aejax.evaluation.sampling import Sampler
 from aejax.inference import examples, functions
 from aejax.inference.arithmetic import terms
+from aejax.inference.batches import Fitted, batches, rows_of_batch
 from aejax.inference.examples import Examples, Rows
-from aejax.inference.paths import between, plane
+from aejax.inference.paths import between, finite_limits, plane
 from aejax.runs.folder import Run
 from aejax.runs.programs import kept_programs
 
-ROWS = 256  # of a batch,
-VALUES = 2**22  # or fewer, so that a batch has at most so many values
 WAYS = ("linear", "spherical")
-LARGEST = float(np.finfo(np.float32).max)
 MOST_IMAGES = 10_000  # of an interpolation or a traversal
 QUANTILES = (0.01, 0.99)  # of the codes of the test examples, between which a unit rises
 
@@ -176,16 +173,16 @@ class Trained:
         if how not in WAYS:
             raise InputError(f"how={how}: must be one of {', '.join(WAYS)}")
         examples.whole("steps", steps, 2, MOST_IMAGES)
-        start, end = self.encode(a, label), self.encode(b, label)
-        for name, z in (("a", start), ("b", end)):
-            if z.ndim != 1:
-                raise InputError(f"{name}: {len(z)} examples; must be one")
+        ends = {name: self.examples.rows(x) for name, x in (("a", a), ("b", b))}
+        for name, rows in ends.items():
+            if not rows.single:
+                raise InputError(f"{name}: {len(rows)} examples; must be one")
         if label is None and self.infers_labels:
-            first, second = (int(self.classify(x).argmax()) for x in (a, b))
-            if first != second:
-                names = f"{self.labels[first]} of a and {self.labels[second]} of b"
+            label, other = (int(self._classified(rows).argmax()) for rows in ends.values())
+            if label != other:
+                names = f"{self.labels[label]} of a and {self.labels[other]} of b"
                 raise InputError(f"label: {names} by the classifier; an interpolation has one, choose it")
-            label = first
+        start, end = self.encode(a, label), self.encode(b, label)
         return self.decode(between(start, end, steps, how), label)
 
     def traverse(
@@ -206,12 +203,10 @@ class Trained:
             raise InputError(f"units={units}: must be one or two different units from 0 to {last}")
         units = list(units)
         examples.whole("steps", steps, 2, int(MOST_IMAGES ** (1 / len(units))))
-        if limits is not None:
-            limits = _limits(limits)
         if limits is None:
             limits_2xU = np.quantile(codes_NxZ[:, units], QUANTILES, axis=0)
         else:
-            limits_2xU = np.repeat(np.array(limits)[:, None], len(units), axis=1)
+            limits_2xU = np.repeat(np.array(finite_limits(limits))[:, None], len(units), axis=1)
         z_GxZ = plane(codes_NxZ.mean(axis=0), units, limits_2xU, steps)
         decoded = self._mapped(functions.nearest, z_GxZ, self.label_numbers(label, len(z_GxZ)), 0)
         return self.examples.images(decoded).reshape(*[steps] * len(units), *self.examples.form.shape)
@@ -287,14 +282,11 @@ class Trained:
         `prepare` makes of a batch what the function takes, while the device works on those before.
         """
         examples.whole("seed", seed, 0, 2**32 - 1)
-        batch = rows_of_batch(self.experiment.form)
         experiment, params, fitted = self._placed
         more = {functions.drawn: (np.uint32(seed),), functions.sampled: (np.uint32(seed), fitted)}.get(function, ())
-        results = []
-        for number, start in enumerate(range(0, len(rows), batch), self.first):
-            some = slice(start, start + batch)
-            part = prepare(_padded(rows[some], batch)), None if label is None else _padded(label[some], batch)
-            inputs = (experiment, params, *part, np.uint32(number), *more)
+        parts, results = batches(rows, label, rows_of_batch(experiment.form)), []
+        for number, (part, label_of_part) in enumerate(parts, self.first):
+            inputs = (experiment, params, prepare(part), label_of_part, np.uint32(number), *more)
             results.append(self._program(function, inputs)(*inputs))
         return np.concatenate(jax.device_get(results))[: len(rows)]
 
@@ -303,33 +295,3 @@ class Trained:
             with kept_programs(), products("float32"):
                 self._programs[function] = jax.jit(function).lower(*inputs).compile()
         return self._programs[function]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class Fitted:
-    """Stored examples [N, P], and their labels or None, as the samplers of the evaluation take them."""
-
-    train: Any
-    y_train: Any
-
-
-def rows_of_batch(form: Form) -> int:
-    """How many examples or codes of data of this form go through the model at once."""
-    return max(1, min(ROWS, VALUES // form.pixels))
-
-
-def _limits(values: Any) -> tuple[float, float]:
-    """Two finite numbers, the lower one first; raises InputError."""
-    try:
-        low, high = map(float, values)
-    except (TypeError, ValueError):
-        low = high = np.nan
-    if not -LARGEST <= low < high <= LARGEST:
-        raise InputError(f"limits={values}: must be two finite numbers, the lower one first")
-    return low, high
-
-
-def _padded(rows: np.ndarray, count: int) -> np.ndarray:
-    """The rows, and copies of the first one up to `count`."""
-    return rows if len(rows) == count else np.concatenate([rows, np.repeat(rows[:1], count - len(rows), axis=0)])

@@ -7,7 +7,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from aejax.base.errors import InputError
-from aejax.inference.trained import ROWS, Trained
+from aejax.inference.batches import ROWS
+from aejax.inference.trained import Trained
 from aejax.serving.bodies import Refused
 from aejax.serving.operations import Task
 

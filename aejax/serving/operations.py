@@ -75,10 +75,12 @@ def warming(trained: Trained) -> list[Task]:
     """A task for each program of the run, to compile them."""
     one = {"x": np.zeros((1, *trained.experiment.form.shape), np.uint8), "z": np.zeros((1, trained.latent_dim))}
     names = [name for name in OPERATIONS if name != "sample" or trained.experiment.sampler.is_prior]
-    operations = [OPERATIONS[name] for name in names]
-    labels = [{"label": 0} if needs_label(trained, each) else {} for each in operations]
-    takes = [{each.takes: one[each.takes]} if each.takes else {} for each in operations]
-    return [task(trained, each, x | y) for each, x, y in zip(operations, takes, labels, strict=True)]
+    tasks = []
+    for operation in (OPERATIONS[name] for name in names):
+        fields = {operation.takes: one[operation.takes]} if operation.takes else {}
+        label = {"label": 0} if needs_label(trained, operation) else {}
+        tasks.append(task(trained, operation, fields | label))
+    return tasks
 
 
 def needs_label(trained: Trained, operation: Operation) -> bool:

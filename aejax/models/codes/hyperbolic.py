@@ -19,9 +19,10 @@ from aejax.models.posteriors import LOG_2PI, Draw, Posterior
 from aejax.models.priors import Prior
 from aejax.settings.fields import Leaf, leaf_float
 
-BORDER = 1 - 1e-5  # of the radius, 12.2 / sqrt(c) from the center: beyond, float32 cannot tell points apart
+BORDER = 1 - 1e-5  # of the radius: beyond, float32 cannot tell points apart
+REACH = 2 * math.atanh(BORDER)  # the distance of that border from the center, times sqrt(c)
 TINY = 1e-12
-DEVIATIONS = 3  # by which a draw is farther from its mean than most
+MARGIN = 3  # standard deviations between the length that most draws have, sqrt(units), and the border
 SMALL = 0.3  # below, log(sinh(x) / x) is its series
 
 
@@ -98,10 +99,10 @@ class PoincareBall(Estimated):
             )
 
     def posterior(self, heads: dict[str, jax.Array], mask_Z: jax.Array, variables: dict[str, Any]) -> Posterior:
-        # A wider one has draws beyond the border; pulled back, they would seem likely by the prior alone.
-        most = 2 * jnp.log(2 * math.atanh(BORDER) / (jnp.sqrt(self.c) * (jnp.sqrt(jnp.sum(mask_Z)) + DEVIATIONS)))
-        excess_BxZ = jnp.maximum(heads["log_variance"] - most, 0.0)
-        log_variance_BxZ = heads["log_variance"] - jax.lax.stop_gradient(excess_BxZ)  # still learns to be narrower
+        # Draws beyond the border would be pulled back to where the prior makes them likely, and the KL fall below 0.
+        largest_std = REACH / (jnp.sqrt(self.c) * (jnp.sqrt(jnp.sum(mask_Z)) + MARGIN))
+        excess_BxZ = jnp.maximum(heads["log_variance"] - 2 * jnp.log(largest_std), 0.0)
+        log_variance_BxZ = heads["log_variance"] - jax.lax.stop_gradient(excess_BxZ)  # a gradient still narrows it
         return WrappedNormal(to_ball(heads["mean"], self.c), mask_Z, log_variance_BxZ, self.c)
 
     def coordinates(self, z_BxZ: jax.Array) -> jax.Array:

@@ -68,10 +68,13 @@ class HiddenPixels(Replacement):
                 "value; use -1"
             )
         rows, columns = noise.places(form.shape)
-        if round(float(noise.level) * rows * columns) == 0:
+        hidden = round(float(noise.level) * rows * columns)
+        if hidden in (0, rows * columns):
+            share, level = ("all", "smaller") if hidden else ("none", "larger")
             raise InputError(
-                f"noise.level={noise.level:g}: hides none of {rows} x {columns} patches, of which "
-                f"{experiment.model_title} learns; use a larger level or a smaller noise.patch"
+                f"noise.level={noise.level:g}: hides {share} of {rows} x {columns} patches, and "
+                f"{experiment.model_title} learns hidden ones from visible ones; use a {level} level or a smaller "
+                "noise.patch"
             )
         if isinstance(experiment.likelihood, Optimal):
             raise InputError(

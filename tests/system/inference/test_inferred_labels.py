@@ -30,7 +30,7 @@ def test():
 
 
 @pytest.fixture(scope="module")
-def found(run, test):
+def inferred(run, test):
     """The name of the most probable label of each test example."""
     return [run.labels[number] for number in run.classify(test[0]).argmax(axis=1)]
 
@@ -47,18 +47,18 @@ def test_probabilities_have_the_recorded_accuracy(run, test):
 
 
 @pytest.mark.parametrize("method", ["encode", "reconstruct", "restore", "score", "nll"])
-def test_labels_left_out_are_the_most_probable_ones(method, run, test, found):
+def test_labels_left_out_are_the_most_probable_ones(method, run, test, inferred):
     x, call = test[0], getattr(run, method)
-    np.testing.assert_array_equal(call(x), call(x, label=found))
-    np.testing.assert_array_equal(call(x[4]), call(x[4], label=found[4]))
+    np.testing.assert_array_equal(call(x), call(x, label=inferred))
+    np.testing.assert_array_equal(call(x[4]), call(x[4], label=inferred[4]))
     assert not np.allclose(call(x), call(x, label="3"))
 
 
-def test_draws_and_densities_are_of_the_most_probable_labels(run, test, found):
+def test_draws_and_densities_are_of_the_most_probable_labels(run, test, inferred):
     x = test[0]
-    np.testing.assert_array_equal(run.encode(x, sample=True, seed=3), run.encode(x, found, sample=True, seed=3))
-    inferred, given = (run.fit(x, label, sampler=KDE()).sample(20) for label in (None, found))
-    np.testing.assert_array_equal(inferred, given)
+    np.testing.assert_array_equal(run.encode(x, sample=True, seed=3), run.encode(x, inferred, sample=True, seed=3))
+    without, given = (run.fit(x, label, sampler=KDE()).sample(20) for label in (None, inferred))
+    np.testing.assert_array_equal(without, given)
     np.testing.assert_array_equal(run.sample(20), run.sample(20, label=np.arange(20) % 10))
 
 
@@ -71,13 +71,15 @@ def test_noisy_examples_are_restored_with_the_labels_found_in_them(run, test):
     assert np.mean(np.argmax(is_one, axis=1) == test[1]) > 0.6
 
 
-def test_an_interpolation_has_one_label(run, test, found):
-    x, same = test[0], found.index(found[0], 1)
-    expected = run.interpolate(x[0], x[same], 4, label=found[0])
+def test_an_interpolation_has_one_label(run, test, inferred):
+    x, same = test[0], inferred.index(inferred[0], 1)
+    expected = run.interpolate(x[0], x[same], 4, label=inferred[0])
     np.testing.assert_array_equal(run.interpolate(x[0], x[same], 4), expected)
-    other = next(row for row, name in enumerate(found) if name != found[0])
-    told = f"label: {found[0]} of a and {found[other]} of b by the classifier; an interpolation has one, choose it"
-    with pytest.raises(InputError, match=told):
+    other = next(row for row, name in enumerate(inferred) if name != inferred[0])
+    message = (
+        f"label: {inferred[0]} of a and {inferred[other]} of b by the classifier; an interpolation has one, choose it"
+    )
+    with pytest.raises(InputError, match=message):
         run.interpolate(x[0], x[other])
 
 
@@ -88,37 +90,37 @@ def test_codes_alone_need_a_label(call, run):
 
 
 @pytest.mark.parametrize("model", ["vae", "cvae"])
-def test_a_model_without_a_classifier_is_told(model, tmp_path):
+def test_a_model_without_a_classifier_is_message(model, tmp_path):
     words = [*QUICK, f"model={model}", "steps=2", "evaluate.groups=[reconstruction]", f"hydra.run.dir={tmp_path}/run"]
     assert called(main, *words) == 0
-    told = rf"^classify: {model} digits .* has no classifier; use a model such as m2_vae$"
-    with pytest.raises(InputError, match=told):
+    message = rf"^classify: {model} digits .* has no classifier; use a model such as m2_vae$"
+    with pytest.raises(InputError, match=message):
         aejax.load(tmp_path / "run").classify(np.zeros((8, 8), np.uint8))
 
 
-def test_files_need_no_labels(run, test, found, tmp_path):
+def test_files_need_no_labels(run, test, inferred, tmp_path):
     np.save(tmp_path / "x.npy", test[0])
     assert called(apply, str(run.run.path), "encode", str(tmp_path / "x.npy"), str(tmp_path / "z.npy")) == 0
-    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), run.encode(test[0], label=found))
+    np.testing.assert_array_equal(np.load(tmp_path / "z.npy"), run.encode(test[0], label=inferred))
 
 
-def test_compressed_files_hold_the_labels_found(run, test, found):
+def test_compressed_files_hold_the_labels_found(run, test, inferred):
     pytest.importorskip("constriction", reason="the extra compression is not installed")
     x = test[0][:40]
     data = aejax.compress(run, x)
-    assert data == aejax.compress(run, x, label=found[:40])
+    assert data == aejax.compress(run, x, label=inferred[:40])
     assert aejax.decompress(run, data).shape == x.shape
 
 
-def test_requests_need_no_labels_of_examples(run, test, found):
+def test_requests_need_no_labels_of_examples(run, test, inferred):
     operations = pytest.importorskip("aejax.serving.operations", reason="the extra serve is not installed")
     description = pytest.importorskip("aejax.serving.description", reason="the extra serve is not installed")
     batching = pytest.importorskip("aejax.serving.batching", reason="the extra serve is not installed")
     x, encode = test[0][:3], operations.OPERATIONS["encode"]
-    inferred, given = (operations.task(run, encode, {"x": x} | label) for label in ({}, {"label": found[:3]}))
-    assert inferred.key != given.key  # else they would be computed together
-    for task in (inferred, given):
-        np.testing.assert_array_equal(*batching._results(run, [task]), run.encode(x, label=found[:3]))
+    without, given = (operations.task(run, encode, {"x": x} | label) for label in ({}, {"label": inferred[:3]}))
+    assert without.key != given.key  # else they would be computed together
+    for task in (without, given):
+        np.testing.assert_array_equal(*batching._results(run, [task]), run.encode(x, label=inferred[:3]))
     with pytest.raises(InputError, match="label: is missing"):
         operations.task(run, operations.OPERATIONS["decode"], {"z": [0.0] * 3})
     paths = description.openapi(run)["paths"]

@@ -200,7 +200,11 @@ def test_a_lane_of_fewer_units_trains_as_it_would_alone():
         (["model=masked_ae", "noise.fill=0"], r"^noise\.fill=0: tells hidden pixels from visible ones, so that it"),
         (
             ["model=masked_ae", "noise.level=0.01"],
-            r"^noise\.level=0\.01: hides none of 4 x 3 patches, of which model=m",
+            r"^noise\.level=0\.01: hides none of 4 x 3 patches, and model=masked_ae learns .* use a larger level or",
+        ),
+        (
+            ["model=masked_ae", "noise.patch=12"],
+            r"^noise\.level=0\.75: hides all of 1 x 1 patches, and model=masked_ae learns .* use a smaller level or",
         ),
         (["model=masked_ae", "likelihood=optimal", "data=emoji"], r"^likelihood=optimal: its variance is that of all"),
         (["net=vit", "data=sensors"], r"^net=vit: needs images, and data=sensors has vectors of \d+ values; choose"),
