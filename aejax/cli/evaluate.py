@@ -49,7 +49,7 @@ def main(words=None):
     parser.add_argument(
         "--trust", action="store_true", help="read classes that are not aejax's own, prepare or download data"
     )
-    parser.add_argument("--force", action="store_true", help="also a run that diverged: its last finite parameters")
+    parser.add_argument("--force", action="store_true", help="also a run that diverged: its parameters from before")
     options = parser.parse_intermixed_args(words)
     folders = [Path(word) for word in options.words if "=" not in word or Path(word).exists()]
     overrides = [word for word in options.words if Path(word) not in folders]

@@ -82,7 +82,7 @@ def _check_taps(net: Any) -> None:
 
 
 def _check_finite(params: Any) -> None:
-    """Raises InputError for parameters that no training has left: a lane keeps its last finite ones."""
+    """Raises InputError for parameters that no training has left: a diverged lane keeps finite ones."""
     for name, array in dotted(params):
         if not np.isfinite(array).all():
             raise InputError(f"params.safetensors: {name} holds nan or inf; the file is damaged")

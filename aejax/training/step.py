@@ -29,8 +29,8 @@ class State:
 
     `params` are what autoencoder.init makes, with the running statistics. `order` [N] is the order of the examples in
     the current epoch, None for full batches and streamed ones. A lane whose loss or parameters became non-finite
-    is no longer `alive`: it keeps its last finite parameters. `best` holds the parameters with the smallest
-    validation error so far, `best_mse`, where the experiment selects by it.
+    is no longer `alive`: it keeps the parameters from before that segment. `best` holds the parameters with the
+    smallest validation error so far, `best_mse`, where the experiment selects by it.
     """
 
     params: Any
@@ -94,8 +94,11 @@ def segment(experiment, state, data, start, length, batches=None, ends=True):
         return step(experiment, state, data, *step_inputs)
 
     if length:
+        before = state.params
         state, rows = lax.scan(one, state, (start + jnp.arange(length), batches))
         metrics = jax.tree.map(lambda row: jnp.mean(row, axis=0), rows)
+        alive = state.alive & _all_finite(state.params)  # here, because at each step it would cost a tenth of a small one
+        state = state.replace(params=_where(alive, state.params, before), alive=alive)
     else:
         metrics = _training_metrics(*_objective(experiment, state.params, data.train))
     if phases := experiment.pretrain.phases(experiment):  # of the last step, from 1 on; 0 when all learn
@@ -172,8 +175,7 @@ def _descend(experiment, state, loss, steps, trained=None):
         moves = autoencoder.trained(trained)
         updates = jax.tree.map(lambda update, moves: update if moves else 0 * update, updates, moves)
     params = optax.apply_updates(before, updates) | {"running": updated}
-    alive = state.alive & jnp.isfinite(total) & _all_finite(params)
-    params = _where(alive, params, state.params)
+    alive = state.alive & jnp.isfinite(total)
     return state.replace(params=params, optim=optim, alive=alive), _training_metrics(total, terms)
 
 

@@ -117,7 +117,7 @@ def test_the_best_parameters_are_those_with_the_smallest_validation_error():
 @pytest.mark.parametrize(
     "wild", [["optim=sgd", "optim.lr=1e30", "optim.clip=null"], pytest.param(["optim.lr=1e38"], marks=pytest.mark.slow)]
 )
-def test_a_lane_that_diverges_keeps_its_last_finite_parameters_and_harms_no_other(wild):
+def test_a_lane_that_diverges_keeps_finite_parameters_and_harms_no_other(wild):
     tame = [part if "lr" not in part else "optim.lr=1e-4" for part in wild]
     jobs = [job(*FEW, "net.norm=batch", *each) for each in (wild, tame)]
     state, rows = trained(*jobs)
@@ -128,6 +128,16 @@ def test_a_lane_that_diverges_keeps_its_last_finite_parameters_and_harms_no_othe
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state.params))
     _, alone = trained(jobs[1])
     np.testing.assert_allclose(rows[-1]["train/loss"][1], alone[-1]["train/loss"][0], rtol=1e-5)
+
+
+def test_a_diverged_lane_has_the_parameters_of_the_log_point_before():
+    wild = ["optim=sgd", "optim.lr=0.1", "optim.clip=null", "optim.schedule=constant", "optim.warmup=0"]
+    wild += ["net.widths=[12,7]", "likelihood=gaussian", "likelihood.output=identity"]
+    state, rows = trained(job(*wild, "steps=40", "log_points=20"))
+    points = sum(bool(row["alive"][0]) for row in rows)
+    assert 0 < points < 20 and np.isnan(rows[-1]["train/loss"][0])
+    before, _ = trained(job(*wild, f"steps={2 * points}", f"log_points={points}"))
+    jax.tree.map(np.testing.assert_array_equal, state.params, before.params)
 
 
 @pytest.mark.parametrize(
