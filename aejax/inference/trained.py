@@ -8,8 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from aejax.base.compilation import compiled
 from aejax.base.errors import InputError
-from aejax.base.precision import products
 from aejax.datasets.storage import in_parts
 from aejax.evaluation.likelihood import nll_of_each
 from aejax.evaluation.sampling import Sampler
@@ -292,6 +292,6 @@ class Trained:
 
     def _program(self, function: Callable, inputs: Any) -> Any:
         if function not in self._programs:
-            with kept_programs(), products("float32"):
-                self._programs[function] = jax.jit(function).lower(*inputs).compile()
+            with kept_programs():
+                self._programs[function] = compiled(jax.jit(function), *inputs)
         return self._programs[function]

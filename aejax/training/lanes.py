@@ -9,7 +9,7 @@ from flax import struct
 from jax import lax
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
-from aejax.base.precision import products
+from aejax.base.compilation import compiled
 from aejax.compat import jax_compat
 from aejax.settings.fields import static_choice, static_int
 from aejax.training.mesh import DATA, LANES, collected, mesh_of, put
@@ -115,8 +115,7 @@ class Layout:
         structure = tree, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
         frozen = tuple(sorted(settings.items()))
         program = _program(function, frozen, stacked, len(arguments), how or self.how, self._mesh, donate, structure)
-        with products("float32"):
-            return program.lower(*arguments).compile()
+        return compiled(program, *arguments)
 
 
 @functools.lru_cache(PROGRAMS)

@@ -97,7 +97,7 @@ def segment(experiment, state, data, start, length, batches=None, ends=True):
         before = state.params
         state, rows = lax.scan(one, state, (start + jnp.arange(length), batches))
         metrics = jax.tree.map(lambda row: jnp.mean(row, axis=0), rows)
-        alive = state.alive & _all_finite(state.params)  # here, because at each step it would cost a tenth of a small one
+        alive = state.alive & _all_finite(state.params)  # here: at each step it would cost a tenth of a small one
         state = state.replace(params=_where(alive, state.params, before), alive=alive)
     else:
         metrics = _training_metrics(*_objective(experiment, state.params, data.train))

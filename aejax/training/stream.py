@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import jax
 import numpy as np
 
+from aejax.base.compilation import compiled
 from aejax.base.keys import Purpose, key_for
 from aejax.training.lanes import cut_evenly
 
@@ -76,7 +77,7 @@ def shuffling(examples):
     def order(seed, epoch):
         return jax.random.permutation(key_for(seed, Purpose.ORDER, epoch), examples)
 
-    return jax.jit(order).lower(np.uint32(0), np.int32(0)).compile()
+    return compiled(jax.jit(order), np.uint32(0), np.int32(0))
 
 
 def shape(job, length):
