@@ -2,7 +2,7 @@
 
 python -m benchmarks lanes       some 15 minutes on 2 cores
 
-The ways of a case take turns in one process, a segment each. They justify `SMALL` in aejax/training/lanes.py. The last
+The ways of a case take turns in one process, a segment each. They justify `CACHED` in aejax/training/lanes.py. The last
 rows are many lanes beside as many trainings one after another, and the share of the rate of products.
 """
 

@@ -40,9 +40,7 @@ class Program:
     @property
     def parameters(self):
         """Those of one lane."""
-        import jax
-
-        return sum(leaf.size for leaf in jax.tree.leaves(self.state.params)) // self.state.alive.size
+        return self.state.parameters
 
     def seconds(self):
         """The seconds of each segment of the training, one after another; it can be trained once."""

@@ -98,8 +98,9 @@ class Training:
         state, pieces = layout.compiled(_begun, 2, *arguments, width=width)(*arguments), {}
         for length in {length for segment in inputs.plan for _, length in segment}:
             batches = layout.place(stream.shape(jobs[0], length), examples=1)
-            stacks, flags = (inputs.experiments, state, batches), (np.int32(0), np.True_)
-            pieces[length] = layout.compiled(_piece, 3, *stacks, inputs.data, *flags, donate=(1,), length=length)
+            arguments = inputs.experiments, state, batches, inputs.data, np.int32(0), np.True_
+            settings = {"donate": (1,), "parameters": state.parameters, "length": length}
+            pieces[length] = layout.compiled(_piece, 3, *arguments, **settings)
         if jobs[0].experiment.form.streamed:
             stream.shuffling(len(jobs[0].dataset.train.x))  # compiled here, not during the training
         return cls(inputs, pieces), state

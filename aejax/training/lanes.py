@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import struct
 from jax import lax
@@ -14,7 +15,7 @@ from aejax.compat import jax_compat
 from aejax.settings.fields import static_choice, static_int
 from aejax.training.mesh import DATA, LANES, collected, mesh_of, put
 
-SMALL = 100_000  # parameters of a lane up to which vmap is quicker on a CPU (benchmarks/lanes.py)
+CACHED = 100_000  # parameters that a CPU's caches hold, with their moments, while lanes train (benchmarks/lanes.py)
 PROGRAMS = 32  # that a process keeps
 
 
@@ -30,14 +31,13 @@ class Lanes:
 
         One lane trains by map, which compiles to the program of that lane alone. More lanes train by vmap on a GPU,
         whatever their size: each kernel then works on all lanes, where map starts it once for each, and a single lane
-        fills a small part of a GPU. On a CPU vmap saves dispatch where a lane is small and costs memory traffic where
-        it is large.
+        fills a small part of a GPU. On a CPU vmap saves dispatch, where caches hold two lanes or more.
         """
         if self.how != "auto":
             return self.how
         if lanes == 1:
             return "map"
-        return "vmap" if jax.default_backend() != "cpu" or parameters <= SMALL else "map"
+        return "vmap" if jax.default_backend() != "cpu" or parameters <= CACHED // 2 else "map"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,29 +104,30 @@ class Layout:
             return jax.device_put(tree, sharding)
         return jax.tree.map(lambda leaf: put(leaf, sharding), tree)
 
-    def compiled(self, function, stacked, *arguments, how=None, donate=(), **settings):
+    def compiled(self, function, stacked, *arguments, how=None, donate=(), parameters=1, **settings):
         """The program of one lane's `function` over all lanes, compiled for these arguments or their shapes.
 
         The first `stacked` arguments are stacks, the others shared; those in `donate` are donated; `settings` are
-        static. Products are in float32, unless the function names another precision. The latest PROGRAMS are kept, so
-        that a process compiles the same one once.
+        static. The function works on the `parameters` of a lane again and again: vmap takes as many lanes at a time
+        as a CPU's caches hold. Products are in float32, unless the function names another precision. The latest
+        PROGRAMS are kept, so that a process compiles the same one once.
         """
         leaves, tree = jax.tree.flatten(arguments)
         structure = tree, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
         frozen = tuple(sorted(settings.items()))
-        program = _program(function, frozen, stacked, len(arguments), how or self.how, self._mesh, donate, structure)
+        most = CACHED // parameters if jax.default_backend() == "cpu" else self.count
+        at_once = 1 if (how or self.how) == "map" else max(1, min(most, self.count))
+        program = _program(function, frozen, stacked, len(arguments), at_once, self._mesh, donate, structure)
         return compiled(program, *arguments)
 
 
 @functools.lru_cache(PROGRAMS)
-def _program(function, settings, stacked, count, how, mesh, donate, _structure):
+def _program(function, settings, stacked, count, at_once, mesh, donate, _structure):
     """The jitted program of `count` arguments; JAX keeps what it has compiled of it. One for each structure of theirs,
     so that the oldest can be given up."""
-    vectorized = jax.vmap if how == "vmap" else _mapped
 
     def program(*arguments):
-        lanes = vectorized(lambda *own: function(*own, *arguments[stacked:], **dict(settings)))
-        return lanes(*arguments[:stacked])
+        return _over(lambda *own: function(*own, *arguments[stacked:], **dict(settings)), arguments[:stacked], at_once)
 
     per_lane, shared = PartitionSpec(LANES), PartitionSpec()
     specs = tuple(per_lane if place < stacked else shared for place in range(count))
@@ -138,8 +139,28 @@ def _program(function, settings, stacked, count, how, mesh, donate, _structure):
     return jax.jit(spread, donate_argnums=donate, out_shardings=NamedSharding(mesh, per_lane))
 
 
-def _mapped(function):
-    return lambda *stacks: lax.map(lambda one: function(*one), stacks)
+def _over(function, stacks, at_once):
+    """`function` of every lane of the stacks: by vmap of about so many `at_once`, one such turn after another."""
+    if at_once == 1:
+        return lax.map(lambda one: function(*one), stacks)
+    lanes = len(jax.tree.leaves(stacks)[0])
+    turns, size = turns_of(lanes, at_once)
+    if turns == 1:
+        return jax.vmap(function)(*stacks)
+
+    def cut(leaf):
+        last = jnp.repeat(leaf[-1:], turns * size - lanes, axis=0)
+        return jnp.concatenate([leaf, last]).reshape(turns, size, *leaf.shape[1:])
+
+    results = lax.map(lambda part: jax.vmap(function)(*part), jax.tree.map(cut, stacks))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:lanes], results)
+
+
+def turns_of(lanes, at_once):
+    """(turns, lanes of a turn): no more than `at_once`, no fewer than about half of that, with the fewest copies."""
+    least = -(-lanes // at_once)
+    turns = min(range(least, min(2 * least, lanes) + 1), key=lambda turns: turns * -(-lanes // turns))
+    return turns, -(-lanes // turns)
 
 
 def lane(tree, index):

@@ -45,6 +45,11 @@ class State:
         """The parameters by which the experiment is evaluated."""
         return self.params if self.best is None else self.best
 
+    @property
+    def parameters(self):
+        """How many parameters a lane has, in a State or a stack of them."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params)) // self.alive.size
+
 
 def segments(experiment):
     """The numbers of steps between log points, at most two distinct ones so that few programs are compiled."""

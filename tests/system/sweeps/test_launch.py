@@ -29,7 +29,7 @@ from aejax.config.written import write_yaml, yaml_of
 from aejax.runs.folder import Run
 from aejax.sweeps.composition import Composition
 from aejax.sweeps.tasks import names_of
-from aejax.training.lanes import Lanes, Layout, cut_evenly, value_bytes
+from aejax.training.lanes import CACHED, Lanes, Layout, cut_evenly, turns_of, value_bytes
 from aejax.training.plan import groups, most_lanes
 
 
@@ -109,6 +109,28 @@ def test_a_stack_is_padded_and_spread(how):
     stack = layout.stack([{"a": np.float32(value)} for value in (1, 2, 3)])
     doubled = layout.compiled(lambda own, shared: own["a"] * shared, 1, stack, np.float32(2))(stack, np.float32(2))
     np.testing.assert_array_equal(doubled[:3], [2, 4, 6])
+
+
+@pytest.mark.parametrize(
+    ("lanes", "at_once", "turns", "size"),
+    [(8, 8, 1, 8), (3, 100, 1, 3), (32, 8, 4, 8), (32, 7, 8, 4), (33, 7, 5, 7), (31, 8, 4, 8), (7, 2, 7, 1)],
+)
+def test_turns_have_lanes_that_caches_hold_and_few_copies(lanes, at_once, turns, size):
+    assert turns_of(lanes, at_once) == (turns, size)
+
+
+@pytest.mark.parametrize("lanes", [4, 5])
+def test_turns_give_what_all_lanes_at_once_give(lanes):
+    layout, values = Layout(lanes, "vmap", 1), np.arange(1.0, lanes + 1, dtype=np.float32)
+    stack, shared = layout.stack([{"a": np.full((2, 3), value)} for value in values]), layout.share(np.float32(2))
+
+    def doubled(own, shared):
+        return {"twice": own["a"] * shared, "sum": own["a"].sum()}
+
+    for parameters in (1, CACHED // 2, CACHED):  # all lanes at once, two, one
+        result = layout.compiled(doubled, 1, stack, shared, parameters=parameters)(stack, shared)
+        np.testing.assert_array_equal(result["twice"], np.broadcast_to(2 * values[:, None, None], (lanes, 2, 3)))
+        np.testing.assert_array_equal(result["sum"], 6 * values)
 
 
 @pytest.fixture(scope="module")
