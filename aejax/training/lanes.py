@@ -109,14 +109,14 @@ class Layout:
 
         The first `stacked` arguments are stacks, the others shared; those in `donate` are donated; `settings` are
         static. The function works on the `parameters` of a lane again and again: vmap takes as many lanes at a time
-        as a CPU's caches hold. Products are in float32, unless the function names another precision. The latest
-        PROGRAMS are kept, so that a process compiles the same one once.
+        as a CPU's caches hold, two at the least. Products are in float32, unless the function names another precision.
+        The latest PROGRAMS are kept, so that a process compiles the same one once.
         """
         leaves, tree = jax.tree.flatten(arguments)
         structure = tree, tuple((leaf.shape, leaf.dtype, getattr(leaf, "sharding", None)) for leaf in leaves)
         frozen = tuple(sorted(settings.items()))
-        most = CACHED // parameters if jax.default_backend() == "cpu" else self.count
-        at_once = 1 if (how or self.how) == "map" else max(1, min(most, self.count))
+        most = max(2, CACHED // parameters) if jax.default_backend() == "cpu" else self.count
+        at_once = 1 if (how or self.how) == "map" else most
         program = _program(function, frozen, stacked, len(arguments), at_once, self._mesh, donate, structure)
         return compiled(program, *arguments)
 

@@ -127,7 +127,7 @@ def test_turns_give_what_all_lanes_at_once_give(lanes):
     def doubled(own, shared):
         return {"twice": own["a"] * shared, "sum": own["a"].sum()}
 
-    for parameters in (1, CACHED // 2, CACHED):  # all lanes at once, two, one
+    for parameters in (1, CACHED // 3, CACHED):  # all lanes at once, three, two
         result = layout.compiled(doubled, 1, stack, shared, parameters=parameters)(stack, shared)
         np.testing.assert_array_equal(result["twice"], np.broadcast_to(2 * values[:, None, None], (lanes, 2, 3)))
         np.testing.assert_array_equal(result["sum"], 6 * values)
