@@ -1,9 +1,11 @@
 """Hydra 1.3: what its documentation and its example plugins do not show. Imports no jax."""
 
 import contextlib
+import copy
+import functools
 import pickle
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -136,27 +138,32 @@ def basic_launcher() -> Launcher:
 class QuietReturn(JobReturn):
     """A JobReturn; one of a failed job raises its exception without Hydra's line on stderr before it.
 
-    JobReturn's `return_value` prints it, and keeps what was set in `_return_value`. The configurations are kept
-    pickled, in a tenth of the memory: `hydra_cfg`, of which `cfg` is all but Hydra's own part.
+    JobReturn's `return_value` prints it, and keeps what was set in `_return_value`. The configurations take much memory
+    and are rarely asked for, so `compose` makes them then: `hydra_cfg`, of which `cfg` is all but Hydra's own part.
     """
+
+    compose: Callable[[], DictConfig] | None = None
 
     @property
     def hydra_cfg(self) -> Any:
-        return None if self._pickled is None else pickle.loads(self._pickled)
+        return None if self.compose is None else self.compose()
 
     @hydra_cfg.setter
     def hydra_cfg(self, config: Any) -> None:
-        self._pickled = None if config is None else pickle.dumps(config, pickle.HIGHEST_PROTOCOL)
+        _check_unset("hydra_cfg", config)
 
     @property
     def cfg(self) -> Any:
         config = self.hydra_cfg
-        return None if config is None else omegaconf_compat.copied_without(config, "hydra")
+        return None if config is None else copy.deepcopy(omegaconf_compat.view_without(config, "hydra"))
 
     @cfg.setter
     def cfg(self, config: Any) -> None:
-        if config is not None:
-            raise AttributeError("cfg: follows from hydra_cfg")
+        _check_unset("cfg", config)
+
+    def __getstate__(self) -> dict[str, Any]:
+        pickled = self.compose and functools.partial(pickle.loads, pickle.dumps(self.compose()))
+        return self.__dict__ | {"compose": pickled}
 
     @property
     def return_value(self) -> Any:
@@ -167,6 +174,11 @@ class QuietReturn(JobReturn):
     @return_value.setter
     def return_value(self, value: Any) -> Any:
         self._return_value = value
+
+
+def _check_unset(name: str, config: Any) -> None:
+    if config is not None:
+        raise AttributeError(f"{name}: is what `compose` returns")
 
 
 def plugins(kind: type) -> list[str]:

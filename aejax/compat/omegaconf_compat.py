@@ -1,6 +1,5 @@
 """OmegaConf 2.3: its dumper, and what a configuration keeps inside."""
 
-import pickle
 from enum import Enum
 from typing import Any
 
@@ -32,17 +31,14 @@ def contents(node: Node) -> Any:
     return value.name if isinstance(value, Enum) else value
 
 
-def copied_without(config: DictConfig, key: str) -> DictConfig:
-    """A deep copy of a DictConfig without one of its keys; until it is made, `config` is without it too.
+def view_without(config: DictConfig, key: str) -> DictConfig:
+    """A DictConfig with the nodes of another but for one key; they resolve interpolations as before.
 
-    A DictConfig keeps its nodes in `_content`, {key: node}. OmegaConf.masked_copy takes five times as long.
+    A DictConfig keeps its nodes in `_content`, {key: node}. OmegaConf.masked_copy copies them.
     """
-    content = config.__dict__["_content"]
-    config.__dict__["_content"] = {name: node for name, node in content.items() if name != key}
-    try:
-        return pickle.loads(pickle.dumps(config))
-    finally:
-        config.__dict__["_content"] = content
+    view = DictConfig({})
+    view.__dict__["_content"] = {name: node for name, node in config.__dict__["_content"].items() if name != key}
+    return view
 
 
 def key_of(error: OmegaConfBaseException) -> str | None:

@@ -30,17 +30,21 @@ def yaml_of(content):
     return yaml.dump(content, Dumper=yaml_dumper(), **options)  # the C dumper writes escapes and the key '' differently
 
 
-def write_yaml(folder, composed):
-    """Writes the three files that Hydra writes for a job: its configuration, Hydra's own, and the overrides."""
+def files_of(composed):
+    """{name: text} of the files that Hydra writes for a job: its configuration, Hydra's own, and the overrides."""
     settings = contents(composed)
     hydra = settings.pop("hydra")
-    files = {
+    return {
         "config.yaml": _by_entry(settings),
         "hydra.yaml": _by_entry(hydra, "hydra"),
         "overrides.yaml": yaml_of(hydra["overrides"]["task"]),
     }
+
+
+def write_files(folder, files):
+    """Writes files_of a job in `folder`, no more lasting than Hydra's own."""
     for name, text in files.items():
-        write_whole(Path(folder) / name, text, lasting=False)  # as Hydra's own
+        write_whole(Path(folder) / name, text, lasting=False)
 
 
 def _by_entry(content, parent=None):

@@ -8,7 +8,7 @@ from aejax.base.errors import InputError
 from aejax.base.files import locked
 from aejax.compat import hydra_compat
 from aejax.config.explain import CONF, KNOWN, check_lengths, composed, explained, folder_of
-from aejax.config.written import write_yaml
+from aejax.config.written import files_of, write_files
 from aejax.datasets.dataset import Dataset
 from aejax.runs import mirror
 from aejax.runs.console import ConsoleReport
@@ -33,7 +33,7 @@ def train(dataset: Dataset, *overrides: str) -> Run:
     job, place, config = _prepared(dataset, overrides)
     config.data = job.settings["data"]  # without a source: they come from a program
     with mirror.apart(), kept_programs(), locked(place.folder):
-        write_yaml(place.folder / config.hydra.output_subdir, config)
+        write_files(place.folder / config.hydra.output_subdir, files_of(config))
         report.data([job])
         [run], error = execute([job], [place], layout_of([job]), clock, report)
     if error is not None:

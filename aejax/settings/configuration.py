@@ -1,5 +1,7 @@
 """Composed configurations as plain containers, without Hydra's own part, and how two of them differ."""
 
+import copy
+
 from omegaconf import OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -9,11 +11,8 @@ from aejax.compat import omegaconf_compat
 
 
 def without_hydra(config):
-    """A copy of a composed configuration without Hydra's own part.
-
-    Copied by pickle, five times faster than OmegaConf.masked_copy; `config` lacks that part until the copy is done.
-    """
-    return omegaconf_compat.copied_without(config, "hydra")
+    """A composed configuration without Hydra's own part; it shares its nodes with `config`."""
+    return omegaconf_compat.view_without(config, "hydra")
 
 
 def plain(config):
@@ -22,6 +21,8 @@ def plain(config):
     text = repr(settings)
     if "${" not in text and "???" not in text:  # nothing to resolve, nothing missing
         return settings
+    if "hydra" in text:  # perhaps ${hydra.job.name}, which a view would resolve and a run folder could not
+        config = copy.deepcopy(config)
     try:
         return OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
     except MissingMandatoryValue as error:

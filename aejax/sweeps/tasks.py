@@ -14,7 +14,7 @@ from aejax.base.confinement import NotTrusted
 from aejax.base.errors import InputError, JobFailed, NoSpace, in_words
 from aejax.compat import hydra_compat
 from aejax.config.explain import explained
-from aejax.config.written import write_yaml
+from aejax.config.written import files_of, write_files
 from aejax.runs.destination import Place
 from aejax.runs.folder import SETTINGS, Run
 from aejax.runs.job import Job
@@ -24,11 +24,15 @@ from aejax.settings.configuration import without_hydra
 
 @dataclasses.dataclass
 class Task:
-    """One job of a sweep: its JobReturn for Hydra, and the Job to train or the error that prevents it."""
+    """One job of a sweep: its JobReturn for Hydra, and the Job to train or the error that prevents it.
+
+    `settings` {path in its folder: text} are the files that Hydra writes for it.
+    """
 
     number: int
     returned: JobReturn
     folder: Path | None = None
+    settings: dict[str, str] = dataclasses.field(default_factory=dict)
     job: Job | None = None
     place: Place | None = None
     error: str | None = None
@@ -74,10 +78,8 @@ class Task:
 
     def write_settings(self):
         """Writes the files that Hydra writes for a job, unless the run is finished and has them."""
-        config = self.config
-        subfolder = config.hydra.output_subdir
-        if subfolder and (self.finished is None or (subfolder == SETTINGS and not self.finished.has_settings)):
-            write_yaml(self.folder / subfolder, config)
+        if self.finished is None or (f"{SETTINGS}/config.yaml" in self.settings and not self.finished.has_settings):
+            write_files(self.folder, self.settings)
 
 
 def names_of(job_overrides):
@@ -117,17 +119,15 @@ def _read(task, composition, shared):
     except (HydraException, OmegaConfBaseException) as error:
         task.error = str(explained(error, task.overrides))
         return task
+    composed = _numbered(composed, task.number)
     hydra = composed.hydra
-    with open_dict(composed):
-        hydra.job.id = hydra.job.num = task.number
     with hydra_compat.job_state(composed):
         home = Path(str(hydra.sweep.dir))
         task.folder = home / str(hydra.sweep.subdir)
-        with open_dict(hydra.runtime):
-            hydra.runtime.output_dir = str(task.folder.absolute())
-        OmegaConf.set_readonly(hydra, True)
-        task.returned.hydra_cfg = composed
+        task.returned.compose = lambda: _numbered(composition.job(task.overrides), task.number)
         task.returned.working_dir, task.returned.task_name = os.getcwd(), hydra.job.name
+        if subfolder := hydra.output_subdir:
+            task.settings = {f"{subfolder}/{name}": text for name, text in files_of(composed).items()}
         try:
             config = without_hydra(composed)
             task.job, task.place = prepare(config, hydra, task.folder, "hydra.sweep.dir", home, shared)
@@ -138,6 +138,17 @@ def _read(task, composition, shared):
         except OmegaConfBaseException as error:
             task.error = str(explained(error, task.overrides))
     return task
+
+
+def _numbered(composed, number):
+    """The configuration `composed` for the job with this number, which decides the folder of its run."""
+    hydra = composed.hydra
+    with open_dict(composed):
+        hydra.job.id = hydra.job.num = number
+    with hydra_compat.job_state(composed), open_dict(hydra.runtime):
+        hydra.runtime.output_dir = str((Path(str(hydra.sweep.dir)) / str(hydra.sweep.subdir)).absolute())
+    OmegaConf.set_readonly(hydra, True)
+    return composed
 
 
 def _check_folders(tasks, sweep):

@@ -2,11 +2,13 @@
 
 import ast
 import contextlib
+import copy
 import gc
 import importlib.metadata
 import importlib.util
 import inspect
 import logging
+import pickle
 import socket
 import subprocess
 import sys
@@ -228,6 +230,19 @@ def test_a_failed_job_is_told_by_hydra_and_not_by_a_quiet_return(capsys):
 
 
 @of("hydra-core")
+def test_a_quiet_return_composes_what_it_is_asked_for():
+    returned = hydra_compat.QuietReturn(overrides=["seed=1"])
+    assert returned.hydra_cfg is None and returned.cfg is None
+    returned.compose = lambda: OmegaConf.create({"seed": 1, "hydra": {"job": {"num": 3}}})
+    read = pickle.loads(pickle.dumps(returned))
+    for one in (returned, read):
+        assert one.hydra_cfg.hydra.job.num == 3 and one.cfg == {"seed": 1} and list(one.overrides) == ["seed=1"]
+    for name in ("cfg", "hydra_cfg"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(returned, name, OmegaConf.create({}))
+
+
+@of("hydra-core")
 def test_what_hydra_says_of_wrong_words(composed):
     def error(*words):
         with pytest.raises((HydraException, ValueError)) as caught:
@@ -271,13 +286,15 @@ def test_the_plain_containers_of_a_configuration(composed):
 
 
 @of("omegaconf")
-def test_a_copy_without_a_key():
-    config = OmegaConf.create({"a": {"b": "${c}"}, "c": 1, "hydra": {"d": 2}})
-    copy = omegaconf_compat.copied_without(config, "hydra")
-    assert copy == OmegaConf.masked_copy(config, ["a", "c"]) and copy.a.b == 1
-    assert config == {"a": {"b": 1}, "c": 1, "hydra": {"d": 2}}
-    copy.c = 3
-    assert (copy.a.b, config.a.b) == (3, 1)
+def test_a_view_without_a_key():
+    config = OmegaConf.create({"a": {"b": "${c}", "e": "${hydra.d}"}, "c": 1, "hydra": {"d": 2}})
+    view = omegaconf_compat.view_without(config, "hydra")
+    assert OmegaConf.to_container(view) == {"a": {"b": "${c}", "e": "${hydra.d}"}, "c": 1}
+    assert OmegaConf.to_container(view, resolve=True) == {"a": {"b": 1, "e": 2}, "c": 1}
+    config.c = 3  # its nodes are those of the view
+    assert (view.a.b, config.hydra.d) == (3, 2)
+    with pytest.raises(OmegaConfBaseException, match=r"hydra\.d"):
+        OmegaConf.to_container(copy.deepcopy(view), resolve=True)
 
 
 @of("omegaconf")
