@@ -1,7 +1,11 @@
-"""What the finished sweeps of sweeps/references/ reached, beside the published number and PyTorch in the same steps."""
+"""What the finished sweeps of sweeps/references/ reached, beside the published number and PyTorch in the same steps.
+
+The results of earlier sweeps are kept in benchmarks/results/references.json.
+"""
 
 import dataclasses
 import json
+import math
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,6 +19,7 @@ from aejax.runs.folder import LEDGER
 from benchmarks.published import CASES, Case, Number
 from benchmarks.torch_references import record_of
 
+RECORD = Path(__file__).parent / "results" / "references.json"
 OURS = ("+sweep=", "track=", "data.dir=", "data.manual_dir=", "data.download=", "hydra.")  # say nothing of the result
 
 
@@ -44,7 +49,7 @@ class Result:
     seeds: int
     length: str  # epochs or steps
     seconds: float  # of the training of a run, among the lanes of its program
-    words: str  # of the command, that say more than the file does
+    words: str  # of the command, that say more than the file does and than which runs the number is of
     torch: Mean | None = None  # what PyTorch reached in the same steps
 
     @property
@@ -133,7 +138,7 @@ def results(folders):
 
 
 def results_of(case, folder, words):
-    """The Results of a case in the folder of its sweep, without numbers that no run there has."""
+    """The Results of a case in the folder of its sweep with these `words`, without numbers that no run there has."""
     runs = tables.load([folder]).completed
     for number in case.numbers:
         chosen = runs
@@ -148,7 +153,8 @@ def results_of(case, folder, words):
         steps = "closed form" if first["model"] == "pca" else f"{first['steps']} steps"
         length = steps if pd.isna(first["epochs"]) else f"{first['epochs']} epochs"
         theirs = torch_mean(chosen, number.metric)
-        yield Result(case, number, ours.value, ours.half, ours.seeds, length, seconds, words, theirs)
+        others = " ".join(word for word in words.split() if word.partition("=")[0] not in number.where)
+        yield Result(case, number, ours.value, ours.half, ours.seeds, length, seconds, others, theirs)
 
 
 def torch_mean(runs, metric):
@@ -157,3 +163,44 @@ def torch_mean(runs, metric):
     values = pd.Series([record["metrics"].get(metric) for record in records], runs.index, float)
     by_seed = values.groupby(runs["seed"]).apply(lambda of_seed: of_seed.mean(skipna=False)).dropna()
     return Mean.of(by_seed) if len(by_seed) else None
+
+
+def joined(earlier, later):
+    """Two {name of a case: Results}: a number at the same budget is that of the `later` one."""
+    by_case = {}
+    for name, of_case in later.items():
+        measured = {(result.number.label, result.words) for result in of_case}
+        rest = [result for result in earlier[name] if (result.number.label, result.words) not in measured]
+        by_case[name] = rest + of_case
+    return by_case
+
+
+def recorded(by_case):
+    """{name of a case: Results} as JSON holds them; half of an interval that is nan is null."""
+    return [
+        {"case": name, "number": result.number.label, "words": result.words, "length": result.length}
+        | {"seconds": result.seconds, **_of_mean(result), "torch": result.torch and _of_mean(result.torch)}
+        for name, of_case in by_case.items()
+        for result in of_case
+    ]
+
+
+def _of_mean(mean):
+    return {"value": mean.value, "half": None if math.isnan(mean.half) else mean.half, "seeds": mean.seeds}
+
+
+def read(entries):
+    """What `recorded` was made of, without numbers that are no longer compared with."""
+    by_case = {name: [] for name in CASES}
+    for entry in entries:
+        case = CASES.get(entry["case"])
+        numbers = {} if case is None else {number.label: number for number in case.numbers}
+        if entry["number"] in numbers:
+            theirs = entry["torch"] and Mean(*_mean_of(entry["torch"]))
+            rest = entry["length"], entry["seconds"], entry["words"], theirs
+            by_case[entry["case"]].append(Result(case, numbers[entry["number"]], *_mean_of(entry), *rest))
+    return by_case
+
+
+def _mean_of(entry):
+    return entry["value"], math.nan if entry["half"] is None else entry["half"], entry["seeds"]

@@ -4,15 +4,17 @@
     python -m benchmarks references train FOLDER NAMES [WORDS]  trains these cases, or what is missing of them
     python -m benchmarks references torch FOLDERS [WORDS]       trains the networks of shortened runs in PyTorch
     python -m benchmarks references show FOLDERS    the table of all sweeps of sweeps/references/ below these folders
-    python -m benchmarks references write FOLDERS   docs/results/references.md with it
+    python -m benchmarks references write [FOLDERS] docs/results/references.md with them and what was measured before
 
 WORDS are overrides key=value for the cases of MNIST and Fashion-MNIST, which must be prepared (python -m aejax.data
 prepare data=mnist data.manual_dir=ORIGINALS), or data.manual_dir=ORIGINALS be one of the words. The short cases take 20
-minutes on 2 cores. What PyTorch reaches in the same steps is recorded beside each run; for `torch` WORDS say where the
-data are now, as data.dir=DIR.
+minutes on 2 cores. `write` keeps all results in benchmarks/results/references.json; what is measured again replaces the
+same number at the same budget. What PyTorch reaches in the same steps is recorded beside each run; for `torch` WORDS
+say where the data are now, as data.dir=DIR.
 """
 
 import argparse
+import json
 import subprocess
 import sys
 from decimal import Decimal
@@ -22,7 +24,7 @@ from aejax.base.errors import InputError, near
 from aejax.cli.parsing import Parser, reported
 from aejax.config import menu
 from benchmarks.published import CASES
-from benchmarks.reference_results import results, shortened_runs
+from benchmarks.reference_results import RECORD, joined, read, recorded, results, shortened_runs
 from benchmarks.torch_references import check_words, train_beside
 
 PAGE = Path(__file__).parents[1] / "docs" / "results" / "references.md"
@@ -77,7 +79,7 @@ def train_named(names, given):
 
 def from_folders(action, names, given):
     """Shows or writes the table of sweeps in these folders, or trains their networks in PyTorch."""
-    if not names:
+    if not names and action != "write":
         raise InputError(f"{action} needs the folders of finished sweeps")
     for name in names:
         if not Path(name).is_dir():
@@ -90,11 +92,12 @@ def from_folders(action, names, given):
     if given:
         raise InputError(f"{given[0]}: {action} takes no settings")
     by_case = results(folders)
-    if not any(by_case.values()):
+    if names and not any(by_case.values()):
         raise InputError(f"{', '.join(names)}: no finished sweep of sweeps/references/ is there or below")
     if action == "write":
-        PAGE.parent.mkdir(exist_ok=True)
-        PAGE.write_text("\n".join(page(by_case)) + "\n")
+        by_case = joined(read(json.loads(RECORD.read_text(encoding="utf-8"))), by_case)
+        RECORD.write_text(json.dumps(recorded(by_case), indent=1) + "\n", encoding="utf-8")
+        PAGE.write_text("\n".join(page(by_case)) + "\n", encoding="utf-8")
     else:
         print("\n".join(table(by_case)))
     return 0
@@ -142,9 +145,8 @@ def row(case, number, ours):
 def shown(result):
     """What the table tells of a result: value, seeds, budget, seconds, PyTorch's value, verdict."""
     budget = result.length + ("" if result.is_full else ", shortened")
-    words = [word for word in result.words.split() if word not in words_of(result.number)]
-    if words:
-        budget += f" (`{' '.join(words)}`)"
+    if result.words:
+        budget += f" (`{result.words}`)"
     value = rounded(result.number, result.value, result.half)
     return value, str(result.seeds), budget, f"{result.seconds:.0f}", shown_torch(result), result.verdict
 
@@ -179,11 +181,6 @@ def page(by_case):
     yield "```"
 
 
-def words_of(number):
-    """The overrides that give the runs of a number alone."""
-    return [f"{key}={value}" for key, value in number.where.items()]
-
-
 def sweep_of(name):
     """The choice of the group `sweep` for a case."""
     return f"references/{name}"
@@ -191,17 +188,17 @@ def sweep_of(name):
 
 HEAD = """# Published results
 
-`python -m benchmarks references write FOLDERS` writes this page from the folders of finished sweeps. Published numbers
-stand beside the mean over seeds ± half of its 95 % interval (Student's t). The verdict is computed: *reached* where the
-two differ by no more than both intervals and the rounding of the published number, otherwise *better* or *worse* by the
-direction of the metric; *above* or *below* for a metric without direction. A budget is *shortened* where the sweep has
-fewer epochs than the case needs; the command with the full budget stands below. Such a result has a second target, what
-PyTorch reaches in the same steps: the same network and initial distribution, data, batches, noise, pretraining, loss,
-optimizer and learning rate, for the same seeds, trained in plain PyTorch (`benchmarks/torch_training.py`) and measured
-as ours. It is *as PyTorch* where the two differ by no more than both intervals; below three seeds this is not decided.
-Seconds are the training time of one run among the lanes of its program, on one of two cores busy with other work. The
-comment of each file in `sweeps/references/` describes its conventions. NLL and ELBO are in nats, accuracy and NMI are
-shares.
+`python -m benchmarks references write FOLDERS` writes this page from the folders of finished sweeps, and keeps what it
+has of earlier ones in `benchmarks/results/references.json`. Published numbers stand beside the mean over seeds ± half
+of its 95 % interval (Student's t). The verdict is computed: *reached* where the two differ by no more than both
+intervals and the rounding of the published number, otherwise *better* or *worse* by the direction of the metric;
+*above* or *below* for a metric without direction. A budget is *shortened* where the sweep has fewer epochs than the
+case needs; the command with the full budget stands below. Such a result has a second target, what PyTorch reaches in
+the same steps: the same network and initial distribution, data, batches, noise, pretraining, loss, optimizer and
+learning rate, for the same seeds, trained in plain PyTorch (`benchmarks/torch_training.py`) and measured as ours. It is
+*as PyTorch* where the two differ by no more than both intervals; below three seeds this is not decided. Seconds are the
+training time of one run among the lanes of its program, on one of two cores busy with other work. The comment of each
+file in `sweeps/references/` describes its conventions. NLL and ELBO are in nats, accuracy and NMI are shares.
 
 """
 COMMANDS = """

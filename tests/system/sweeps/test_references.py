@@ -177,6 +177,42 @@ def test_the_table_is_of_runs_by_seed(tmp_path):
     assert "not measured yet: `+sweep=references/k_sparse`" in line
 
 
+def test_the_page_is_what_the_record_has():
+    by_case = reference_results.read(json.loads(references.RECORD.read_text()))
+    assert references.PAGE.read_text() == "\n".join(references.page(by_case)) + "\n", "run benchmarks references write"
+    assert reference_results.recorded(by_case) == json.loads(references.RECORD.read_text())
+
+
+@pytest.mark.parametrize("seeds", [2, 3])
+def test_a_sweep_that_is_written_replaces_its_own_numbers_and_no_others(tmp_path, monkeypatch, seeds):
+    for name in ("PAGE", "RECORD"):
+        copy = tmp_path / getattr(references, name).name
+        copy.write_bytes(getattr(references, name).read_bytes())
+        monkeypatch.setattr(references, name, copy)
+    before = references.PAGE.read_text().splitlines()
+
+    def written(folder, words):
+        for seed in range(seeds):
+            record = {"seconds": {"train": 60.0}, "lanes": {"count": 3}}
+            values = {"nll": 90.0 + seed, "likelihood/rate": 25.0}
+            made = {"seed": seed, "data": "mnist", "latent_dim": 20, "epochs": 24}
+            make_run(folder / str(seed), values, record=record, **made)
+        (folder / "sweep.json").write_text(json.dumps({"overrides": ["+sweep=references/vae_latent_dim", *words]}))
+        references.main(["write", str(folder)])
+        after = references.PAGE.read_text().splitlines()
+        return [line for line in after if line not in before], [line for line in before if line not in after]
+
+    value = "91.00 ± 2.48" if seeds == 3 else "90.50"
+    added, gone = written(tmp_path / "again", ["latent_dim=5,20"])
+    assert [line.count("d = 20") for line in (*added, *gone)] == [1] * 4
+    assert f"| {value} | {seeds} | 24 epochs, shortened | 20 |" in added[0]
+    added, gone = written(tmp_path / "longer", ["epochs=24"])
+    assert len(added) == 4 and len(gone) == 2  # another budget has rows of its own
+    assert f"| {value} | {seeds} | 24 epochs, shortened (`epochs=24`) | 20 |" in added[1]
+    references.main(["write"])  # from the record alone
+    assert [line for line in references.PAGE.read_text().splitlines() if line not in before] == added
+
+
 @pytest.mark.slow
 def test_case_1_every_letter_is_exact_for_a_seed_of_three(tmp_path):
     """The published number is of one seed; rounding decides which one of ten keeps a wrong pixel."""
